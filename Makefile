@@ -1,0 +1,59 @@
+# Every target works as the first command on a fresh clone: it makes .venv from uv.lock.
+# Needs python3 (3.11 to 3.13, or network for uv to get one), make and git.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+UV_VERSION := 0.13.8
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run study ui test check format bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.locked ## make .venv from uv.lock; other targets do this when needed
+
+$(VENV)/bin/uv:
+	@python3 -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
+	@echo "making $(VENV) from uv.lock; the first time this downloads about 1 GB"
+	@$(VENV)/bin/uv sync --frozen --quiet
+	@touch $@
+
+run: setup ## study circles and digits, which need no download; a few minutes
+	@dvc repro --quiet report@circles
+	@$(PYTHON) -m pipeline report circles --table
+	@dvc repro --quiet report@digits
+	@$(PYTHON) -m pipeline report digits --table
+	@$(PYTHON) -m pipeline overview
+	@echo "MLflow: \`make ui\`, then open http://127.0.0.1:5000"
+
+study: setup ## study all four data sets (dvc repro); MNIST is downloaded or read from DATA_MIRROR
+	dvc repro
+
+ui: setup ## open MLflow on 127.0.0.1:5000
+	mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+
+test: setup ## run the whole test suite
+	$(PYTHON) -m pytest
+
+check: setup ## format, lint, types
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: setup ## format, and mend what lint can mend
+	ruff format .
+	ruff check --fix .
+
+bench: setup ## engine against model.fit; tables on the terminal
+	$(PYTHON) -m benchmarks
+
+clean: ## delete results, models and caches; keeps .venv and raw data
+	rm -rf results models reports data/prepared .journal mlflow.db mlartifacts .mypy_cache .pytest_cache .ruff_cache
