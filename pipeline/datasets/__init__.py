@@ -1,0 +1,193 @@
+"""A prepared data set: one pool of examples, and the rows of it that each protocol uses.
+
+- `origins`   where each data set comes from: mirrors, SHA-256, licence
+- `download`  one file over HTTP: resume, retries, time-outs
+- `raw`       fills data/raw/<dataset> from mirrors or DATA_MIRROR
+- `circles`, `digits`, `idx`  make a `Dataset` of each kind of source
+- `sources`   DATASETS: name -> how to prepare it
+
+Training needs this file alone, so a change to how data are fetched trains nothing again.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UserError
+
+Protocol = Literal["article", "leak_free"]
+Part = Literal["train", "val", "test"]
+PROTOCOLS: tuple[Protocol, ...] = ("article", "leak_free")
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+Splits = Mapping[Protocol, Mapping[Part, Ints]]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples, and which of them train, validate and test.
+
+    A data set of fixed examples has one draw. Generated data have many: draw i is a fresh
+    sample, so that paired seeds see paired data. Raises ValueError where a field does not fit.
+    """
+
+    name: str
+    n_classes: int  # >= 2
+    x: Floats  # (N, *input_shape) float32; images lie in [0, 1]
+    y: Ints  # (N,) int32 in [0, n_classes)
+    splits: Splits  # protocol -> part -> rows of the pool, (draws, n) int32
+
+    def __post_init__(self) -> None:
+        if self.n_classes < 2:
+            raise ValueError(f"`n_classes` must be at least 2, but got {self.n_classes}")
+        _check_examples(self.x, self.y, self.n_classes)
+        for label, rows in self._labelled_rows():
+            _check_rows(label, rows, len(self.x))
+        for protocol in PROTOCOLS:
+            _check_draws(protocol, self.splits[protocol])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.x.shape[1:]
+
+    def draws(self, protocol: Protocol) -> int:
+        """How many independent draws a protocol has."""
+        return len(self.splits[protocol]["train"])
+
+    def rows(self, protocol: Protocol, part: Part, draw: int) -> Ints:
+        """Rows of the pool, (n,) int32. A protocol of one draw gives it to every `draw`.
+
+        Raises UserError for a draw that was not prepared.
+        """
+        table = self.splits[protocol][part]
+        if draw < 0 or (len(table) > 1 and draw >= len(table)):
+            raise UserError(
+                f"`draw` must lie in [0, {len(table)}) for {self.name}'s {protocol} protocol, "
+                f"but got draw={draw}; more draws: `draws` in params.yaml:studies.{self.name}.data"
+            )
+        rows: Ints = table[draw if len(table) > 1 else 0]
+        return rows
+
+    def split(self, protocol: Protocol, part: Part, draw: int) -> tuple[Floats, Ints]:
+        """The examples of one part: x (n, *input_shape) and y (n,)."""
+        rows = self.rows(protocol, part, draw)
+        return self.x[rows], self.y[rows]
+
+    def leaks(self, protocol: Protocol) -> bool:
+        """Whether an example serves two of training, validation and test within one draw."""
+        return any(
+            np.intersect1d(self.rows(protocol, one, draw), self.rows(protocol, other, draw)).size
+            for draw in range(self.draws(protocol))
+            for one, other in combinations(PARTS, 2)
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of all contents; the same in every process."""
+        whole = hashlib.sha256(f"{self.name} {self.n_classes}".encode())
+        for label, array in [("x", self.x), ("y", self.y), *self._labelled_rows()]:
+            whole.update(f"\n{label} {array.dtype.str} {array.shape}\n".encode())
+            whole.update(np.ascontiguousarray(array).data)
+        return whole.hexdigest()[:16]
+
+    def _labelled_rows(self) -> Iterator[tuple[str, Ints]]:
+        for protocol in PROTOCOLS:
+            for part in PARTS:
+                yield f"{protocol}.{part}", self.splits[protocol][part]
+
+
+def _check_examples(x: Floats, y: Ints, n_classes: int) -> None:
+    if x.dtype != np.float32 or x.ndim < 2 or len(x) == 0:
+        raise ValueError(f"`x` must be float32 of shape (N, ...), but got {x.dtype} {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError("`x` must be finite, but has a NaN or an infinity")
+    if y.dtype != np.int32 or y.shape != (len(x),):
+        raise ValueError(f"`y` must be int32 of shape ({len(x)},), but got {y.dtype} {y.shape}")
+    if y.min() < 0 or y.max() >= n_classes:
+        raise ValueError(f"`y` must lie in [0, {n_classes}), but got {y.min()} to {y.max()}")
+
+
+def _check_rows(label: str, rows: Ints, pool: int) -> None:
+    if rows.dtype != np.int32 or rows.ndim != 2 or rows.size == 0:
+        raise ValueError(
+            f"`{label}` must be int32 of shape (draws, n), but got {rows.dtype} {rows.shape}"
+        )
+    if rows.min() < 0 or rows.max() >= pool:
+        raise ValueError(
+            f"`{label}` must hold rows in [0, {pool}), but got {rows.min()} to {rows.max()}"
+        )
+
+
+def _check_draws(protocol: Protocol, parts: Mapping[Part, Ints]) -> None:
+    draws = {part: len(rows) for part, rows in parts.items()}
+    if len(set(draws.values())) != 1:
+        raise ValueError(f"the parts of `{protocol}` must have equally many draws, but got {draws}")
+
+
+def save(dataset: Dataset, path: str | Path) -> None:
+    """Write a data set as .npz, whole or not at all; the same contents give the same bytes.
+
+    NumPy gives every member of the archive the same fixed date, so DVC sees no change when
+    nothing has changed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    members: dict[str, Any] = {
+        "name": np.array(dataset.name),
+        "n_classes": np.array(dataset.n_classes, np.int32),
+        "x": dataset.x,
+        "y": dataset.y,
+        **dict(dataset._labelled_rows()),
+    }
+    try:
+        with draft.open("wb") as file:
+            np.savez_compressed(file, **members)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Dataset:
+    """Read what `save` wrote, checking types, shapes and bounds.
+
+    Raises UserError for a file that is missing, broken, or does not hold a data set.
+    """
+    path = Path(path)
+    remedy = f"make it with `python -m pipeline prepare {path.stem}`"
+    if not path.exists():
+        raise UserError(f"{path} is missing; {remedy}")
+    try:
+        return _read(path)
+    # A damaged archive fails in any of zipfile's, zlib's, struct's and NumPy's ways.
+    except Exception as error:
+        raise UserError(f"{path} does not hold a prepared data set: {error}; {remedy}") from error
+
+
+def _read(path: Path) -> Dataset:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is not an .npz file")
+    with np.load(path, allow_pickle=False) as archive:
+        members = {"name", "n_classes", "x", "y"} | {f"{a}.{b}" for a in PROTOCOLS for b in PARTS}
+        if missing := members - set(archive.files):
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+        return Dataset(
+            name=str(archive["name"]),
+            n_classes=int(archive["n_classes"]),
+            x=archive["x"],
+            y=archive["y"],
+            splits={a: {b: archive[f"{a}.{b}"] for b in PARTS} for a in PROTOCOLS},
+        )

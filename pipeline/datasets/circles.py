@@ -1,0 +1,57 @@
+"""Two noisy circles, one inside the other (scikit-learn's `make_circles`)."""
+
+import numpy as np
+from sklearn.datasets import make_circles
+
+from pipeline.datasets import Dataset, Floats, Ints, Part
+from pipeline.params import CirclesData
+
+ARTICLE_POINTS = 100
+ARTICLE_TRAIN = 30
+ARTICLE_NOISE = 0.1
+ARTICLE_SEED = 1
+
+
+def prepare(data: CirclesData, seed: int) -> Dataset:
+    """The article's 100 points, then independent draws of training, validation and test points.
+
+    A draw is made as the article's points are: one sample that is cut into training and
+    validation. Its test points are a sample of their own. Draw i depends on `seed` and i alone,
+    so more draws leave the earlier ones as they are.
+    """
+    samples = [_sample(ARTICLE_POINTS, ARTICLE_NOISE, ARTICLE_SEED)]
+    for draw in range(data.draws):
+        samples.extend(_draw(data, seed, draw))
+    article = np.arange(ARTICLE_POINTS, dtype=np.int32)[np.newaxis]
+    held_out = article[:, ARTICLE_TRAIN:]
+    return Dataset(
+        name="circles",
+        n_classes=2,
+        x=np.concatenate([x for x, _ in samples]),
+        y=np.concatenate([y for _, y in samples]),
+        splits={
+            "article": {"train": article[:, :ARTICLE_TRAIN], "val": held_out, "test": held_out},
+            "leak_free": _fresh_rows(data),
+        },
+    )
+
+
+def _sample(n: int, noise: float, seed: int) -> tuple[Floats, Ints]:
+    """n points, half a circle's each, in random order: x (n, 2) float32 and y (n,) int32."""
+    x, y = make_circles(n_samples=n, noise=noise, random_state=seed)
+    return x.astype(np.float32), y.astype(np.int32)
+
+
+def _draw(data: CirclesData, seed: int, draw: int) -> list[tuple[Floats, Ints]]:
+    """The points that are trained and validated on, and those of the test."""
+    states = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
+    sizes = (data.train + data.validation, data.test)
+    return [_sample(n, data.noise, int(state)) for n, state in zip(sizes, states, strict=True)]
+
+
+def _fresh_rows(data: CirclesData) -> dict[Part, Ints]:
+    """Rows of each draw in the pool: it follows the article's points, one draw after another."""
+    size = data.train + data.validation + data.test
+    rows = ARTICLE_POINTS + np.arange(data.draws * size, dtype=np.int32).reshape(data.draws, size)
+    train, val, test = np.split(rows, [data.train, data.train + data.validation], axis=1)
+    return {"train": train, "val": val, "test": test}

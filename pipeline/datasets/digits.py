@@ -1,0 +1,50 @@
+"""scikit-learn's own digits: 1,797 images of 8 x 8 pixels."""
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from pipeline.datasets import Dataset, Ints, Part
+from pipeline.errors import UserError
+from pipeline.params import DigitsData
+
+BRIGHTEST = 16  # pixels count dots of a 4 x 4 block: 0 to 16
+CLASSES = 10
+
+
+def prepare(data: DigitsData, seed: int) -> Dataset:
+    """The digits scaled to [0, 1], split once; every class has its share in every part.
+
+    No article uses these digits, so both protocols have the same split.
+    Raises UserError if validation and test leave less than one image a class to train on.
+    """
+    digits = load_digits()
+    y = digits.target.astype(np.int32)
+    _check_sizes(data, len(y))
+    splits = _split(y, data, seed)
+    return Dataset(
+        name="digits",
+        n_classes=CLASSES,
+        x=(digits.images / BRIGHTEST).astype(np.float32),
+        y=y,
+        splits={"article": splits, "leak_free": splits},
+    )
+
+
+def _check_sizes(data: DigitsData, images: int) -> None:
+    if data.validation + data.test > images - CLASSES:
+        raise UserError(
+            f"`validation` + `test` must be at most {images - CLASSES} of the {images} digits, but "
+            f"got {data.validation} + {data.test} (params.yaml: studies.digits.data)"
+        )
+
+
+def _split(y: Ints, data: DigitsData, seed: int) -> dict[Part, Ints]:
+    """Rows of each part, (1, n)."""
+    first, second = (int(state) for state in np.random.SeedSequence(seed).generate_state(2))
+    rows = np.arange(len(y), dtype=np.int32)
+    rest, test = train_test_split(rows, test_size=data.test, stratify=y, random_state=first)
+    train, val = train_test_split(
+        rest, test_size=data.validation, stratify=y[rest], random_state=second
+    )
+    return {"train": train[np.newaxis], "val": val[np.newaxis], "test": test[np.newaxis]}

@@ -1,0 +1,152 @@
+"""Fills data/raw/<dataset> with the original files, checked and complete."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.datasets.download import (
+    ChecksumError,
+    Downloader,
+    DownloadError,
+    Patience,
+    check,
+)
+from pipeline.datasets.origins import ORIGINS, Origin
+from pipeline.errors import UserError
+
+SOURCE = "SOURCE.json"
+
+
+def fetch(
+    name: str,
+    raw: Path,
+    partial: Path,
+    mirror: str | None = None,
+    *,
+    patience: Patience | None = None,
+    origins: Mapping[str, Origin] = ORIGINS,
+) -> None:
+    """Put the original files of a data set and SOURCE.json into the folder `raw`.
+
+    `partial` keeps what has arrived until all files are whole; it must be on the same disk as
+    `raw` and outside it. `mirror`, a folder or an http(s) URL, replaces the public mirrors.
+    Files that `raw` already has are kept if their checksums are right.
+
+    Raises UserError if no source has a file, or if a folder cannot be written.
+    """
+    if name not in origins:
+        raise UserError(f"unknown data set {name!r}; expected one of {', '.join(origins)}")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        _collect(name, origins[name], raw, partial, mirror, patience or Patience())
+        (partial / SOURCE).write_text(_source(name, origins[name]), encoding="utf-8")
+        _place(partial, raw, [*origins[name].files, SOURCE])
+    except OSError as error:
+        raise UserError(f"cannot write {name} into {partial} and {raw}: {error}") from error
+
+
+def _collect(
+    name: str, origin: Origin, raw: Path, partial: Path, mirror: str | None, patience: Patience
+) -> None:
+    """All files that `raw` lacks, whole and checked, into `partial`."""
+    with Downloader(patience) as downloader:
+        for file, sha256 in origin.files.items():
+            if _intact(raw / file, sha256) or _intact(partial / file, sha256):
+                continue
+            try:
+                _obtain_from_any(_sources(origin, file, mirror), partial / file, sha256, downloader)
+            except DownloadError as error:
+                layout = f"<mirror>/{origin.folder}/{file}"
+                raise UserError(
+                    f"{file} of {name} could not be had from any source:\n{error}\n"
+                    f"{_remedy(name, layout, mirror)}\n"
+                    f"What has arrived is kept in {partial}; the next attempt goes on from there."
+                ) from None
+
+
+def _intact(path: Path, sha256: str) -> bool:
+    try:
+        check(path, sha256)
+    except (FileNotFoundError, ChecksumError):
+        return False
+    return True
+
+
+def _sources(origin: Origin, file: str, mirror: str | None) -> list[str]:
+    if mirror is None:
+        return [f"{folder}/{file}" for folder in origin.mirrors]
+    if not _is_url(mirror) and not Path(mirror).expanduser().is_dir():
+        raise UserError(f"DATA_MIRROR must be a folder or an http(s) URL, but is {mirror!r}")
+    return [f"{mirror.rstrip('/')}/{origin.folder}/{file}"]
+
+
+def _is_url(source: str) -> bool:
+    return re.match("https?://[^/]", source) is not None
+
+
+def _obtain_from_any(sources: list[str], target: Path, sha256: str, downloader: Downloader) -> None:
+    """The file from the first source that has it. Raises DownloadError that names them all."""
+    failures = []
+    for source in sources:
+        try:
+            _obtain(source, target, sha256, downloader)
+        except (DownloadError, ChecksumError) as error:
+            failures.append(f"  {source}\n    {error}")
+        else:
+            return
+    raise DownloadError("\n".join(failures))
+
+
+def _obtain(source: str, target: Path, sha256: str, downloader: Downloader) -> None:
+    """Raises DownloadError or ChecksumError."""
+    if _is_url(source):
+        # A part file belongs to one source: another's compressed bytes may differ.
+        part = target.with_name(
+            f"{target.name}.{hashlib.sha256(source.encode()).hexdigest()[:8]}.part"
+        )
+        downloader.download(source, part, sha256)
+        os.replace(part, target)
+        return
+    original = Path(source).expanduser()
+    try:
+        check(original, sha256)
+        shutil.copyfile(original, target)
+    except OSError as error:
+        raise DownloadError(error.strerror or str(error)) from error
+
+
+def _remedy(name: str, layout: str, mirror: str | None) -> str:
+    if mirror is None:
+        return (
+            "Without internet, set DATA_MIRROR to a folder or an http(s) URL that has the files as "
+            f"{layout}:\n  DATA_MIRROR=/path/to/mirror python -m pipeline fetch {name}"
+        )
+    return (
+        f"DATA_MIRROR is set, so nothing else was tried; it must have the files as {layout}.\n"
+        "Unset it to download from the public mirrors."
+    )
+
+
+def _source(name: str, origin: Origin) -> str:
+    """SOURCE.json: the same wherever and whenever the files were fetched."""
+    content = {
+        "dataset": name,
+        "origin": origin.origin,
+        "licence": origin.licence,
+        "citation": origin.citation,
+        "sha256_decompressed": dict(origin.files),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _place(partial: Path, raw: Path, files: list[str]) -> None:
+    """Move whole files into `raw`, SOURCE.json last, and forget the rest of `partial`."""
+    raw.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if (partial / file).exists():
+            os.replace(partial / file, raw / file)
+    shutil.rmtree(partial)

@@ -1,0 +1,29 @@
+"""Fetch a data set's original files into data/raw/<dataset>, and check their SHA-256.
+
+Downloads from public mirrors, or reads from DATA_MIRROR (a folder or an http(s) URL) if that
+is set. A download that was broken off goes on where it stopped.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from pipeline.datasets import raw
+from pipeline.datasets.origins import ORIGINS
+
+RAW = Path("data/raw")
+PARTIAL = Path("data/.partial")  # outside what DVC deletes before a run
+
+
+def main(argv: list[str]) -> None:
+    """Run the stage. Raises UserError."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline fetch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", choices=ORIGINS)
+    dataset = parser.parse_args(argv).dataset
+    mirror = os.environ.get("DATA_MIRROR") or None
+    raw.fetch(dataset, RAW / dataset, PARTIAL / dataset, mirror)
+    print(f"{dataset}: {len(ORIGINS[dataset].files)} files, all checked, in {RAW / dataset}")

@@ -1,0 +1,32 @@
+"""Split and scale a data set into data/prepared/<dataset>.npz."""
+
+import argparse
+from pathlib import Path
+
+from pipeline import params
+from pipeline.datasets import PARTS, PROTOCOLS, Dataset, save
+from pipeline.datasets.sources import DATASETS, prepare
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+
+
+def main(argv: list[str]) -> None:
+    """Run the stage. Raises UserError."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline prepare", description=__doc__)
+    parser.add_argument("dataset", choices=DATASETS)
+    name = parser.parse_args(argv).dataset
+    settings = params.load()
+    dataset = prepare(name, settings.study(name).data, settings.seed, RAW / name)
+    save(dataset, PREPARED / f"{name}.npz")
+    print(describe(dataset))
+
+
+def describe(dataset: Dataset) -> str:
+    """The sizes of a data set's parts, a line for each protocol."""
+    lines = [f"{dataset.name}: examples of shape {dataset.input_shape}, digest {dataset.digest}"]
+    for protocol in PROTOCOLS:
+        sizes = ", ".join(f"{dataset.rows(protocol, part, 0).size} {part}" for part in PARTS)
+        leak = "; leaks" if dataset.leaks(protocol) else ""
+        lines.append(f"  {protocol:<9} {dataset.draws(protocol)} draw(s) of {sizes}{leak}")
+    return "\n".join(lines)

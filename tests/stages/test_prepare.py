@@ -1,0 +1,48 @@
+"""The prepare stage as a user calls it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import params
+from pipeline.datasets import load
+from pipeline.errors import UserError
+from pipeline.stages import prepare
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the repository's params.yaml."""
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["circles", "digits"])
+def test_the_prepared_file_is_the_same_each_time(here: Path, name: str) -> None:
+    path = here / "data" / "prepared" / f"{name}.npz"
+    prepare.main([name])
+    first = path.read_bytes()
+    prepare.main([name])
+    assert path.read_bytes() == first
+    assert load(path).name == name
+
+
+def test_circles_have_the_draws_of_params(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare.main(["circles"])
+    data = params.load().study("circles").data
+    assert isinstance(data, params.CirclesData)
+    dataset = load(here / "data" / "prepared" / "circles.npz")
+    assert dataset.splits["leak_free"]["test"].shape == (data.draws, data.test)
+    article, fresh = capsys.readouterr().out.splitlines()[1:]
+    assert article.endswith("1 draw(s) of 30 train, 70 val, 70 test; leaks")
+    assert fresh.endswith(f"{data.draws} draw(s) of 30 train, 70 val, 10000 test")
+
+
+def test_images_that_were_not_fetched_are_named(here: Path) -> None:
+    with pytest.raises(UserError, match=r"train-images.* is missing.*pipeline fetch mnist"):
+        prepare.main(["mnist"])
+    assert not (here / "data").exists()
