@@ -1,0 +1,300 @@
+"""params.yaml as frozen, typed sections. The only reader of that file.
+
+Unknown keys are refused with the nearest known name; every bound stands beside its field.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pipeline.errors import UserError
+from pipeline.techniques import TECHNIQUES, Range
+
+FROZEN = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(ge=1)]
+Auto = Literal["auto"]
+Setting = Literal["article", "tuned"]
+
+
+@dataclass(frozen=True, config=FROZEN)
+class CirclesData:
+    """Two noisy circles, one inside the other. Counts are points per draw."""
+
+    noise: Annotated[float, Field(ge=0)] = 0.1  # standard deviation, in radii of the outer circle
+    train: Annotated[int, Field(ge=2)] = 30
+    validation: Annotated[int, Field(ge=2)] = 70
+    test: Annotated[int, Field(ge=2)] = 10_000
+    draws: Count = 64  # independent draws; tuning and final seeds never share one
+
+
+@dataclass(frozen=True, config=FROZEN)
+class DigitsData:
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; the rest of the rows train."""
+
+    validation: Annotated[int, Field(ge=10)] = 360
+    test: Annotated[int, Field(ge=10)] = 360
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ImagesData:
+    """Which of the 60,000 training images validate."""
+
+    validation: Annotated[int, Field(ge=1, lt=60_000)]
+    validation_from: Literal["first", "last"]
+    article_trains_on_validation: bool  # the article's split keeps them in the training set
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Model:
+    """The architecture that every technique of a study starts from."""
+
+    architecture: Literal["mlp"]
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]  # units of each hidden layer
+    activation: Literal["relu", "gelu", "tanh", "linear"] = "relu"
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Training:
+    """How the article trains; the tuned setting shares optimizer and batch size."""
+
+    optimizer: Literal["adam", "sgd"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    batch_size: Count
+    epochs: Count
+
+
+@dataclass(frozen=True, config=FROZEN)
+class SearchRange:
+    """A hyperparameter's range in params.yaml; see `techniques.Range`."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    def range(self) -> Range:
+        """The same range as `techniques` knows it."""
+        return Range(self.low, self.high, self.log, self.integer)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Tuning:
+    """The search for each technique's hyperparameters: the same budget for every technique."""
+
+    trials: Count
+    seeds: Count  # a trial's value is the mean over these paired seeds
+    round: Count  # trials asked at a time; fixed, so that results do not depend on the machine
+    epochs: Count  # of every trial, and of the final runs of the tuned setting
+    learning_rate: SearchRange | None = None  # None holds it at the article's value
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Final:
+    """The final runs of each setting."""
+
+    seeds: Count
+
+
+@dataclass(frozen=True, config=FROZEN)
+class TechniqueParams:
+    """A technique in a study: the article's values, if it has any, and ranges that differ."""
+
+    article: Mapping[str, float] | None = None
+    search: Mapping[str, SearchRange] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Study:
+    """Everything that decides one data set's results."""
+
+    data: CirclesData | DigitsData | ImagesData
+    model: Model
+    training: Training
+    tuning: Tuning
+    final: Final
+    techniques: Mapping[str, TechniqueParams]
+
+    def search(self, technique: str) -> dict[str, Range]:
+        """What is searched for a technique: its own ranges, then the learning rate's."""
+        own = dict(TECHNIQUES[technique].search)
+        own |= {name: given.range() for name, given in self.techniques[technique].search.items()}
+        if self.tuning.learning_rate is not None:
+            own["learning_rate"] = self.tuning.learning_rate.range()
+        return own
+
+
+@dataclass(frozen=True, config=FROZEN)
+class CirclesStudy(Study):
+    """A study of circles."""
+
+    data: CirclesData
+
+
+@dataclass(frozen=True, config=FROZEN)
+class DigitsStudy(Study):
+    """A study of scikit-learn's digits."""
+
+    data: DigitsData
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ImagesStudy(Study):
+    """A study of MNIST or Fashion-MNIST."""
+
+    data: ImagesData
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Studies:
+    """One study per data set; a data set that is left out is not studied."""
+
+    circles: CirclesStudy | None = None
+    digits: DigitsStudy | None = None
+    mnist: ImagesStudy | None = None
+    fashion_mnist: ImagesStudy | None = None
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Engine:
+    """Where and how members are trained. `workers` never changes a result."""
+
+    workers: Count | Auto = "auto"  # processes; auto: one per core
+    program: Literal["auto", "xla", "graph"] = "auto"
+    population: Count | Auto = "auto"  # members in one program
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Tracking:
+    """What MLflow shows of a run."""
+
+    curve_points: Annotated[int, Field(ge=3)] = 50  # points of a learning curve
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Params:
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)]
+    studies: Studies
+    engine: Engine = Field(default_factory=Engine)
+    tracking: Tracking = Field(default_factory=Tracking)
+
+    def study(self, dataset: str) -> Study:
+        """The study of a data set. Raises UserError for one that params.yaml does not have."""
+        study = getattr(self.studies, dataset, None) if dataset in DATASET_NAMES else None
+        if not isinstance(study, Study):
+            present = [name for name in DATASET_NAMES if getattr(self.studies, name)]
+            raise UserError(
+                f"unknown data set {dataset!r}; params.yaml has studies of {', '.join(present)}"
+            )
+        return study
+
+
+DATASET_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Studies))
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Reads and checks params.yaml. Raises UserError that lists every mistake and where it is."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run this from the folder that holds it") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: object, where: str = "params.yaml") -> Params:
+    """Checks the parsed YAML; `where` names its source in messages. Raises UserError."""
+    try:
+        params = TypeAdapter(Params).validate_python(raw)
+    except ValidationError as error:
+        lines = [f"{where}:{_explain(dict(item))}" for item in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+    problems = [
+        f"{where}:studies.{name}.{problem}"
+        for name in DATASET_NAMES
+        if (study := getattr(params.studies, name))
+        for problem in _study_problems(study)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+    return params
+
+
+def _explain(item: dict[str, Any]) -> str:
+    """One validation error in words: where, what was expected, what was received."""
+    # pydantic also names the branch of a union, of which params.yaml knows nothing.
+    place = [part for part in map(str, item["loc"]) if not re.search(r"[-\[]", part)]
+    if item["type"] == "unexpected_keyword_argument":
+        *section, key = place
+        known = _known_keys(section)
+        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{_nearest(key, known)}"
+    if item["type"] in ("missing", "missing_argument"):
+        return f"{'.'.join(place)}: required, but missing"
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{'.'.join(place)}: {message}, but got {item['input']!r}"
+
+
+def _nearest(word: object, known: Iterable[str]) -> str:
+    """`; did you mean …? expected one of …`"""
+    close = difflib.get_close_matches(str(word), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{hint} expected one of {', '.join(known)}"
+
+
+def _known_keys(section: Iterable[str]) -> list[str]:
+    """The keys that a section of params.yaml may have, found by walking the classes."""
+    here: Any = Params
+    for part in section:
+        if get_origin(here) is Mapping:
+            here = get_args(here)[1]
+            continue
+        here = get_type_hints(here).get(part) if is_dataclass(here) else None
+        optional = [kind for kind in get_args(here) if is_dataclass(kind)]
+        here = optional[0] if optional and get_origin(here) is not Mapping else here
+    return [field.name for field in fields(here)] if is_dataclass(here) else []
+
+
+def _study_problems(study: Study) -> Iterator[str]:
+    """What no single field can see: names of techniques, their values, and counts that add up."""
+    for name, given in study.techniques.items():
+        if name not in TECHNIQUES:
+            yield f"techniques: unknown key {name!r}{_nearest(name, TECHNIQUES)}"
+            continue
+        yield from _technique_problems(name, given)
+    if "none" not in study.techniques:
+        yield "techniques: `none`, the baseline of every comparison, is missing"
+    if study.tuning.round > study.tuning.trials:
+        yield f"tuning.round: at most trials={study.tuning.trials}, but got {study.tuning.round}"
+    if isinstance(study.data, CirclesData):
+        needed = study.tuning.seeds + study.final.seeds
+        if study.data.draws < needed:
+            got = study.data.draws
+            yield f"data.draws: at least tuning.seeds + final.seeds = {needed}, but got {got}"
+
+
+def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
+    """The article's values and the ranges of one technique, against what it takes."""
+    known = TECHNIQUES[name].search
+    for key, found in given.search.items():
+        if key not in known:
+            yield f"techniques.{name}.search: unknown key {key!r}{_nearest(key, known)}"
+            continue
+        try:
+            found.range()
+        except ValueError as error:
+            yield f"techniques.{name}.search.{key}: {error}"
+    if given.article is not None:
+        try:
+            TECHNIQUES[name].apply(given.article)
+        except ValueError as error:
+            yield f"techniques.{name}.article: {error}"
