@@ -1,0 +1,247 @@
+"""Trains populations of ordinary Keras models in compiled programs.
+
+`Engine.train` takes members (a Keras model, initial weights, a seed, rows of a data set) and gives
+back their weights and curves, as `model.fit` would from the same weights, batch order and noise.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from pipeline.engine.backend import Kind
+from pipeline.engine.population import Population
+from pipeline.engine.program import CURVES, Program, Shape
+from pipeline.techniques import Monitor
+
+# Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
+# Measured: circles 0.05 M and Fashion-MNIST's small network 6 M are faster in XLA, MNIST's five
+# wide layers (179 M) in the graph; see benchmarks/README.md.
+XLA_LIMIT = 30e6
+XLA_POPULATION = 8  # members whose working set still fits a core's cache
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all members of a call share."""
+
+    optimizer: Literal["adam", "sgd"]
+    batch_size: int
+    epochs: int
+    n_classes: int  # 2: one sigmoid unit; more: a softmax over them
+    monitor: Monitor | None = None  # early stopping on this, with each member's patience
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model to train.
+
+    `weights`: initial values in the order of `model.weights`; the model itself is only read.
+    `train_rows` (n,) and `val_rows` (m,): int32 rows of the data. `seed` decides batch order
+    and noise. `patience`: epochs, for early stopping.
+    """
+
+    model: keras.Sequential
+    weights: Sequence[np.ndarray]
+    learning_rate: float
+    train_rows: np.ndarray
+    val_rows: np.ndarray
+    seed: int
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a member.
+
+    `weights`: after the last epoch; with early stopping, after the best one; of a member that
+    diverged, before the epoch in which it did. `curves`: name → (epochs_run,) float32; losses
+    are unpenalised, train values are means over the epoch's batches as in `fit`. `diverged`:
+    the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of the wall
+    time, compilation included.
+    """
+
+    weights: list[np.ndarray]
+    curves: dict[str, np.ndarray]
+    epochs_run: int
+    best_epoch: int | None
+    diverged: int | None
+    seconds: float
+
+
+def batch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
+    """(rows,) the order in which a member with this seed sees its rows in an epoch, from 0."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def noise_key(seed: int) -> np.ndarray:
+    """(2,) uint32, the key of a member's noise."""
+    return np.random.default_rng([seed, 0x6E6F6973]).integers(2**32, size=2, dtype=np.uint32)
+
+
+def work_per_step(model: keras.Sequential, batch_size: int) -> int:
+    """Multiply-adds of one forward pass of a dense model over a batch."""
+    return batch_size * sum(int(np.prod(w.shape)) for w in model.weights if len(w.shape) > 1)
+
+
+class Engine:
+    """Keeps compiled programs, so that each is compiled once however many calls use it.
+
+    Args:
+        program: "xla", "graph", or "auto" for the rule above.
+        population: members in one program, or "auto": 8 in XLA programs, 1 in graph programs.
+    """
+
+    def __init__(
+        self,
+        program: Literal["auto", "xla", "graph"] = "auto",
+        population: int | Literal["auto"] = "auto",
+    ) -> None:
+        self._program, self._population = program, population
+        self._programs: dict[tuple[str, Shape], Program] = {}
+
+    @property
+    def traces(self) -> int:
+        """How many programs have been compiled."""
+        return sum(program.traces for program in self._programs.values())
+
+    def kind(self, model: keras.Sequential, batch_size: int) -> Kind:
+        """Which kind of program trains this model."""
+        if self._program != "auto":
+            return self._program
+        return "xla" if work_per_step(model, batch_size) <= XLA_LIMIT else "graph"
+
+    def population(self, kind: Kind) -> int:
+        """How many members a program trains at once."""
+        if self._population != "auto":
+            return self._population
+        return XLA_POPULATION if kind == "xla" else 1
+
+    def train(
+        self,
+        members: Sequence[Member],
+        training: Training,
+        x: np.ndarray,
+        y: np.ndarray,
+        on_chunk: Callable[[int], None] = lambda epochs: None,
+    ) -> list[Trained]:
+        """Trains members of one structure on rows of x (N, ...) float32 and y (N,) int32.
+
+        Results do not depend on which members share a call. `on_chunk` is told the epochs done.
+        Raises ValueError where the models differ in more than numbers.
+        """
+        size = self.population(self.kind(members[0].model, training.batch_size))
+        groups = [members[i : i + size] for i in range(0, len(members), size)]
+        return [
+            trained
+            for group in groups
+            for trained in self._train_group(group, training, x, y, on_chunk)
+        ]
+
+    def _train_group(
+        self,
+        members: Sequence[Member],
+        training: Training,
+        x: np.ndarray,
+        y: np.ndarray,
+        on_chunk: Callable[[int], None],
+    ) -> Iterator[Trained]:
+        began = time.perf_counter()
+        program = self._compiled(members, training)
+        # A program has a fixed number of places; copies fill those that are free.
+        places = [*members, *[members[-1]] * (program.shape.members - len(members))]
+        state = program.start([np.stack(w) for w in zip(*(m.weights for m in places), strict=True)])
+        inputs = _inputs(places, program, x, y)
+        chunks, done = [], 0
+        while done < training.epochs and np.any(state["active"]):
+            count = min(program.shape.epochs_per_call, training.epochs - done)
+            inputs["count"] = np.int32(count)
+            inputs["train"] = _train_rows(places, program.shape, done)
+            state, curves = program.advance(state, inputs)
+            chunks.append(np.asarray(curves)[:count])
+            done += count
+            on_chunk(done)
+        seconds = (time.perf_counter() - began) / len(members)
+        curves = np.concatenate(chunks)
+        return (_trained(state, curves, place, seconds) for place in range(len(members)))
+
+    def program_name(self, members: Sequence[Member], training: Training) -> str:
+        """Equal for calls that share a compiled program."""
+        return repr(self._identify(members, training)[1:])
+
+    def _compiled(self, members: Sequence[Member], training: Training) -> Program:
+        """The program for these members, made if it is not there yet."""
+        population, signature, shape = self._identify(members, training)
+        if (signature, shape) not in self._programs:
+            self._programs[signature, shape] = Program(population, shape)
+        return self._programs[signature, shape]
+
+    def _identify(
+        self, members: Sequence[Member], training: Training
+    ) -> tuple[Population, str, Shape]:
+        """The members' population, its signature and the shape of its program."""
+        kind = self.kind(members[0].model, training.batch_size)
+        models = {id(member.model): member.model for member in members}.values()
+        populations = [Population(model, kind == "xla") for model in models]
+        signatures = {population.signature for population in populations}
+        if len(signatures) > 1:
+            raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")
+        shape = Shape(
+            members=self.population(kind),
+            train_rows=len(members[0].train_rows),
+            val_rows=len(members[0].val_rows),
+            batch_size=training.batch_size,
+            n_classes=training.n_classes,
+            optimizer=training.optimizer,
+            monitor=training.monitor,
+            kind=kind,
+        )
+        return populations[0], signatures.pop(), shape
+
+
+def _inputs(
+    members: Sequence[Member], program: Program, x: np.ndarray, y: np.ndarray
+) -> dict[str, Any]:
+    """The program's inputs that stay the same from chunk to chunk, as tensors."""
+    numbers = np.stack([program.population.numbers(member.model) for member in members], axis=1)
+    arrays = {
+        "x": np.asarray(x, np.float32),
+        "y": np.asarray(y, np.int32),
+        "val": np.stack([member.val_rows for member in members]).astype(np.int32),
+        "numbers": numbers,
+        "learning_rate": np.array([member.learning_rate for member in members], np.float32),
+        "patience": np.array([member.patience for member in members], np.int32),
+        "key": np.stack([noise_key(member.seed) for member in members]),
+    }
+    return {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
+
+
+def _train_rows(members: Sequence[Member], shape: Shape, first_epoch: int) -> np.ndarray:
+    """(epochs, P, n) int32: the rows in the order in which each member sees them."""
+    if shape.one_batch:
+        return np.stack([member.train_rows for member in members])[None].astype(np.int32)
+    epochs = range(first_epoch, first_epoch + shape.epochs_per_call)
+    order = [
+        [m.train_rows[batch_order(m.seed, epoch, shape.train_rows)] for m in members]
+        for epoch in epochs
+    ]
+    return np.array(order, np.int32)
+
+
+def _trained(state: Any, curves: np.ndarray, place: int, seconds: float) -> Trained:
+    """One member's part of the last state and of the (epochs, CURVES, P) curves."""
+    epochs = int(state["epochs"][place])
+    diverged = int(state["diverged"][place])
+    stopping = "best" in state
+    weights = state["best"] if stopping else state["weights"]
+    return Trained(
+        weights=[np.array(weight[place]) for weight in weights],
+        curves={name: curves[:epochs, i, place].copy() for i, name in enumerate(CURVES)},
+        epochs_run=epochs,
+        best_epoch=int(state["best_epoch"][place]) if stopping else None,
+        diverged=diverged or None,
+        seconds=seconds,
+    )

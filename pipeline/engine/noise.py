@@ -1,0 +1,52 @@
+"""A counter-based random generator whose noise belongs to a member, not to a place in a population.
+
+Each number is a hash of (member's key, step, stream, position), so a member meets the same noise
+in any population, program and chunk. XLA's own generator is many times slower on a CPU and takes
+one key for a whole tensor; see benchmarks/README.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from pipeline.engine.backend import Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one training step of P members.
+
+    `key`: (P, 2) uint32, the members' keys. `step`: () uint32, counts a member's steps from 0.
+    """
+
+    key: Tensor
+    step: Tensor
+
+    def bits(self, stream: int, shape: tuple[int, ...]) -> Tensor:
+        """(P, *shape) uniform uint32; each `stream` of a step (a layer, say) is independent."""
+        salt = _mix(self.step * _u32(0x9E3779B9) + _u32(stream))
+        first = ops.expand_dims(_mix(self.key[:, 0] ^ salt), 1)
+        second = ops.expand_dims(_mix(self.key[:, 1] + salt), 1)
+        size = int(np.prod(shape))
+        position = ops.expand_dims(ops.convert_to_tensor(np.arange(size, dtype=np.uint32)), 0)
+        return ops.reshape(_mix(position ^ first, second), (-1, *shape))
+
+
+def _mix(x: Tensor, key: Tensor = 0) -> Tensor:
+    """A 32-bit finalizer (two multiplications, three xor-shifts); the key enters half-way.
+
+    Constants: C. Wellons, "Prospecting for hash functions", found by search for low bias.
+    """
+    x = (x ^ _shift(x, 16)) * _u32(0x21F0AAAD)
+    x = (x ^ _shift(x, 15)) + ops.cast(key, "uint32")
+    x = x * _u32(0xD35A2D97)
+    return x ^ _shift(x, 15)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    return ops.right_shift(x, _u32(bits))
+
+
+def _u32(value: int) -> Tensor:
+    return ops.convert_to_tensor(np.uint32(value))

@@ -1,0 +1,241 @@
+"""A population's whole training as one compiled program: steps, validation, stopping."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from pipeline.engine import backend
+from pipeline.engine.backend import Kind, State, Tensor
+from pipeline.engine.noise import Noise
+from pipeline.engine.optimizers import OPTIMIZERS, per_member
+from pipeline.engine.population import Population
+from pipeline.techniques import Monitor
+
+CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
+EVALUATION_ROWS = (
+    2048  # rows evaluated at once: large enough for oneDNN, small enough for the cache
+)
+STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a program is compiled for, beside the population's structure. All sizes are counts."""
+
+    members: int
+    train_rows: int
+    val_rows: int
+    batch_size: int
+    n_classes: int
+    optimizer: str
+    monitor: Monitor | None  # None: train to the last epoch
+    kind: Kind
+
+    @property
+    def steps(self) -> int:
+        """Full batches an epoch."""
+        return self.train_rows // self.batch_size
+
+    @property
+    def remainder(self) -> int:
+        """Rows of the last, smaller batch; 0 if the batches come out even."""
+        return self.train_rows % self.batch_size
+
+    @property
+    def epochs_per_call(self) -> int:
+        """Epochs that one call of the program trains at most."""
+        return max(1, STEPS_PER_CALL // max(1, self.steps))
+
+    @property
+    def one_batch(self) -> bool:
+        """Whether an epoch is one step, so that the order of rows means nothing."""
+        return self.train_rows <= self.batch_size
+
+
+class Program:
+    """A compiled program; `traces` counts how often it was compiled."""
+
+    def __init__(self, population: Population, shape: Shape) -> None:
+        self.population, self.shape = population, shape
+        self.optimizer = OPTIMIZERS[shape.optimizer]
+        self.traces = 0
+        self.advance = backend.compiled(self._advance, shape.kind)
+
+    def start(self, weights: list[np.ndarray]) -> State:
+        """The state before the first epoch; weights: (P, ...) each, in Keras's order."""
+        members = self.shape.members
+        tensors = [ops.convert_to_tensor(weight) for weight in weights]
+        state = {
+            "weights": tensors,
+            "slots": [[ops.zeros_like(w) for w in tensors] for _ in range(self.optimizer.slots)],
+            "step": ops.zeros((), "uint32"),
+            "epochs": ops.zeros((members,), "int32"),  # trained by each member
+            "diverged": ops.zeros((members,), "int32"),  # epoch of divergence, 0: none
+            "active": ops.ones((members,), "bool"),
+        }
+        if self.shape.monitor is not None:
+            state |= {
+                "best": tensors,
+                "best_value": ops.full((members,), -np.inf, "float32"),
+                "best_epoch": ops.zeros((members,), "int32"),
+                "wait": ops.zeros((members,), "int32"),
+            }
+        return state
+
+    def _advance(self, state: State, inputs: dict[str, Any]) -> tuple[State, Tensor]:
+        """Trains up to `inputs["count"]` epochs; curves: (epochs_per_call, CURVES, P).
+
+        `inputs`: count (); x (N, ...), y (N,); train (epochs_per_call, P, n) or, for one batch,
+        (1, P, n), and val (P, m) rows of them; numbers (slots, P); learning_rate, patience (P,);
+        key (P, 2).
+        """
+        self.traces += 1
+        shape = self.shape
+        val = self._gather(inputs, inputs["val"]) if shape.val_rows <= EVALUATION_ROWS else None
+        whole = self._gather(inputs, inputs["train"][0]) if shape.one_batch else None
+
+        def epoch(carry: State) -> tuple[State, Tensor]:
+            index, state = carry
+            if whole is not None:
+                new, sums = self._step(state, whole, inputs)
+                train = sums / shape.train_rows
+            else:
+                new, train = self._batches(state, inputs["train"][index], inputs)
+            loss, accuracy = self._validate(new["weights"], inputs, val)
+            curves = ops.stack([train[0], train[1], loss, accuracy, train[2]])
+            return (index + 1, self._close(state, new, curves, inputs)), curves
+
+        (_, state), curves = backend.scan(
+            inputs["count"],
+            shape.epochs_per_call,
+            epoch,
+            (ops.zeros((), "int32"), state),
+            (len(CURVES), shape.members),
+            alive=lambda carry: ops.any(carry[1]["active"]),
+        )
+        return state, curves
+
+    def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.take(inputs["x"], rows, axis=0), ops.take(inputs["y"], rows, axis=0)
+
+    def _batches(self, state: State, rows: Tensor, inputs: dict[str, Any]) -> tuple[State, Tensor]:
+        """One epoch over (P, n) rows in order; the means over rows of loss, accuracy, penalty."""
+        size = self.shape.batch_size
+
+        def body(i: Tensor, carry: State) -> State:
+            state, sums = carry
+            batch = ops.slice(rows, (0, i * size), (self.shape.members, size))
+            state, more = self._step(state, self._gather(inputs, batch), inputs)
+            return state, sums + more
+
+        carry = (state, ops.zeros((3, self.shape.members)))
+        state, sums = backend.repeat(self.shape.steps, body, carry)
+        if self.shape.remainder:
+            rest = self._gather(inputs, rows[:, self.shape.steps * size :])
+            state, more = self._step(state, rest, inputs)
+            sums = sums + more
+        return state, sums / self.shape.train_rows
+
+    def _step(
+        self, state: State, batch: tuple[Tensor, Tensor], inputs: dict[str, Any]
+    ) -> tuple[State, Tensor]:
+        """One update; (3, P) sums over the batch's rows of loss, accuracy and penalty."""
+        x, y = batch
+        noise = Noise(inputs["key"], state["step"])
+
+        def loss(weights: Any) -> tuple[Tensor, Tensor]:
+            outputs, penalty = self.population.forward(weights, x, inputs["numbers"], noise)
+            losses, hits = self._score(outputs, y)
+            mean = ops.mean(losses, axis=1)
+            return mean + penalty, ops.stack([mean, ops.mean(hits, axis=1), penalty])
+
+        gradients, means = backend.gradients(loss, state["weights"])
+        step = state["step"] + ops.cast(1, "uint32")
+        weights, slots = self.optimizer.update(
+            state["weights"],
+            state["slots"],
+            gradients,
+            inputs["learning_rate"],
+            ops.cast(step, "float32"),
+        )
+        new = state | {"weights": weights, "slots": slots, "step": step}
+        return new, means * float(x.shape[1])
+
+    def _score(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses and hits, each (P, rows), of outputs (P, rows, units) for labels (P, rows)."""
+        if self.shape.n_classes == 2:
+            target = ops.cast(ops.expand_dims(y, -1), outputs.dtype)
+            losses = ops.mean(ops.binary_crossentropy(target, outputs), axis=-1)
+            hits = ops.equal(outputs[..., 0] > 0.5, y > 0)
+        else:
+            losses = ops.sparse_categorical_crossentropy(y, outputs)
+            hits = ops.equal(ops.argmax(outputs, axis=-1), y)
+        return losses, ops.cast(hits, "float32")
+
+    def _validate(
+        self, weights: list[Tensor], inputs: dict[str, Any], val: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy (P,) on the validation rows."""
+
+        def sums(batch: tuple[Tensor, Tensor]) -> Tensor:
+            outputs, _ = self.population.forward(weights, batch[0], inputs["numbers"], None)
+            losses, hits = self._score(outputs, batch[1])
+            return ops.stack([ops.sum(losses, axis=1), ops.sum(hits, axis=1)])
+
+        if val is not None:
+            total = sums(val)
+        else:
+            size, rows = EVALUATION_ROWS, inputs["val"]
+            full, rest = divmod(self.shape.val_rows, size)
+
+            def body(i: Tensor, total: Tensor) -> Tensor:
+                batch = ops.slice(rows, (0, i * size), (self.shape.members, size))
+                return total + sums(self._gather(inputs, batch))
+
+            total = backend.repeat(full, body, ops.zeros((2, self.shape.members)))
+            if rest:
+                total = total + sums(self._gather(inputs, rows[:, full * size :]))
+        means = total / self.shape.val_rows
+        return means[0], means[1]
+
+    def _close(self, old: State, new: State, curves: Tensor, inputs: dict[str, Any]) -> State:
+        """Ends an epoch: freezes members that have stopped or diverge, and looks for the best."""
+        active = old["active"]
+        finite = ops.all(ops.isfinite(curves), axis=0)
+        # A member that diverges keeps the weights it had before that epoch.
+        keep = ops.logical_and(active, finite)
+        epochs = old["epochs"] + ops.cast(active, "int32")
+        lost = ops.logical_and(active, ops.logical_not(finite))
+        state = new | {
+            "weights": _choose(keep, new["weights"], old["weights"]),
+            "slots": [
+                _choose(keep, *pair) for pair in zip(new["slots"], old["slots"], strict=True)
+            ],
+            "epochs": epochs,
+            "diverged": ops.where(lost, epochs, old["diverged"]),
+            "active": keep,
+        }
+        return state if self.shape.monitor is None else self._stop(state, curves, inputs)
+
+    def _stop(self, state: State, curves: Tensor, inputs: dict[str, Any]) -> State:
+        """`keras.callbacks.EarlyStopping(restore_best_weights=True)`, for each member."""
+        loss, accuracy = curves[2], curves[3]
+        value = accuracy if self.shape.monitor == "val_accuracy" else -loss
+        active = state["active"]
+        better = ops.logical_and(active, value > state["best_value"])
+        wait = ops.where(better, 0, state["wait"] + 1)
+        patient = ops.logical_or(wait < inputs["patience"], state["epochs"] <= 1)
+        return state | {
+            "best": _choose(better, state["weights"], state["best"]),
+            "best_value": ops.where(better, value, state["best_value"]),
+            "best_epoch": ops.where(better, state["epochs"], state["best_epoch"]),
+            "wait": wait,
+            "active": ops.logical_and(active, ops.logical_or(better, patient)),
+        }
+
+
+def _choose(mask: Tensor, yes: list[Tensor], no: list[Tensor]) -> list[Tensor]:
+    """For each member, `yes` where the (P,) mask holds, else `no`."""
+    return [ops.where(per_member(mask, a), a, b) for a, b in zip(yes, no, strict=True)]

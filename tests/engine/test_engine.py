@@ -1,0 +1,189 @@
+"""Properties of training a population."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.engine import Engine, Member, Trained
+from pipeline.engine.program import CURVES
+from pipeline.techniques import TECHNIQUES
+
+from .problem import Problem, off, typical
+
+XLA, GRAPH = Engine("xla", 3), Engine("graph", 1)
+ENGINES = pytest.mark.parametrize("engine", [XLA, GRAPH], ids=["xla", "graph"])
+
+
+def same(one: Trained, other: Trained) -> bool:
+    """Equal to the last bit."""
+    weights = zip(one.weights, other.weights, strict=True)
+    return all(np.array_equal(a, b) for a, b in weights) and all(
+        np.array_equal(one.curves[name], other.curves[name], equal_nan=True) for name in CURVES
+    )
+
+
+@pytest.mark.parametrize("technique", sorted(set(TECHNIQUES) - {"none"}))
+@ENGINES
+def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> None:
+    problem = Problem(epochs=25)  # four steps each
+    none = problem.train(engine, [problem.member()])[0]
+    training = problem.training(technique, off(technique))
+    member = problem.member(technique, off(technique))
+    zero = engine.train([member], training, *problem.data())[0]
+    one_program = engine.program_name([member], training) == engine.program_name(
+        [problem.member()], problem.training("none", {})
+    )
+    assert not one_program or same(none, zero)
+    for name in CURVES:
+        np.testing.assert_allclose(zero.curves[name], none.curves[name], rtol=1e-4, atol=1e-6)
+
+
+def test_kernel_penalties_share_the_baselines_xla_program() -> None:
+    problem, engine = Problem(epochs=1), Engine("xla", 2)
+    for technique in ("none", "l1", "l2", "l1_l2"):
+        problem.train(engine, [problem.member(technique, typical(technique))], technique)
+    assert engine.traces == 1
+
+
+@ENGINES
+def test_trials_and_seeds_share_one_program(engine: Engine) -> None:
+    problem, fresh = Problem(epochs=2), Engine(engine._program, engine._population)
+    for strength in (1e-4, 1e-2):
+        for seed in range(3):
+            values = {"rate": 0.3, "strength": strength}
+            fresh.train(
+                [problem.member("dropout_l2", values, seed, learning_rate=strength)],
+                problem.training("dropout_l2", values),
+                *problem.data(),
+            )
+    assert fresh.traces == 1
+
+
+@ENGINES
+def test_same_seed_gives_the_same_bits(engine: Engine) -> None:
+    problem = Problem()
+    member = problem.member("dropout", {"rate": 0.4}, seed=5)
+    first, again = (problem.train(engine, [member], "dropout")[0] for _ in range(2))
+    assert same(first, again)
+
+
+def test_a_member_does_not_depend_on_its_neighbours() -> None:
+    problem = Problem()
+    rates = (0.1, 0.4, 0.7, 0.2)
+    members = [problem.member("dropout", {"rate": rate}, seed) for seed, rate in enumerate(rates)]
+    together = problem.train(XLA, members, "dropout")
+    backwards = problem.train(XLA, members[::-1], "dropout")[::-1]
+    alone = [problem.train(XLA, [member], "dropout")[0] for member in members]
+    for each in zip(together, backwards, alone, strict=True):
+        assert same(each[0], each[1])
+        assert same(each[0], each[2])
+
+
+def test_xla_and_graph_agree() -> None:
+    problem = Problem()
+    member = problem.member("dropout", {"rate": 0.4})
+    xla, graph = (problem.train(engine, [member], "dropout")[0] for engine in (XLA, GRAPH))
+    for name in CURVES:
+        np.testing.assert_allclose(xla.curves[name], graph.curves[name], rtol=2e-5, atol=2e-6)
+
+
+def test_chunks_do_not_change_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(epochs=7)
+    member = problem.member("dropout", {"rate": 0.4})
+    whole = problem.train(XLA, [member], "dropout")[0]
+    monkeypatch.setattr("pipeline.engine.program.STEPS_PER_CALL", 9)  # two epochs and a bit
+    seen: list[int] = []
+    training = problem.training("dropout", {"rate": 0.4})
+    x, y = problem.data()
+    chunked = Engine("xla", 3).train([member], training, x, y, seen.append)[0]
+    assert seen == [3, 6, 7]
+    assert same(whole, chunked)
+
+
+def test_large_validation_sets_are_evaluated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem()
+    whole = problem.train(XLA, [problem.member()])[0]
+    monkeypatch.setattr("pipeline.engine.program.EVALUATION_ROWS", 8)  # 30 rows: three and a rest
+    parts = problem.train(Engine("xla", 3), [problem.member()])[0]
+    for name in CURVES:
+        np.testing.assert_allclose(parts.curves[name], whole.curves[name], rtol=1e-5)
+
+
+@ENGINES
+def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(engine: Engine) -> None:
+    problem = Problem(epochs=6)
+    good = [problem.member(seed=seed) for seed in range(2)]
+    bad = problem.member(seed=2, learning_rate=1e38)
+    calm = problem.train(engine, [*good, problem.member(seed=2)])
+    first, lost, second = problem.train(engine, [good[0], bad, good[1]])
+    assert lost.diverged is not None
+    assert lost.epochs_run == lost.diverged <= 6
+    assert all(np.isfinite(weight).all() for weight in lost.weights)
+    assert [first.diverged, second.diverged] == [None, None]
+    assert same(first, calm[0])
+    assert same(second, calm[1])
+
+
+def test_early_stopping_stops_each_member_by_itself() -> None:
+    problem = Problem(epochs=40)
+    patience = (1, 3, 8)
+    members = [problem.member("early_stopping", {"patience": each}) for each in patience]
+    trained = problem.train(XLA, members, "early_stopping")
+    for each, found in zip(patience, trained, strict=True):
+        accuracy = found.curves["val_accuracy"]
+        assert found.best_epoch == int(np.argmax(accuracy)) + 1
+        assert found.epochs_run == min(40, found.best_epoch + each)
+    assert [found.epochs_run for found in trained] == sorted(found.epochs_run for found in trained)
+
+
+def test_models_of_different_structure_are_refused() -> None:
+    problem = Problem()
+    members = [problem.member("none"), problem.member("dropout", {"rate": 0.5})]
+    with pytest.raises(ValueError, match="must share one structure"):
+        problem.train(XLA, members)
+
+
+def test_a_layer_that_the_engine_does_not_know_is_named() -> None:
+    problem = Problem()
+    model = keras.Sequential([keras.Input((6,)), keras.layers.LayerNormalization()])
+    member = Member(model, model.get_weights(), 0.1, np.arange(50), np.arange(50, 80), 0)
+    with pytest.raises(ValueError, match=r"trains Dense.*but got LayerNormalization"):
+        problem.train(XLA, [member])
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
+    """They load in safe mode, in a process that does not know this package."""
+    problem = Problem(epochs=1)
+    model = problem.model(technique, typical(technique))
+    model.set_weights(
+        problem.train(XLA, [problem.member(technique, typical(technique))], technique)[0].weights
+    )
+    x, _ = problem.data()
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "expected.npy", np.asarray(model(x)))
+    loaded: Any = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    np.testing.assert_allclose(np.asarray(loaded(x)), np.load(tmp_path / "expected.npy"), atol=1e-6)
+
+
+def test_a_saved_model_predicts_the_same_without_this_package(tmp_path: Path) -> None:
+    problem = Problem(epochs=1)
+    model = problem.model("dropout_l2", typical("dropout_l2"))
+    x, _ = problem.data()
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", x)
+    script = (
+        "import sys, keras, numpy as np\n"
+        "model = keras.models.load_model('model.keras', safe_mode=True)\n"
+        "np.save('found.npy', np.asarray(model(np.load('x.npy'))))\n"
+        "assert not any(name.startswith('pipeline') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), np.asarray(model(x)), atol=1e-6)

@@ -1,0 +1,53 @@
+"""The noise has the share and the independence that dropout needs."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from pipeline.engine import noise_key
+from pipeline.engine.noise import Noise
+
+SHAPE = (100, 500)  # 50,000 numbers
+
+
+def bits(seeds: tuple[int, ...] = (0,), step: int = 0, stream: int = 1) -> np.ndarray:
+    key = ops.convert_to_tensor(np.stack([noise_key(seed) for seed in seeds]))
+    return np.asarray(Noise(key, ops.cast(step, "uint32")).bits(stream, SHAPE))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.25, 0.5, 0.8, 0.99])
+@pytest.mark.parametrize("step", [0, 1, 3999])
+def test_share_of_zeros_is_the_rate(rate: float, step: int) -> None:
+    share = np.mean(bits(step=step) < rate * 2**32)
+    error = np.sqrt(rate * (1 - rate) / np.prod(SHAPE))
+    assert abs(share - rate) < 4.5 * error
+
+
+def test_numbers_are_uniform() -> None:
+    counts, _ = np.histogram(bits(), bins=256, range=(0, 2**32))
+    expected = np.prod(SHAPE) / 256
+    chi_square = np.sum((counts - expected) ** 2 / expected)
+    assert abs(chi_square - 255) < 5 * np.sqrt(2 * 255)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seeds": (1,)}, {"step": 1}, {"step": 2**16}, {"stream": 2}, {"stream": 0}],
+    ids=str,
+)
+def test_members_steps_and_streams_are_independent(other: dict[str, int]) -> None:
+    one, two = bits() < 2**31, bits(**other) < 2**31  # type: ignore[arg-type]
+    correlation = np.corrcoef(one.ravel(), two.ravel())[0, 1]
+    assert abs(correlation) < 4.5 / np.sqrt(np.prod(SHAPE))
+
+
+@pytest.mark.parametrize("lag", [1, 2, 16, 500])
+def test_neighbours_are_independent(lag: int) -> None:
+    flat = (bits() < 2**31).ravel()
+    correlation = np.corrcoef(flat[lag:], flat[:-lag])[0, 1]
+    assert abs(correlation) < 4.5 / np.sqrt(flat.size)
+
+
+def test_a_members_noise_does_not_depend_on_its_place() -> None:
+    together = bits(seeds=(3, 4, 5))
+    assert np.array_equal(together[2], bits(seeds=(5,))[0])
