@@ -1,0 +1,82 @@
+"""What has been finished, kept through interruptions.
+
+A journal is a folder that DVC does not know. Each finished unit adds its files, then one line to
+`units.jsonl`, in that order, so a kill at any moment leaves either a whole result or none.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.units import Result, code_digest
+
+ROOT = Path(".journal")
+
+
+class Journal:
+    """The finished units of one data set, made by today's code.
+
+    Results of other code are deleted: their keys could never be asked for again.
+    """
+
+    def __init__(self, dataset: str, root: Path = ROOT) -> None:
+        home = root / dataset
+        self.folder = home / code_digest()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for other in home.iterdir():
+            if other != self.folder:
+                shutil.rmtree(other)
+        self._lines = self.folder / "units.jsonl"
+        self._measures = self._read()
+
+    def _read(self) -> dict[str, dict[str, float]]:
+        """The journal's lines; a last line that a kill cut short is dropped from the file."""
+        found: dict[str, dict[str, float]] = {}
+        if not self._lines.exists():
+            return found
+        whole = 0
+        for line in self._lines.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            entry = json.loads(line)
+            found[entry["key"]] = entry["measures"]
+            whole += len(line)
+        os.truncate(self._lines, whole)
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._measures
+
+    def __len__(self) -> int:
+        return len(self._measures)
+
+    def result(self, key: str) -> Result:
+        """A finished unit's result, without its model's bytes (see `model_path`)."""
+        path = self.folder / f"{key}.npz"
+        curves = None
+        if path.exists():
+            with np.load(path) as arrays:
+                curves = {name: arrays[name] for name in arrays.files}
+        return Result(key, self._measures[key], curves)
+
+    def model_path(self, key: str) -> Path:
+        """Where a final run's .keras file is."""
+        return self.folder / f"{key}.keras"
+
+    def add(self, result: Result) -> None:
+        """Keeps a result; returns once it would survive a kill."""
+        if result.curves is not None:
+            curves: dict[str, Any] = dict(result.curves)
+            np.savez(self.folder / f"{result.key}.npz", **curves)
+        if result.model is not None:
+            self.model_path(result.key).write_bytes(result.model)
+        entry = json.dumps({"key": result.key, "measures": result.measures})
+        with self._lines.open("a", encoding="utf-8") as file:
+            file.write(entry + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._measures[result.key] = dict(result.measures)

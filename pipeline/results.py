@@ -1,0 +1,110 @@
+"""The result files of a data set: where they are, and their rows."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import UserError
+from pipeline.units import Result, Unit
+
+Row = dict[str, Any]
+
+RESULTS = Path("results")
+MODELS = Path("models")
+PREPARED = Path("data/prepared")
+
+
+def prepared(dataset: str) -> Path:
+    """The prepared data."""
+    return PREPARED / f"{dataset}.npz"
+
+
+def final_row(unit: Unit, result: Result, leaks: bool) -> Row:
+    """A row of runs.csv, without the MLflow run that is not known yet."""
+    return {
+        "key": unit.key,
+        "dataset": unit.dataset,
+        "architecture": unit.model.architecture,
+        "technique": unit.technique,
+        "setting": unit.setting,
+        "protocol": unit.protocol,
+        "leaks": leaks,
+        "seed": unit.seed,
+        **unit.hyperparameters,
+        **result.measures,
+        "epochs": unit.training.epochs,
+        "model": model_path(unit).as_posix(),
+    }
+
+
+def model_path(unit: Unit) -> Path:
+    """Where a final run's model is, such as models/circles/l2/tuned-3.keras."""
+    return MODELS / unit.dataset / unit.technique / f"{unit.setting}-{unit.seed}.keras"
+
+
+_LAST = ("epochs", "epochs_run", "seconds", "mlflow_run_id", "model")
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes rows as CSV, whole or not at all; what a row does not have stays empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [c for c in columns if c not in _LAST] + [c for c in _LAST if c in columns]
+    frame = pd.DataFrame(rows, columns=columns)
+    # A patience of 3 in a column with gaps would be read back as 3.0.
+    frame = frame.convert_dtypes(convert_floating=False)
+    _replace(path, lambda scratch: frame.to_csv(scratch, index=False))
+
+
+def curve_columns(result: Result) -> dict[str, np.ndarray]:
+    """A final run's curves as columns: epoch, from 1, and one a curve."""
+    assert result.curves is not None, "only final runs have curves"
+    epochs = np.arange(1, 1 + len(result.curves["val_loss"]), dtype=np.int32)
+    return {"epoch": epochs, **result.curves}
+
+
+def write_curves(finished: Iterable[Result], path: Path) -> None:
+    """Writes final runs' curves as Parquet: key, epoch and a column a curve."""
+    frames = [pd.DataFrame({"key": each.key, **curve_columns(each)}) for each in finished]
+    frame = pd.concat(frames, ignore_index=True).astype({"key": "category"})
+    _replace(path, lambda scratch: frame.to_parquet(scratch, index=False, compression="zstd"))
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Writes JSON that reads well, whole or not at all."""
+    text = json.dumps(content, indent=2) + "\n"
+    _replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def read_tuned(dataset: str) -> dict[str, dict[str, float]]:
+    """Technique → chosen values. Raises UserError if the data set has not been tuned."""
+    path = RESULTS / dataset / "tuned.json"
+    try:
+        tuned = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; `python -m pipeline tune {dataset}` makes it") from None
+    return {name: found["values"] for name, found in tuned["techniques"].items()}
+
+
+def place_models(models: Iterable[tuple[Path, Path]], folder: Path) -> None:
+    """Fills the folder with (source, target) files, as links where the disk allows it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for source, target in models:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Lets `write` fill a scratch file beside the path, then puts it in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.partial")
+    write(scratch)
+    scratch.replace(path)

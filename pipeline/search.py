@@ -1,0 +1,146 @@
+"""Optuna's part: one study per technique, asked and told in fixed rounds. Knows no MLflow.
+
+A search is decided by its seed and what it is told. Interrupted, it is replayed from the start
+with the journal's results, and asks for the same trials again, so no half-run trial is ever stored.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from scipy.stats import qmc
+
+from pipeline.techniques import Range
+
+EDGE = 0.05  # a best value within this share of its range from an end is flagged
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study and trial
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's means over its seeds. More val_accuracy is better, then less val_loss."""
+
+    values: Values
+    val_accuracy: float
+    val_loss: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better. A small validation set ties often; the loss decides."""
+        return self.val_accuracy, -self.val_loss
+
+
+class Search:
+    """The search for one technique's hyperparameters.
+
+    The first third of the trials, at least one round, is quasi-random (Halton, scrambled), the
+    rest is TPE. With nothing to search there is one trial.
+
+    Args:
+        ranges: hyperparameter → its range. seed: decides every value asked.
+    """
+
+    def __init__(
+        self, name: str, ranges: Mapping[str, Range], trials: int, round_size: int, seed: int
+    ) -> None:
+        self.name, self.ranges = name, dict(ranges)
+        self.trials = trials if ranges else 1
+        self.round = round_size
+        self.outcomes: list[Outcome] = []
+        first = min(self.trials, max(round_size, math.ceil(trials / 3)))
+        seed = (seed + zlib.crc32(name.encode())) % 2**32
+        self.study = optuna.create_study(
+            study_name=name,
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=first),
+        )
+        self._distributions = {key: _distribution(found) for key, found in self.ranges.items()}
+        for point in _quasi_random(self.ranges, first, seed):
+            self.study.enqueue_trial(point)
+
+    def ask(self) -> list[optuna.Trial]:
+        """The next round's trials; empty when the budget is spent."""
+        count = min(self.round, self.trials - len(self.outcomes))
+        return [self.study.ask(self._distributions) for _ in range(count)]
+
+    def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:
+        """What the round gave, in the order in which it was asked."""
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            trial.set_user_attr("val_loss", outcome.val_loss)
+            self.study.tell(trial, outcome.val_accuracy)
+            self.outcomes.append(outcome)
+
+    @property
+    def best(self) -> int:
+        """The number of the best trial."""
+        return max(range(len(self.outcomes)), key=lambda i: self.outcomes[i].rank)
+
+    def at_edge(self) -> list[str]:
+        """The hyperparameters whose best value lies at an end of its range."""
+        values = self.outcomes[self.best].values
+        return [
+            name
+            for name, found in self.ranges.items()
+            if not EDGE < _position(found, values[name]) < 1 - EDGE
+        ]
+
+    def store(self, url: str) -> None:
+        """Copies the finished study into Optuna's storage at this URL, for its dashboard."""
+        optuna.copy_study(
+            from_study_name=self.name,
+            from_storage=self.study._storage,
+            to_storage=url,
+        )
+
+
+def store(searches: Sequence[Search], path: Path) -> None:
+    """Writes the searches to one SQLite file, replacing it whole."""
+    scratch = path.with_suffix(".partial")
+    scratch.unlink(missing_ok=True)
+    for search in searches:
+        search.store(f"sqlite:///{scratch}")
+    scratch.replace(path)
+
+
+def _distribution(found: Range) -> BaseDistribution:
+    if found.integer:
+        return IntDistribution(int(found.low), int(found.high), log=found.log)
+    return FloatDistribution(found.low, found.high, log=found.log)
+
+
+def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[dict[str, float]]:
+    """`count` points that fill the ranges evenly, on their own scales."""
+    if not ranges:
+        return []
+    points = qmc.Halton(len(ranges), rng=seed).random(count)
+    return [
+        {
+            name: _value(found, share)
+            for (name, found), share in zip(ranges.items(), point, strict=True)
+        }
+        for point in points
+    ]
+
+
+def _value(found: Range, share: float) -> float:
+    """The value that lies at this share of the range."""
+    if found.log:
+        value = found.low * (found.high / found.low) ** share
+    else:
+        value = found.low + (found.high - found.low) * share
+    value = min(max(value, found.low), found.high)
+    return round(value) if found.integer else float(value)
+
+
+def _position(found: Range, value: float) -> float:
+    """The share of the range at which the value lies: `_value`'s inverse."""
+    if found.log:
+        return math.log(value / found.low) / math.log(found.high / found.low)
+    return (value - found.low) / (found.high - found.low)

@@ -1,0 +1,121 @@
+"""The two halves of a study: the search for each technique's values, and the final runs.
+
+Pure of files and servers: units go to `run`, rows and results come out as they are made.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+
+from pipeline.search import Outcome, Search
+from pipeline.units import Plan, Result, Unit
+
+Run = Callable[[Sequence[Unit], str], Iterable[Result]]
+Row = dict[str, Any]
+
+
+def searches(plan: Plan) -> dict[str, Search]:
+    """A search for each technique of the study, all with the same budget."""
+    tuning = plan.study.tuning
+    return {
+        name: Search(name, plan.study.search(name), tuning.trials, tuning.round, plan.study_seed)
+        for name in plan.study.techniques
+    }
+
+
+def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]:
+    """Drives the searches to the end; yields a row of trials.csv for each finished trial.
+
+    All techniques go through a round together, so that every core has work; a round's trials are
+    told in the order in which they were asked, whatever finished first.
+    """
+    while asked := {name: trials for name, s in searching.items() if (trials := s.ask())}:
+        units = {
+            (name, trial.number): _trial_units(plan, name, trial)
+            for name, trials in asked.items()
+            for trial in trials
+        }
+        every = [unit for group in units.values() for unit in group]
+        results = {result.key: result for result in run(every, f"tune {plan.dataset}")}
+        for name, trials in asked.items():
+            rows = [_trial_row(units[name, trial.number], trial, results) for trial in trials]
+            searching[name].tell(
+                trials, [_outcome(trial, row) for trial, row in zip(trials, rows, strict=True)]
+            )
+            yield from rows
+
+
+def _trial_units(plan: Plan, technique: str, trial: optuna.Trial) -> list[Unit]:
+    seeds = range(plan.study.tuning.seeds)
+    return [plan.trial(technique, trial.params, seed) for seed in seeds]
+
+
+def _trial_row(units: Sequence[Unit], trial: optuna.Trial, results: Mapping[str, Result]) -> Row:
+    """Means over the trial's seeds. A member that diverged counts as no hits at all."""
+    measures = [results[unit.key].measures for unit in units]
+
+    def mean(name: str) -> float:
+        return float(np.mean([measure[name] for measure in measures]))
+
+    diverged = [measure["diverged"] for measure in measures]
+    accuracies = [0.0 if measure["diverged"] else measure["val_accuracy"] for measure in measures]
+    return {
+        "key": hashlib.sha256("".join(unit.key for unit in units).encode()).hexdigest()[:20],
+        "dataset": units[0].dataset,
+        "technique": units[0].technique,
+        "trial": trial.number,
+        "state": "complete",
+        **units[0].hyperparameters,
+        "val_accuracy": float(np.mean(accuracies)),
+        "val_loss": float("inf") if any(diverged) else mean("val_loss"),
+        "train_accuracy": mean("train_accuracy"),
+        "diverged": sum(diverged),
+        "epochs_run": mean("epochs_run"),
+        "seconds": sum(measure["seconds"] for measure in measures),
+    }
+
+
+def _outcome(trial: optuna.Trial, row: Row) -> Outcome:
+    return Outcome(trial.params, row["val_accuracy"], row["val_loss"])
+
+
+def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
+    """The content of tuned.json: what was chosen, from which ranges, with which budget."""
+    tuning = plan.study.tuning
+    return {
+        "dataset": plan.dataset,
+        "objective": "val_accuracy",
+        "epochs": tuning.epochs,
+        "trials": tuning.trials,
+        "seeds": tuning.seeds,
+        "techniques": {name: _choice(plan, search) for name, search in searching.items()},
+    }
+
+
+def _choice(plan: Plan, search: Search) -> dict[str, Any]:
+    best = search.outcomes[search.best]
+    values = {"learning_rate": plan.study.training.learning_rate} | dict(best.values)
+    return {
+        "values": values,
+        "val_accuracy": best.val_accuracy,
+        "val_loss": best.val_loss,
+        "trial": search.best,
+        "at_edge": search.at_edge(),
+        "search": {
+            name: {"low": r.low, "high": r.high, "log": r.log, "integer": r.integer}
+            for name, r in search.ranges.items()
+        },
+    }
+
+
+def final_units(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[Unit]:
+    """The final runs: each technique's article setting, where it has one, and its tuned one."""
+    seeds = range(plan.study.final.seeds)
+    article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]
+    tuned = [
+        plan.tuned(name, chosen[name], seed) for name in plan.study.techniques for seed in seeds
+    ]
+    return [unit for unit in article if unit is not None] + tuned

@@ -1,0 +1,113 @@
+"""Turns units into members of a population, and trained members into results.
+
+Worker processes run this module; the parent does not import it, nor TensorFlow.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from pipeline import measures, models
+from pipeline.datasets import Dataset
+from pipeline.engine import Engine, Member, Trained, Training
+from pipeline.units import Result, Unit
+
+ACTIVATION_ROWS = 2000  # rows of the test set on which activations are measured
+
+
+class Trainer:
+    """Trains units of one data set; keeps the data and the compiled programs between calls."""
+
+    def __init__(self, dataset: Dataset, engine: Engine) -> None:
+        self.dataset, self.engine = dataset, engine
+        self._models: dict[object, keras.Sequential] = {}
+
+    def program(self, unit: Unit) -> tuple[str, int]:
+        """A name of the program that trains this unit, and how many members it takes at once."""
+        name = self.engine.program_name([self._member(unit)], self._training(unit))
+        kind = self.engine.kind(self._model(unit), unit.training.batch_size)
+        return name, self.engine.population(kind)
+
+    def run(self, units: Sequence[Unit]) -> list[Result]:
+        """Trains units that share all but hyperparameters, seed and draw."""
+        members = [self._member(unit) for unit in units]
+        training = self._training(units[0])
+        trained = self.engine.train(members, training, self.dataset.x, self.dataset.y)
+        return [self._result(*pair) for pair in zip(units, trained, strict=True)]
+
+    def _training(self, unit: Unit) -> Training:
+        stopping = unit.change.stopping
+        return Training(
+            optimizer=unit.training.optimizer,
+            batch_size=unit.training.batch_size,
+            epochs=unit.training.epochs,
+            n_classes=self.dataset.n_classes,
+            monitor=stopping.monitor if stopping else None,
+        )
+
+    def _member(self, unit: Unit) -> Member:
+        model = self._model(unit)
+        stopping = unit.change.stopping
+        return Member(
+            model=model,
+            weights=models.initial_weights(model, unit.derived_seed("weights")),
+            learning_rate=unit.training.learning_rate,
+            train_rows=self.dataset.rows(unit.protocol, "train", unit.draw),
+            val_rows=self.dataset.rows(unit.protocol, "val", unit.draw),
+            seed=unit.derived_seed("order"),
+            patience=stopping.patience if stopping else 0,
+        )
+
+    def _model(self, unit: Unit) -> keras.Sequential:
+        """The plain Keras model; one serves all seeds, since building one takes long."""
+        key = (unit.model, unit.technique, tuple(sorted(unit.values.items())))
+        if key not in self._models:
+            self._models[key] = models.build(
+                unit.model, unit.change, self.dataset.input_shape, self.dataset.n_classes
+            )
+        return self._models[key]
+
+    def _result(self, unit: Unit, trained: Trained) -> Result:
+        measured = _training_measures(trained)
+        if unit.setting == "trial":
+            return Result(unit.key, measured)
+        model = self._model(unit)
+        model.set_weights(trained.weights)
+        return Result(
+            unit.key, measured | self._final_measures(unit, model), trained.curves, _saved(model)
+        )
+
+    def _final_measures(self, unit: Unit, model: keras.Sequential) -> dict[str, float]:
+        """What the exported model gives on each part, and how sparse it is."""
+        found: dict[str, float] = {}
+        for part in ("train", "val", "test"):
+            x, y = self.dataset.split(unit.protocol, part, unit.draw)
+            predicted = measures.predictions(model, x, y)
+            found |= {f"{part}_{name}": predicted[name] for name in ("accuracy", "loss")}
+        found["gap"] = found["train_accuracy"] - found["test_accuracy"]
+        # x, y and predicted are the test part's from here on.
+        found["collapsed"] = predicted["classes"] == 1
+        found["zero_weights"] = measures.zero_weights(model)
+        found["parameters"] = model.count_params()
+        return found | measures.activations(model, x[:ACTIVATION_ROWS])
+
+
+def _training_measures(trained: Trained) -> dict[str, float]:
+    """The epoch whose weights were kept, as the curves tell it."""
+    kept = (trained.best_epoch or trained.epochs_run) - 1
+    last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
+    return last | {
+        "epochs_run": trained.epochs_run,
+        "diverged": trained.diverged is not None,
+        "seconds": trained.seconds,
+    }
+
+
+def _saved(model: keras.Sequential) -> bytes:
+    """The model as the bytes of a .keras file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()

@@ -1,0 +1,154 @@
+"""One training run as a value: what is trained, on which rows, from which seed.
+
+A unit's key is a digest of everything that decides its result, the code included, so a result is
+known by its key wherever it is kept: in the journal, in runs.csv, in MLflow.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline.params import Engine, Model, Study, Training
+from pipeline.techniques import TECHNIQUES, Change
+
+Protocol = Literal["article", "leak_free"]
+Phase = Literal["trial", "article", "tuned"]
+
+PROTOCOLS: Mapping[Phase, Protocol] = {
+    "trial": "leak_free",
+    "article": "article",
+    "tuned": "leak_free",
+}
+FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
+
+# The files whose change can change a result, relative to this package. What a technique does is in
+# a unit's key itself, so that a new technique leaves the others' results alone.
+CODE = ("engine/*.py", "measures.py", "models.py", "trainer.py", "units.py")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run. `seed` is shared by all techniques; `draw` picks the data where they are drawn."""
+
+    dataset: str
+    data_digest: str
+    model: Model
+    training: Training  # learning rate and epochs are this unit's own
+    technique: str
+    values: Mapping[str, float]  # the technique's hyperparameters
+    setting: Phase
+    seed: int
+    draw: int
+    study_seed: int
+    program: str  # params.yaml's engine.program and engine.population: they decide rounding
+    population: int | str
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "key"}
+        parts |= {"model": asdict(self.model), "training": asdict(self.training)}
+        parts["change"] = asdict(self.change)
+        text = json.dumps([parts, code_digest()], sort_keys=True)
+        object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:20])
+
+    @property
+    def change(self) -> Change:
+        """What the technique changes at these values."""
+        return TECHNIQUES[self.technique].apply(self.values)
+
+    @property
+    def protocol(self) -> Protocol:
+        """Which of the data set's splits this unit uses."""
+        return PROTOCOLS[self.setting]
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """The technique's values and the learning rate."""
+        return {**self.values, "learning_rate": self.training.learning_rate}
+
+    def derived_seed(self, purpose: Literal["weights", "order"]) -> int:
+        """A 32-bit seed; equal for equal (study seed, seed, purpose), whatever the technique."""
+        entropy = [self.study_seed, self.seed, int.from_bytes(purpose.encode())]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a unit.
+
+    `measures`: scalars under the names of the columns of runs.csv. Final runs also have `curves`,
+    name → (epochs_run,) float32, and `model`, the bytes of a .keras file.
+    """
+
+    key: str
+    measures: Mapping[str, float]
+    curves: Mapping[str, np.ndarray] | None = None
+    model: bytes | None = None
+
+
+@cache
+def code_digest() -> str:
+    """A digest of the code and the libraries that decide results."""
+    package = Path(__file__).parent
+    files = sorted(path for pattern in CODE for path in package.glob(pattern))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    for library in ("tensorflow", "keras", "numpy"):
+        digest.update(f"{library}={version(library)}".encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Makes the units of one data set's study."""
+
+    dataset: str
+    data_digest: str
+    study: Study
+    study_seed: int
+    engine: Engine
+
+    def trial(self, technique: str, values: Mapping[str, float], seed: int) -> Unit:
+        """One seed (0 … tuning.seeds - 1) of one trial; values may hold a learning rate."""
+        # Draws count from the end, so that they are not those of the final seeds.
+        draw = getattr(self.study.data, "draws", 1) - 1 - seed
+        return self._unit(technique, values, "trial", FIRST_TUNING_SEED + seed, max(0, draw))
+
+    def article(self, technique: str, seed: int) -> Unit | None:
+        """One final run of the article's setting; None where the article has none."""
+        values = self.study.techniques[technique].article
+        return None if values is None else self._unit(technique, values, "article", seed, 0)
+
+    def tuned(self, technique: str, values: Mapping[str, float], seed: int) -> Unit:
+        """One final run of the values that were chosen."""
+        return self._unit(technique, values, "tuned", seed, seed)
+
+    def _unit(
+        self, technique: str, values: Mapping[str, float], setting: Phase, seed: int, draw: int
+    ) -> Unit:
+        training, own = self.study.training, dict(values)
+        learning_rate = own.pop("learning_rate", training.learning_rate)
+        epochs = training.epochs if setting == "article" else self.study.tuning.epochs
+        return Unit(
+            dataset=self.dataset,
+            data_digest=self.data_digest,
+            model=self.study.model,
+            training=Training(training.optimizer, learning_rate, training.batch_size, epochs),
+            technique=technique,
+            values=own,
+            setting=setting,
+            seed=seed,
+            draw=draw,
+            study_seed=self.study_seed,
+            program=self.engine.program,
+            population=self.engine.population,
+        )
