@@ -1,0 +1,200 @@
+"""Intervals, paired tests, corrections: arrays in, floats out. SciPy and statsmodels do the work.
+
+Runs are paired by seed: entry i of two arrays is the same data draw, initial weights and batch
+order under two techniques, so every comparison is made on the differences of the pairs.
+
+Coverage. A BCa interval for a mean rests on the sample's own quantiles, and a small sample has
+short tails. Over 10,000 simulated studies the 95 % interval held the true mean
+
+    seeds   normal   uniform   exponential
+        5    84.1 %    86.5 %        79.9 %
+       10    90.1 %    93.1 %        87.3 %
+       20    92.2 %    94.8 %        91.8 %
+       30    93.9 %    95.0 %        92.6 %
+
+of the time: at 10 seeds read it as a 90 % interval. The sign-flip test has no such shortfall.
+
+Sources: Efron 1987 (BCa); Fisher 1935 (sign flips); Holm 1979; Hsu 1984; Agarwal et al. 2021,
+arXiv 2108.13264 (probability of improvement); Bouthillier et al. 2021, arXiv 2103.03098.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+Vector = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 9_999  # bootstrap samples behind one interval
+ARRANGEMENTS = 2**16  # sign flips are all tried up to this many, that is up to 16 pairs
+RANDOM_FLIPS = 19_999  # tried beyond
+
+
+class Estimate(NamedTuple):
+    """A mean and the ends of its interval, in the unit of the values."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Estimate:
+    """Mean of `values`, shape (n,), with its 95 % BCa bootstrap interval.
+
+    Equal values give an interval of width zero; a single value has no interval (nan); a value
+    that is not finite makes all three nan. Raises ValueError unless n >= 1.
+    """
+    x = _vector("values", values)
+    if not np.isfinite(x).all():
+        return Estimate(np.nan, np.nan, np.nan)
+    mean, spread = float(x.mean()), float(np.ptp(x))
+    if x.size == 1:
+        return Estimate(mean, np.nan, np.nan)
+    if spread == 0:
+        return Estimate(float(x[0]), float(x[0]), float(x[0]))
+    # Standardized, so that the interval moves and stretches exactly with the values.
+    interval = stats.bootstrap(
+        ((x - mean) / spread,),
+        _mean,
+        n_resamples=resamples,
+        confidence_level=CONFIDENCE,
+        method="BCa",
+        vectorized=True,
+        rng=rng,
+    ).confidence_interval
+    return Estimate(mean, mean + spread * float(interval.low), mean + spread * float(interval.high))
+
+
+def paired_difference(
+    values: ArrayLike,
+    baseline: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean of `values - baseline`, both of shape (n,) and in the same order of seeds.
+
+    With the same generator, exchanging the two sides mirrors the interval. Raises ValueError
+    unless both have the same n >= 1.
+    """
+    return mean_interval(differences(values, baseline), rng, resamples)
+
+
+def differences(values: ArrayLike, baseline: ArrayLike) -> Vector:
+    """`values - baseline`, pair by pair, shape (n,). Raises ValueError if the lengths differ."""
+    a, b = _vector("values", values), _vector("baseline", baseline)
+    if a.size != b.size:
+        raise ValueError(
+            f"`values` and `baseline` must pair up, but have {a.size} and {b.size} entries"
+        )
+    return a - b
+
+
+def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
+    """Two-sided p-value of "the differences, shape (n,), are symmetric about zero".
+
+    Compares their mean with its value under sign flips: all 2^n up to n = 16 (the smallest p is
+    then 2 / 2^n), 19,999 random ones beyond. A difference that is not finite gives nan. Raises
+    ValueError unless n >= 1.
+    """
+    d = _vector("differences", differences)
+    scale = float(np.abs(d).max())
+    if not np.isfinite(scale):
+        return np.nan
+    return _flip(d / (scale or 1.0), _mean, "two-sided", rng)
+
+
+def smallest_p(n: int) -> float:
+    """The smallest p-value that `sign_flip_p` can give for `n` pairs."""
+    return 2 / (2**n if 2**n <= ARRANGEMENTS else RANDOM_FLIPS + 1)
+
+
+def best_p(values: ArrayLike, rng: np.random.Generator) -> Vector:
+    """For each row of `values`, shape (m, n): the p-value of "no other row has a higher mean".
+
+    Column i of all rows is paired. The rows with p >= 0.05 hold the truly best one with 95 %
+    confidence, however it is that they were picked: a row is judged by its largest standardized
+    shortfall against any other, under sign flips that all rows share. Doubled, to be as strict as
+    the two-sided test of a pair. A row that is not finite gives nan and is not compared with.
+    Raises ValueError unless m, n >= 1. Multiple comparisons with the best: Hsu 1984.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 2 or x.size == 0:
+        raise ValueError(f"`values` must have shape (m, n) with m, n >= 1, but has shape {x.shape}")
+    p = np.full(len(x), np.nan)
+    known = np.isfinite(x).all(axis=1)
+    state = rng.bit_generator.state
+    for row in np.flatnonzero(known):
+        rng.bit_generator.state = state  # so that the order of the rows makes no difference
+        p[row] = _shortfall_p(np.delete(x, row, axis=0)[np.delete(known, row)] - x[row], rng)
+    return p
+
+
+def _shortfall_p(shortfalls: Vector, rng: np.random.Generator) -> float:
+    """Doubled p-value of "no row of `shortfalls`, shape (m, n), has a mean above zero"."""
+    sizes = np.sqrt(np.mean(shortfalls**2, axis=1, keepdims=True))
+    scaled = shortfalls / np.where(sizes > 0, sizes, 1.0)
+    if not len(scaled):
+        return 1.0
+
+    def largest(signs: Vector, axis: int) -> Any:
+        return np.round((signs @ scaled.T / signs.shape[axis]).max(axis=-1), 12)
+
+    # Flipping a row of ones yields the signs themselves, to be shared by all rows.
+    return min(1.0, 2 * _flip(np.ones(scaled.shape[1]), largest, "greater", rng))
+
+
+def _flip(
+    sample: Vector,
+    statistic: Callable[..., Any],
+    alternative: Literal["two-sided", "greater"],
+    rng: np.random.Generator,
+) -> float:
+    if sample.size == 1:  # which SciPy refuses: either sign is as extreme as the other
+        return 1.0
+    test = stats.permutation_test(
+        (sample,),
+        statistic,
+        permutation_type="samples",
+        n_resamples=ARRANGEMENTS if 2**sample.size <= ARRANGEMENTS else RANDOM_FLIPS,
+        alternative=alternative,
+        vectorized=True,
+        rng=rng,
+    )
+    return float(test.pvalue)
+
+
+def holm(p_values: ArrayLike) -> Vector:
+    """Holm's corrected p-values of one family, shape (m,); a nan stays nan and is not counted."""
+    p = np.asarray(p_values, dtype=np.float64)
+    corrected = np.full_like(p, np.nan)
+    known = ~np.isnan(p)
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
+    return corrected
+
+
+def improvement(values: ArrayLike, baseline: ArrayLike) -> float:
+    """Probability of improvement: the share of pairs with `values > baseline`, ties counting half.
+
+    Raises ValueError unless both have the same n >= 1.
+    """
+    d = differences(values, baseline)
+    return float(np.mean(d > 0) + np.mean(d == 0) / 2)
+
+
+def _vector(name: str, values: ArrayLike) -> Vector:
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or x.size == 0:
+        raise ValueError(f"`{name}` must have shape (n,) with n >= 1, but has shape {x.shape}")
+    return x
+
+
+def _mean(x: Vector, axis: int) -> Any:
+    # Rounded: accuracies make many equal means, which the last bit of a sum would tell apart.
+    return np.round(np.mean(x, axis=axis), 12)

@@ -1,0 +1,291 @@
+"""Final runs -> one row per technique and setting, and what may be said about them.
+
+Every comparison is paired by seed with the technique `none` of the same setting. A bootstrap or a
+sign flip starts from the same seed for every row, so that a technique which is added or left out
+changes no other row's interval.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import statistics
+from pipeline.errors import UserError
+from pipeline.statistics import Estimate
+
+BASELINE = "none"
+SIGNIFICANCE = 0.05
+UNKNOWN = "\N{EN DASH}"
+MEANS = (
+    "val_accuracy",
+    "test_loss",
+    "epochs_run",
+    "zero_weights",
+    "zero_activations",
+    "mean_activation",
+    "seconds",
+)
+COUNTS = ("diverged", "collapsed")
+COLUMNS = (
+    *("dataset", "technique", "setting", "leaks", "n"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
+    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
+    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
+    *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
+    *("gap", "gap_low", "gap_high", "test_loss", "epochs_run", "zero_weights"),
+    *("zero_activations", "mean_activation", "diverged", "collapsed", "seconds"),
+)
+RUN_COLUMNS = (
+    *("key", "dataset", "technique", "setting", "leaks", "seed"),
+    *("train_accuracy", "test_accuracy", "val_loss", "gap", *MEANS, *COUNTS),
+)
+
+
+# Files
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """The final runs of one data set, one row each, from `runs.csv`.
+
+    Raises UserError if the file or a column is missing, if it has no rows, or if a technique has
+    two runs on one seed.
+    """
+    dataset = path.parent.name
+    runs = _read(path, RUN_COLUMNS, f"python -m pipeline train {dataset}")
+    repeated = runs[runs.duplicated(["setting", "technique", "seed"])]
+    if len(repeated):
+        first = repeated.iloc[0]
+        raise UserError(
+            f"{path} must hold one run per technique, setting and seed, but {first['technique']!r}"
+            f" ({first['setting']}) has more than one on seed {first['seed']}"
+        )
+    return runs
+
+
+def read_summary(path: Path) -> pd.DataFrame:
+    """The table written by `summarize`. Raises UserError if the file or a column is missing."""
+    return _read(path, COLUMNS, f"python -m pipeline report {path.parent.name}")
+
+
+def write_summary(summary: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV, rounded to ten digits so that machines agree on it."""
+    summary.to_csv(path, index=False, float_format="%.10g")
+
+
+def _read(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `{command}` makes it")
+    table = pd.read_csv(path)
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(
+            f"{path} must have the columns {', '.join(missing)}, but has only"
+            f" {', '.join(table.columns)}; `{command}` makes it anew"
+        )
+    if table.empty:
+        raise UserError(f"{path} must have at least one row, but is empty; `{command}` fills it")
+    return table
+
+
+# Rows
+
+
+def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """One row per technique and setting, with the columns `COLUMNS`, in the order of `runs`.
+
+    Accuracies, gaps and differences are fractions in [0, 1]; `p_holm` is corrected over the
+    techniques of one setting; columns that compare with `none` are empty in its own row. `seed`
+    fixes bootstrap and random sign flips. Raises UserError if a setting lacks the baseline or a
+    technique and the baseline do not have the same seeds.
+    """
+    tables = [_summarize_setting(group, seed) for _, group in runs.groupby("setting", sort=False)]
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+
+
+def _summarize_setting(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
+    setting = str(runs["setting"].iloc[0])
+    groups = {
+        str(name): group.sort_values("seed")
+        for name, group in runs.groupby("technique", sort=False)
+    }
+    _check_pairs(groups, setting)
+    table = pd.DataFrame([_row(group, groups[BASELINE], seed) for group in groups.values()])
+    table["p_holm"] = statistics.holm(table["p"])
+    accuracies = np.stack([group["test_accuracy"].to_numpy(float) for group in groups.values()])
+    table["p_best"] = statistics.best_p(accuracies, np.random.default_rng(seed))
+    return table
+
+
+def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
+    if BASELINE not in groups:
+        raise UserError(
+            f"runs of setting {setting!r} must include the baseline {BASELINE!r}, but hold only"
+            f" {', '.join(groups)}"
+        )
+    seeds = {name: set(group["seed"]) for name, group in groups.items()}
+    unpaired = [
+        f"{technique} has no seed {', '.join(str(seed) for seed in sorted(missing))}"
+        for name in groups
+        for technique, missing in (
+            (name, seeds[BASELINE] - seeds[name]),
+            (f"{BASELINE}, unlike {name},", seeds[name] - seeds[BASELINE]),
+        )
+        if missing
+    ]
+    if unpaired:
+        raise UserError(
+            f"techniques of setting {setting!r} must be paired by seed with {BASELINE!r}, but "
+            + "; ".join(unpaired)
+        )
+
+
+def _row(runs: pd.DataFrame, baseline: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """One technique's row, but for the p-values of a family; both tables are sorted by seed."""
+    first = runs.iloc[0]
+    row: dict[str, Any] = {name: first[name] for name in ("dataset", "technique", "setting")}
+    row |= {"leaks": bool(runs["leaks"].any()), "n": len(runs)}
+    # One value that is not finite leaves no mean: to skip it would flatter the technique.
+    row |= {name: float(runs[name].mean(skipna=False)) for name in MEANS}
+    row |= {name: int(runs[name].sum()) for name in COUNTS}
+    for name in ("test_accuracy", "train_accuracy", "gap"):
+        row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
+    return row | _comparison(runs, baseline, seed)
+
+
+def _comparison(runs: pd.DataFrame, baseline: pd.DataFrame, seed: int) -> dict[str, float]:
+    if runs["technique"].iloc[0] == BASELINE:
+        nothing = Estimate(np.nan, np.nan, np.nan)
+        return _columns("difference", nothing) | {"p": np.nan, "improvement": np.nan}
+    pair = runs["test_accuracy"], baseline["test_accuracy"]
+    estimate = statistics.paired_difference(*pair, np.random.default_rng(seed))
+    p = statistics.sign_flip_p(statistics.differences(*pair), np.random.default_rng(seed))
+    return _columns("difference", estimate) | {
+        "p": p,
+        "improvement": statistics.improvement(*pair),
+    }
+
+
+def _columns(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+# What they show
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one setting of a data set shows; techniques are named, in descending accuracy.
+
+    Better and worse mean a corrected p-value below 0.05. The best by mean accuracy need not be
+    the best in truth: `candidates` hold that one with 95 % confidence.
+    """
+
+    dataset: str
+    setting: str
+    techniques: int  # compared, the baseline included
+    n: int  # paired seeds
+    best: dict[str, Any]  # the row with the highest mean test accuracy
+    candidates: tuple[str, ...]  # which may be the best
+    better: tuple[str, ...]  # than the baseline
+    worse: tuple[str, ...]
+    unclear: tuple[str, ...]  # not told apart from the baseline
+    conclusive: bool  # whether n is large enough for any corrected p-value below 0.05
+
+
+def find(summary: pd.DataFrame) -> Finding:
+    """The finding of the tuned setting, or of the only one there is."""
+    settings = ordered_settings(summary)
+    rows = ranked(summary, settings[0])
+    best, others = rows.iloc[0], rows[rows["technique"] != BASELINE]
+    differs = others["p_holm"] < SIGNIFICANCE
+    n = int(rows["n"].min())
+    return Finding(
+        dataset=str(best["dataset"]),
+        setting=settings[0],
+        techniques=len(rows),
+        n=n,
+        best={str(name): value for name, value in best.items()},
+        candidates=_names(rows, rows["p_best"] >= SIGNIFICANCE),
+        better=_names(others, differs & (others["difference"] > 0)),
+        worse=_names(others, differs & (others["difference"] < 0)),
+        unclear=_names(others, ~differs),
+        conclusive=statistics.smallest_p(n) * len(others) < SIGNIFICANCE,
+    )
+
+
+def ordered_settings(table: pd.DataFrame) -> list[str]:
+    """The settings in a table, `tuned` first: it answers the question, the article's is history."""
+    return sorted(table["setting"].unique(), key=lambda setting: setting != "tuned")
+
+
+def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """The rows of one setting, from the highest mean test accuracy to the lowest."""
+    rows = summary[summary["setting"] == setting]
+    return rows.sort_values("test_accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def _names(rows: pd.DataFrame, chosen: "pd.Series[bool]") -> tuple[str, ...]:
+    return tuple(rows.loc[chosen, "technique"])
+
+
+# Numbers as text
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, such as 84.23 for 0.84231; a dash if it is not finite."""
+    return f"{100 * share:.2f}" if np.isfinite(share) else UNKNOWN
+
+
+def points(difference: float) -> str:
+    """A signed difference of shares in percentage points, such as +3.10; a dash if not finite."""
+    return signed(f"{100 * difference:+.2f}") if np.isfinite(difference) else UNKNOWN
+
+
+def signed(number: str) -> str:
+    """A written number with a true minus sign, and with no sign if it is zero."""
+    return number.replace("-", "\N{MINUS SIGN}") if float(number) else number.lstrip("+-")
+
+
+def p_text(p: float) -> str:
+    """A p-value to three decimals, or `< 0.001`; a dash if there is none."""
+    if np.isnan(p):
+        return UNKNOWN
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def interval(
+    write: Callable[[float], str], row: Mapping[Any, Any], name: str, unit: str = ""
+) -> str:
+    """A row's number with the ends of its interval, such as 84.23 [83.61, 84.90]."""
+    return f"{write(row[name])}{unit} [{write(row[f'{name}_low'])}, {write(row[f'{name}_high'])}]"
+
+
+def table(summary: pd.DataFrame) -> str:
+    """The summary as aligned plain text: one block a setting, the best technique first."""
+    return "\n\n".join(_block(ranked(summary, setting)) for setting in ordered_settings(summary))
+
+
+def _block(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    leak = "; its validation data leak" if rows["leaks"].any() else ""
+    title = f"{first['dataset']}, {first['setting']} setting (95 % intervals over seeds{leak})"
+    head = ("technique", "test accuracy, %", "difference to none, points", "p (Holm)", "n")
+    cells = [head, *(_cells(row) for row in rows.to_dict("records"))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:]])
+
+
+def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    accuracy = interval(percent, row, "test_accuracy")
+    if row["technique"] == BASELINE:
+        return (BASELINE, accuracy, "baseline", "", str(row["n"]))
+    difference = interval(points, row, "difference")
+    return (row["technique"], accuracy, difference, p_text(row["p_holm"]), str(row["n"]))

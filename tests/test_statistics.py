@@ -1,0 +1,178 @@
+"""Intervals, tests and corrections: known values, symmetries, and error rates by simulation."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline import statistics
+
+PAIRS = (
+    np.array([0.81, 0.79, 0.84, 0.80, 0.77, 0.83, 0.82, 0.80]),
+    np.array([0.80, 0.80, 0.79, 0.78, 0.78, 0.80, 0.81, 0.80]),
+)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_interval_is_scipys_bca_interval() -> None:
+    x = rng().normal(size=12)
+    expected = stats.bootstrap((x,), np.mean, n_resamples=9_999, method="BCa", rng=rng(1))
+    estimate = statistics.mean_interval(x, rng(1))
+    assert estimate.mean == pytest.approx(x.mean())
+    assert estimate[1:] == pytest.approx(tuple(expected.confidence_interval), abs=1e-4)
+
+
+def test_interval_is_reproduced_by_its_seed() -> None:
+    assert statistics.mean_interval(PAIRS[0], rng(3)) == statistics.mean_interval(PAIRS[0], rng(3))
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1.0, 5.0), (100.0, 0.0), (1e-6, -3.0)])
+def test_interval_moves_and_stretches_with_the_values(factor: float, shift: float) -> None:
+    moved = statistics.mean_interval(factor * PAIRS[0] + shift, rng())
+    plain = statistics.mean_interval(PAIRS[0], rng())
+    assert moved == pytest.approx([factor * end + shift for end in plain], abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3])
+def test_equal_values_have_an_interval_of_width_zero(value: float) -> None:
+    assert statistics.mean_interval([value] * 7, rng()) == (value, value, value)
+
+
+def test_one_value_has_no_interval() -> None:
+    estimate = statistics.mean_interval([0.7], rng())
+    assert estimate.mean == 0.7
+    assert np.isnan(estimate[1:]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_leaves_nothing_to_tell(value: float) -> None:
+    assert np.isnan(statistics.mean_interval([0.5, value], rng())).all()
+    assert np.isnan(statistics.sign_flip_p([0.5, value], rng()))
+
+
+@pytest.mark.parametrize("values", [[], [[0.1, 0.2]]])
+def test_values_of_another_shape_are_refused(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"`values` must have shape \(n,\) with n >= 1"):
+        statistics.mean_interval(values, rng())
+
+
+def test_values_that_do_not_pair_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 and 2 entries"):
+        statistics.paired_difference([1, 2, 3], [1, 2], rng())
+
+
+def test_exchanging_the_sides_mirrors_every_comparison() -> None:
+    a, b = PAIRS
+    forth, back = (statistics.paired_difference(*pair, rng()) for pair in ((a, b), (b, a)))
+    assert forth == pytest.approx((-back.mean, -back.high, -back.low))
+    assert statistics.sign_flip_p(a - b, rng()) == statistics.sign_flip_p(b - a, rng())
+    assert statistics.improvement(a, b) + statistics.improvement(b, a) == 1
+
+
+def test_interval_holds_the_mean_as_often_as_the_module_says() -> None:
+    random, hits = rng(7), 0
+    for _ in range(600):
+        estimate = statistics.mean_interval(random.normal(size=10), random, resamples=999)
+        hits += estimate.low <= 0 <= estimate.high
+    assert 0.86 <= hits / 600 <= 0.94  # told: 90.1 %
+
+
+@pytest.mark.parametrize("n", [1, 5, 10, 16])
+def test_differences_of_one_sign_have_the_smallest_exact_p(n: int) -> None:
+    p = statistics.sign_flip_p(rng().uniform(0.01, 0.02, size=n), rng())
+    assert p == pytest.approx(2 / 2**n)
+    assert p == pytest.approx(statistics.smallest_p(n))
+
+
+def test_the_smallest_p_beyond_the_exact_range_is_that_of_the_random_flips() -> None:
+    p = statistics.sign_flip_p(rng().uniform(0.01, 0.02, size=30), rng())
+    assert p == pytest.approx(statistics.smallest_p(30))
+    assert p < 0.001
+
+
+def test_p_is_the_share_of_sign_flips_that_are_as_extreme() -> None:
+    d = rng(4).normal(0.5, 1, size=8)
+    means = np.array([np.mean(d * signs) for signs in itertools.product((-1, 1), repeat=8)])
+    expected = np.mean(np.abs(means) >= abs(d.mean()) - 1e-12)
+    assert statistics.sign_flip_p(d, rng()) == pytest.approx(expected)
+
+
+def test_random_flips_come_close_to_the_exact_p() -> None:
+    d = rng(5).normal(0.4, 1, size=18)
+    signs = 1 - 2 * ((np.arange(2**18)[:, None] >> np.arange(18)) & 1)
+    exact = np.mean(np.abs(signs @ d) >= abs(d.sum()) - 1e-12)
+    assert statistics.sign_flip_p(d, rng()) == pytest.approx(exact, abs=0.01)
+
+
+def test_no_difference_at_all_has_p_one() -> None:
+    assert statistics.sign_flip_p(np.zeros(10), rng()) == 1
+
+
+def test_p_does_not_depend_on_order_or_unit() -> None:
+    d = PAIRS[0] - PAIRS[1]
+    p = statistics.sign_flip_p(d, rng())
+    assert statistics.sign_flip_p(d[::-1], rng()) == p
+    assert statistics.sign_flip_p(1e-9 * d, rng()) == p
+
+
+def test_equal_techniques_are_told_apart_no_more_often_than_claimed() -> None:
+    random = rng(8)
+    ps = [statistics.sign_flip_p(random.normal(size=10), random) for _ in range(600)]
+    assert 0.02 <= np.mean(np.array(ps) < 0.05) <= 0.075
+
+
+def test_holm_gives_known_values_and_leaves_nan_out_of_the_family() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    corrected = statistics.holm([0.01, np.nan, 0.04, 0.03])
+    assert corrected == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert np.isnan(statistics.holm([np.nan])).all()
+
+
+def test_improvement_counts_ties_half() -> None:
+    assert statistics.improvement([1, 2, 3, 4], [0, 2, 4, 0]) == 0.625
+
+
+def test_rows_that_are_clearly_worse_cannot_be_the_best() -> None:
+    seeds = rng(1).normal(size=12)
+    x = seeds + 0.1 * rng(2).normal(size=(4, 12)) + np.array([[0.0], [0.0], [-1.0], [-50.0]])
+    p = statistics.best_p(x, rng())
+    assert (p[:2] > 0.05).all()
+    assert (p[2:] < 0.01).all()
+
+
+def test_the_highest_mean_may_always_be_the_best() -> None:
+    x = rng(3).normal(size=(6, 20))
+    assert statistics.best_p(x, rng())[x.mean(axis=1).argmax()] == 1
+
+
+def test_equal_rows_may_all_be_the_best() -> None:
+    assert (statistics.best_p(np.tile(PAIRS[0], (3, 1)), rng()) == 1).all()
+    assert statistics.best_p(PAIRS[0][None], rng()) == [1]
+
+
+def test_p_best_does_not_depend_on_the_order_of_rows() -> None:
+    x = rng(6).normal(size=(5, 20))
+    p = statistics.best_p(x, rng())
+    assert statistics.best_p(x[::-1], rng()) == pytest.approx(p[::-1])
+
+
+def test_a_row_that_is_not_finite_leaves_the_others_as_they_are() -> None:
+    x = rng(6).normal(size=(4, 10))
+    p = statistics.best_p(x, rng())
+    broken = statistics.best_p(np.vstack([x, np.full(10, np.nan)]), rng())
+    assert broken == pytest.approx([*p, np.nan], nan_ok=True)
+
+
+def test_the_best_row_is_excluded_no_more_often_than_claimed() -> None:
+    random = rng(9)
+    excluded = [statistics.best_p(random.normal(size=(4, 8)), random)[0] < 0.05 for _ in range(300)]
+    assert np.mean(excluded) <= 0.05
+
+
+def test_values_without_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(m, n\)"):
+        statistics.best_p([0.1, 0.2], rng())
