@@ -1,0 +1,345 @@
+"""Figures of a data set's results: differences to the baseline, and learning curves.
+
+A function draws one matplotlib `Figure` and returns it; `svg` and `png` write it. Colours are
+few, told apart in every common form of colour blindness, and never the only sign. In SVG they
+become CSS variables, so that the page decides between light and dark.
+"""
+
+import html
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from pipeline.errors import UserError
+from pipeline.summary import BASELINE, SIGNIFICANCE, interval, points, signed
+
+INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
+TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
+VARIABLES = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    PAPER: "paper",
+    TRAIN: "train",
+    VALIDATION: "validation",
+}
+STYLE: Any = {
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "none",  # text stays text: searchable, sharp, in the page's own font
+    "svg.hashsalt": "figures",  # the same results give the same file
+}
+POINTS = 300  # of a thinned learning curve, at most
+LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
+MEASURES = ("train_accuracy", "val_accuracy", "val_loss")
+BAND = (0.1, 0.9)  # quantiles over the seeds
+
+
+# Learning curves as numbers
+
+
+def read_curves(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Thinned mean curves from `curves.parquet`: one row per setting, technique and epoch.
+
+    Each of `MEASURES` is a mean over the seeds, with the middle 80 % of them in `_low` and
+    `_high`. A run that has stopped counts on with the values of its final model, since a mean
+    over the few that go on would show a selection. Raises UserError if the file or the curve of a
+    run is missing.
+    """
+    command = f"python -m pipeline train {path.parent.name}"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `{command}` makes it")
+    curves = pd.read_parquet(path, columns=["key", "epoch", *MEASURES])
+    absent = sorted(set(runs["key"]) - set(curves["key"].unique()))
+    if absent:
+        raise UserError(
+            f"{path} must hold the curve of every run in runs.csv, but lacks {len(absent)} of"
+            f" {len(runs)}, the first with key {absent[0]}; `{command}` makes it anew"
+        )
+    parts = []
+    for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
+        part = _mean_curve(curves[curves["key"].isin(group["key"])], group.set_index("key"))
+        parts.append(part.assign(setting=str(setting), technique=str(technique)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    kept = curves[curves["epoch"].isin(thinned(int(curves["epoch"].max())))]
+    kept = kept.astype({"key": str}).replace([np.inf, -np.inf], np.nan)
+    columns = {}
+    for measure in MEASURES:
+        by_run = kept.pivot(index="epoch", columns="key", values=measure).fillna(runs[measure])
+        columns[measure] = by_run.mean(axis=1)
+        columns[f"{measure}_low"] = by_run.quantile(BAND[0], axis=1)
+        columns[f"{measure}_high"] = by_run.quantile(BAND[1], axis=1)
+    return pd.DataFrame(columns).reset_index()
+
+
+def thinned(epochs: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """At most `POINTS` of the epochs 1 to `epochs`, first and last included, denser early on."""
+    if epochs <= POINTS:
+        return np.arange(1, epochs + 1)
+    return np.unique(np.geomspace(1, epochs, POINTS).round().astype(np.int64))
+
+
+# Figures
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The axes that the learning curves of one measure and setting share."""
+
+    epochs: int
+    low: float
+    high: float
+    log: bool  # of the vertical axis
+
+    @property
+    def long(self) -> bool:
+        """Whether the epoch axis is logarithmic."""
+        return self.epochs > LONG
+
+    def height(self, value: float) -> float:
+        """Where a value lies between the bottom, 0, and the top, 1, and there if it lies beyond."""
+        low, high = (np.log(self.low), np.log(self.high)) if self.log else (self.low, self.high)
+        place = np.log(max(value, self.low)) if self.log else value
+        return float(np.clip((place - low) / (high - low), 0, 1))
+
+
+def frame(curves: pd.DataFrame, measure: str) -> Frame:
+    """The axes for `accuracy` or for `loss`, from the curves of all techniques of a setting."""
+    epochs = max(int(curves["epoch"].max()), 2)
+    if measure == "loss":
+        losses = curves["val_loss"].where(curves["val_loss"] > 0).dropna()
+        middle = float(losses.median()) if len(losses) else 1.0
+        # A run that diverges would squeeze all others together.
+        near = losses[losses.between(middle / 10, middle * 10)]
+        low, high = (float(near.min()), float(near.max())) if len(near) else (middle, middle)
+        return Frame(epochs, low / 1.2, high * 1.2, log=True)
+    # A technique that learns nothing would squeeze all others into the top of their panels.
+    last = curves.groupby("technique")["val_accuracy"].last()
+    usual = curves[curves["technique"].map(last) >= last.median() - 0.2]
+    low = min(float(usual[["train_accuracy", "val_accuracy"]].quantile(0.1).min()), 0.98)
+    return Frame(epochs, low - 0.08 * (1 - low), 1 + 0.04 * (1 - low), log=False)
+
+
+def curve_panel(curves: pd.DataFrame, technique: str, measure: str) -> Figure:
+    """One technique's `accuracy` or `loss` by epoch; `curves` holds all techniques of a setting."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
+        _draw_curves(figure.add_subplot(), curves, technique, measure)
+        return figure
+
+
+def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title: str) -> Figure:
+    """The panels of all `techniques` in one figure, three a row, under a title."""
+    rows = -(-len(techniques) // 3)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10.5, 0.9 + 2.45 * rows))
+        height = figure.get_figheight()
+        figure.subplots_adjust(
+            left=0.05,
+            right=0.95,
+            bottom=0.5 / height,
+            top=1 - 0.8 / height,
+            wspace=0.42,
+            hspace=0.5,
+        )
+        figure.suptitle(title, x=0.02, y=1 - 0.2 / height, ha="left", va="top", fontsize=11)
+        for place, technique in enumerate(techniques, start=1):
+            axes = figure.add_subplot(rows, 3, place)
+            _draw_curves(axes, curves, technique, measure)
+            axes.set_title(technique, loc="left", fontsize=9.5, fontweight="bold")
+        return figure
+
+
+def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
+    """Paired differences of test accuracy to the baseline, in points, with their intervals.
+
+    `rows` is one setting of a summary, drawn from top to bottom; `width` is in inches, and from
+    six on the numbers stand beside the marks. A difference far outside the others is drawn as an
+    arrow at the edge.
+    """
+    rows = rows[rows["technique"] != BASELINE]
+    with mpl.rc_context(STYLE):
+        height = 0.75 + 0.3 * len(rows) + (0.45 if title else 0)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        axes = figure.add_subplot()
+        low, high = _forest_limits(rows)
+        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for place, row in enumerate(rows.to_dict("records")):
+            _draw_difference(axes, place, row, numbers=width >= 6)
+        axes.set_yticks(range(len(rows)), rows["technique"])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(5 if width < 6 else 8, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}")))
+        axes.set_xlabel("percentage points")
+        for text, side, offset in (("← worse", "right", -7), ("better →", "left", 7)):
+            axes.annotate(
+                text,
+                (0, 1),
+                xytext=(offset, 2),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                ha=side,
+                color=MUTED,
+            )
+        return figure
+
+
+def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str) -> None:
+    shown, limits = curves[curves["technique"] == technique], frame(curves, measure)
+    _set_frame(axes, limits)
+    if technique != BASELINE:
+        baseline = curves[curves["technique"] == BASELINE]
+        axes.plot(
+            baseline["epoch"], baseline[f"val_{measure}"], color=MUTED, linewidth=0.9, dashes=(1, 1)
+        )
+    lines = [(f"val_{measure}", "val.", VALIDATION, "--")]
+    if measure == "accuracy":
+        gap = shown["val_accuracy"], shown["train_accuracy"]
+        axes.fill_between(shown["epoch"], *gap, color=GRID, linewidth=0)
+        lines.append(("train_accuracy", "train", TRAIN, "-"))
+    for column, _, color, dashes in lines:
+        band = shown[f"{column}_low"], shown[f"{column}_high"]
+        axes.fill_between(shown["epoch"], *band, color=color, alpha=0.18, linewidth=0)
+        axes.plot(shown["epoch"], shown[column], color=color, linewidth=1.4, linestyle=dashes)
+    if max(float(shown[line[0]].max()) for line in lines) < limits.low:
+        axes.text(0.5, 0.08, "below this axis", color=MUTED, transform=axes.transAxes, ha="center")
+    last = shown.iloc[-1]
+    _label_ends(axes, limits, [(float(last[line[0]]), line[1], line[2]) for line in lines])
+
+
+def _label_ends(axes: Axes, limits: Frame, ends: list[tuple[float, str, str]]) -> None:
+    """Each line's name and last value right of the axes, kept in order and apart."""
+    heights = [limits.height(value) for value, _, _ in ends]
+    if len(ends) == 2:
+        heights = _spread(*heights)
+    for (value, name, color), height in zip(ends, heights, strict=True):
+        number = f"{value:.2g}" if limits.log else f"{100 * value:.1f}"
+        axes.text(
+            1.03, height, f"{name}\n{number}", color=color, transform=axes.transAxes, va="center"
+        )
+
+
+def _spread(first: float, second: float, apart: float = 0.24) -> list[float]:
+    """Two heights moved evenly until they lie `apart`, in the same order, and not too low."""
+    half = max(abs(second - first), apart) / 2
+    middle = max((first + second) / 2, half + 0.1)  # below that the epochs are written
+    return [middle - half, middle + half] if first <= second else [middle + half, middle - half]
+
+
+def _set_frame(axes: Axes, limits: Frame) -> None:
+    axes.set(xlim=(1, limits.epochs), ylim=(limits.low, limits.high))
+    axes.set_xlabel("epoch (log scale)" if limits.long else "epoch", labelpad=1)
+    if limits.long:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    if limits.log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _forest_limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """Limits in points that hold zero and all intervals but those of extreme techniques."""
+    if rows.empty:
+        return -1.0, 1.0
+    lows = 100 * rows["difference_low"].fillna(rows["difference"])
+    highs = 100 * rows["difference_high"].fillna(rows["difference"])
+    reach = lows.abs().combine(highs.abs(), max)
+    limit = max(4 * float(reach.median()), 0.1)
+    low, high = max(-limit, min(lows.min(), 0.0)), min(limit, max(highs.max(), 0.0))
+    margin = 0.06 * (high - low) or 0.1
+    return low - margin, high + margin
+
+
+def _draw_difference(axes: Axes, place: int, row: Mapping[Any, Any], numbers: bool) -> None:
+    value, (low, high) = 100 * row["difference"], axes.get_xlim()
+    color = TRAIN if row["p_holm"] < SIGNIFICANCE else MUTED
+    filled = color if row["p_holm"] < SIGNIFICANCE else PAPER
+    ends = 100 * row["difference_low"], 100 * row["difference_high"]
+    axes.hlines(place, *ends, color=color, linewidth=1.8)
+    if low <= value <= high:
+        axes.plot(value, place, "o", color=color, markerfacecolor=filled, markersize=6)
+    else:
+        _draw_arrow(axes, place, "" if numbers else points(row["difference"]), value > 0, color)
+    if numbers:
+        text = interval(points, row, "difference")
+        axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center")
+
+
+def _draw_arrow(axes: Axes, place: int, text: str, right: bool, color: str) -> None:
+    """A mark at the edge for a difference that lies beyond it, and a text beside the mark."""
+    edge, marker, side, step = (1, ">", "right", -1) if right else (0, "<", "left", 1)
+    across = axes.get_yaxis_transform()
+    axes.plot(edge + 0.015 * step, place, marker, color=color, transform=across)
+    axes.annotate(
+        text,
+        (edge, place),
+        xytext=(11 * step, 0),
+        xycoords=across,
+        textcoords="offset points",
+        ha=side,
+        va="center",
+    )
+
+
+# Files
+
+
+def png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG on white, 130 dots an inch."""
+    figure.savefig(path, dpi=130, facecolor="white", metadata={"Software": None})
+
+
+def svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as an inline `<svg>` that scales with the page and reads `description` aloud.
+
+    Colours become `var(--ink)` and the like, with the light theme's as a fallback; `name` keeps
+    the ids of several figures on a page apart.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    text = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", text, count=1)
+    for color, variable in VARIABLES.items():
+        text = text.replace(color, f"var(--{variable}, {color})")
+    label = html.escape(description, quote=True)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

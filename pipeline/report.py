@@ -1,0 +1,365 @@
+"""Result files -> a page per data set, an overview of all, and the files that DVC shows.
+
+A page is one file that opens offline: style and figures stand in it, and it runs no script.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from pipeline import figures, summary
+from pipeline.errors import UserError
+from pipeline.summary import BASELINE, SIGNIFICANCE, Finding, interval, p_text, percent, points
+
+PAGE = "report.html"
+THUMBNAIL = "figures/best.svg"
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader must know of a data set."""
+
+    title: str
+    text: str  # what is told apart, from what
+    leak: str = ""  # what is wrong with the article's own split, if anything is
+
+
+DATASETS = {
+    "circles": Dataset(
+        "Circles",
+        "Two noisy concentric circles in the plane: does a point lie on the inner or the outer"
+        " one? A wide network meets a few dozen training points and can learn them by heart.",
+        "The article's validation points are also its test points, so whatever is chosen by"
+        " validation, such as the epoch to stop at, has seen the test set.",
+    ),
+    "digits": Dataset(
+        "Digits", "Handwritten digits of 8 by 8 pixels, from scikit-learn: which of ten is it?"
+    ),
+    "mnist": Dataset("MNIST", "Handwritten digits of 28 by 28 pixels: which of ten is it?"),
+    "fashion_mnist": Dataset(
+        "Fashion-MNIST",
+        "Pictures of clothing, 28 by 28 pixels: which of ten kinds is it?",
+        "The article's validation images are also training images, so its validation accuracy"
+        " says nothing about unseen images.",
+    ),
+}
+
+
+def describe(name: str) -> Dataset:
+    """The description of a data set; one that is not in `DATASETS` has its name as title."""
+    return DATASETS.get(name, Dataset(name, ""))
+
+
+# What was found, in words
+
+
+def headline(finding: Finding) -> str:
+    """The main thing to say about a data set, in plain text, no stronger than the runs allow."""
+    best, where = finding.best, f"On {describe(finding.dataset).title} ({finding.setting} setting)"
+    accuracy = f"{interval(percent, best, 'test_accuracy', ' %')} over {finding.n} seeds"
+    if best["technique"] == BASELINE:
+        return (
+            f"{where}, no technique has a higher mean test accuracy than training without"
+            f" regularization: {accuracy}."
+        )
+    lead = interval(points, best, "difference", " points")
+    p = p_text(best["p_holm"])
+    verdict = (
+        f"That is {lead} against no regularization, corrected p: {p}."
+        if best["technique"] in finding.better
+        else f"Its lead over no regularization, {lead}, may be chance: corrected p: {p}."
+    )
+    return f"{where}, {best['technique']} has the highest mean test accuracy: {accuracy}. {verdict}"
+
+
+def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
+    """Which techniques may be the best, and which differ from no regularization; none is empty."""
+    named = {
+        "May be the best of all": finding.candidates,
+        "Better than no regularization": finding.better,
+        "Worse than no regularization": finding.worse,
+        "Not told apart from no regularization": finding.unclear,
+    }
+    return {label: names for label, names in named.items() if names}
+
+
+def caution(finding: Finding) -> str:
+    """Why a study is too small to tell anything apart; empty if it is not."""
+    if finding.conclusive:
+        return ""
+    return (
+        f"With {finding.n} paired seeds and {finding.techniques} techniques, no corrected p-value"
+        f" can fall below {SIGNIFICANCE}: it takes more seeds to tell any two apart."
+    )
+
+
+# One data set
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One technique's learning curve."""
+
+    technique: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the page shows of one setting."""
+
+    name: str
+    n: int  # paired seeds
+    leaks: bool
+    rows: list[dict[Any, Any]]  # of the summary, best first
+    forest: tuple[Markup, Markup]  # for a wide page and for a phone
+    accuracy: list[Panel]
+    loss: list[Panel]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One tuned value, and the range it was searched in."""
+
+    name: str
+    value: float
+    searched: str
+    at_edge: bool
+
+
+def write(folder: Path) -> pd.DataFrame:
+    """Make summary, metrics, figures and page of the results in `folder`; return the summary.
+
+    Reads runs.csv, curves.parquet and tuned.json. Raises UserError if one of them is missing or
+    does not hold what it must.
+    """
+    runs = summary.read_runs(folder / "runs.csv")
+    tuned = read_tuned(folder / "tuned.json")
+    curves = figures.read_curves(folder / "curves.parquet", runs)
+    table = summary.summarize(runs)
+    summary.write_summary(table, folder / "summary.csv")
+    write_metrics(table, folder / "metrics.json")
+    write_plot_data(curves, folder / "plots" / "curves.csv")
+    write_figures(table, curves, folder)
+    settings = [_setting(name, table, curves) for name in summary.ordered_settings(table)]
+    page = _render(
+        "report.html",
+        name=folder.name,
+        dataset=describe(folder.name),
+        finding=summary.find(table),
+        settings=settings,
+        tuned=tuned,
+        choices={name: _choices(found) for name, found in tuned["techniques"].items()},
+        runs=len(runs),
+        seconds=float(runs["seconds"].sum()),
+    )
+    (folder / PAGE).write_text(page, encoding="utf-8")
+    return table
+
+
+def read_tuned(path: Path) -> dict[str, Any]:
+    """What the search chose, as in `tuned.json`. Raises UserError if the file is missing."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `python -m pipeline tune {path.parent.name}` makes it")
+    tuned: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return tuned
+
+
+def write_metrics(table: pd.DataFrame, path: Path) -> None:
+    """Mean test accuracy and difference, by setting and technique, for `dvc metrics show`."""
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    for row in table.to_dict("records"):
+        numbers = {name: round(row[name], 6) for name in ("test_accuracy", "difference")}
+        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        metrics.setdefault(row["setting"], {})[row["technique"]] = finite
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
+    """The thinned mean curves, for `dvc plots`."""
+    path.parent.mkdir(exist_ok=True)
+    columns = ["epoch", "technique", "setting", *figures.MEASURES]
+    curves[columns].to_csv(path, index=False, float_format="%.6g")
+
+
+def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
+    """Each setting's figures as PNG, and the best technique's curve as SVG for the overview."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for setting in summary.ordered_settings(table):
+        rows = summary.ranked(table, setting)
+        forest = figures.forest(rows, 8.5, _title(rows, "difference"))
+        figures.png(forest, folder / f"figures/forest-{setting}.png")
+        shown = curves[curves["setting"] == setting]
+        for measure in ("accuracy", "loss"):
+            title = f"{_title(rows, measure)}; dotted: validation of {BASELINE}"
+            grid = figures.curve_grid(shown, list(rows["technique"]), measure, title)
+            figures.png(grid, folder / f"figures/{measure}-{setting}.png")
+    first = summary.ranked(table, summary.ordered_settings(table)[0])
+    best = _panels(first.head(1), curves, "accuracy")[0]
+    (folder / THUMBNAIL).write_text(best.svg, encoding="utf-8")
+
+
+def _setting(name: str, table: pd.DataFrame, curves: pd.DataFrame) -> Setting:
+    rows = summary.ranked(table, name)
+    wide, narrow = (
+        Markup(figures.svg(figures.forest(rows, width), f"forest-{name}-{width:g}", _alt(rows)))
+        for width in (7.6, 3.5)
+    )
+    return Setting(
+        name=name,
+        n=int(rows["n"].min()),
+        leaks=bool(rows["leaks"].any()),
+        rows=rows.to_dict("records"),
+        forest=(wide, narrow),
+        accuracy=_panels(rows, curves, "accuracy"),
+        loss=_panels(rows, curves, "loss"),
+    )
+
+
+def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str) -> list[Panel]:
+    """A panel for each row of one setting."""
+    setting, title = rows["setting"].iloc[0], _title(rows, measure)
+    shown = curves[curves["setting"] == setting]
+    panels = []
+    for technique in rows["technique"]:
+        name = "-".join((rows["dataset"].iloc[0], setting, measure, technique))
+        figure = figures.curve_panel(shown, technique, measure)
+        panels.append(Panel(technique, Markup(figures.svg(figure, name, f"{title}: {technique}."))))
+    return panels
+
+
+def _title(rows: pd.DataFrame, shown: str) -> str:
+    first = rows.iloc[0]
+    what = {
+        "difference": "test accuracy against none, mean of {} pairs and 95 % interval",
+        "accuracy": "accuracy in % by epoch, mean and middle 80 % of {} seeds",
+        "loss": "validation loss without penalty by epoch, mean and middle 80 % of {} seeds",
+    }[shown].format(first["n"])
+    return f"{describe(first['dataset']).title}, {first['setting']} setting: {what}"
+
+
+def _alt(rows: pd.DataFrame) -> str:
+    others = rows[rows["technique"] != BASELINE].to_dict("records")
+    values = (f"{row['technique']} {interval(points, row, 'difference')}" for row in others)
+    return f"{_title(rows, 'difference')}, in points. {'; '.join(values)}."
+
+
+def _choices(found: Mapping[str, Any]) -> list[Choice]:
+    return [
+        Choice(name, value, _range(found["search"].get(name)), name in found["at_edge"])
+        for name, value in found["values"].items()
+    ]
+
+
+def _range(searched: Mapping[str, Any] | None) -> str:
+    if searched is None:
+        return "held fixed"
+    scale = ", log scale" if searched["log"] else ""
+    return f"{_number(searched['low'])} to {_number(searched['high'])}{scale}"
+
+
+# All data sets
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the overview shows of one data set."""
+
+    name: str
+    dataset: Dataset
+    finding: Finding
+    rows: list[dict[Any, Any]]  # of the setting that the finding is about, best first
+    thumbnail: Markup
+    link: str  # to its own page, relative to the overview
+
+
+def write_overview(results: Path, page: Path) -> list[str]:
+    """Join the data sets under `results` in one page; return the names of those without results.
+
+    Raises UserError if a data set has a summary but not the files beside it.
+    """
+    found = {path.parent.name for path in results.glob("*/summary.csv")}
+    names = [*DATASETS, *sorted(found - set(DATASETS))]
+    missing = [name for name in names if name not in found]
+    link = Path(os.path.relpath(results, page.parent))
+    entries = [_entry(results / name, link / name) for name in names if name in found]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    text = _render("overview.html", entries=entries, missing=missing, datasets=DATASETS)
+    page.write_text(text, encoding="utf-8")
+    return missing
+
+
+def _entry(folder: Path, link: Path) -> Entry:
+    table = summary.read_summary(folder / "summary.csv")
+    thumbnail = folder / THUMBNAIL
+    if not thumbnail.is_file():
+        command = f"python -m pipeline report {folder.name}"
+        raise UserError(f"{thumbnail} is missing; `{command}` makes it")
+    finding = summary.find(table)
+    return Entry(
+        name=folder.name,
+        dataset=describe(folder.name),
+        finding=finding,
+        rows=summary.ranked(table, finding.setting).to_dict("records"),
+        thumbnail=Markup(thumbnail.read_text(encoding="utf-8")),
+        link=(link / PAGE).as_posix(),
+    )
+
+
+# Pages
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        p=p_text, name=_name, duration=_duration, number=_number, unbroken=_unbroken
+    )
+    environment.globals.update(
+        percent=percent,
+        points=points,
+        headline=headline,
+        groups=groups,
+        caution=caution,
+        BASELINE=BASELINE,
+        SIGNIFICANCE=SIGNIFICANCE,
+    )
+    return environment.get_template(template).render(values)
+
+
+def _name(technique: str) -> Markup:
+    """A technique's name that may break after an underscore, for narrow columns."""
+    return Markup("_<wbr>").join(technique.split("_"))
+
+
+def _unbroken(text: str) -> Markup:
+    """A text whose intervals, such as [75.60, 77.85], stay on one line."""
+    return Markup(re.sub(r"\[.*?\]", r'<span class="unbroken">\g<0></span>', str(escape(text))))
+
+
+def _number(value: float) -> str:
+    """A count or a strength as short as it can be told, such as 4,000 or 0.00031."""
+    if not math.isfinite(value):
+        return summary.UNKNOWN
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}".replace("e-0", "e-")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

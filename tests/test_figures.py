@@ -1,0 +1,176 @@
+"""Learning curves as numbers, and figures as files."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import figures, summary
+from pipeline.errors import UserError
+
+from .synthetic import EPOCHS, make_curves, make_runs
+
+EFFECTS = {"none": 0.0, "early_stopping": 0.02, "l1": -0.01}
+
+
+def read(tmp_path: Path, runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    path = tmp_path / "curves.parquet"
+    curves.to_parquet(path, index=False)
+    return figures.read_curves(path, runs)
+
+
+@pytest.fixture
+def curves(tmp_path: Path) -> pd.DataFrame:
+    runs = make_runs(EFFECTS)
+    return read(tmp_path, runs, make_curves(runs))
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    return summary.ranked(summary.summarize(make_runs(EFFECTS)), "tuned")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 300, 301, 4_000, 100_000])
+def test_thinned_epochs_are_few_and_hold_first_and_last(epochs: int) -> None:
+    kept = figures.thinned(epochs)
+    assert len(kept) == epochs if epochs <= 300 else 100 < len(kept) <= 300
+    assert (kept[0], kept[-1]) == (1, epochs)
+    assert (np.diff(kept) > 0).all()
+
+
+def test_a_curve_is_the_mean_over_seeds_and_its_band_the_middle(tmp_path: Path) -> None:
+    runs = make_runs({"none": 0.0})
+    raw = make_curves(runs)
+    read_back = read(tmp_path, runs, raw).set_index("epoch")
+    values = raw[raw["epoch"] == 7]["val_accuracy"]
+    assert read_back.loc[7, "val_accuracy"] == pytest.approx(values.mean())
+    assert read_back.loc[7, "val_accuracy_low"] == pytest.approx(values.quantile(0.1))
+    assert read_back.loc[7, "val_accuracy_high"] == pytest.approx(values.quantile(0.9))
+
+
+def test_a_run_that_stops_early_counts_on_with_its_final_values(tmp_path: Path) -> None:
+    runs = make_runs({"none": 0.0}, seeds=2)
+    raw = make_curves(runs)
+    stopped = (raw["key"] == "tuned-none-0") & (raw["epoch"] > 3)
+    at_end = read(tmp_path, runs, raw[~stopped]).iloc[-1]
+    assert at_end["epoch"] == EPOCHS
+    for measure in figures.MEASURES:
+        assert at_end[measure] == pytest.approx(runs[measure].mean(), rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_is_left_out_of_the_curve(tmp_path: Path) -> None:
+    runs = make_runs({"none": 0.0}, seeds=3)
+    raw = make_curves(runs)
+    raw.loc[raw["key"] == "tuned-none-0", "val_loss"] = np.inf
+    table = read(tmp_path, runs, raw)
+    assert np.isfinite(table["val_loss"]).all()
+
+
+def test_missing_curves_are_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
+    runs = make_runs(EFFECTS)
+    with pytest.raises(UserError, match=r"curves\.parquet is missing; `python -m pipeline train"):
+        figures.read_curves(tmp_path / "curves.parquet", runs)
+    raw = make_curves(runs)
+    with pytest.raises(UserError, match=r"lacks 1 of 30, the first with key tuned-l1-4"):
+        read(tmp_path, runs, raw[raw["key"] != "tuned-l1-4"])
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "loss"])
+def test_all_panels_of_a_setting_share_their_axes(curves: pd.DataFrame, measure: str) -> None:
+    panels = [figures.curve_panel(curves, technique, measure) for technique in EFFECTS]
+    limits = {(panel.axes[0].get_xlim(), panel.axes[0].get_ylim()) for panel in panels}
+    assert len(limits) == 1
+
+
+def test_a_technique_that_learns_nothing_does_not_squeeze_the_others(tmp_path: Path) -> None:
+    effects = {"none": 0.0, "l2": 0.01, "l1": -0.7}
+    runs = make_runs(effects)
+    runs.loc[runs["technique"] == "l1", "train_accuracy"] = 0.1
+    raw = make_curves(runs)
+    curves = read(tmp_path, runs, raw)
+    without = read(tmp_path, runs, raw)
+    without = without[without["technique"] != "l1"]
+    assert figures.frame(curves, "accuracy") == figures.frame(without, "accuracy")
+    texts = [
+        text.get_text() for text in figures.curve_panel(curves, "l1", "accuracy").axes[0].texts
+    ]
+    assert "below this axis" in texts
+    assert "train\n10.0" in texts
+
+
+def test_long_trainings_have_a_logarithmic_epoch_axis(curves: pd.DataFrame) -> None:
+    longer = curves.assign(epoch=curves["epoch"] * 100)
+    for shown, scale in ((curves, "linear"), (longer, "log")):
+        axes = figures.curve_panel(shown, "none", "accuracy").axes[0]
+        assert axes.get_xscale() == scale
+        assert axes.get_xlabel().startswith("epoch")
+
+
+def test_curves_without_a_finite_loss_are_drawn_empty(curves: pd.DataFrame) -> None:
+    broken = curves.assign(val_loss=np.nan, val_loss_low=np.nan, val_loss_high=np.nan)
+    assert "<svg" in figures.svg(figures.curve_panel(broken, "none", "loss"), "a", "")
+
+
+def test_forest_shows_every_technique_but_the_baseline(rows: pd.DataFrame) -> None:
+    axes = figures.forest(rows, 7).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["early_stopping", "l1"]
+
+
+def test_one_extreme_difference_does_not_squeeze_the_forest() -> None:
+    effects = {"none": 0.0, "l2": 0.01, "dropout": 0.0, "l1_l2": 0.02, "l1": -0.7}
+    rows = summary.ranked(summary.summarize(make_runs(effects)), "tuned")
+    axes = figures.forest(rows, 3.5).axes[0]
+    assert -15 < axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
+    written = [text.get_text() for text in axes.texts]
+    assert summary.points(rows.iloc[-1]["difference"]) in written
+
+
+def test_a_study_of_one_seed_is_drawn_without_intervals() -> None:
+    rows = summary.ranked(summary.summarize(make_runs(EFFECTS, seeds=1)), "tuned")
+    assert "<svg" in figures.svg(figures.forest(rows, 7), "a", "")
+
+
+def test_svg_is_well_formed_and_says_what_it_shows(rows: pd.DataFrame) -> None:
+    root = ElementTree.fromstring(figures.svg(figures.forest(rows, 7), "a", 'l1 "<" l2 & more'))
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == 'l1 "<" l2 & more'
+    assert root.get("width") is None
+    assert root.get("viewBox") is not None
+
+
+def test_svg_takes_its_colours_from_the_page(curves: pd.DataFrame) -> None:
+    text = figures.svg(figures.curve_panel(curves, "l1", "accuracy"), "a", "")
+    for color, name in figures.VARIABLES.items():
+        assert not re.search(rf"[^,] {color}", text)
+        if name in ("ink", "muted", "grid", "train", "validation"):
+            assert f"var(--{name}, {color})" in text
+
+
+def test_figures_of_one_page_share_no_id_and_point_only_into_themselves(
+    curves: pd.DataFrame,
+) -> None:
+    one, other = (
+        figures.svg(figures.curve_panel(curves, "l1", "accuracy"), name, "") for name in "ab"
+    )
+    ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, other)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for text, own in zip((one, other), ids, strict=True):
+        assert set(re.findall(r'(?:url\(|href=")#([^")]+)', text)) <= own
+
+
+def test_the_same_results_give_the_same_svg(curves: pd.DataFrame) -> None:
+    one, other = (
+        figures.svg(figures.curve_panel(curves, "l1", "accuracy"), "a", "") for _ in range(2)
+    )
+    assert one == other
+
+
+def test_png_is_written(curves: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "grid.png"
+    figures.png(figures.curve_grid(curves, list(EFFECTS), "accuracy", "a title"), path)
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,267 @@
+"""The page of a data set, the overview, and the files beside them."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import figures, report, summary
+from pipeline.errors import UserError
+from pipeline.stages import overview as overview_stage
+from pipeline.stages import report as report_stage
+
+from .synthetic import make_runs, write_results
+
+EFFECTS = {"none": 0.0, "l2": 0.03, "dropout_l2": 0.0, "l1": -0.05}
+NULL = dict.fromkeys(EFFECTS, 0.0)
+
+
+def text_of(page: str) -> str:
+    """What a reader of the page sees, on one line."""
+    shown = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.DOTALL)
+    shown = html.unescape(re.sub(r"<(?!br)[^>]+>", " ", shown.replace("<wbr>", "")))
+    return re.sub(r"\s+", " ", shown)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a study with a planted improvement, its article's setting leaking."""
+    article = make_runs({"none": 0.0, "l2": 0.03}, setting="article", leaks=True)
+    runs = pd.concat([article, make_runs(EFFECTS)], ignore_index=True)
+    runs.loc[runs["key"].isin(["tuned-l1-0", "tuned-l1-1"]), "collapsed"] = True
+    folder = tmp_path_factory.mktemp("results") / "circles"
+    report.write(write_results(folder, runs, at_edge=["l1"]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def assert_stands_alone(page: str) -> None:
+    assert "<script" not in page
+    assert "@import" not in page
+    assert not re.search(r"""(src|href|url\()\s*=?\s*["'(]?\s*(https?:)?//""", page)
+    assert re.findall(r"<link[^>]*>", page) == ['<link rel="icon" href="data:,">']
+
+
+def test_page_holds_every_technique_of_every_setting(page: str) -> None:
+    for technique in EFFECTS:
+        header = f'<th scope="row">{technique.replace("_", "_<wbr>")}'
+        settings = 2 if technique in ("none", "l2") else 1
+        assert page.count(header) == settings + 1  # and once among the tuned values
+
+
+def test_page_needs_nothing_from_elsewhere(page: str) -> None:
+    assert_stands_alone(page)
+
+
+def test_numbers_on_the_page_are_those_of_the_summary(folder: Path, page: str) -> None:
+    text = text_of(page)
+    for row in summary.read_summary(folder / "summary.csv").to_dict("records"):
+        accuracy = summary.interval(summary.percent, row, "test_accuracy")
+        name = row["technique"]
+        if name == "none":
+            assert f"{name} {accuracy} baseline" in text
+        elif name != "l1":  # whose name is followed by a remark
+            difference = summary.interval(summary.points, row, "difference")
+            assert f"{name} {accuracy} {difference} {summary.p_text(row['p_holm'])}" in text
+
+
+def test_a_planted_improvement_is_named(page: str) -> None:
+    text = text_of(page)
+    assert "On Circles (tuned setting), l2 has the highest mean test accuracy" in text
+    assert "against no regularization, corrected p: 0.006." in text
+    assert "May be the best of all l2 Better than no regularization l2 Worse" in text
+    assert "Worse than no regularization l1 Not told apart" in text
+    assert "Not told apart from no regularization dropout_l2 " in text
+
+
+def test_no_improvement_is_claimed_where_there_is_none(tmp_path: Path) -> None:
+    report.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")))
+    text = text_of((tmp_path / "digits" / "report.html").read_text(encoding="utf-8"))
+    assert "may be chance" in text or "no technique has a higher mean" in text
+    assert "Better than no regularization" not in text
+    assert "Worse than no regularization" not in text
+    assert "Not told apart from no regularization" in text
+
+
+def test_headline_does_not_praise_a_technique_when_the_baseline_is_best() -> None:
+    runs = make_runs({"none": 0.0, "l2": -0.05, "l1": -0.1})
+    finding = summary.find(summary.summarize(runs))
+    assert "no technique has a higher mean test accuracy" in report.headline(finding)
+    assert "l2" not in report.headline(finding)
+
+
+def test_too_few_seeds_are_told() -> None:
+    few, enough = (
+        report.caution(summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds))))
+        for seeds in (4, 10)
+    )
+    assert "With 4 paired seeds" in few
+    assert enough == ""
+
+
+def test_a_leak_is_told_where_the_setting_leaks_and_only_there(page: str) -> None:
+    tuned, article = page.split('<section id="article">')
+    assert "This setting leaks." not in tuned
+    assert "This setting leaks." in article
+    assert report.DATASETS["circles"].leak.replace("'", "&#39;") in article
+
+
+def test_collapsed_runs_are_told_beside_their_technique(page: str) -> None:
+    assert "l1 2 of 10 runs predict one class only" in text_of(page)
+
+
+def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
+    text = text_of(page.split('<section id="values">')[1])
+    assert "l2 strength 0.00031 (1e-5 to 0.1, log scale) learning_rate 0.002 (held fixed)" in text
+    assert text.count("strength lies at the edge of its range") == 1
+    assert "81.25 5" in text
+    assert "Each technique had 8 trials of 12 epochs, each the mean of 2 seeds." in text
+
+
+def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> None:
+    labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', page)
+    assert len(labels) == page.count("<svg") == 2 * 2 + 2 * (4 + 2)
+    for label in labels:
+        assert label.startswith("Circles, ")
+        assert re.search(r"10 (pairs|seeds)", label)
+
+
+def test_tags_are_closed_in_order(page: str) -> None:
+    void = {"meta", "link", "wbr", "br", "!doctype"}
+    stack: list[str] = []
+    for closing, name, ending in re.findall(r"<(/?)([a-z!]+)[^>]*?(/?)>", page, flags=re.I):
+        if closing:
+            assert stack.pop() == name
+        elif name not in void and not ending:
+            stack.append(name)
+    assert stack == []
+
+
+def test_a_setting_of_the_baseline_alone_has_no_comparison(tmp_path: Path) -> None:
+    report.write(write_results(tmp_path / "circles", make_runs({"none": 0.0})))
+    page = (tmp_path / "circles" / "report.html").read_text(encoding="utf-8")
+    assert "no technique has a higher mean test accuracy" in page
+    assert "Test accuracy against" not in page
+
+
+def test_names_are_escaped() -> None:
+    assert report._name("<b>_1") == "&lt;b&gt;_<wbr>1"
+
+
+def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    rows = summary.read_summary(folder / "summary.csv").to_dict("records")
+    assert {(s, t) for s in metrics for t in metrics[s]} == {
+        (row["setting"], row["technique"]) for row in rows
+    }
+    for row in rows:
+        found = metrics[row["setting"]][row["technique"]]
+        assert found["test_accuracy"] == round(row["test_accuracy"], 6)
+        assert ("difference" in found) == (row["technique"] != "none")
+
+
+def test_plot_data_hold_one_thinned_curve_for_each_technique_and_setting(folder: Path) -> None:
+    curves = pd.read_csv(folder / "plots" / "curves.csv")
+    assert list(curves.columns) == ["epoch", "technique", "setting", *figures.MEASURES]
+    assert (curves.groupby(["setting", "technique"])["epoch"].max() == 12).all()
+    assert not curves.duplicated(["setting", "technique", "epoch"]).any()
+
+
+def test_figures_are_also_written_as_files(folder: Path) -> None:
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        *("forest-tuned.png", "accuracy-tuned.png", "loss-tuned.png"),
+        *("forest-article.png", "accuracy-article.png", "loss-article.png"),
+        "best.svg",
+    }
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "curves.parquet", "tuned.json"])
+def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "digits", make_runs(EFFECTS, dataset="digits"))
+    (folder / name).unlink()
+    stage = "tune" if name == "tuned.json" else "train"
+    with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline {stage} digits`"):
+        report.write(folder)
+
+
+def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: Path) -> None:
+    results, index = tmp_path / "results", tmp_path / "reports" / "index.html"
+    for name in ("digits", "circles"):
+        report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)))
+    missing = report.write_overview(results, index)
+    page = index.read_text(encoding="utf-8")
+    assert missing == ["mnist", "fashion_mnist"]
+    assert_stands_alone(page)
+    text = text_of(page)
+    assert "On Circles (tuned setting), l2 has the highest" in text
+    assert "On Digits (tuned setting), l2 has the highest" in text
+    assert "Fashion-MNIST: dvc repro report@fashion_mnist makes them." in text
+    assert page.count("<svg") == 2
+    links = re.findall(r'href="([^"#]*\.html)"', page)
+    assert links == ["../results/circles/report.html", "../results/digits/report.html"]
+
+
+def test_overview_without_results_says_what_makes_them(tmp_path: Path) -> None:
+    index = tmp_path / "reports" / "index.html"
+    assert report.write_overview(tmp_path / "results", index) == list(report.DATASETS)
+    text = text_of(index.read_text(encoding="utf-8"))
+    for name in report.DATASETS:
+        assert f"dvc repro report@{name}" in text
+
+
+def test_a_report_of_which_a_file_is_gone_is_told(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "results" / "circles", make_runs(EFFECTS))
+    report.write(folder)
+    (folder / report.THUMBNAIL).unlink()
+    with pytest.raises(UserError, match=r"best\.svg is missing; `python -m pipeline report circ"):
+        report.write_overview(tmp_path / "results", tmp_path / "index.html")
+
+
+def test_stages_print_the_table_and_link_their_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_results(Path("results/circles"), make_runs(EFFECTS))
+    report_stage.main(["circles"])
+    printed = capsys.readouterr().out
+    assert summary.table(summary.read_summary(Path("results/circles/summary.csv"))) in printed
+    assert printed.endswith("report: results/circles/report.html\n")
+    overview_stage.main([])
+    printed = capsys.readouterr().out
+    assert "no results yet: mnist; `dvc repro report@mnist` makes them" in printed
+    assert printed.endswith("overview: reports/index.html\n")
+    there = Path("reports/index.html").read_text(encoding="utf-8")
+    assert 'href="../results/circles/report.html"' in there
+    back = Path("results/circles/report.html").read_text(encoding="utf-8")
+    assert 'href="../../reports/index.html"' in back
+
+
+def test_table_alone_is_printed_without_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/circles")
+    folder.mkdir(parents=True)
+    summary.write_summary(summary.summarize(make_runs(EFFECTS)), folder / "summary.csv")
+    report_stage.main(["circles", "--table"])
+    assert "circles, tuned setting" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["summary.csv"]
+
+
+@pytest.mark.parametrize("stage", ["report", "overview"])
+def test_stage_starts_without_the_heavy_packages(stage: str) -> None:
+    code = (
+        f"import sys, pipeline.stages.{stage};"
+        "print({'tensorflow', 'keras', 'mlflow', 'optuna'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
