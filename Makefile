@@ -23,7 +23,7 @@ $(VENV)/bin/uv:
 
 $(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
 	@echo "making $(VENV) from uv.lock; the first time this downloads about 1 GB"
-	@$(VENV)/bin/uv sync --frozen --quiet
+	@$(VENV)/bin/uv sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 run: setup ## study circles and digits, which need no download; a few minutes

@@ -1,61 +1,70 @@
 """What is measured of a trained Keras model: its predictions, weights and activations."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-ROWS_AT_ONCE = 4096  # rows predicted at a time, so that memory does not grow with the data
+ROWS_AT_ONCE = 16_384  # rows predicted at a time, so that memory does not grow with the data
+ACTIVATION_ROWS = 2000  # rows on which activations are measured
+
+Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32
 
 
-def predictions(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """`accuracy`, unpenalised `loss`, and `classes`: how many different ones are predicted."""
-    losses, hits, seen = 0.0, 0, set()
-    for rows in _batches(len(x)):
+def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+    """What the model gives on each part, and how sparse it is.
+
+    `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
+    `collapsed`, whether a single class is predicted, `zero_activations`, a share, and
+    `mean_activation`, of |h| over rows and units of the hidden layers. `zero_weights` is the
+    share of exact zeros in the kernels, `parameters` the number of weights.
+    """
+    found: dict[str, float] = {}
+    for name, (x, y) in parts.items():
+        losses, classes = _predict(model, x, y)
+        found[f"{name}_accuracy"] = float(np.mean(classes == y))
+        found[f"{name}_loss"] = float(np.mean(losses, dtype=np.float64))
+    kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
+    return found | {
+        "collapsed": len(np.unique(classes)) == 1,
+        "zero_weights": sum(int(np.sum(k == 0)) for k in kernels) / sum(k.size for k in kernels),
+        "parameters": model.count_params(),
+        **_activations(model, x[:ACTIVATION_ROWS]),
+    }
+
+
+def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Labelled:
+    """The loss of each row, float32, and the class predicted for it."""
+    losses, classes = [], []
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
         outputs, labels = model(x[rows]), y[rows]
         if outputs.shape[-1] == 1:
             target = labels[:, None].astype(np.float32)
-            loss = ops.binary_crossentropy(target, outputs)
-            classes = (np.asarray(outputs)[:, 0] > 0.5).astype(np.int32)
+            losses.append(np.asarray(ops.binary_crossentropy(target, outputs))[:, 0])
+            classes.append(np.asarray(outputs)[:, 0] > 0.5)
         else:
-            loss = ops.sparse_categorical_crossentropy(labels, outputs)
-            classes = np.asarray(outputs).argmax(axis=1)
-        losses += float(np.sum(loss, dtype=np.float64))
-        hits += int(np.sum(classes == labels))
-        seen.update(np.unique(classes).tolist())
-    return {"accuracy": hits / len(x), "loss": losses / len(x), "classes": float(len(seen))}
+            losses.append(np.asarray(ops.sparse_categorical_crossentropy(labels, outputs)))
+            classes.append(np.asarray(outputs).argmax(axis=1))
+    return np.concatenate(losses), np.concatenate(classes)
 
 
-def zero_weights(model: keras.Sequential) -> float:
-    """The share of exact zeros in the kernels."""
-    kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
-    return sum(int(np.sum(k == 0)) for k in kernels) / sum(k.size for k in kernels)
-
-
-def activations(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
-    """`zero_activations`, a share, and `mean_activation`, of |h|, over units of hidden layers."""
-    zeros, total, count = 0, 0.0, 0
-    for rows in _batches(len(x)):
-        for hidden in _hidden_outputs(model, x[rows]):
-            zeros += int(np.sum(hidden == 0))
-            total += float(np.sum(np.abs(hidden), dtype=np.float64))
-            count += hidden.size
-    return {"zero_activations": zeros / count, "mean_activation": total / count}
+def _activations(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
+    hidden = list(_hidden_outputs(model, x))
+    count = sum(h.size for h in hidden)
+    return {
+        "zero_activations": sum(int(np.sum(h == 0)) for h in hidden) / count,
+        "mean_activation": sum(float(np.sum(np.abs(h), dtype=np.float64)) for h in hidden) / count,
+    }
 
 
 def _hidden_outputs(model: keras.Sequential, x: np.ndarray) -> Iterator[np.ndarray]:
     """Each hidden layer's output after its non-linearity."""
-    layers = model.layers
-    for layer, following in itertools.pairwise(layers):
+    for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
         x = layer(x)
-        split = isinstance(layer, keras.layers.Dense) and isinstance(
-            following, keras.layers.Activation
-        )
-        if isinstance(layer, keras.layers.Dense | keras.layers.Activation) and not split:
+        dense = isinstance(layer, keras.layers.Dense)
+        activated = isinstance(layer, keras.layers.Activation)
+        if activated or (dense and not isinstance(following, keras.layers.Activation)):
             yield np.asarray(x)
-
-
-def _batches(rows: int) -> Iterator[slice]:
-    return (slice(i, i + ROWS_AT_ONCE) for i in range(0, rows, ROWS_AT_ONCE))

@@ -5,16 +5,16 @@ Worker processes run this module; the parent does not import it, nor TensorFlow.
 
 import tempfile
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import keras
 
-from pipeline import measures, models
-from pipeline.datasets import Dataset
+from pipeline import models
+from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Engine, Member, Trained, Training
+from pipeline.measures import measure
 from pipeline.units import Result, Unit
-
-ACTIVATION_ROWS = 2000  # rows of the test set on which activations are measured
 
 
 class Trainer:
@@ -24,17 +24,24 @@ class Trainer:
         self.dataset, self.engine = dataset, engine
         self._models: dict[object, keras.Sequential] = {}
 
-    def program(self, unit: Unit) -> tuple[str, int]:
-        """A name of the program that trains this unit, and how many members it takes at once."""
-        name = self.engine.program_name([self._member(unit)], self._training(unit))
-        kind = self.engine.kind(self._model(unit), unit.training.batch_size)
-        return name, self.engine.population(kind)
+    def program(self, unit: Unit, count: int) -> tuple[str, int]:
+        """What trains `count` units like this one: a name of the program, and its places.
 
-    def run(self, units: Sequence[Unit]) -> list[Result]:
+        The units share out evenly over the fewest programs, since an empty place costs as much
+        as a member: 10 units go into 2 programs of 5, not into one of 8 and one of 2.
+        """
+        kind = self.engine.kind(self._model(unit), unit.training.batch_size)
+        places = ceil(count / ceil(count / self.engine.population(kind)))
+        name = self.engine.program_name([self._member(unit)], self._training(unit), places)
+        return name, places
+
+    def run(self, units: Sequence[Unit], places: int) -> list[Result]:
         """Trains units that share all but hyperparameters, seed and draw."""
         members = [self._member(unit) for unit in units]
         training = self._training(units[0])
-        trained = self.engine.train(members, training, self.dataset.x, self.dataset.y)
+        trained = self.engine.train(
+            members, training, self.dataset.x, self.dataset.y, places=places
+        )
         return [self._result(*pair) for pair in zip(units, trained, strict=True)]
 
     def _training(self, unit: Unit) -> Training:
@@ -75,23 +82,10 @@ class Trainer:
             return Result(unit.key, measured)
         model = self._model(unit)
         model.set_weights(trained.weights)
-        return Result(
-            unit.key, measured | self._final_measures(unit, model), trained.curves, _saved(model)
-        )
-
-    def _final_measures(self, unit: Unit, model: keras.Sequential) -> dict[str, float]:
-        """What the exported model gives on each part, and how sparse it is."""
-        found: dict[str, float] = {}
-        for part in ("train", "val", "test"):
-            x, y = self.dataset.split(unit.protocol, part, unit.draw)
-            predicted = measures.predictions(model, x, y)
-            found |= {f"{part}_{name}": predicted[name] for name in ("accuracy", "loss")}
+        parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
+        found = measured | measure(model, parts)  # the exported model has the last word
         found["gap"] = found["train_accuracy"] - found["test_accuracy"]
-        # x, y and predicted are the test part's from here on.
-        found["collapsed"] = predicted["classes"] == 1
-        found["zero_weights"] = measures.zero_weights(model)
-        found["parameters"] = model.count_params()
-        return found | measures.activations(model, x[:ACTIVATION_ROWS])
+        return Result(unit.key, found, trained.curves, _saved(model))
 
 
 def _training_measures(trained: Trained) -> dict[str, float]:

@@ -62,14 +62,14 @@ def _without_greetings() -> Iterator[None]:
         os.close(kept)
 
 
-def _program(unit: Unit) -> tuple[str, int]:
-    found: tuple[str, int] = _trainer.program(unit)
+def _program(unit: Unit, count: int) -> tuple[str, int]:
+    found: tuple[str, int] = _trainer.program(unit, count)
     return found
 
 
-def _run(units: Sequence[Unit]) -> tuple[list[Result], float]:
+def _run(units: Sequence[Unit], places: int) -> tuple[list[Result], float]:
     began = time.perf_counter()
-    return _trainer.run(units), time.perf_counter() - began
+    return _trainer.run(units, places), time.perf_counter() - began
 
 
 def cores() -> int:
@@ -79,9 +79,13 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Population:
-    """Units that one program trains at once. `program` names the compiled program."""
+    """Units that one program trains at once.
+
+    `program` names the compiled program; `places` is how many members it takes.
+    """
 
     program: str
+    places: int
     units: Sequence[Unit]
 
 
@@ -168,11 +172,13 @@ class Workers:
 
         Raises UserError if a worker dies.
         """
-        waiting = [unit for unit in units if unit.key not in self._journal]
-        for key in {unit.key for unit in units} - {unit.key for unit in waiting}:
+        present = [unit.key for unit in units if unit.key in self._journal]
+        for key in present:
             yield self._journal.result(key)
-        with _progress(len(units), len(units) - len(waiting), title) as progress:
-            for results in self._finished(waiting):
+        if len(present) == len(units):
+            return
+        with _progress(len(units), len(present), title) as progress:
+            for results in self._finished(units):
                 for result in results:
                     self._journal.add(result)
                     progress.update()
@@ -187,7 +193,9 @@ class Workers:
                     worker for worker, _ in busy.values()
                 }:
                     if population := schedule.next(worker):
-                        future = self._pools[worker].submit(_run, population.units)
+                        future = self._pools[worker].submit(
+                            _run, population.units, population.places
+                        )
                         busy[future] = worker, population
                 done, _ = wait(busy, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -202,16 +210,21 @@ class Workers:
             ) from None
 
     def _populations(self, units: Sequence[Unit]) -> Iterator[Population]:
-        """Units that can share a program, as many at a time as it trains at once."""
+        """Units that can share a program, as many at a time as it trains at once.
+
+        The finished ones leave their places empty: an interruption moves nobody else.
+        """
 
         def shared(unit: Unit) -> tuple[str, str, int]:
             return unit.technique, unit.setting, unit.training.epochs
 
         for _, group in groupby(units, key=shared):
             members = list(group)
-            program, size = self._pools[0].submit(_program, members[0]).result()
-            for i in range(0, len(members), size):
-                yield Population(program, members[i : i + size])
+            program, places = self._pools[0].submit(_program, members[0], len(members)).result()
+            for i in range(0, len(members), places):
+                chunk = members[i : i + places]
+                if waiting := [unit for unit in chunk if unit.key not in self._journal]:
+                    yield Population(program, places, waiting)
 
 
 def _progress(total: int, done: int, title: str) -> "tqdm[Any]":

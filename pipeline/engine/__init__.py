@@ -18,9 +18,9 @@ from pipeline.engine.program import CURVES, Program, Shape
 from pipeline.techniques import Monitor
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
-# Measured: circles 0.05 M and Fashion-MNIST's small network 6 M are faster in XLA, MNIST's five
-# wide layers (179 M) in the graph; see benchmarks/README.md.
-XLA_LIMIT = 30e6
+# Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
+# network (6 M) takes as long in either, and MNIST's (179 M) half as long in the graph.
+XLA_LIMIT = 3e6
 XLA_POPULATION = 8  # members whose working set still fits a core's cache
 
 
@@ -127,32 +127,35 @@ class Engine:
         x: np.ndarray,
         y: np.ndarray,
         on_chunk: Callable[[int], None] = lambda epochs: None,
+        places: int | None = None,
     ) -> list[Trained]:
         """Trains members of one structure on rows of x (N, ...) float32 and y (N,) int32.
 
         Results do not depend on which members share a call. `on_chunk` is told the epochs done.
+        `places`: members in one program, if other than `population`; it can change rounding.
         Raises ValueError where the models differ in more than numbers.
         """
-        size = self.population(self.kind(members[0].model, training.batch_size))
+        size = places or self.population(self.kind(members[0].model, training.batch_size))
         groups = [members[i : i + size] for i in range(0, len(members), size)]
         return [
             trained
             for group in groups
-            for trained in self._train_group(group, training, x, y, on_chunk)
+            for trained in self._train_group(group, size, training, x, y, on_chunk)
         ]
 
     def _train_group(
         self,
         members: Sequence[Member],
+        size: int,
         training: Training,
         x: np.ndarray,
         y: np.ndarray,
         on_chunk: Callable[[int], None],
     ) -> Iterator[Trained]:
         began = time.perf_counter()
-        program = self._compiled(members, training)
+        program = self._compiled(members, training, size)
         # A program has a fixed number of places; copies fill those that are free.
-        places = [*members, *[members[-1]] * (program.shape.members - len(members))]
+        places = [*members, *[members[-1]] * (size - len(members))]
         state = program.start([np.stack(w) for w in zip(*(m.weights for m in places), strict=True)])
         inputs = _inputs(places, program, x, y)
         chunks, done = [], 0
@@ -168,19 +171,22 @@ class Engine:
         curves = np.concatenate(chunks)
         return (_trained(state, curves, place, seconds) for place in range(len(members)))
 
-    def program_name(self, members: Sequence[Member], training: Training) -> str:
+    def program_name(
+        self, members: Sequence[Member], training: Training, places: int | None = None
+    ) -> str:
         """Equal for calls that share a compiled program."""
-        return repr(self._identify(members, training)[1:])
+        size = places or self.population(self.kind(members[0].model, training.batch_size))
+        return repr(self._identify(members, training, size)[1:])
 
-    def _compiled(self, members: Sequence[Member], training: Training) -> Program:
+    def _compiled(self, members: Sequence[Member], training: Training, size: int) -> Program:
         """The program for these members, made if it is not there yet."""
-        population, signature, shape = self._identify(members, training)
+        population, signature, shape = self._identify(members, training, size)
         if (signature, shape) not in self._programs:
             self._programs[signature, shape] = Program(population, shape)
         return self._programs[signature, shape]
 
     def _identify(
-        self, members: Sequence[Member], training: Training
+        self, members: Sequence[Member], training: Training, size: int
     ) -> tuple[Population, str, Shape]:
         """The members' population, its signature and the shape of its program."""
         kind = self.kind(members[0].model, training.batch_size)
@@ -190,7 +196,7 @@ class Engine:
         if len(signatures) > 1:
             raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")
         shape = Shape(
-            members=self.population(kind),
+            members=size,
             train_rows=len(members[0].train_rows),
             val_rows=len(members[0].val_rows),
             batch_size=training.batch_size,

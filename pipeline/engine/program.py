@@ -60,6 +60,8 @@ class Program:
     def __init__(self, population: Population, shape: Shape) -> None:
         self.population, self.shape = population, shape
         self.optimizer = OPTIMIZERS[shape.optimizer]
+        # Outside of XLA every operation is a pass over memory, and an update has a dozen.
+        self._update = backend.compiled(self.optimizer.update, "xla")
         self.traces = 0
         self.advance = backend.compiled(self._advance, shape.kind)
 
@@ -153,7 +155,7 @@ class Program:
 
         gradients, means = backend.gradients(loss, state["weights"])
         step = state["step"] + ops.cast(1, "uint32")
-        weights, slots = self.optimizer.update(
+        weights, slots = self._update(
             state["weights"],
             state["slots"],
             gradients,

@@ -1,0 +1,53 @@
+"""Stage `train`: the article's and the tuned setting of each technique, on paired seeds."""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline import datasets, params, results, study
+from pipeline.journal import Journal
+from pipeline.tracking import Context, Tracker, final_record
+from pipeline.units import Plan, Unit
+from pipeline.workers import Workers
+
+
+def main(argv: list[str]) -> None:
+    """Writes runs.csv, curves.parquet and the models of one data set."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
+    parser.add_argument("dataset", choices=params.DATASET_NAMES)
+    dataset = parser.parse_args(argv).dataset
+    settings, began = params.load(), time.perf_counter()
+    data = datasets.load(results.prepared(dataset))
+    plan = Plan(dataset, data.digest, settings.study(dataset), settings.seed, settings.engine)
+    units = study.final_units(plan, results.read_tuned(dataset))
+    journal = Journal(dataset)
+    by_key, rows = {unit.key: unit for unit in units}, {}
+    leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
+    with (
+        Tracker(Context.of_study(dataset, settings, data.digest)) as tracker,
+        Workers(results.prepared(dataset), settings.engine, journal) as workers,
+    ):
+        for result in workers.run(units, f"train {dataset}"):
+            unit = by_key[result.key]
+            row = results.final_row(unit, result, leaks[unit.protocol])
+            rows[unit.key] = row
+            curve = pd.DataFrame(results.curve_columns(result))
+            tracker.log(final_record(row, curve, journal.model_path(unit.key)))
+    _write(units, rows, journal, tracker)
+    print(f"{dataset}: {len(units)} final runs in {time.perf_counter() - began:.0f} s")
+
+
+def _write(
+    units: Sequence[Unit], rows: dict[str, results.Row], journal: Journal, tracker: Tracker
+) -> None:
+    """Writes the result files, in the order of the units, whatever finished first."""
+    folder = results.RESULTS / units[0].dataset
+    ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
+    results.place_models(
+        ((journal.model_path(unit.key), results.model_path(unit)) for unit in units),
+        results.MODELS / units[0].dataset,
+    )
+    results.write_curves((journal.result(unit.key) for unit in units), folder / "curves.parquet")
+    results.write_rows(ordered, folder / "runs.csv")
