@@ -1,0 +1,75 @@
+"""`publish`: creates the MLflow runs that are missing from the result files; adds nothing twice."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import datasets, params
+from pipeline.errors import UserError
+from pipeline.results import RESULTS, Row, prepared
+from pipeline.tracking import Context, Record, Tracker, final_record, trial_record
+
+
+def main(argv: list[str]) -> None:
+    """Publishes the data sets that `argv` names, or all that have results."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline publish", description=__doc__)
+    parser.add_argument("dataset", nargs="*", help="default: all that have results")
+    names = parser.parse_args(argv).dataset or _with_results(params.DATASET_NAMES)
+    if not names:
+        raise UserError(f"{RESULTS}/ has no results; make some with `dvc repro`")
+    settings = params.load()
+    for name in names:
+        publish(name, settings)
+
+
+def publish(dataset: str, settings: params.Params) -> None:
+    """Creates a data set's missing runs. Raises UserError without results, or if MLflow fails."""
+    architecture = settings.study(dataset).model.architecture
+    if not _with_results((dataset,)):
+        raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
+    with Tracker(Context.of_study(dataset, settings, _digest(dataset))) as tracker:
+        for record in records(dataset, architecture):
+            tracker.log(record)
+    print(f"{dataset}: {tracker.added} runs added, {tracker.present} were present")
+    if tracker.failure:
+        raise UserError(f"{dataset} is incomplete in MLflow; publish again to complete it")
+
+
+def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
+    """The records of a data set's trials, then of its final runs, from its result files."""
+    folder = results / dataset
+    for row in _rows(folder / "trials.csv"):
+        yield trial_record(row, architecture)
+    curves = _curves(folder / "curves.parquet")
+    for row in _rows(folder / "runs.csv"):
+        model = row["model"]
+        yield final_record(
+            row, curves.get(row["key"]), Path(model) if isinstance(model, str) else None
+        )
+
+
+def _with_results(names: tuple[str, ...]) -> list[str]:
+    files = ("trials.csv", "runs.csv")
+    return [name for name in names if any((RESULTS / name / file).exists() for file in files)]
+
+
+def _digest(dataset: str) -> str:
+    """The prepared data's digest; results can be published without the data."""
+    path = prepared(dataset)
+    return datasets.load(path).digest if path.exists() else "unknown"
+
+
+def _rows(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    frame = pd.read_csv(path, dtype={"key": str})  # a key may consist of digits alone
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _curves(path: Path) -> dict[str, pd.DataFrame]:
+    if not path.exists():
+        return {}
+    groups = pd.read_parquet(path).groupby("key", observed=True)
+    return {str(key): curve.drop(columns="key") for key, curve in groups}

@@ -1,0 +1,722 @@
+"""MLflow as a view of the result files: a run per trial and per final run, and none of them twice.
+
+The only importer of mlflow. A live stage and `publish` take the same path: rows of trials.csv and
+runs.csv become `Record`s, and a `Tracker` writes those whose key the experiment does not hold yet.
+Training never waits for the tracking server and never stops with it.
+
+    experiment        regularization/<dataset>
+      parent run      a technique's search, or its final runs      tags: phase, technique
+        child run     a trial, or a final run                      tag: unit_key
+
+A child's metrics have the names of the columns; `curve/…` are its learning curves by epoch and
+`best_…` the values at the best epoch. A parent's metrics are means over its children, with
+`article/…` and `tuned/…` apart, or the best trial's values. The thinned curves of the children are
+complete in the parent's artifact curves.parquet.
+"""
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import queue
+import re
+import sqlite3
+import subprocess
+import tempfile
+import textwrap
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+import numpy as np
+import pandas as pd
+
+from pipeline.params import Params, Study
+from pipeline.techniques import TECHNIQUES
+
+# mlflow takes seconds to import. That happens where it is used, on the writer's thread, while
+# training starts; so `--help` does not wait for it either.
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, LoggedModel, Metric, Param, Run
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Schema
+
+# MLflow's own limits would hold up a stage for minutes when its server has gone away.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+# A request that is tried again has not failed yet.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+Phase = Literal["tune", "train"]
+Setting = Literal["trial", "article", "tuned"]
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+PARAMS = {"learning_rate", "epochs"} | {name for t in TECHNIQUES.values() for name in t.search}
+IDENTITY = {"key", "dataset", "architecture", "technique", "setting", "protocol", "leaks"} | {
+    *("seed", "trial", "state", "mlflow_run_id", "model")
+}
+HEADLINES = ("test_accuracy", "val_accuracy", "train_accuracy", "gap")  # in MLflow's order too
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that MLflow shows of one trial or one final run."""
+
+    key: str  # names the unit of work; hexadecimal
+    dataset: str
+    architecture: str
+    technique: str
+    phase: Phase
+    setting: Setting
+    seed: int  # a trial's number, a final run's seed
+    params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
+    metrics: Mapping[str, float]  # finite
+    status: Status = "FINISHED"
+    curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
+    model: Path | None = None  # a .keras file
+    tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
+
+    @property
+    def name(self) -> str:
+        """What the list of runs shows, such as `l2 · tuned · seed 3` or `l2 · trial 7`."""
+        place = (
+            f"trial {self.seed}" if self.phase == "tune" else f"{self.setting} · seed {self.seed}"
+        )
+        return f"{self.technique} · {place}"
+
+
+def trial_record(row: Row, architecture: str) -> Record:
+    """The record of a row of trials.csv."""
+    state = str(row["state"])
+    return Record(
+        **_common(row),
+        architecture=architecture,
+        phase="tune",
+        setting="trial",
+        seed=int(row["trial"]),
+        metrics=_metrics(row),
+        status=STATES[state],
+        tags={"state": state},
+    )
+
+
+def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Record:
+    """The record of a row of runs.csv.
+
+    Args:
+        curve: one row per epoch: epoch (1-based), val_accuracy and other metrics.
+        model: its .keras file.
+    """
+    curve = None if curve is None else _as_stored(curve)
+    return Record(
+        **_common(row),
+        architecture=str(row["architecture"]),
+        phase="train",
+        setting=row["setting"],
+        seed=int(row["seed"]),
+        metrics=_metrics(row) | _best(curve),
+        curve=curve,
+        model=model,
+        tags={name: _text(row[name]) for name in ("protocol", "leaks") if not _missing(row[name])},
+    )
+
+
+def _common(row: Row) -> dict[str, Any]:
+    params = {name: float(row[name]) for name in row if name in PARAMS and _finite(row[name])}
+    names = ("key", "dataset", "technique")
+    return {**{name: str(row[name]) for name in names}, "params": params}
+
+
+def _metrics(row: Row) -> dict[str, float]:
+    """The finite numbers that a row measures: a NaN or an infinity would spoil a chart's axis."""
+    names = [name for name in row if name not in IDENTITY | PARAMS]
+    columns = [name for name in HEADLINES if name in names]
+    columns += [name for name in names if name not in columns]
+    return {name: float(row[name]) for name in columns if _finite(row[name])}
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (bool, int, float, np.number, np.bool)) and bool(np.isfinite(value))
+
+
+def _missing(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+
+
+def _text(value: object) -> str:
+    """One spelling for a value, whether it is live or has been through a CSV file."""
+    if isinstance(value, (bool, np.bool)):
+        return str(bool(value)).lower()
+    if isinstance(value, (int, float, np.number)):
+        number = float(value)
+        return str(int(number)) if number.is_integer() else repr(number)
+    return str(value)
+
+
+def _as_stored(curve: pd.DataFrame) -> pd.DataFrame:
+    """A curve in the types of curves.parquet, so that live values equal published ones."""
+    metrics = curve.columns.difference(["key", "epoch"])
+    return curve.astype(dict.fromkeys(metrics, np.float32) | {"epoch": np.int32})
+
+
+def _best(curve: pd.DataFrame | None) -> dict[str, float]:
+    if curve is None or curve.empty:
+        return {}
+    best = curve.iloc[best_epoch(curve)]
+    names = [name for name in ("epoch", "val_accuracy", "val_loss") if name in best]
+    return {f"best_{name}": float(best[name]) for name in names if _finite(best[name])}
+
+
+def best_epoch(curve: pd.DataFrame) -> int:
+    """The position of the first row with the highest validation accuracy."""
+    return int(curve["val_accuracy"].fillna(-np.inf).to_numpy().argmax())
+
+
+def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
+    """At most `points` rows of a curve, evenly spread: the first, the best and the last are kept.
+
+    Raises ValueError for fewer than three points.
+    """
+    if points < 3:
+        raise ValueError(f"`points` must be at least 3, but got {points}")
+    if len(curve) <= points:
+        return curve
+    even = np.linspace(0, len(curve) - 1, points - 1).round().astype(int)
+    return curve.iloc[np.union1d(even, best_epoch(curve))]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all runs of one data set share."""
+
+    dataset: str
+    data_digest: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)  # of the parents
+    points: int = 100  # of a learning curve; >= 3
+
+    @classmethod
+    def of_study(cls, dataset: str, settings: Params, data_digest: str) -> Self:
+        """The context that params.yaml gives a data set."""
+        study = settings.study(dataset)
+        tags = {"params_digest": sha256(repr(study).encode()).hexdigest()[:16]}
+        points = settings.tracking.curve_points
+        return cls(dataset, data_digest, tags | git_tags(), study_params(study), points)
+
+    def parent_params(self, technique: str) -> dict[str, object]:
+        """The study's params without those of other techniques."""
+        own = f"techniques.{technique}."
+        return {
+            name: value
+            for name, value in self.params.items()
+            if not name.startswith("techniques.") or name.startswith(own)
+        }
+
+
+def study_params(study: Study) -> dict[str, object]:
+    """A study as flat names and values, such as `training.batch_size`."""
+    return dict(_flat(asdict(study), ""))
+
+
+def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value
+
+
+def git_tags() -> dict[str, str]:
+    """The commit that is checked out, as our tag and as MLflow's; nothing outside of git."""
+    command = ["git", "rev-parse", "--verify", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    commit = done.stdout.strip()
+    return {"git_commit": commit, "mlflow.source.git.commit": commit}
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite file in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+Job = Callable[["_Experiment"], object]
+
+
+class Tracker:
+    """Writes records to MLflow from one background thread, which alone talks to the store.
+
+    Log all records of a data set, old ones too: what the experiment already holds is not written
+    again but counts in the parents' means. When the store fails, one warning is logged, `failure`
+    holds the reason and the rest is dropped: the caller goes on.
+
+    After the `with` block, `run_ids` maps keys to MLflow runs, and `added` and `present` count
+    the records that were written and those that had been there.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.run_ids: Mapping[str, str] = {}
+        self.added = 0
+        self.present = 0
+        self.failure: Exception | None = None
+        self._context = context
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def log(self, record: Record) -> None:
+        """Hands a record to the writer. Returns at once."""
+        self._put(lambda experiment: self._add(experiment, record))
+
+    def finish_parent(self, technique: str, phase: Phase) -> None:
+        """Ends a parent run, once all of its records are logged. The `with` block ends the rest."""
+        self._put(lambda experiment: experiment.finish(technique, phase))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._put(_Experiment.finish_all)
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _put(self, job: Job) -> None:
+        if self.failure is None:
+            self._jobs.put(job)
+
+    def _add(self, experiment: "_Experiment", record: Record) -> None:
+        if experiment.add(record):
+            self.added += 1
+        else:
+            self.present += 1
+
+    def _write(self) -> None:
+        try:
+            with _Experiment(tracking_uri(), self._context) as experiment:
+                self.run_ids = experiment.run_ids
+                for job in iter(self._jobs.get, None):
+                    job(experiment)
+        except Exception as error:
+            self.failure = error
+            _log.warning(
+                "%s: MLflow failed (%s); results are not affected, and `python -m pipeline publish "
+                "%s` completes its runs later",
+                self._context.dataset,
+                _describe(error),
+                self._context.dataset,
+            )
+
+
+def _describe(error: Exception) -> str:
+    """An error in one line, without the password that a tracking URI may hold."""
+    text = re.sub(r"//[^/@\s]*@", "//", str(error) or type(error).__name__)
+    return textwrap.shorten(text, 200)
+
+
+@dataclass
+class _Parent:
+    run_id: str
+    status: str
+    changed: bool = False
+    records: list[Record] = field(default_factory=list)
+
+
+class _Experiment:
+    """The MLflow experiment of a data set and the runs in it. Used by one thread.
+
+    Leaving the `with` block ends the parents that are still running.
+    """
+
+    def __init__(self, uri: str, context: Context) -> None:
+        from mlflow import MlflowClient
+
+        _prepare_sqlite(uri)
+        self.run_ids: dict[str, str] = {}
+        self._began = _now()
+        self._context = context
+        self._parents: dict[tuple[str, Phase], _Parent] = {}
+        self._client = MlflowClient(uri)
+        self._id = self._get_or_create(f"regularization/{context.dataset}", uri)
+        self._look_up()
+        self._packages = _Packages()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._packages.close()
+        # A server that has gone away cannot be told; the next tracker ends what it finds running.
+        with suppress(Exception):
+            for parent in self._parents.values():
+                if parent.status == "RUNNING":
+                    self._end(parent, "FAILED")
+
+    def _get_or_create(self, name: str, uri: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            folder = Path("mlartifacts", self._context.dataset).resolve()
+            location = folder.as_uri() if uri.startswith("sqlite:") else None
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view of agents
+            return str(self._client.create_experiment(name, location, tags))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _look_up(self) -> None:
+        for run in list(self._runs()):  # discarding a run moves the pages
+            tags = run.data.tags
+            if "unit_key" not in tags:
+                self._look_up_parent(run)
+            elif run.info.status == "RUNNING":  # a killed writer left it half written
+                self._discard(run.info.run_id)
+            else:
+                self.run_ids[tags["unit_key"]] = run.info.run_id
+
+    def _look_up_parent(self, run: "Run") -> None:
+        technique, phase = (run.data.tags.get(name) for name in ("technique", "phase"))
+        if technique and phase:
+            self._parents[technique, cast(Phase, phase)] = _Parent(run.info.run_id, run.info.status)
+
+    def _runs(self) -> "Iterator[Run]":
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([self._id], max_results=1000, page_token=token or None)
+            yield from page
+            token = page.token or None
+
+    def add(self, record: Record) -> bool:
+        """Writes a record, unless the experiment has its key. Tells whether it was written."""
+        parent = self._parent(record)
+        parent.records.append(record)
+        if record.key in self.run_ids:
+            return False
+        parent.changed = True
+        self.run_ids[record.key] = self._create(record, parent.run_id)
+        return True
+
+    def _parent(self, record: Record) -> _Parent:
+        place = (record.technique, record.phase)
+        if place not in self._parents:
+            self._parents[place] = self._create_parent(record)
+        return self._parents[place]
+
+    def _create_parent(self, record: Record) -> _Parent:
+        name = f"{record.technique} · {record.phase}"
+        run = self._client.create_run(self._id, tags=self._tags(record), run_name=name)
+        params = self._context.parent_params(record.technique)
+        self._client.log_batch(run.info.run_id, params=_params(params))
+        self._client.log_inputs(run.info.run_id, [self._data()])
+        return _Parent(run.info.run_id, "RUNNING")
+
+    def _tags(self, record: Record) -> dict[str, str]:
+        return {
+            **self._context.tags,
+            "mlflow.source.name": f"python -m pipeline {record.phase}",
+            "mlflow.source.type": "LOCAL",
+            "data_digest": self._context.data_digest,
+            **{name: getattr(record, name) for name in ("dataset", "architecture", "technique")},
+            "phase": record.phase,
+        }
+
+    def _data(self) -> "DatasetInput":
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name = self._context.dataset
+        source = json.dumps({"uri": f"data/prepared/{name}.npz"})
+        data = Dataset(name, self._context.data_digest, source_type="local", source=source)
+        return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+
+    def _create(self, record: Record, parent_id: str) -> str:
+        # The list of runs starts with the newest: parents before children, seeds in their order.
+        start = self._began - record.seed
+        end = start + int(1000 * record.metrics.get("seconds", 0))
+        tags = {
+            **self._tags(record),
+            **record.tags,
+            "setting": record.setting,
+            "trial" if record.phase == "tune" else "seed": str(record.seed),
+            "unit_key": record.key,
+            "mlflow.parentRunId": parent_id,
+        }
+        run = self._client.create_run(self._id, start, tags, record.name)
+        run_id = str(run.info.run_id)
+        try:
+            self._fill(run_id, record, end)
+        except Exception:
+            with suppress(Exception):
+                self._discard(run_id)
+            raise
+        return run_id
+
+    def _fill(self, run_id: str, record: Record, end: int) -> None:
+        model_id = self._log_model(run_id, record) if record.model else None
+        scalars = _scalars(record.metrics, end, model_id)
+        curve = (
+            [] if record.curve is None else _curve(thin(record.curve, self._context.points), end)
+        )
+        self._client.log_batch(run_id, [*scalars, *curve], _params(record.params))
+        self._client.set_terminated(run_id, record.status, end)
+
+    def _log_model(self, run_id: str, record: Record) -> str:
+        from mlflow.entities import LoggedModelOutput
+
+        assert record.model is not None
+        params = {name: _text(value) for name, value in record.params.items()}
+        name = f"{record.technique}-{record.setting}-{record.seed}"
+        logged = self._client.create_logged_model(self._id, name, run_id, params=params)
+        folder = self._packages.pack(record.model, logged, run_id)
+        self._client.log_model_artifacts(logged.model_id, str(folder))
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
+
+    def _discard(self, run_id: str) -> None:
+        models = self._client.search_logged_models([self._id], f"source_run_id = '{run_id}'")
+        for model in models:
+            self._client.delete_logged_model(model.model_id)
+        self._client.delete_run(run_id)
+
+    def finish_all(self) -> None:
+        """Ends every parent that has records."""
+        for technique, phase in self._parents:
+            self.finish(technique, phase)
+
+    def finish(self, technique: str, phase: Phase) -> None:
+        """Describes a parent by its records and ends it, if anything in it is new."""
+        from mlflow.entities import RunTag
+
+        parent = self._parents.get((technique, phase))
+        if parent is None or not parent.records:
+            return
+        if parent.changed or parent.status != "FINISHED":
+            tags = self._tags(parent.records[0]) | {"mlflow.note.content": note(parent.records)}
+            metrics = _scalars(summary(parent.records), _now(), None)
+            run_tags = [RunTag(name, value) for name, value in tags.items()]
+            self._client.log_batch(parent.run_id, metrics, tags=run_tags)
+            self._log_curves(parent)
+            self._end(parent, "FINISHED")
+
+    def _log_curves(self, parent: _Parent) -> None:
+        labelled = [
+            record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
+            for record in parent.records
+            if record.curve is not None
+        ]
+        if not labelled:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "curves.parquet")
+            curves = pd.concat(labelled, ignore_index=True)
+            curves.astype({"key": "category", "setting": "category"}).to_parquet(path, index=False)
+            self._client.log_artifact(parent.run_id, str(path))
+
+    def _end(self, parent: _Parent, status: Status) -> None:
+        self._client.set_terminated(parent.run_id, status)
+        parent.status = status
+        parent.changed = False
+
+
+def _prepare_sqlite(uri: str) -> None:
+    """Turns on write-ahead logging: commits cost a third, and the UI reads while we write."""
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///").split("?")[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # It is for speed alone, so a database that somebody holds locked is left as it is.
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _params(params: Mapping[str, object]) -> "list[Param]":
+    from mlflow.entities import Param
+
+    return [Param(name, _text(value)) for name, value in params.items()]
+
+
+def _scalars(metrics: Mapping[str, float], time_ms: int, model_id: str | None) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, time_ms, 0, model_id=model_id) for name, value in metrics.items()]
+
+
+def _curve(curve: pd.DataFrame, time_ms: int) -> "list[Metric]":
+    """A curve's finite points, last epoch first: MLflow then need not replace the latest value."""
+    from mlflow.entities import Metric
+
+    steps = curve["epoch"].tolist()[::-1]
+    return [
+        Metric(f"curve/{name}", value, time_ms, step)
+        for name in curve.columns.difference(["key", "epoch"])
+        for step, value in zip(steps, curve[name].tolist()[::-1], strict=True)
+        if np.isfinite(value)
+    ]
+
+
+def summary(records: Iterable[Record]) -> dict[str, float]:
+    """A parent's metrics: the best trial's, or means over the final runs of each setting.
+
+    The plain names hold the means of the tuned setting, or of the article's where none is tuned.
+    """
+    done = [record for record in records if record.status == "FINISHED"]
+    if not done:
+        return {}
+    if done[0].phase == "tune":
+        best = best_trial(done)
+        return {**best.metrics, **{f"best_{name}": value for name, value in best.params.items()}}
+    return _means(_table(done))
+
+
+def best_trial(records: Iterable[Record]) -> Record:
+    """The finished trial of the highest validation accuracy, then of the lowest loss."""
+    return min(
+        (record for record in records if record.status == "FINISHED"),
+        key=lambda trial: (
+            -trial.metrics.get("val_accuracy", -np.inf),
+            trial.metrics.get("val_loss", np.inf),
+            trial.seed,
+        ),
+    )
+
+
+def _table(records: Iterable[Record]) -> pd.DataFrame:
+    """Final runs: a row each, indexed by setting, a column per metric."""
+    records = list(records)
+    settings = pd.Index([record.setting for record in records], name="setting")
+    return pd.DataFrame([dict(record.metrics) for record in records], index=settings)
+
+
+def _means(table: pd.DataFrame) -> dict[str, float]:
+    means = table.groupby(level="setting").mean()
+    deviations = table.groupby(level="setting").std()
+    found = dict(means.iloc[-1])  # `tuned` sorts after `article`
+    for setting in means.index:
+        for name in means.columns.intersection(list(HEADLINES)):
+            found[f"{setting}/{name}"] = means.loc[setting, name]
+            found[f"{setting}/{name}_sd"] = deviations.loc[setting, name]
+    return {str(name): float(value) for name, value in found.items() if _finite(value)}
+
+
+def note(records: Iterable[Record]) -> str:
+    """A parent's description: what it is, and what was found."""
+    records = list(records)
+    about = TECHNIQUES[records[0].technique].summary
+    name = f"`{records[0].technique}` ({about}) on {records[0].dataset}"
+    return _tune_note(name, records) if records[0].phase == "tune" else _train_note(name, records)
+
+
+def _tune_note(name: str, records: list[Record]) -> str:
+    counts = {state: sum(r.tags["state"] == state for r in records) for state in STATES}
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    what = f"The search for the hyperparameters of {name}: {len(records)} trials ({states})."
+    if not counts["complete"]:
+        return f"{what} None was completed, so nothing was found."
+    best = best_trial(records)
+    values = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items())
+    accuracy = best.metrics.get("val_accuracy", np.nan)
+    return f"{what} Trial {best.seed} is best, with validation accuracy {accuracy:.4f} at {values}."
+
+
+def _train_note(name: str, records: list[Record]) -> str:
+    table = _table(records).reindex(columns=["test_accuracy"])["test_accuracy"]
+    found = table.groupby(level="setting").agg(["size", "mean", "std"])
+    counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in found.iterrows())
+    means = " and ".join(
+        f"{row['mean']:.4f} (standard deviation {row['std']:.4f}, {setting})"
+        for setting, row in found.iterrows()
+    )
+    what = f"The final runs of {name}, one per setting and seed: {counts}."
+    return f"{what} Mean test accuracy: {means}."
+
+
+class _Packages:
+    """Makes an MLflow model of a .keras file, without loading it, in one folder used over again."""
+
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory()
+        self._folder = Path(self._temporary.name)
+        names = ("mlflow", "keras", "tensorflow", "numpy")
+        pins = [f"{name}=={importlib.metadata.version(name)}" for name in names]
+        self._write("requirements.txt", "\n".join(pins))
+        python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
+        self._write("python_env.yaml", python)
+        (self._folder / "data").mkdir()
+
+    def close(self) -> None:
+        """Removes the folder."""
+        self._temporary.cleanup()
+
+    def pack(self, keras_file: Path, logged: "LoggedModel", run_id: str) -> Path:
+        """The folder with the files of one model, as they are to be logged."""
+        from mlflow import pyfunc
+        from mlflow.models import Model
+
+        link = self._folder / "data" / "model.keras"
+        link.unlink(missing_ok=True)
+        link.symlink_to(keras_file.resolve(strict=True))
+        model = Model(
+            artifact_path=logged.artifact_location,
+            run_id=run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+            model_size_bytes=keras_file.stat().st_size,
+            signature=signature(keras_file),
+        )
+        version = importlib.metadata.version("keras")
+        model.add_flavor("keras", data="data", keras_version=version, save_exported_model=False)
+        pyfunc.add_to_model(model, loader_module="mlflow.keras", python_env="python_env.yaml")
+        model.save(self._folder / "MLmodel")
+        return self._folder
+
+    def _write(self, name: str, text: str) -> None:
+        (self._folder / name).write_text(text, encoding="utf-8")
+
+
+def signature(keras_file: Path) -> "ModelSignature":
+    """Shapes and types of a model's input and, where its last layer is dense, of its output."""
+    from mlflow.models import ModelSignature
+
+    with zipfile.ZipFile(keras_file) as archive:
+        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    _, *shape = layers[0]["config"]["batch_shape"]
+    units = layers[-1]["config"].get("units")
+    outputs = None if units is None else _floats(units)
+    return ModelSignature(inputs=_floats(*shape), outputs=outputs)
+
+
+def _floats(*shape: int) -> "Schema":
+    from mlflow.types.schema import Schema, TensorSpec
+
+    return Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])

@@ -1,0 +1,524 @@
+"""MLflow holds every trial and final run once, whatever happened to the writer or the server."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, LoggedModel, Run
+
+from pipeline import params, tracking
+from pipeline.errors import UserError
+from pipeline.results import Row
+from pipeline.stages import publish
+from pipeline.tracking import Context, Record, Tracker, final_record, thin, trial_record
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = "regularization/circles"
+CONTEXT = Context("circles", "d1", {"params_digest": "p1"}, {"training.epochs": 40}, points=10)
+
+
+def trial_row(number: int, technique: str = "l2", **changes: Any) -> Row:
+    row: Row = {"key": f"{technique}a{number:x}", "dataset": "circles", "technique": technique}
+    row |= {"trial": number, "state": "complete", "strength": 10.0**-number, "patience": 3 + number}
+    row |= {"val_accuracy": 0.6 + number / 30, "val_loss": 0.1 + 0.2, "seconds": 0.25}
+    return row | changes
+
+
+def final_row(seed: int, setting: str = "tuned", technique: str = "l2") -> Row:
+    row: Row = {
+        "key": f"{technique}{setting[0]}{seed:x}f",
+        "dataset": "circles",
+        "architecture": "mlp",
+    }
+    row |= {"technique": technique, "setting": setting, "protocol": "leak_free", "leaks": False}
+    row |= {"seed": seed, "learning_rate": 0.1 * 3, "strength": 1e-4 if technique == "l2" else None}
+    row |= {"train_accuracy": 1.0, "val_accuracy": 0.7, "test_accuracy": 0.5 + seed / 7}
+    row |= {"test_loss": float("nan") if seed == 1 else 1 / 3, "diverged": seed == 1}
+    return row | {"epochs": 40, "epochs_run": 40, "seconds": 1.5}
+
+
+def curve(seed: int, epochs: int = 40) -> pd.DataFrame:
+    values = np.random.default_rng(seed).random((epochs, 2)).astype(np.float32)
+    frame = pd.DataFrame(values, columns=["val_loss", "val_accuracy"])
+    return frame.assign(epoch=np.arange(1, epochs + 1, dtype=np.int32))
+
+
+def study() -> list[Record]:
+    """Six trials, one pruned and one failed, and five final runs."""
+    states = ["complete"] * 4 + ["pruned", "failed"]
+    trials = [trial_record(trial_row(i, state=state), "mlp") for i, state in enumerate(states)]
+    rows = [final_row(seed) for seed in range(3)] + [
+        final_row(0, "article"),
+        final_row(0, "tuned", "none"),
+    ]
+    return trials + [final_record(row, curve(i), None) for i, row in enumerate(rows)]
+
+
+def log(records: list[Record], context: Context = CONTEXT) -> Tracker:
+    with Tracker(context) as tracker:
+        for record in records:
+            tracker.log(record)
+    return tracker
+
+
+def runs() -> list[Run]:
+    """All runs of the experiment in the store that MLFLOW_TRACKING_URI names."""
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
+
+
+def view() -> dict[str, Any]:
+    """What the experiment shows, by names and without ids and times."""
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    names = {run.info.run_id: run.info.run_name for run in runs()}
+    return {run.info.run_name: _shown(client, run, names) for run in runs()}
+
+
+def _shown(client: MlflowClient, run: Run, names: dict[str, str]) -> tuple[object, ...]:
+    histories = {
+        name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+    }
+    tags = dict(run.data.tags)
+    parent = names.get(tags.pop("mlflow.parentRunId", ""))
+    curves = sorted(name for name in histories if name.startswith("curve/"))
+    assert all(histories[name] for name in curves)
+    data = [(each.dataset.name, each.dataset.digest) for each in inputs(run)]
+    steps = {name: sorted(history) for name, history in histories.items()}
+    return run.info.status, parent, tags, run.data.params, run.data.metrics, steps, data
+
+
+def inputs(run: Run) -> list[DatasetInput]:
+    assert run.inputs is not None
+    return run.inputs.dataset_inputs
+
+
+def children() -> list[Run]:
+    return [run for run in runs() if "unit_key" in run.data.tags]
+
+
+def parents() -> dict[str, Run]:
+    return {run.info.run_name: run for run in runs() if "unit_key" not in run.data.tags}
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables, which take it seconds to make."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with an empty mlflow.db, which is the tracking store."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return tmp_path
+
+
+class Server:
+    """A real tracking server that can be killed, and started again on the same port and data."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.database = f"sqlite:///{folder}/mlflow.db"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the server, unless it is running, and waits until it answers."""
+        if self._process is not None:
+            return
+        store = ["--backend-store-uri", self.database, "--artifacts-destination", "files"]
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self._folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *store, *place],
+                cwd=self._folder,
+                env=os.environ | quiet,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self._answers, seconds=60)
+
+    def kill(self) -> None:
+        """Kills the server with all its processes, if it is running."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+                return int(answer.status) == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    server = Server(folder)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(one_server: Server) -> Server:
+    """The module's server, running: a start takes seconds, so tests share it where they can."""
+    one_server.start()
+    return one_server
+
+
+@pytest.fixture
+def keras_file(folder: Path) -> Path:
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation="softmax")])
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+@given(
+    accuracies=st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=1, max_size=300),
+    points=st.integers(3, 40),
+)
+def test_thinning_keeps_first_best_and_last(accuracies: list[float], points: int) -> None:
+    whole = pd.DataFrame({"epoch": range(1, 1 + len(accuracies)), "val_accuracy": accuracies})
+    kept = thin(whole, points)
+    assert len(kept) <= points
+    assert {1, len(whole)} <= set(kept["epoch"])
+    assert kept["epoch"].is_monotonic_increasing
+    assert kept["epoch"].is_unique
+    if whole["val_accuracy"].notna().any():
+        assert kept["val_accuracy"].max() == whole["val_accuracy"].max()
+
+
+def test_thinning_to_fewer_than_three_points_is_refused() -> None:
+    with pytest.raises(ValueError, match="`points` must be at least 3, but got 2"):
+        thin(curve(0), 2)
+
+
+def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
+    folder: Path,
+) -> None:
+    tracker = log(study())
+    assert (tracker.added, tracker.present, tracker.failure) == (11, 0, None)
+    by_key = {run.data.tags["unit_key"]: run for run in children()}
+    assert {key: run.info.run_id for key, run in by_key.items()} == tracker.run_ids
+
+    pruned, run = by_key["l2a4"], by_key["l2t2f"]
+    assert (pruned.info.status, pruned.data.tags["state"]) == ("KILLED", "pruned")
+    assert by_key["l2a5"].info.status == "FAILED"
+    assert pruned.data.params == {"strength": "0.0001", "patience": "7"}
+    assert run.info.run_name == "l2 · tuned · seed 2"
+    assert run.info.end_time - run.info.start_time == 1500
+    assert run.data.params == {
+        "learning_rate": "0.30000000000000004",
+        "strength": "0.0001",
+        "epochs": "40",
+    }
+    wanted = {"dataset": "circles", "architecture": "mlp", "technique": "l2", "phase": "train"}
+    wanted |= {
+        "setting": "tuned",
+        "seed": "2",
+        "leaks": "false",
+        "data_digest": "d1",
+        "params_digest": "p1",
+    }
+    assert wanted.items() <= run.data.tags.items()
+    assert run.data.metrics["test_accuracy"] == 0.5 + 2 / 7
+    assert run.data.metrics["best_val_accuracy"] == curve(2)["val_accuracy"].max()
+    assert "test_loss" not in by_key["l2t1f"].data.metrics  # it is not a number
+
+    parent = parents()["l2 · train"]
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert parent.info.start_time > max(child.info.start_time for child in children())
+    assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
+    assert parent.data.metrics["article/test_accuracy"] == 0.5
+    assert parent.data.params == {"training.epochs": "40"}
+    assert (
+        "1 article and 3 tuned. Mean test accuracy: 0.5000"
+        in parent.data.tags["mlflow.note.content"]
+    )
+    search = parents()["l2 · tune"]
+    assert search.data.metrics["best_strength"] == 1e-3
+    assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]
+    (data,) = inputs(search)
+    assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
+
+
+def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: Path) -> None:
+    record = final_record(final_row(0), curve(5), None)
+    tracker = log([record])
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    history = client.get_metric_history(tracker.run_ids[record.key], "curve/val_loss")
+    kept = thin(curve(5), CONTEXT.points)
+    assert sorted((m.step, m.value) for m in history) == list(
+        zip(kept["epoch"].tolist(), kept["val_loss"].tolist(), strict=True)
+    )
+    path = client.download_artifacts(parents()["l2 · train"].info.run_id, "curves.parquet")
+    whole = pd.read_parquet(path)
+    assert whole["val_loss"].tolist() == curve(5)["val_loss"].tolist()
+    assert set(whole["key"]) == {record.key}
+
+
+def test_logging_twice_adds_nothing(folder: Path) -> None:
+    log(study())
+    before = view()
+    tracker = log(study())
+    assert (tracker.added, tracker.present) == (0, 11)
+    assert len(tracker.run_ids) == 11
+    assert view() == before
+
+
+def test_a_later_record_joins_its_parent_and_counts_in_its_mean(folder: Path) -> None:
+    first = [final_record(final_row(0), curve(0), None)]
+    log(first)
+    log([*first, final_record(final_row(2), curve(2), None)])
+    (parent,) = parents().values()
+    assert len(children()) == 2
+    assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
+
+
+def test_a_server_shows_the_same_runs_as_sqlite(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(study())
+    local = view()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    assert log(study()).failure is None
+    assert view() == local
+
+
+KILLED = """
+import os, signal
+from mlflow import MlflowClient
+from tests.test_tracking import log, study
+
+finish, ended = MlflowClient.set_terminated, []
+
+def finish_three(self, *arguments):
+    if len(ended) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    ended.append(finish(self, *arguments))
+
+MlflowClient.set_terminated = finish_three
+log(study())
+"""
+
+
+def test_a_killed_writer_leaves_no_duplicate_and_no_running_run(folder: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = sorted(run.info.status for run in runs())
+    assert left == ["FINISHED"] * 3 + ["RUNNING"] * 2  # the parent and the fourth trial
+
+    tracker = log(study())
+    assert (tracker.added, tracker.present) == (8, 3)
+    assert sorted(run.data.tags["unit_key"] for run in children()) == sorted(
+        record.key for record in study()
+    )
+    assert "RUNNING" not in {run.info.status for run in runs()}
+
+
+def test_no_run_is_left_running_after_an_exception(folder: Path) -> None:
+    def stage() -> None:
+        with Tracker(CONTEXT) as tracker:
+            tracker.log(study()[0])
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        stage()
+    assert [run.info.status for run in children()] == ["FINISHED"]
+    assert parents()["l2 · tune"].info.status == "FAILED"
+
+
+def test_a_run_that_cannot_be_written_whole_is_not_written(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = log([study()[0], final_record(final_row(0), curve(0), Path("lost.keras"))])
+    assert isinstance(tracker.failure, FileNotFoundError)
+    assert "lost.keras" in caplog.text
+    assert list(tracker.run_ids) == ["l2a0"]
+    assert [run.data.tags["unit_key"] for run in children()] == ["l2a0"]
+    assert "RUNNING" not in {run.info.status for run in runs()}
+
+
+def test_a_warning_holds_no_password() -> None:
+    error = ConnectionError("no answer from\nhttp://user:secret@host/api")
+    assert tracking._describe(error) == "no answer from http://host/api"
+
+
+@pytest.mark.parametrize("store", ["sqlite", "server"])
+def test_a_model_loads_back_and_predicts_the_same(
+    store: str,
+    folder: Path,
+    keras_file: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import keras
+    import mlflow
+
+    if store == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").uri)
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    record = final_record(final_row(9), curve(0), keras_file)
+    tracker = log([record])
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    run = client.get_run(tracker.run_ids[record.key])
+    assert run.outputs is not None
+    (output,) = run.outputs.model_outputs
+    uri = f"models:/{output.model_id}"
+
+    x = np.random.default_rng(0).random((5, 2), dtype=np.float32)
+    expected = keras.models.load_model(keras_file).predict(x, verbose=0)
+    np.testing.assert_array_equal(mlflow.keras.load_model(uri).predict(x, verbose=0), expected)
+    loaded = mlflow.pyfunc.load_model(uri)
+    np.testing.assert_array_equal(loaded.predict(x), expected)
+    assert [field.shape for field in loaded.metadata.signature.inputs] == [(-1, 2)]
+    assert [field.shape for field in loaded.metadata.signature.outputs] == [(-1, 3)]
+    requirements = Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text(encoding="utf-8")
+    assert f"keras=={keras.__version__}" in requirements.split()
+    model: LoggedModel = client.get_logged_model(output.model_id)
+    assert (model.status, model.source_run_id) == ("READY", run.info.run_id)
+    assert record.metrics.items() <= {m.key: m.value for m in model.metrics or []}.items()
+
+
+def test_a_server_that_goes_away_stops_no_training_and_publish_completes_the_runs(
+    folder: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    records = [trial_record(trial_row(i, "dropout"), "mlp") for i in range(20)]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with Tracker(CONTEXT) as tracker:
+        for record in records[:10]:
+            tracker.log(record)
+        wait_until(lambda: tracker.added == 10, seconds=30)
+        server.kill()
+        for record in records[10:]:
+            tracker.log(record)
+    (warning,) = [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
+    assert "`python -m pipeline publish circles`" in warning.getMessage()
+    assert "\n" not in warning.getMessage()
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.database)
+    tracker = log(records)
+    assert (tracker.added, tracker.present) == (10, 10)
+    written = [run for run in runs() if run.data.tags["technique"] == "dropout"]
+    assert len(written) == 20 + 1
+    assert {run.info.status for run in written} == {"FINISHED"}
+
+
+def write_results(rows: list[Row], trials: list[Row]) -> None:
+    """Result files of circles in the working folder; row i has the curve of seed i."""
+    home = Path("results/circles")
+    home.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    pd.DataFrame(trials).to_csv(home / "trials.csv", index=False)
+    pd.DataFrame(rows).assign(mlflow_run_id="gone", model=None).to_csv(
+        home / "runs.csv", index=False
+    )
+    curves = [curve(i).assign(key=row["key"]) for i, row in enumerate(rows)]
+    whole = pd.concat(curves, ignore_index=True).astype({"key": "category"})
+    whole.to_parquet(home / "curves.parquet", index=False)
+
+
+TRIALS = [trial_row(0), trial_row(1, state="pruned"), trial_row(0, "dropout", strength=None)]
+FINALS = [final_row(0), final_row(1), final_row(2, "article"), final_row(0, "tuned", "none")]
+
+
+def test_records_read_from_files_equal_the_live_ones(folder: Path) -> None:
+    write_results(FINALS, TRIALS)
+    live = [trial_record(row, "mlp") for row in TRIALS]
+    live += [final_record(row, curve(i), None) for i, row in enumerate(FINALS)]
+    read = list(publish.records("circles", "mlp"))
+    assert read == live
+    for one, other in zip(read, live, strict=True):
+        if other.curve is not None:
+            assert one.curve is not None
+            columns = list(other.curve.columns)
+            pd.testing.assert_frame_equal(one.curve[columns].reset_index(drop=True), other.curve)
+
+
+def test_publishing_to_an_empty_store_gives_the_runs_of_the_live_one(
+    folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    write_results(FINALS, TRIALS)
+    context = Context.of_study("circles", params.load(), "unknown")
+    with Tracker(context) as tracker:
+        for row in TRIALS:
+            tracker.log(trial_record(row, "mlp"))
+        for i, row in enumerate(FINALS):
+            tracker.log(final_record(row, curve(i), None))
+    live = view()
+
+    shutil.copy(empty_database, folder / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/other.db")
+    publish.main([])
+    assert capsys.readouterr().out == "circles: 7 runs added, 0 were present\n"
+    assert view() == live
+    publish.main(["circles"])
+    assert capsys.readouterr().out == "circles: 0 runs added, 7 were present\n"
+    assert view() == live
+
+
+def test_publishing_without_results_is_refused(folder: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    with pytest.raises(UserError, match="results/ has no results"):
+        publish.main([])
+    with pytest.raises(UserError, match=r"results/digits/ has neither trials.csv nor runs.csv"):
+        publish.main(["digits"])
+
+
+def test_publishing_fails_where_mlflow_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(FINALS, TRIALS)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(UserError, match="circles is incomplete in MLflow"):
+        publish.main(["circles"])
+
+
+def test_a_parent_holds_the_params_of_its_own_technique_only() -> None:
+    context = Context.of_study("circles", params.load(ROOT / "params.yaml"), "d")
+    names = context.parent_params("activity_l1_before")
+    assert names["techniques.activity_l1_before.article.strength"] == 1e-4
+    assert "training.batch_size" in names
+    assert not [n for n in names if n.startswith("techniques.") and "activity_l1_before" not in n]
