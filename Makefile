@@ -27,12 +27,13 @@ $(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
 	@touch $@
 
 run: setup ## study circles and digits, which need no download; a few minutes
-	@dvc repro --quiet report@circles
-	@$(PYTHON) -m pipeline report circles --table
-	@dvc repro --quiet report@digits
-	@$(PYTHON) -m pipeline report digits --table
+	@for dataset in circles digits; do \
+	  dvc repro --quiet train@$$dataset && \
+	  dvc repro --quiet report@$$dataset > /dev/null && \
+	  $(PYTHON) -m pipeline report $$dataset --table && echo || exit 1; \
+	done
 	@$(PYTHON) -m pipeline overview
-	@echo "MLflow: \`make ui\`, then open http://127.0.0.1:5000"
+	@echo "MLflow: \`make ui\`, then http://127.0.0.1:5000/?workflowType=machine_learning"
 
 study: setup ## study all four data sets (dvc repro); MNIST is downloaded or read from DATA_MIRROR
 	dvc repro

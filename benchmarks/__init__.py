@@ -1,0 +1,1 @@
+"""The engine against `model.fit`, on the same work, in one run."""

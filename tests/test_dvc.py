@@ -1,0 +1,169 @@
+"""dvc.yaml says what the code does, and a real `dvc repro` does what dvc.yaml says."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+STAGES: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of this package."""
+    base = Path(*name.split("."))
+    found = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()]
+    return found[0] if found and name.startswith("pipeline") else None
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The names that a file imports, inside its functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def import_closure(*modules: str) -> set[str]:
+    """The files that importing these modules reads, packages included."""
+    found: dict[str, Path] = {}
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        path = module_file(name)
+        if path is None or name in found:
+            continue
+        found[name] = path
+        todo += imports(path)
+        if "." in name:
+            todo.append(name.rpartition(".")[0])
+    return {path.as_posix() for path in found.values()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_deps_are_its_import_closure(stage: str) -> None:
+    code = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
+    assert code == import_closure("pipeline.__main__", f"pipeline.stages.{stage}")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
+    made = {
+        out if isinstance(out, str) else next(iter(out))
+        for other in STAGES.values()
+        for kind in ("outs", "metrics", "plots")
+        for out in other.get(kind, [])
+    }
+    for dep in STAGES[stage]["deps"]:
+        generic = dep
+        for name in ("circles", "digits", "mnist", "fashion_mnist"):
+            generic = generic.replace(f"/{name}/", "/${item.dataset}/")
+        assert Path(dep).exists() or generic in made, dep
+
+
+def tiny(params: dict[str, Any]) -> dict[str, Any]:
+    """The project's params with the smallest budgets that still go through every part."""
+    for name, study in params["studies"].items():
+        images = name.endswith("mnist")
+        study["training"]["epochs"] = 1 if images else 2
+        study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": 1 if images else 2}
+        study["final"]["seeds"] = 2
+        kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
+        study["techniques"] = {each: study["techniques"][each] for each in kept}
+        study["model"]["hidden"] = [8]
+    return params
+
+
+class Clone:
+    """A temporary clone of the work tree, with tiny budgets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"],
+            capture_output=True, text=True, check=True,
+        ).stdout.split("\n")  # fmt: skip
+        for name in filter(None, listed):
+            if Path(name).exists():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(name, folder / name)
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        self.edit(tiny)
+
+    def edit(self, change: Any) -> None:
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        path.write_text(yaml.safe_dump(change(params)), encoding="utf-8")
+
+    def run(self, *command: str) -> str:
+        """Runs a command of the environment in the clone; gives what it printed."""
+        scripts = str(Path(sys.executable).parent)
+        clean = {"PATH": f"{scripts}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+        mirror = os.environ.get("DATA_MIRROR")
+        if mirror and "://" not in mirror:
+            clean["DATA_MIRROR"] = str(Path(mirror).resolve())
+        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | clean
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    def ran(self, *targets: str) -> set[str]:
+        """The stages that `dvc repro` ran."""
+        output = self.run("dvc", "repro", *targets)
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running")}
+
+
+@pytest.mark.slow
+def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
+    clone = Clone(tmp_path)
+    names = ["circles", "digits"]
+    if os.environ.get("DATA_MIRROR"):
+        names += ["mnist", "fashion_mnist"]
+    else:
+        clone.edit(lambda p: p | {"studies": {n: p["studies"][n] for n in names}})
+    targets = [f"report@{name}" for name in names] if len(names) == 2 else []
+    stages = {
+        f"{s}@{n}" for s in ("fetch", "prepare", "tune", "train", "report") for n in names
+    } | (set() if targets else {"overview"})
+
+    assert clone.ran(*targets) == stages
+    assert clone.ran(*targets) == set()
+
+    for name in names:
+        runs = pd.read_csv(clone.folder / "results" / name / "runs.csv")
+        assert runs["mlflow_run_id"].notna().all()
+        assert all((clone.folder / path).exists() for path in runs["model"])
+        assert (runs.groupby(["technique", "setting"])["seed"].nunique() == 2).all()
+        page = (clone.folder / "results" / name / "report.html").read_text(encoding="utf-8")
+        assert all(technique in page for technique in runs["technique"].unique())
+
+    def more_seeds(params: dict[str, Any]) -> dict[str, Any]:
+        params["studies"]["digits"]["final"]["seeds"] = 3
+        return params
+
+    before = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
+    clone.edit(more_seeds)
+    changed = {"train@digits", "report@digits"} | (set() if targets else {"overview"})
+    assert clone.ran(*targets) == changed
+    after = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
+    pd.testing.assert_frame_equal(after.loc[before.index], before)  # taken from the journal
+
+    assert "test_accuracy" in clone.run("dvc", "metrics", "show")
+    assert "vega" in (clone.folder / plots_page(clone)).read_text(encoding="utf-8")
+
+
+def plots_page(clone: Clone) -> str:
+    """Renders the DVC plots of circles and gives the page's path."""
+    clone.run("dvc", "plots", "show", "results/circles/plots/curves.csv")
+    return "dvc_plots/index.html"

@@ -1,0 +1,54 @@
+"""The command line: quick to start, and clear about mistakes."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+
+STAGES = ["fetch", "prepare", "tune", "train", "report", "overview", "publish"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_stage() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert all(f"  {stage} " in shown.stdout for stage in STAGES)
+
+
+def test_an_unknown_stage_lists_the_known_ones() -> None:
+    shown = run("tarin", "circles")
+    assert shown.returncode == 2
+    assert "unknown stage 'tarin'; expected one of fetch, overview" in shown.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_does_not_import_tensorflow(stage: str) -> None:
+    script = (
+        "import sys, runpy\n"
+        f"sys.argv = ['pipeline', {stage!r}, '--help']\n"
+        "try: runpy.run_module('pipeline', run_name='__main__')\n"
+        "except SystemExit as done: assert not done.code, done\n"
+        "assert not {'tensorflow', 'keras'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_a_stage_that_lacks_its_input_says_what_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "circles"]) == 1
+    assert "python -m pipeline prepare circles" in capsys.readouterr().err

@@ -1,0 +1,163 @@
+"""params.yaml is read whole, checked, and its mistakes are explained."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import params
+from pipeline.errors import UserError
+from pipeline.techniques import TECHNIQUES, Change, Penalty
+
+RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+
+
+def changed(place: str, value: object) -> dict[str, Any]:
+    """The project's params.yaml with one key set."""
+    raw = copy.deepcopy(RAW)
+    *section, key = place.split("/")
+    here = raw
+    for part in section:
+        here = here[part]
+    here[key] = value
+    return raw
+
+
+def test_the_projects_own_params_are_valid() -> None:
+    settings = params.load()
+    assert [settings.study(name).final.seeds for name in params.DATASET_NAMES] == [30, 10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (
+            "studies/circles/tuning/trails",
+            3,
+            "studies.circles.tuning: unknown key 'trails'; did you mean 'trials'?",
+        ),
+        ("studies/circles/techniques/l1l2", {}, "unknown key 'l1l2'; did you mean 'l1_l2'?"),
+        (
+            "studies/circles/techniques/l1/artcle",
+            {},
+            "techniques.l1: unknown key 'artcle'; did you mean 'article'?",
+        ),
+        ("studies/cirles", {}, "studies: unknown key 'cirles'; did you mean 'circles'?"),
+        ("sed", 1, "top level: unknown key 'sed'; did you mean 'seed'?"),
+        (
+            "studies/circles/data/noise",
+            -1,
+            "circles.data.noise: input should be greater than or equal to 0, but got -1",
+        ),
+        (
+            "studies/circles/tuning/trials",
+            "many",
+            "studies.circles.tuning.trials: input should be a valid integer",
+        ),
+        (
+            "studies/circles/final/seeds",
+            0,
+            "final.seeds: input should be greater than or equal to 1, but got 0",
+        ),
+        (
+            "studies/circles/final/seeds",
+            63,
+            "data.draws: at least tuning.seeds + final.seeds = 65, but got 64",
+        ),
+        ("studies/circles/tuning/round", 99, "tuning.round: at most trials="),
+        (
+            "studies/circles/techniques/dropout",
+            {"article": {"rate": 1.2}},
+            "techniques.dropout.article: `rate` must lie in [0, 1), but got rate=1.2",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"article": {"rate": 1}},
+            "expected the hyperparameters ['strength'], but got ['rate']",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"search": {"strenght": {"low": 1, "high": 2}}},
+            "unknown key 'strenght'; did you mean 'strength'?",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"search": {"strength": {"low": 2, "high": 1}}},
+            "`low` must be below `high`, but got 2.0 and 1.0",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"search": {"strength": {"low": 0, "high": 1, "log": True}}},
+            "`low` must be > 0 on a log scale",
+        ),
+        (
+            "studies/circles/techniques",
+            {"l2": {}},
+            "`none`, the baseline of every comparison, is missing",
+        ),
+        (
+            "engine/workers",
+            0,
+            "engine.workers: input should be greater than or equal to 1, but got 0",
+        ),
+        (
+            "engine/program",
+            "fast",
+            "engine.program: input should be 'auto', 'xla' or 'graph', but got 'fast'",
+        ),
+        ("studies/circles/model/hidden", [], "studies.circles.model.hidden: "),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(place: str, value: object, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        params.parse(changed(place, value))
+    assert expected in str(caught.value)
+    assert "params.yaml:" in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    raw = copy.deepcopy(RAW)
+    del raw["studies"]["digits"]["final"]
+    with pytest.raises(UserError, match=r"studies\.digits\.final: required, but missing"):
+        params.parse(raw)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "seed: [", "seed: 1"])
+def test_what_is_no_params_file_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml not found"):
+        params.load(tmp_path / "nowhere.yaml")
+
+
+def test_an_unknown_data_set_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"'cifar'; params\.yaml has studies of circles, digits"):
+        params.load().study("cifar")
+
+
+def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
+    raw = changed("studies/circles/techniques/l1_l2", {"search": {"l1": {"low": 0.1, "high": 0.2}}})
+    found = params.parse(raw).study("circles").search("l1_l2")
+    assert (found["l1"].low, found["l1"].high) == (0.1, 0.2)
+    assert found["l2"] == TECHNIQUES["l1_l2"].search["l2"]
+    assert "learning_rate" in found
+
+
+def test_changes_join_unless_they_set_the_same_part() -> None:
+    l2 = Change(kernel=Penalty(l2=0.1))
+    assert Change(dropout=0.5) | l2 == Change(kernel=Penalty(l2=0.1), dropout=0.5)
+    assert Change() | l2 == l2
+    with pytest.raises(ValueError, match="both change kernel"):
+        l2 | l2
+
+
+@pytest.mark.parametrize("bad", [{"l1": -1.0}, {"l2": float("inf")}, {"l1": float("nan")}])
+def test_a_penalty_is_finite_and_not_negative(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be finite and >= 0"):
+        Penalty(**bad)

@@ -1,0 +1,185 @@
+"""Units run the same whatever runs them, and an interruption loses nothing that was finished."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import datasets, params, study
+from pipeline.datasets.sources import prepare
+from pipeline.errors import UserError
+from pipeline.journal import Journal
+from pipeline.params import CirclesData, Engine, Final, Training, Tuning
+from pipeline.units import Plan, Result, Unit
+from pipeline.workers import Population, Schedule, Workers
+
+DATA = CirclesData(test=50, draws=8)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "circles.npz"
+    datasets.save(prepare("circles", DATA, 1, Path("nowhere")), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plan(prepared: Path) -> Plan:
+    given = params.load().study("circles")
+    kept = ("none", "l2", "dropout", "activity_l1_before", "early_stopping")
+    tiny = replace(
+        given,
+        data=DATA,
+        training=Training("adam", 0.01, 32, 5),
+        tuning=Tuning(trials=4, seeds=2, round=2, epochs=4),
+        final=Final(seeds=3),
+        techniques={name: given.techniques[name] for name in kept},
+    )
+    return Plan("circles", datasets.load(prepared).digest, tiny, 1, Engine())
+
+
+def final_units(plan: Plan) -> list[Unit]:
+    chosen = {"l2": {"strength": 0.01}, "dropout": {"rate": 0.3}, "none": {}}
+    chosen |= {"activity_l1_before": {"strength": 0.01}, "early_stopping": {"patience": 1}}
+    return study.final_units(plan, chosen)
+
+
+def run(prepared: Path, units: list[Unit], journal: Journal, workers: int) -> dict[str, Result]:
+    with Workers(prepared, Engine(workers=workers), journal) as pool:
+        return {result.key: result for result in pool.run(units, "test")}
+
+
+def measured(result: Result) -> dict[str, float]:
+    return {name: value for name, value in result.measures.items() if name != "seconds"}
+
+
+def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    units = final_units(plan)
+    one = run(prepared, units, Journal("one", tmp_path), 1)
+    journal = Journal("two", tmp_path)
+    for key in [unit.key for unit in units][::2]:  # every second unit was finished before
+        journal.add(replace(one[key], model=b"kept"))
+    two = run(prepared, units, journal, 2)
+    assert one.keys() == two.keys() == {unit.key for unit in units}
+    for key, result in one.items():
+        assert measured(result) == measured(two[key])
+        assert result.curves is not None
+        for name, curve in result.curves.items():
+            np.testing.assert_array_equal(curve, two[key].curves[name])  # type: ignore[index]
+    assert all(journal.model_path(unit.key).exists() for unit in units)
+
+
+def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    journal = Journal("dies", tmp_path)
+    with Workers(prepared, Engine(workers=1), journal) as pool:
+        results = iter(pool.run(final_units(plan), "test"))
+        next(results)
+        (pid,) = pool._pools[0]._processes
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(UserError, match="a worker process died"):
+            list(results)
+    assert len(journal) >= 1
+
+
+def test_techniques_share_the_data_the_weights_and_the_order_of_a_seed(plan: Plan) -> None:
+    units = [unit for unit in final_units(plan) if unit.setting == "tuned"]
+    for seed in range(3):
+        same = [unit for unit in units if unit.seed == seed]
+        assert len({unit.technique for unit in same}) == len(same) == 5
+        assert (
+            len({(u.draw, u.derived_seed("weights"), u.derived_seed("order")) for u in same}) == 1
+        )
+    assert len({unit.derived_seed("weights") for unit in units}) == 3
+
+
+def test_tuning_never_sees_the_draws_and_seeds_of_the_final_runs(plan: Plan) -> None:
+    trials = [plan.trial("l2", {"strength": 0.1}, seed) for seed in range(2)]
+    final = [unit for unit in final_units(plan) if unit.setting == "tuned"]
+    assert not {unit.draw for unit in trials} & {unit.draw for unit in final}
+    assert not {unit.seed for unit in trials} & {unit.seed for unit in final}
+
+
+def test_keys_tell_units_apart(plan: Plan) -> None:
+    base = plan.tuned("l2", {"strength": 0.1}, 0)
+    other_plan = replace(plan, study_seed=2)
+    others = [
+        plan.tuned("l2", {"strength": 0.2}, 0),
+        plan.tuned("l2", {"strength": 0.1, "learning_rate": 0.5}, 0),
+        plan.tuned("l2", {"strength": 0.1}, 1),
+        plan.tuned("l1", {"strength": 0.1}, 0),
+        plan.trial("l2", {"strength": 0.1}, 0),
+        other_plan.tuned("l2", {"strength": 0.1}, 0),
+        replace(plan, data_digest="other").tuned("l2", {"strength": 0.1}, 0),
+    ]
+    assert len({unit.key for unit in [base, *others]}) == 8
+    assert plan.tuned("l2", {"strength": 0.1}, 0).key == base.key
+
+
+class Fake:
+    """Runs units at once; a diverged member where the learning rate is absurd."""
+
+    def __init__(self) -> None:
+        self.seen: list[Unit] = []
+
+    def __call__(self, units: object, title: str) -> Iterator[Result]:
+        found = list(units)  # type: ignore[call-overload]
+        self.seen += found
+        for unit in reversed(found):  # whatever finished first
+            strength = unit.values.get("strength", 0.5)
+            yield Result(
+                unit.key,
+                {"val_accuracy": 1 - abs(np.log10(strength) + 3) / 10, "val_loss": 1.0,
+                 "train_accuracy": 1.0, "epochs_run": 4, "seconds": 0.1,
+                 "diverged": strength > 0.01},
+            )  # fmt: skip
+
+
+def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: Plan) -> None:
+    searching, fake = study.searches(plan), Fake()
+    rows = list(study.tune(plan, searching, fake))
+    for name in ("l2", "dropout", "activity_l1_before", "early_stopping"):
+        assert [row["trial"] for row in rows if row["technique"] == name] == [0, 1, 2, 3]
+    assert len([row for row in rows if row["technique"] == "none"]) == 1  # nothing to search
+    assert len(fake.seen) == 2 * len(rows)
+    content = study.tuned(plan, searching)["techniques"]["l2"]
+    own = [row for row in rows if row["technique"] == "l2"]
+    assert content["val_accuracy"] == max(row["val_accuracy"] for row in own)
+    assert content["values"]["learning_rate"] == 0.01
+
+
+def test_a_trial_that_diverges_counts_as_no_hits(plan: Plan) -> None:
+    rows = list(study.tune(plan, study.searches(plan), Fake()))
+    lost = [row for row in rows if row["diverged"]]
+    assert lost
+    assert all(row["val_accuracy"] == 0 and np.isinf(row["val_loss"]) for row in lost)
+
+
+def populations(*programs: str) -> list[Population]:
+    return [Population(program, 1, ()) for program in programs]
+
+
+def test_workers_start_on_different_programs() -> None:
+    schedule = Schedule(populations("a", "a", "b", "b"))
+    taken = [schedule.next(worker) for worker in (0, 1, 0, 1)]
+    assert [population.program for population in taken if population] == ["a", "b", "a", "b"]
+    assert not schedule
+
+
+@pytest.mark.parametrize(("seconds", "stolen"), [(5.0, True), (0.1, False)])
+def test_a_program_is_compiled_twice_only_where_that_pays(seconds: float, stolen: bool) -> None:
+    schedule = Schedule(populations("a", "a", "a"))
+    first = schedule.next(0)
+    assert first is not None
+    schedule.finished(first, 3 + seconds)
+    second = schedule.next(0)
+    assert second is not None
+    schedule.finished(second, seconds)
+    assert (schedule.next(1) is not None) == stolen
