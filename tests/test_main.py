@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.techniques import TECHNIQUES
 
-STAGES = ["fetch", "prepare", "tune", "train", "report", "overview", "publish"]
+STAGES = ["fetch", "prepare", "tune", "train", "report", "overview", "publish", "techniques"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,6 +22,12 @@ def test_help_lists_every_stage() -> None:
     shown = run("--help")
     assert shown.returncode == 0
     assert all(f"  {stage} " in shown.stdout for stage in STAGES)
+
+
+def test_techniques_lists_the_whole_registry() -> None:
+    shown = run("techniques").stdout
+    for name, technique in TECHNIQUES.items():
+        assert f"\n{name}: {technique.summary}" in f"\n{shown}"
 
 
 def test_an_unknown_stage_lists_the_known_ones() -> None:

@@ -26,4 +26,6 @@ def main(argv: list[str]) -> None:
     dataset = parser.parse_args(argv).dataset
     mirror = os.environ.get("DATA_MIRROR") or None
     raw.fetch(dataset, RAW / dataset, PARTIAL / dataset, mirror)
-    print(f"{dataset}: {len(ORIGINS[dataset].files)} files, all checked, in {RAW / dataset}")
+    count = len(ORIGINS[dataset].files)
+    what = f"{count} files, all checked, in {RAW / dataset}" if count else "nothing to fetch"
+    print(f"{dataset}: {what}")

@@ -1,4 +1,4 @@
-"""Stage `overview`: joins the reports of all data sets in reports/index.html."""
+"""Join the data sets' results in reports/index.html."""
 
 import argparse
 from pathlib import Path

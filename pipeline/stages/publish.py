@@ -1,4 +1,4 @@
-"""`publish`: creates the MLflow runs that are missing from the result files; adds nothing twice."""
+"""Create the MLflow runs that the result files have and MLflow lacks."""
 
 import argparse
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Stage `report`: results/<dataset>/runs.csv and curves.parquet -> summary, figures and page."""
+"""Summarise a data set's runs in a table, figures and a page."""
 
 import argparse
 from pathlib import Path

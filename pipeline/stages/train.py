@@ -1,4 +1,4 @@
-"""Stage `train`: the article's and the tuned setting of each technique, on paired seeds."""
+"""Train the article's and the tuned setting of each technique, on paired seeds."""
 
 import argparse
 import time

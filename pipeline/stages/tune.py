@@ -1,4 +1,4 @@
-"""Stage `tune`: searches each technique's hyperparameters, on validation data only."""
+"""Search each technique's hyperparameters, on validation data only."""
 
 import argparse
 import time

@@ -18,7 +18,7 @@ def test_generated_data_need_no_network(
     monkeypatch.chdir(tmp_path)
     fetch.main(["circles"])
     assert (tmp_path / "data" / "raw" / "circles" / "SOURCE.json").exists()
-    assert capsys.readouterr().out == "circles: 0 files, all checked, in data/raw/circles\n"
+    assert capsys.readouterr().out == "circles: nothing to fetch\n"
 
 
 def test_the_mirror_is_read_from_the_environment(
