@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ def _start(prepared: Path, engine: Engine) -> None:
     """Prepares a worker process."""
     global _trainer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with _without_greetings():
         from pipeline.engine import backend
     backend.single_threaded()
@@ -60,6 +62,14 @@ def _without_greetings() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody; its workers would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _program(unit: Unit, count: int) -> tuple[str, int]:

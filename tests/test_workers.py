@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +90,39 @@ def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
         with pytest.raises(UserError, match="a worker process died"):
             list(results)
     assert len(journal) >= 1
+
+
+def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path) -> None:
+    script = (
+        "import time\n"
+        "from pathlib import Path\n"
+        "from pipeline.journal import Journal\n"
+        "from pipeline.params import Engine\n"
+        "from pipeline.workers import Workers\n"
+        "if __name__ == '__main__':\n"
+        f"    pool = Workers(Path({str(prepared)!r}), Engine(workers=2), Journal('x', Path('j')))\n"
+        "    pids = [p for each in pool._pools for p in each._processes]\n"
+        "    print(*pids, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    (tmp_path / "parent.py").write_text(script, encoding="utf-8")
+    parent = subprocess.Popen(
+        [sys.executable, "parent.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 120
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "workers outlived their parent"
+        time.sleep(0.2)
 
 
 def test_techniques_share_the_data_the_weights_and_the_order_of_a_seed(plan: Plan) -> None:
