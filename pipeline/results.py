@@ -77,7 +77,7 @@ def write_curves(finished: Iterable[Result], path: Path) -> None:
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes JSON that reads well, whole or not at all."""
-    text = json.dumps(content, indent=2) + "\n"
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     _replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 

@@ -101,7 +101,7 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
     return {
         "values": values,
         "val_accuracy": best.val_accuracy,
-        "val_loss": best.val_loss,
+        "val_loss": best.val_loss if np.isfinite(best.val_loss) else None,  # None: it diverged
         "trial": search.best,
         "at_edge": search.at_edge(),
         "search": {

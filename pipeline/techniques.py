@@ -46,7 +46,7 @@ class Stopping:
     `val_loss` is the unpenalised loss, so that strengths can be compared.
     """
 
-    patience: int
+    patience: float  # a whole number >= 0
     monitor: Monitor
 
     def __post_init__(self) -> None:
@@ -177,7 +177,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         formula="argmax over epochs of validation accuracy",
         source="Morgan and Bourlard 1990; Prechelt 1998",
         search={"patience": PATIENCE},
-        change=lambda patience: Change(stopping=Stopping(int(patience), "val_accuracy")),
+        change=lambda patience: Change(stopping=Stopping(patience, "val_accuracy")),
     ),
     "dropout_l2": Technique(
         summary="dropout and a squared penalty at once",
@@ -192,7 +192,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="article B",
         search={"rate": RATE, "patience": PATIENCE},
         change=lambda rate, patience: (
-            Change(dropout=rate) | Change(stopping=Stopping(int(patience), "val_accuracy"))
+            Change(dropout=rate) | Change(stopping=Stopping(patience, "val_accuracy"))
         ),
     ),
 }

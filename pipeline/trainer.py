@@ -5,7 +5,6 @@ Worker processes run this module; the parent does not import it, nor TensorFlow.
 
 import tempfile
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 
 import keras
@@ -24,24 +23,17 @@ class Trainer:
         self.dataset, self.engine = dataset, engine
         self._models: dict[object, keras.Sequential] = {}
 
-    def program(self, unit: Unit, count: int) -> tuple[str, int]:
-        """What trains `count` units like this one: a name of the program, and its places.
-
-        The units share out evenly over the fewest programs, since an empty place costs as much
-        as a member: 10 units go into 2 programs of 5, not into one of 8 and one of 2.
-        """
+    def program(self, unit: Unit) -> tuple[str, int]:
+        """A name of the program that trains units like this one, and how many it takes at once."""
         kind = self.engine.kind(self._model(unit), unit.training.batch_size)
-        places = ceil(count / ceil(count / self.engine.population(kind)))
-        name = self.engine.program_name([self._member(unit)], self._training(unit), places)
-        return name, places
+        name = self.engine.program_name([self._member(unit)], self._training(unit))
+        return name, self.engine.population(kind)
 
-    def run(self, units: Sequence[Unit], places: int) -> list[Result]:
+    def run(self, units: Sequence[Unit]) -> list[Result]:
         """Trains units that share all but hyperparameters, seed and draw."""
         members = [self._member(unit) for unit in units]
         training = self._training(units[0])
-        trained = self.engine.train(
-            members, training, self.dataset.x, self.dataset.y, places=places
-        )
+        trained = self.engine.train(members, training, self.dataset.x, self.dataset.y)
         return [self._result(*pair) for pair in zip(units, trained, strict=True)]
 
     def _training(self, unit: Unit) -> Training:
@@ -64,7 +56,7 @@ class Trainer:
             train_rows=self.dataset.rows(unit.protocol, "train", unit.draw),
             val_rows=self.dataset.rows(unit.protocol, "val", unit.draw),
             seed=unit.derived_seed("order"),
-            patience=stopping.patience if stopping else 0,
+            patience=int(stopping.patience) if stopping else 0,
         )
 
     def _model(self, unit: Unit) -> keras.Sequential:

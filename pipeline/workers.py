@@ -72,14 +72,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _program(unit: Unit, count: int) -> tuple[str, int]:
-    found: tuple[str, int] = _trainer.program(unit, count)
+def _program(unit: Unit) -> tuple[str, int]:
+    found: tuple[str, int] = _trainer.program(unit)
     return found
 
 
-def _run(units: Sequence[Unit], places: int) -> tuple[list[Result], float]:
+def _run(units: Sequence[Unit]) -> tuple[list[Result], float]:
     began = time.perf_counter()
-    return _trainer.run(units, places), time.perf_counter() - began
+    return _trainer.run(units), time.perf_counter() - began
 
 
 def cores() -> int:
@@ -89,13 +89,9 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Population:
-    """Units that one program trains at once.
-
-    `program` names the compiled program; `places` is how many members it takes.
-    """
+    """Units that one program trains at once. `program` names the compiled program."""
 
     program: str
-    places: int
     units: Sequence[Unit]
 
 
@@ -189,10 +185,10 @@ class Workers:
             return
         with _progress(len(units), len(present), title) as progress:
             for results in self._finished(units):
-                for result in results:
+                for result in results:  # all are kept before anybody works with one
                     self._journal.add(result)
-                    progress.update()
-                    yield result
+                progress.update(len(results))
+                yield from results
 
     def _finished(self, units: Sequence[Unit]) -> Iterator[list[Result]]:
         try:
@@ -203,12 +199,11 @@ class Workers:
                     worker for worker, _ in busy.values()
                 }:
                     if population := schedule.next(worker):
-                        future = self._pools[worker].submit(
-                            _run, population.units, population.places
-                        )
+                        future = self._pools[worker].submit(_run, population.units)
                         busy[future] = worker, population
                 done, _ = wait(busy, return_when=FIRST_COMPLETED)
-                for future in done:
+                # A worker that died comes last, so that what others finished is kept.
+                for future in sorted(done, key=lambda each: each.exception() is not None):
                     _, population = busy.pop(future)
                     results, seconds = future.result()
                     schedule.finished(population, seconds)
@@ -230,11 +225,11 @@ class Workers:
 
         for _, group in groupby(units, key=shared):
             members = list(group)
-            program, places = self._pools[0].submit(_program, members[0], len(members)).result()
+            program, places = self._pools[0].submit(_program, members[0]).result()
             for i in range(0, len(members), places):
                 chunk = members[i : i + places]
                 if waiting := [unit for unit in chunk if unit.key not in self._journal]:
-                    yield Population(program, places, waiting)
+                    yield Population(program, waiting)
 
 
 def _progress(total: int, done: int, title: str) -> "tqdm[Any]":

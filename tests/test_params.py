@@ -93,6 +93,21 @@ def test_the_projects_own_params_are_valid() -> None:
             "`low` must be > 0 on a log scale",
         ),
         (
+            "studies/circles/techniques/dropout",
+            {"search": {"rate": {"low": 0.1, "high": 1.5}}},
+            "techniques.dropout.search: `rate` must lie in [0, 1), but got rate=1.5",
+        ),
+        (
+            "studies/circles/techniques/early_stopping",
+            {"search": {"patience": {"low": 1, "high": 15}}},
+            "search.patience: `integer: true` is needed for whole numbers",
+        ),
+        (
+            "studies/circles/tuning/learning_rate",
+            {"low": 0.1, "high": 0.01},
+            "tuning.learning_rate: `low` must be below `high`, but got 0.1 and 0.01",
+        ),
+        (
             "studies/circles/techniques",
             {"l2": {}},
             "`none`, the baseline of every comparison, is missing",

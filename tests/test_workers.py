@@ -199,7 +199,7 @@ def test_a_trial_that_diverges_counts_as_no_hits(plan: Plan) -> None:
 
 
 def populations(*programs: str) -> list[Population]:
-    return [Population(program, 1, ()) for program in programs]
+    return [Population(program, ()) for program in programs]
 
 
 def test_workers_start_on_different_programs() -> None:

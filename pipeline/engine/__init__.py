@@ -21,7 +21,8 @@ from pipeline.techniques import Monitor
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
 # network (6 M) takes as long in either, and MNIST's (179 M) half as long in the graph.
 XLA_LIMIT = 3e6
-XLA_POPULATION = 8  # members whose working set still fits a core's cache
+# Four to eight members fit a core's cache; ten and thirty seeds fill programs of five exactly.
+XLA_POPULATION = 5
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Engine:
 
     Args:
         program: "xla", "graph", or "auto" for the rule above.
-        population: members in one program, or "auto": 8 in XLA programs, 1 in graph programs.
+        population: members in one program, or "auto": 5 in XLA programs, 1 in graph programs.
     """
 
     def __init__(
@@ -127,34 +128,32 @@ class Engine:
         x: np.ndarray,
         y: np.ndarray,
         on_chunk: Callable[[int], None] = lambda epochs: None,
-        places: int | None = None,
     ) -> list[Trained]:
         """Trains members of one structure on rows of x (N, ...) float32 and y (N,) int32.
 
         Results do not depend on which members share a call. `on_chunk` is told the epochs done.
-        `places`: members in one program, if other than `population`; it can change rounding.
         Raises ValueError where the models differ in more than numbers.
         """
-        size = places or self.population(self.kind(members[0].model, training.batch_size))
+        size = self.population(self.kind(members[0].model, training.batch_size))
         groups = [members[i : i + size] for i in range(0, len(members), size)]
         return [
             trained
             for group in groups
-            for trained in self._train_group(group, size, training, x, y, on_chunk)
+            for trained in self._train_group(group, training, x, y, on_chunk)
         ]
 
     def _train_group(
         self,
         members: Sequence[Member],
-        size: int,
         training: Training,
         x: np.ndarray,
         y: np.ndarray,
         on_chunk: Callable[[int], None],
     ) -> Iterator[Trained]:
         began = time.perf_counter()
-        program = self._compiled(members, training, size)
+        program = self._compiled(members, training)
         # A program has a fixed number of places; copies fill those that are free.
+        size = program.shape.members
         places = [*members, *[members[-1]] * (size - len(members))]
         state = program.start([np.stack(w) for w in zip(*(m.weights for m in places), strict=True)])
         inputs = _inputs(places, program, x, y)
@@ -167,26 +166,23 @@ class Engine:
             chunks.append(np.asarray(curves)[:count])
             done += count
             on_chunk(done)
-        seconds = (time.perf_counter() - began) / len(members)
+        seconds = (time.perf_counter() - began) / size
         curves = np.concatenate(chunks)
         return (_trained(state, curves, place, seconds) for place in range(len(members)))
 
-    def program_name(
-        self, members: Sequence[Member], training: Training, places: int | None = None
-    ) -> str:
+    def program_name(self, members: Sequence[Member], training: Training) -> str:
         """Equal for calls that share a compiled program."""
-        size = places or self.population(self.kind(members[0].model, training.batch_size))
-        return repr(self._identify(members, training, size)[1:])
+        return repr(self._identify(members, training)[1:])
 
-    def _compiled(self, members: Sequence[Member], training: Training, size: int) -> Program:
+    def _compiled(self, members: Sequence[Member], training: Training) -> Program:
         """The program for these members, made if it is not there yet."""
-        population, signature, shape = self._identify(members, training, size)
+        population, signature, shape = self._identify(members, training)
         if (signature, shape) not in self._programs:
             self._programs[signature, shape] = Program(population, shape)
         return self._programs[signature, shape]
 
     def _identify(
-        self, members: Sequence[Member], training: Training, size: int
+        self, members: Sequence[Member], training: Training
     ) -> tuple[Population, str, Shape]:
         """The members' population, its signature and the shape of its program."""
         kind = self.kind(members[0].model, training.batch_size)
@@ -196,7 +192,7 @@ class Engine:
         if len(signatures) > 1:
             raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")
         shape = Shape(
-            members=size,
+            members=self.population(kind),
             train_rows=len(members[0].train_rows),
             val_rows=len(members[0].val_rows),
             batch_size=training.batch_size,

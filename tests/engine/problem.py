@@ -58,7 +58,7 @@ class Problem:
             train_rows=np.arange(ROWS, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
-            patience=stopping.patience if stopping else 0,
+            patience=int(stopping.patience) if stopping else 0,
         )
 
     def train(
