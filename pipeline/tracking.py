@@ -294,10 +294,6 @@ class Tracker:
         """Hands a record to the writer. Returns at once."""
         self._put(lambda experiment: self._add(experiment, record))
 
-    def finish_parent(self, technique: str, phase: Phase) -> None:
-        """Ends a parent run, once all of its records are logged. The `with` block ends the rest."""
-        self._put(lambda experiment: experiment.finish(technique, phase))
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
