@@ -6,15 +6,16 @@ back their weights and curves, as `model.fit` would from the same weights, batch
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from pipeline.engine.backend import Kind
+from pipeline.engine import backend
+from pipeline.engine.backend import Kind, State
 from pipeline.engine.population import Population
-from pipeline.engine.program import CURVES, Program, Shape
+from pipeline.engine.program import CURVES, EVALUATION_ROWS, Program, Shape
 from pipeline.techniques import Monitor
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
@@ -23,6 +24,11 @@ from pipeline.techniques import Monitor
 XLA_LIMIT = 3e6
 # Four to eight members fit a core's cache; ten and thirty seeds fill programs of five exactly.
 XLA_POPULATION = 5
+GPU_POPULATION = 30  # a GPU has no such cache, and small members leave it idle; not measured
+# What a program holds beside a member's weights: gradients, two optimizer slots, the best weights,
+# and the new values of all these while the old ones are still read.
+COPIES_OF_WEIGHTS = 9
+COPIES_OF_ACTIVATIONS = 4  # values, their gradients, noise, and what is being computed
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,23 @@ class Training:
     epochs: int
     n_classes: int  # 2: one sigmoid unit; more: a softmax over them
     monitor: Monitor | None = None  # early stopping on this, with each member's patience
+    resumable: bool = False  # give checkpoints back
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a member stood; training that goes on from here gives the bits of one that never stood.
+
+    `arrays`: the program's state of this member. `curves`: (epochs, CURVES) float32.
+    """
+
+    arrays: Sequence[np.ndarray]
+    curves: np.ndarray
+
+    @property
+    def epochs(self) -> int:
+        """The epochs behind it, those after an early stop included."""
+        return len(self.curves)
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,8 @@ class Member:
 
     `weights`: initial values in the order of `model.weights`; the model itself is only read.
     `train_rows` (n,) and `val_rows` (m,): int32 rows of the data. `seed` decides batch order
-    and noise. `patience`: epochs, for early stopping.
+    and noise. `patience`: epochs, for early stopping. `checkpoint`: of an earlier call with the
+    same training but fewer epochs, to go on from; used if all members of a program have one.
     """
 
     model: keras.Sequential
@@ -52,6 +76,7 @@ class Member:
     val_rows: np.ndarray
     seed: int
     patience: int = 0
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +86,8 @@ class Trained:
     `weights`: after the last epoch; with early stopping, after the best one; of a member that
     diverged, before the epoch in which it did. `curves`: name → (epochs_run,) float32; losses
     are unpenalised, train values are means over the epoch's batches as in `fit`. `diverged`:
-    the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of the wall
-    time, compilation included.
+    the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of this call's
+    wall time, compilation included.
     """
 
     weights: list[np.ndarray]
@@ -71,6 +96,7 @@ class Trained:
     best_epoch: int | None
     diverged: int | None
     seconds: float
+    checkpoint: Checkpoint | None = None
 
 
 def batch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
@@ -83,6 +109,14 @@ def noise_key(seed: int) -> np.ndarray:
     return np.random.default_rng([seed, 0x6E6F6973]).integers(2**32, size=2, dtype=np.uint32)
 
 
+def member_bytes(model: keras.Sequential, rows: int) -> int:
+    """The memory that a member takes in a program that evaluates `rows` rows at once, about."""
+    weights = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    shapes = [model.input_shape, *(layer.output.shape for layer in model.layers)]
+    activations = rows * sum(int(np.prod(shape[1:])) for shape in shapes)
+    return 4 * (COPIES_OF_WEIGHTS * weights + COPIES_OF_ACTIVATIONS * activations)
+
+
 def work_per_step(model: keras.Sequential, batch_size: int) -> int:
     """Multiply-adds of one forward pass of a dense model over a batch."""
     return batch_size * sum(int(np.prod(w.shape)) for w in model.weights if len(w.shape) > 1)
@@ -93,15 +127,18 @@ class Engine:
 
     Args:
         program: "xla", "graph", or "auto" for the rule above.
-        population: members in one program, or "auto": 5 in XLA programs, 1 in graph programs.
+        population: members in one program, or "auto": 1 in graph programs, in XLA programs 5 on a
+            core and 30 on a GPU, or as many as `memory` holds.
+        memory: bytes that a population may take, or None for no bound.
     """
 
     def __init__(
         self,
         program: Literal["auto", "xla", "graph"] = "auto",
         population: int | Literal["auto"] = "auto",
+        memory: int | None = None,
     ) -> None:
-        self._program, self._population = program, population
+        self._program, self._population, self._memory = program, population, memory
         self._programs: dict[tuple[str, Shape], Program] = {}
 
     @property
@@ -115,11 +152,17 @@ class Engine:
             return self._program
         return "xla" if work_per_step(model, batch_size) <= XLA_LIMIT else "graph"
 
-    def population(self, kind: Kind) -> int:
-        """How many members a program trains at once."""
+    def population(self, member: Member, training: Training) -> int:
+        """How many members like this one a program trains at once."""
         if self._population != "auto":
             return self._population
-        return XLA_POPULATION if kind == "xla" else 1
+        if self.kind(member.model, training.batch_size) == "graph":
+            return 1
+        wanted = GPU_POPULATION if backend.on_gpu() else XLA_POPULATION
+        if self._memory is None:
+            return wanted
+        rows = max(training.batch_size, min(len(member.val_rows), EVALUATION_ROWS))
+        return max(1, min(wanted, self._memory // member_bytes(member.model, rows)))
 
     def train(
         self,
@@ -134,7 +177,7 @@ class Engine:
         Results do not depend on which members share a call. `on_chunk` is told the epochs done.
         Raises ValueError where the models differ in more than numbers.
         """
-        size = self.population(self.kind(members[0].model, training.batch_size))
+        size = self.population(members[0], training)
         groups = [members[i : i + size] for i in range(0, len(members), size)]
         return [
             trained
@@ -155,9 +198,9 @@ class Engine:
         # A program has a fixed number of places; copies fill those that are free.
         size = program.shape.members
         places = [*members, *[members[-1]] * (size - len(members))]
-        state = program.start([np.stack(w) for w in zip(*(m.weights for m in places), strict=True)])
+        state, curves = _start(places, program)
         inputs = _inputs(places, program, x, y)
-        chunks, done = [], 0
+        chunks, done = [curves], len(curves)
         while done < training.epochs and np.any(state["active"]):
             count = min(program.shape.epochs_per_call, training.epochs - done)
             inputs["count"] = np.int32(count)
@@ -167,8 +210,14 @@ class Engine:
             done += count
             on_chunk(done)
         seconds = (time.perf_counter() - began) / size
+        chunks.append(np.zeros((training.epochs - done, *curves.shape[1:]), np.float32))
         curves = np.concatenate(chunks)
-        return (_trained(state, curves, place, seconds) for place in range(len(members)))
+        for place in range(len(members)):
+            found = _trained(state, curves, place, seconds)
+            if training.resumable:
+                checkpoint = Checkpoint(program.member(state, place), curves[..., place])
+                found = replace(found, checkpoint=checkpoint)
+            yield found
 
     def program_name(self, members: Sequence[Member], training: Training) -> str:
         """Equal for calls that share a compiled program."""
@@ -192,7 +241,7 @@ class Engine:
         if len(signatures) > 1:
             raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")
         shape = Shape(
-            members=self.population(kind),
+            members=self.population(members[0], training),
             train_rows=len(members[0].train_rows),
             val_rows=len(members[0].val_rows),
             batch_size=training.batch_size,
@@ -202,6 +251,17 @@ class Engine:
             kind=kind,
         )
         return populations[0], signatures.pop(), shape
+
+
+def _start(members: Sequence[Member], program: Program) -> tuple[State, np.ndarray]:
+    """The state to go on from, and the (epochs, CURVES, P) curves that led to it."""
+    checkpoints = [member.checkpoint for member in members if member.checkpoint is not None]
+    if len(checkpoints) == len(members) and len({each.epochs for each in checkpoints}) == 1:
+        arrays = [np.stack(a) for a in zip(*(each.arrays for each in checkpoints), strict=True)]
+        curves = np.stack([each.curves for each in checkpoints], axis=-1)
+        return program.resume(arrays, len(curves)), curves
+    weights = [np.stack(w) for w in zip(*(member.weights for member in members), strict=True)]
+    return program.start(weights), np.zeros((0, len(CURVES), len(members)), np.float32)
 
 
 def _inputs(
@@ -233,7 +293,7 @@ def _train_rows(members: Sequence[Member], shape: Shape, first_epoch: int) -> np
     return np.array(order, np.int32)
 
 
-def _trained(state: Any, curves: np.ndarray, place: int, seconds: float) -> Trained:
+def _trained(state: State, curves: np.ndarray, place: int, seconds: float) -> Trained:
     """One member's part of the last state and of the (epochs, CURVES, P) curves."""
     epochs = int(state["epochs"][place])
     diverged = int(state["diverged"][place])

@@ -14,18 +14,88 @@ Tensor = Any
 State = Any  # a nest of tensors
 
 
-def single_threaded() -> None:
-    """One thread for every operation; must come before the first one runs.
+def on_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
 
-    Members share a core better than operations share members: see benchmarks/README.md.
+
+def set_up(deterministic: bool) -> None:
+    """Prepares a worker's device; must come before the first operation.
+
+    On a core, one thread for every operation: members share a core better than operations share
+    members (see benchmarks/README.md), and one thread always adds up in the same order. On a GPU,
+    `deterministic` buys the same bits for the same seed with speed.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if not on_gpu():
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        return
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
 
 
 def compiled(function: Callable[..., State], kind: Kind) -> Callable[..., State]:
     """The function as one program: XLA fuses small layers, the graph keeps oneDNN for wide ones."""
     return tf.function(function, jit_compile=kind == "xla", autograph=False)  # type: ignore[no-any-return]
+
+
+class Held:
+    """One member's weights and optimizer slots, updated where they lie.
+
+    Beyond the cache an update costs what it moves through memory; TensorFlow's own updates move
+    half as much as new tensors do. Only for graph programs: XLA fuses the functional update.
+
+    Args:
+        shapes: of the weights, each (1, ...). optimizer: "adam" or "sgd", with Keras's defaults.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], optimizer: str, slots: int) -> None:
+        self._apply = {"adam": self._adam, "sgd": self._sgd}[optimizer]
+        self._weights, *self._slots = (
+            [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+            for _ in range(1 + slots)
+        )
+
+    def load(self, weights: Sequence[Tensor], slots: Sequence[Sequence[Tensor]]) -> None:
+        """Takes over these values."""
+        for variables, values in zip([self._weights, *self._slots], [weights, *slots], strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def weights(self) -> list[Tensor]:
+        """The weights as they are now."""
+        return [variable.read_value() for variable in self._weights]
+
+    def slots(self) -> list[list[Tensor]]:
+        """The optimizer's slots as they are now."""
+        return [[variable.read_value() for variable in slot] for slot in self._slots]
+
+    def update(self, gradients: Sequence[Tensor], learning_rate: Tensor, step: Tensor) -> None:
+        """The optimizer's step, with learning_rate (1,) and step () float32, from 1."""
+        # Every reader of the old weights comes first, or TensorFlow would have to copy them.
+        with tf.control_dependencies(gradients):
+            for weight, gradient, *slots in zip(
+                self._weights, gradients, *self._slots, strict=True
+            ):
+                self._apply(weight, gradient, slots, learning_rate[0], step)
+
+    def _adam(
+        self, weight: Any, gradient: Tensor, slots: list[Any], rate: Tensor, step: Tensor
+    ) -> None:
+        beta_1, beta_2 = 0.9, 0.999
+        mean, square = (slot.handle for slot in slots)
+        tf.raw_ops.ResourceApplyAdam(
+            var=weight.handle, m=mean, v=square, grad=gradient, lr=rate,
+            beta1_power=beta_1**step, beta2_power=beta_2**step,
+            beta1=beta_1, beta2=beta_2, epsilon=1e-7,
+        )  # fmt: skip
+
+    def _sgd(
+        self, weight: Any, gradient: Tensor, slots: list[Any], rate: Tensor, step: Tensor
+    ) -> None:
+        tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
 
 
 def gradients(

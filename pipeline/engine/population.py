@@ -91,7 +91,9 @@ def _product(x: Tensor, kernel: Tensor) -> Tensor:
     members, rows, width = x.shape
     units = kernel.shape[-1]
     if members == 1:  # the plain product is the one that oneDNN runs at the machine's peak
-        return ops.reshape(ops.matmul(x[0], kernel[0]), (1, rows, units))
+        # Reshaped, not indexed: the gradient of an index copies the whole kernel.
+        plain = ops.matmul(ops.reshape(x, (rows, width)), ops.reshape(kernel, (width, units)))
+        return ops.reshape(plain, (1, rows, units))
     if width <= 2:  # too thin for a product: multiply and add, fused with what follows
         terms = [x[:, :, i : i + 1] * kernel[:, i : i + 1, :] for i in range(width)]
         return terms[0] if width == 1 else terms[0] + terms[1]

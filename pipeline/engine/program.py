@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -14,9 +15,7 @@ from pipeline.engine.population import Population
 from pipeline.techniques import Monitor
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
-EVALUATION_ROWS = (
-    2048  # rows evaluated at once: large enough for oneDNN, small enough for the cache
-)
+EVALUATION_ROWS = 2048  # at once: enough for oneDNN's peak, few enough for the cache
 STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
 
 
@@ -60,10 +59,14 @@ class Program:
     def __init__(self, population: Population, shape: Shape) -> None:
         self.population, self.shape = population, shape
         self.optimizer = OPTIMIZERS[shape.optimizer]
-        # Outside of XLA every operation is a pass over memory, and an update has a dozen.
-        self._update = backend.compiled(self.optimizer.update, "xla")
+        in_place = shape.kind == "graph" and shape.members == 1
+        self._held = self._make_held() if in_place else None
         self.traces = 0
         self.advance = backend.compiled(self._advance, shape.kind)
+
+    def _make_held(self) -> backend.Held:
+        shapes = [(1, *weight.shape) for weight in self.population.model.weights]
+        return backend.Held(shapes, self.shape.optimizer, self.optimizer.slots)
 
     def start(self, weights: list[np.ndarray]) -> State:
         """The state before the first epoch; weights: (P, ...) each, in Keras's order."""
@@ -86,6 +89,25 @@ class Program:
             }
         return state
 
+    def resume(self, arrays: list[np.ndarray], epochs: int) -> State:
+        """The state after `epochs`, from the arrays that `member` gave, stacked to (P, ...)."""
+        like = self.start(
+            [
+                np.zeros((self.shape.members, *w.shape), np.float32)
+                for w in self.population.model.weights
+            ]
+        )
+        like["step"] = ops.cast(
+            epochs * -(-self.shape.train_rows // self.shape.batch_size), "uint32"
+        )
+        return like | keras.tree.pack_sequence_as(
+            _per_member(like), [ops.convert_to_tensor(array) for array in arrays]
+        )
+
+    def member(self, state: State, place: int) -> list[np.ndarray]:
+        """One member's part of the state."""
+        return [np.array(array[place]) for array in keras.tree.flatten(_per_member(state))]
+
     def _advance(self, state: State, inputs: dict[str, Any]) -> tuple[State, Tensor]:
         """Trains up to `inputs["count"]` epochs; curves: (epochs_per_call, CURVES, P).
 
@@ -100,11 +122,8 @@ class Program:
 
         def epoch(carry: State) -> tuple[State, Tensor]:
             index, state = carry
-            if whole is not None:
-                new, sums = self._step(state, whole, inputs)
-                train = sums / shape.train_rows
-            else:
-                new, train = self._batches(state, inputs["train"][index], inputs)
+            rows = inputs["train"][index] if whole is None else None
+            new, train = self._epoch(state, rows, whole, inputs)
             loss, accuracy = self._validate(new["weights"], inputs, val)
             curves = ops.stack([train[0], train[1], loss, accuracy, train[2]])
             return (index + 1, self._close(state, new, curves, inputs)), curves
@@ -122,8 +141,30 @@ class Program:
     def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
         return ops.take(inputs["x"], rows, axis=0), ops.take(inputs["y"], rows, axis=0)
 
+    def _epoch(
+        self,
+        state: State,
+        rows: Tensor | None,
+        whole: tuple[Tensor, Tensor] | None,
+        inputs: dict[str, Any],
+    ) -> tuple[State, Tensor]:
+        """One epoch over (P, n) rows in order, or over the whole data in one step.
+
+        Gives (3, P) means over the rows of loss, accuracy and penalty.
+        """
+        if self._held is not None:
+            self._held.load(state["weights"], state["slots"])
+            state = {name: state[name] for name in state.keys() - {"weights", "slots"}}
+        if whole is not None:
+            state, sums = self._step(state, whole, inputs)
+        else:
+            state, sums = self._batches(state, rows, inputs)
+        if self._held is not None:
+            state |= {"weights": self._held.weights(), "slots": self._held.slots()}
+        return state, sums / self.shape.train_rows
+
     def _batches(self, state: State, rows: Tensor, inputs: dict[str, Any]) -> tuple[State, Tensor]:
-        """One epoch over (P, n) rows in order; the means over rows of loss, accuracy, penalty."""
+        """Steps over (P, n) rows in order; (3, P) sums over the rows."""
         size = self.shape.batch_size
 
         def body(i: Tensor, carry: State) -> State:
@@ -138,7 +179,7 @@ class Program:
             rest = self._gather(inputs, rows[:, self.shape.steps * size :])
             state, more = self._step(state, rest, inputs)
             sums = sums + more
-        return state, sums / self.shape.train_rows
+        return state, sums
 
     def _step(
         self, state: State, batch: tuple[Tensor, Tensor], inputs: dict[str, Any]
@@ -153,16 +194,15 @@ class Program:
             mean = ops.mean(losses, axis=1)
             return mean + penalty, ops.stack([mean, ops.mean(hits, axis=1), penalty])
 
-        gradients, means = backend.gradients(loss, state["weights"])
-        step = state["step"] + ops.cast(1, "uint32")
-        weights, slots = self._update(
-            state["weights"],
-            state["slots"],
-            gradients,
-            inputs["learning_rate"],
-            ops.cast(step, "float32"),
-        )
-        new = state | {"weights": weights, "slots": slots, "step": step}
+        weights = state["weights"] if self._held is None else self._held.weights()
+        gradients, means = backend.gradients(loss, weights)
+        new = state | {"step": state["step"] + ops.cast(1, "uint32")}
+        step, rates = ops.cast(new["step"], "float32"), inputs["learning_rate"]
+        if self._held is None:
+            updated = self.optimizer.update(weights, state["slots"], gradients, rates, step)
+            new |= dict(zip(("weights", "slots"), updated, strict=True))
+        else:
+            self._held.update(gradients, rates, step)
         return new, means * float(x.shape[1])
 
     def _score(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,6 +276,11 @@ class Program:
             "wait": wait,
             "active": ops.logical_and(active, ops.logical_or(better, patient)),
         }
+
+
+def _per_member(state: State) -> State:
+    """The entries of a state whose first axis is the population."""
+    return {name: value for name, value in state.items() if name != "step"}
 
 
 def _choose(mask: Tensor, yes: list[Tensor], no: list[Tensor]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.engine import Engine, Member, Trained
+from pipeline.engine import Engine, Member, Trained, member_bytes
 from pipeline.engine.program import CURVES
 from pipeline.techniques import TECHNIQUES
 
-from .problem import Problem, off, typical
+from .problem import VAL_ROWS, Problem, off, typical
 
 XLA, GRAPH = Engine("xla", 3), Engine("graph", 1)
 ENGINES = pytest.mark.parametrize("engine", [XLA, GRAPH], ids=["xla", "graph"])
@@ -129,6 +130,17 @@ def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(engine: En
     assert same(second, calm[1])
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_populations_are_as_large_as_the_memory_holds(members: int) -> None:
+    problem = Problem()
+    member, training = problem.member(), problem.training("none", {})
+    bytes_each = member_bytes(member.model, VAL_ROWS)
+    assert Engine("xla", memory=bytes_each * members).population(member, training) == members
+    assert Engine("xla", memory=bytes_each // 2).population(member, training) == 1
+    assert Engine("xla").population(member, training) == 5
+    assert Engine("graph").population(member, training) == 1
+
+
 def test_early_stopping_stops_each_member_by_itself() -> None:
     problem = Problem(epochs=40)
     patience = (1, 3, 8)
@@ -187,3 +199,35 @@ def test_a_saved_model_predicts_the_same_without_this_package(tmp_path: Path) ->
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), np.asarray(model(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("technique", ["none", "dropout", "early_stopping"])
+@ENGINES
+def test_training_that_goes_on_from_a_checkpoint_gives_the_same_bits(
+    technique: str, engine: Engine
+) -> None:
+    problem, values = Problem(epochs=9), typical(technique)
+    members = [problem.member(technique, values, seed) for seed in range(3)]
+    training, data = problem.training(technique, values), problem.data()
+    whole = engine.train(members, training, *data)
+    short = replace(training, epochs=4, resumable=True)
+    begun = engine.train(members, short, *data)
+    # In another order, so that members meet other neighbours than before.
+    resumed = [
+        replace(member, checkpoint=part.checkpoint)
+        for member, part in zip(members[::-1], begun[::-1], strict=True)
+    ]
+    for one, other in zip(whole, engine.train(resumed, training, *data)[::-1], strict=True):
+        assert same(one, other)
+        assert (one.epochs_run, one.best_epoch) == (other.epochs_run, other.best_epoch)
+
+
+def test_members_without_a_checkpoint_start_from_their_weights() -> None:
+    problem = Problem(epochs=6)
+    members = [problem.member(seed=seed) for seed in range(2)]
+    training, data = problem.training("none", {}), problem.data()
+    short = replace(training, epochs=2, resumable=True)
+    begun = replace(members[0], checkpoint=XLA.train(members, short, *data)[0].checkpoint)
+    whole = XLA.train(members, training, *data)
+    for one, other in zip(whole, XLA.train([begun, members[1]], training, *data), strict=True):
+        assert same(one, other)

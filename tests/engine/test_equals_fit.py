@@ -140,9 +140,10 @@ def check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Trains a population with the engine and its members with `fit`, and compares them."""
-    members = engine.population(engine.kind(problem.model(technique, values), problem.batch_size))
+    training = problem.training(technique, values)
+    members = engine.population(problem.member(technique, values), training)
     population = [problem.member(technique, values, seed) for seed in range(members)]
-    trained = engine.train(population, problem.training(technique, values), *problem.data())
+    trained = engine.train(population, training, *problem.data())
     for place in {0, members - 1}:
         model, curves = fit(problem, technique, population[place], monkeypatch)
         found = trained[place]
