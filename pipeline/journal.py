@@ -7,6 +7,7 @@ A journal is a folder that DVC does not know. Each finished unit adds its files,
 import json
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,21 @@ class Journal:
         """Where a final run's .keras file is."""
         return self.folder / f"{key}.keras"
 
+    def checkpoint_path(self, key: str) -> Path:
+        """Where the checkpoint of a resumable unit is."""
+        return self.folder / f"{key}.checkpoint.npz"
+
+    def keep_checkpoints(self, keys: Collection[str]) -> None:
+        """Deletes the checkpoints of all other units: nothing will go on from them."""
+        kept = {self.checkpoint_path(key) for key in keys}
+        for path in set(self.folder.glob("*.checkpoint.npz")) - kept:
+            path.unlink()
+
     def add(self, result: Result) -> None:
         """Keeps a result; returns once it would survive a kill."""
+        if result.checkpoint is not None:
+            checkpoint: dict[str, Any] = dict(result.checkpoint)
+            np.savez(self.checkpoint_path(result.key), **checkpoint)
         if result.curves is not None:
             curves: dict[str, Any] = dict(result.curves)
             np.savez(self.folder / f"{result.key}.npz", **curves)

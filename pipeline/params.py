@@ -85,6 +85,27 @@ class SearchRange:
 
 
 @dataclass(frozen=True, config=FROZEN)
+class Pruning:
+    """Successive halving within each round: Jamieson and Talwalkar 2016.
+
+    After `first` epochs, then after `factor` times as many and so on, the best 1 / `factor` of a
+    round's trials go on and the others are pruned.
+    """
+
+    first: Count
+    factor: Annotated[int, Field(ge=2)] = 3
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """The epochs after which trials are compared, the last one included."""
+        found = []
+        reached = self.first
+        while reached < epochs:
+            found.append(reached)
+            reached *= self.factor
+        return (*found, epochs)
+
+
+@dataclass(frozen=True, config=FROZEN)
 class Tuning:
     """The search for each technique's hyperparameters: the same budget for every technique."""
 
@@ -93,6 +114,12 @@ class Tuning:
     round: Count  # trials asked at a time; fixed, so that results do not depend on the machine
     epochs: Count  # of every trial, and of the final runs of the tuned setting
     learning_rate: SearchRange | None = None  # None holds it at the article's value
+    pruning: Pruning | None = None  # None trains every trial to the last epoch
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs after which trials are compared, the last one included."""
+        return self.pruning.rungs(self.epochs) if self.pruning else (self.epochs,)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -167,7 +194,8 @@ class Engine:
 
     workers: Count | Auto = "auto"  # processes; auto: one per core
     program: Literal["auto", "xla", "graph"] = "auto"
-    population: Count | Auto = "auto"  # members in one program
+    population: Count | Auto = "auto"  # members in one XLA program
+    deterministic: bool = True  # on a GPU: the same bits for the same seed; costs speed there
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -276,6 +304,12 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield from _range_problems("tuning.learning_rate", learning_rate)
         if learning_rate.low <= 0:
             yield f"tuning.learning_rate.low: must be > 0, but got {learning_rate.low}"
+    pruning = study.tuning.pruning
+    if pruning is not None and pruning.first >= study.tuning.epochs:
+        yield (
+            f"tuning.pruning.first: must be below epochs={study.tuning.epochs}, "
+            f"but got {pruning.first}"
+        )
     if "none" not in study.techniques:
         yield "techniques: `none`, the baseline of every comparison, is missing"
     if study.tuning.round > study.tuning.trials:

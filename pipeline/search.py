@@ -53,7 +53,8 @@ class Search:
         self.name, self.ranges = name, dict(ranges)
         self.trials = trials if ranges else 1
         self.round = round_size
-        self.outcomes: list[Outcome] = []
+        self._asked = 0
+        self.outcomes: dict[int, Outcome] = {}  # of the trials trained to the end, by number
         first = min(self.trials, max(round_size, math.ceil(trials / 3)))
         seed = (seed + zlib.crc32(name.encode())) % 2**32
         self.study = optuna.create_study(
@@ -67,20 +68,41 @@ class Search:
 
     def ask(self) -> list[optuna.Trial]:
         """The next round's trials; empty when the budget is spent."""
-        count = min(self.round, self.trials - len(self.outcomes))
+        count = min(self.round, self.trials - self._asked)
+        self._asked += count
         return [self.study.ask(self._distributions) for _ in range(count)]
 
     def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:
-        """What the round gave, in the order in which it was asked."""
+        """What trials gave that were trained to the end, in the order in which they were asked."""
         for trial, outcome in zip(trials, outcomes, strict=True):
             trial.set_user_attr("val_loss", outcome.val_loss)
             self.study.tell(trial, outcome.val_accuracy)
-            self.outcomes.append(outcome)
+            self.outcomes[trial.number] = outcome
+
+    def prune(
+        self,
+        trials: Sequence[optuna.Trial],
+        outcomes: Sequence[Outcome],
+        epochs: int,
+        factor: int,
+    ) -> list[optuna.Trial]:
+        """The trials that go on after `epochs`: the best 1 / factor of them, at least one.
+
+        Successive halving: Jamieson and Talwalkar 2016. In the order in which they were asked.
+        """
+        ranked = sorted(zip(outcomes, trials, strict=True), key=lambda pair: pair[0].rank)
+        lost = {trial.number for _, trial in ranked[: -max(1, len(trials) // factor)]}
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            trial.report(outcome.val_accuracy, epochs)
+            if trial.number in lost:
+                trial.set_user_attr("val_loss", outcome.val_loss)
+                self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return [trial for trial in trials if trial.number not in lost]
 
     @property
     def best(self) -> int:
         """The number of the best trial."""
-        return max(range(len(self.outcomes)), key=lambda i: self.outcomes[i].rank)
+        return max(self.outcomes, key=lambda number: self.outcomes[number].rank)
 
     def at_edge(self) -> list[str]:
         """The hyperparameters whose best value lies at an end of its range."""

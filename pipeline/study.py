@@ -4,6 +4,7 @@ Pure of files and servers: units go to `run`, rows and results come out as they 
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,27 +34,63 @@ def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]
     told in the order in which they were asked, whatever finished first.
     """
     while asked := {name: trials for name, s in searching.items() if (trials := s.ask())}:
-        units = {
-            (name, trial.number): _trial_units(plan, name, trial)
-            for name, trials in asked.items()
-            for trial in trials
-        }
-        every = [unit for group in units.values() for unit in group]
-        results = {result.key: result for result in run(every, f"tune {plan.dataset}")}
-        for name, trials in asked.items():
-            rows = [_trial_row(units[name, trial.number], trial, results) for trial in trials]
-            searching[name].tell(
-                trials, [_outcome(trial, row) for trial, row in zip(trials, rows, strict=True)]
+        seconds: dict[tuple[str, int], float] = defaultdict(float)
+        for rung, epochs in enumerate(plan.study.tuning.rungs):
+            rows = _rung(plan, asked, rung, run)
+            for place, row in rows.items():
+                seconds[place] += row["seconds"]
+                row["seconds"] = seconds[place]
+            asked = {
+                name: _tell(plan, searching[name], trials, rows, epochs)
+                for name, trials in asked.items()
+            }
+            going_on = {(name, trial.number) for name in asked for trial in asked[name]}
+            yield from (
+                row | {"state": "pruned" if epochs < plan.study.tuning.epochs else "complete"}
+                for place, row in rows.items()
+                if place not in going_on
             )
-            yield from rows
 
 
-def _trial_units(plan: Plan, technique: str, trial: optuna.Trial) -> list[Unit]:
+def _rung(
+    plan: Plan, asked: Mapping[str, Sequence[optuna.Trial]], rung: int, run: Run
+) -> dict[tuple[str, int], Row]:
+    """The rows, so far, of trials that are trained up to a rung: (technique, number) → row."""
     seeds = range(plan.study.tuning.seeds)
-    return [plan.trial(technique, trial.params, seed) for seed in seeds]
+    units = {
+        (name, trial.number): [plan.trial(name, trial.params, seed, rung) for seed in seeds]
+        for name, trials in asked.items()
+        for trial in trials
+    }
+    every = [unit for group in units.values() for unit in group]
+    results = {result.key: result for result in run(every, f"tune {plan.dataset}")}
+    return {
+        (technique, number): _trial_row(group, number, results)
+        for (technique, number), group in units.items()
+    }
 
 
-def _trial_row(units: Sequence[Unit], trial: optuna.Trial, results: Mapping[str, Result]) -> Row:
+def _tell(
+    plan: Plan,
+    search: Search,
+    trials: Sequence[optuna.Trial],
+    rows: Mapping[tuple[str, int], Row],
+    epochs: int,
+) -> list[optuna.Trial]:
+    """Tells a search what its trials gave after `epochs`; those that go on."""
+    found = [rows[search.name, trial.number] for trial in trials]
+    outcomes = [
+        Outcome(trial.params, row["val_accuracy"], row["val_loss"])
+        for trial, row in zip(trials, found, strict=True)
+    ]
+    pruning = plan.study.tuning.pruning
+    if pruning is not None and epochs < plan.study.tuning.epochs:
+        return search.prune(trials, outcomes, epochs, pruning.factor)
+    search.tell(trials, outcomes)
+    return []
+
+
+def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]) -> Row:
     """Means over the trial's seeds. A member that diverged counts as no hits at all."""
     measures = [results[unit.key].measures for unit in units]
 
@@ -66,8 +103,8 @@ def _trial_row(units: Sequence[Unit], trial: optuna.Trial, results: Mapping[str,
         "key": hashlib.sha256("".join(unit.key for unit in units).encode()).hexdigest()[:20],
         "dataset": units[0].dataset,
         "technique": units[0].technique,
-        "trial": trial.number,
-        "state": "complete",
+        "trial": number,
+        "state": "running",
         **units[0].hyperparameters,
         "val_accuracy": float(np.mean(accuracies)),
         "val_loss": float("inf") if any(diverged) else mean("val_loss"),
@@ -76,10 +113,6 @@ def _trial_row(units: Sequence[Unit], trial: optuna.Trial, results: Mapping[str,
         "epochs_run": mean("epochs_run"),
         "seconds": sum(measure["seconds"] for measure in measures),
     }
-
-
-def _outcome(trial: optuna.Trial, row: Row) -> Outcome:
-    return Outcome(trial.params, row["val_accuracy"], row["val_loss"])
 
 
 def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
@@ -91,6 +124,7 @@ def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
         "epochs": tuning.epochs,
         "trials": tuning.trials,
         "seeds": tuning.seeds,
+        "rungs": list(tuning.rungs),
         "techniques": {name: _choice(plan, search) for name, search in searching.items()},
     }
 

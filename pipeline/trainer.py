@@ -4,16 +4,20 @@ Worker processes run this module; the parent does not import it, nor TensorFlow.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from pipeline import models
 from pipeline.datasets import PARTS, Dataset
-from pipeline.engine import Engine, Member, Trained, Training
+from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.measures import measure
 from pipeline.units import Result, Unit
+
+MODELS_KEPT = 64
 
 
 class Trainer:
@@ -25,15 +29,27 @@ class Trainer:
 
     def program(self, unit: Unit) -> tuple[str, int]:
         """A name of the program that trains units like this one, and how many it takes at once."""
-        kind = self.engine.kind(self._model(unit), unit.training.batch_size)
-        name = self.engine.program_name([self._member(unit)], self._training(unit))
-        return name, self.engine.population(kind)
+        member, training = self._member(unit), self._training(unit)
+        name = self.engine.program_name([member], training)
+        return name, self.engine.population(member, training)
 
-    def run(self, units: Sequence[Unit]) -> list[Result]:
-        """Trains units that share all but hyperparameters, seed and draw."""
-        members = [self._member(unit) for unit in units]
+    def run(
+        self,
+        units: Sequence[Unit],
+        checkpoints: Sequence[Path | None],
+        on_chunk: Callable[[int], None] = lambda epochs: None,
+    ) -> list[Result]:
+        """Trains units that share all but hyperparameters, seed and draw.
+
+        `checkpoints`: for each unit the file to go on from, if there is one. `on_chunk` is told
+        the epochs that are done.
+        """
+        members = [
+            replace(self._member(unit), checkpoint=_read_checkpoint(path) if path else None)
+            for unit, path in zip(units, checkpoints, strict=True)
+        ]
         training = self._training(units[0])
-        trained = self.engine.train(members, training, self.dataset.x, self.dataset.y)
+        trained = self.engine.train(members, training, self.dataset.x, self.dataset.y, on_chunk)
         return [self._result(*pair) for pair in zip(units, trained, strict=True)]
 
     def _training(self, unit: Unit) -> Training:
@@ -44,6 +60,7 @@ class Trainer:
             epochs=unit.training.epochs,
             n_classes=self.dataset.n_classes,
             monitor=stopping.monitor if stopping else None,
+            resumable=unit.resumable,
         )
 
     def _member(self, unit: Unit) -> Member:
@@ -63,6 +80,9 @@ class Trainer:
         """The plain Keras model; one serves all seeds, since building one takes long."""
         key = (unit.model, unit.technique, tuple(sorted(unit.values.items())))
         if key not in self._models:
+            if len(self._models) == MODELS_KEPT:  # a search has a model for every trial
+                self._models.clear()
+                keras.utils.clear_session(free_memory=False)  # Keras holds what models were made of
             self._models[key] = models.build(
                 unit.model, unit.change, self.dataset.input_shape, self.dataset.n_classes
             )
@@ -71,7 +91,7 @@ class Trainer:
     def _result(self, unit: Unit, trained: Trained) -> Result:
         measured = _training_measures(trained)
         if unit.setting == "trial":
-            return Result(unit.key, measured)
+            return Result(unit.key, measured, checkpoint=_checkpoint_arrays(trained.checkpoint))
         model = self._model(unit)
         model.set_weights(trained.weights)
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
@@ -89,6 +109,19 @@ def _training_measures(trained: Trained) -> dict[str, float]:
         "diverged": trained.diverged is not None,
         "seconds": trained.seconds,
     }
+
+
+def _checkpoint_arrays(checkpoint: Checkpoint | None) -> dict[str, np.ndarray] | None:
+    if checkpoint is None:
+        return None
+    arrays = {str(i): array for i, array in enumerate(checkpoint.arrays)}
+    return {"curves": checkpoint.curves, **arrays}
+
+
+def _read_checkpoint(path: Path) -> Checkpoint:
+    """The inverse of `_checkpoint_arrays`, from an .npz file."""
+    with np.load(path) as arrays:
+        return Checkpoint([arrays[str(i)] for i in range(len(arrays) - 1)], arrays["curves"])
 
 
 def _saved(model: keras.Sequential) -> bytes:

@@ -7,7 +7,7 @@ known by its key wherever it is kept: in the journal, in runs.csv, in MLflow.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -49,10 +49,15 @@ class Unit:
     study_seed: int
     program: str  # params.yaml's engine.program and engine.population: they decide rounding
     population: int | str
+    goes_on_from: str | None = None  # key of the unit whose checkpoint spares the first epochs
+    resumable: bool = False  # whether another unit may go on from this one
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "key"}
+        how_not_what = {"key", "goes_on_from", "resumable"}
+        parts = {
+            name: getattr(self, name) for name in self.__dataclass_fields__.keys() - how_not_what
+        }
         parts |= {"model": asdict(self.model), "training": asdict(self.training)}
         parts["change"] = asdict(self.change)
         text = json.dumps([parts, code_digest()], sort_keys=True)
@@ -84,13 +89,15 @@ class Result:
     """What came of a unit.
 
     `measures`: scalars under the names of the columns of runs.csv. Final runs also have `curves`,
-    name → (epochs_run,) float32, and `model`, the bytes of a .keras file.
+    name → (epochs_run,) float32, and `model`, the bytes of a .keras file; resumable ones have
+    `checkpoint`: the arrays to go on from, by name.
     """
 
     key: str
     measures: Mapping[str, float]
     curves: Mapping[str, np.ndarray] | None = None
     model: bytes | None = None
+    checkpoint: Mapping[str, np.ndarray] | None = None
 
 
 @cache
@@ -117,27 +124,44 @@ class Plan:
     study_seed: int
     engine: Engine
 
-    def trial(self, technique: str, values: Mapping[str, float], seed: int) -> Unit:
-        """One seed (0 … tuning.seeds - 1) of one trial; values may hold a learning rate."""
+    def trial(self, technique: str, values: Mapping[str, float], seed: int, rung: int = -1) -> Unit:
+        """One seed (0 … tuning.seeds - 1) of one trial, trained up to a rung of the pruning.
+
+        `values` may hold a learning rate.
+        """
         # Draws count from the end, so that they are not those of the final seeds.
         draw = getattr(self.study.data, "draws", 1) - 1 - seed
-        return self._unit(technique, values, "trial", FIRST_TUNING_SEED + seed, max(0, draw))
+        rungs = self.study.tuning.rungs
+        before = None
+        for epochs in rungs[: range(len(rungs))[rung] + 1]:
+            unit = self._unit(
+                technique, values, "trial", FIRST_TUNING_SEED + seed, max(0, draw), epochs
+            )
+            unit = replace(unit, goes_on_from=before, resumable=epochs < rungs[-1])
+            before = unit.key
+        return unit
 
     def article(self, technique: str, seed: int) -> Unit | None:
         """One final run of the article's setting; None where the article has none."""
         values = self.study.techniques[technique].article
-        return None if values is None else self._unit(technique, values, "article", seed, 0)
+        epochs = self.study.training.epochs
+        return None if values is None else self._unit(technique, values, "article", seed, 0, epochs)
 
     def tuned(self, technique: str, values: Mapping[str, float], seed: int) -> Unit:
         """One final run of the values that were chosen."""
-        return self._unit(technique, values, "tuned", seed, seed)
+        return self._unit(technique, values, "tuned", seed, seed, self.study.tuning.epochs)
 
     def _unit(
-        self, technique: str, values: Mapping[str, float], setting: Phase, seed: int, draw: int
+        self,
+        technique: str,
+        values: Mapping[str, float],
+        setting: Phase,
+        seed: int,
+        draw: int,
+        epochs: int,
     ) -> Unit:
         training, own = self.study.training, dict(values)
         learning_rate = own.pop("learning_rate", training.learning_rate)
-        epochs = training.epochs if setting == "article" else self.study.tuning.epochs
         return Unit(
             dataset=self.dataset,
             data_digest=self.data_digest,

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,27 +23,32 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from pipeline.devices import Device, devices
 from pipeline.errors import UserError
 from pipeline.journal import Journal
 from pipeline.params import Engine
 from pipeline.units import Result, Unit
 
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
+_epochs: Any = None  # shared with the parent: epochs done of the population in work
 
 
-def _start(prepared: Path, engine: Engine) -> None:
+def _start(prepared: Path, engine: Engine, device: Device, epochs: Any) -> None:
     """Prepares a worker process."""
-    global _trainer
+    global _trainer, _epochs
+    _epochs = epochs
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
     with _without_greetings():
         from pipeline.engine import backend
-    backend.single_threaded()
+    backend.set_up(engine.deterministic)
     from pipeline import datasets, trainer
     from pipeline import engine as engines
 
     _trainer = trainer.Trainer(
-        datasets.load(prepared), engines.Engine(engine.program, engine.population)
+        datasets.load(prepared),
+        engines.Engine(engine.program, engine.population, device.memory),
     )
 
 
@@ -77,14 +82,13 @@ def _program(unit: Unit) -> tuple[str, int]:
     return found
 
 
-def _run(units: Sequence[Unit]) -> tuple[list[Result], float]:
+def _run(units: Sequence[Unit], checkpoints: Sequence[Path | None]) -> tuple[list[Result], float]:
     began = time.perf_counter()
-    return _trainer.run(units), time.perf_counter() - began
 
+    def on_chunk(done: int) -> None:
+        _epochs.value = done * len(units)
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _trainer.run(units, checkpoints, on_chunk), time.perf_counter() - began
 
 
 @dataclass(frozen=True)
@@ -145,15 +149,18 @@ class Workers:
 
     def __init__(self, prepared: Path, engine: Engine, journal: Journal) -> None:
         self._journal = journal
-        count = cores() if engine.workers == "auto" else engine.workers
+        self.busy = 0.0  # seconds that workers spent on training and compiling, added up
+        context = multiprocessing.get_context("spawn")  # TensorFlow survives no fork
+        given = devices(None if engine.workers == "auto" else engine.workers)
+        self._epochs = [context.Value("q", 0) for _ in given]
         self._pools = [
             ProcessPoolExecutor(
                 1,
-                mp_context=multiprocessing.get_context("spawn"),  # TensorFlow survives no fork
+                mp_context=context,
                 initializer=_start,
-                initargs=(prepared, engine),
+                initargs=(prepared, engine, device, epochs),
             )
-            for _ in range(count)
+            for device, epochs in zip(given, self._epochs, strict=True)
         ]
         for pool in self._pools:
             pool.submit(time.time)  # a pool starts its process with its first task
@@ -173,6 +180,10 @@ class Workers:
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
 
+    def share(self, seconds: float) -> str:
+        """How much of this time the workers spent on training and compiling, in words."""
+        return f"{self.busy / len(self._pools) / seconds:.0%} of them training or compiling"
+
     def run(self, units: Sequence[Unit], title: str) -> Iterator[Result]:
         """Results of the units, as they finish; those in the journal come first.
 
@@ -183,14 +194,14 @@ class Workers:
             yield self._journal.result(key)
         if len(present) == len(units):
             return
-        with _progress(len(units), len(present), title) as progress:
-            for results in self._finished(units):
+        self._journal.keep_checkpoints({u.goes_on_from for u in units if u.goes_on_from})
+        with Progress(units, set(present), title) as progress:
+            for results in self._finished(units, progress):
                 for result in results:  # all are kept before anybody works with one
                     self._journal.add(result)
-                progress.update(len(results))
                 yield from results
 
-    def _finished(self, units: Sequence[Unit]) -> Iterator[list[Result]]:
+    def _finished(self, units: Sequence[Unit], progress: "Progress") -> Iterator[list[Result]]:
         try:
             schedule = Schedule(list(self._populations(units)))
             busy: dict[Future[tuple[list[Result], float]], tuple[int, Population]] = {}
@@ -199,20 +210,32 @@ class Workers:
                     worker for worker, _ in busy.values()
                 }:
                     if population := schedule.next(worker):
-                        future = self._pools[worker].submit(_run, population.units)
+                        files = [self._checkpoint(unit) for unit in population.units]
+                        future = self._pools[worker].submit(_run, population.units, files)
                         busy[future] = worker, population
-                done, _ = wait(busy, return_when=FIRST_COMPLETED)
+                done, _ = wait(busy, progress.every, return_when=FIRST_COMPLETED)
                 # A worker that died comes last, so that what others finished is kept.
                 for future in sorted(done, key=lambda each: each.exception() is not None):
-                    _, population = busy.pop(future)
+                    worker, population = busy.pop(future)
                     results, seconds = future.result()
+                    self.busy += seconds
                     schedule.finished(population, seconds)
+                    self._epochs[worker].value = 0
+                    progress.finished(population.units)
                     yield results
+                progress.show(sum(epochs.value for epochs in self._epochs))
         except BrokenProcessPool:
             raise UserError(
                 "a worker process died, perhaps for want of memory; what was finished is kept, "
                 "so run the stage again (params.yaml: engine.workers: 1 needs the least memory)"
             ) from None
+
+    def _checkpoint(self, unit: Unit) -> Path | None:
+        """The file that the unit can go on from, if it is there."""
+        if unit.goes_on_from is None:
+            return None
+        path = self._journal.checkpoint_path(unit.goes_on_from)
+        return path if path.exists() else None
 
     def _populations(self, units: Sequence[Unit]) -> Iterator[Population]:
         """Units that can share a program, as many at a time as it trains at once.
@@ -232,13 +255,37 @@ class Workers:
                     yield Population(program, waiting)
 
 
-def _progress(total: int, done: int, title: str) -> "tqdm[Any]":
-    """One line: what is trained, done / total, time left. Silent when not a terminal."""
-    return tqdm(
-        total=total,
-        initial=done,
-        desc=title,
-        unit="run",
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    )
+class Progress:
+    """One line: what is trained, done / total, time left. Silent when not a terminal.
+
+    Counts epochs, so that the line moves within long runs; `every`: seconds between looks.
+    """
+
+    def __init__(self, units: Sequence[Unit], present: Collection[str], title: str) -> None:
+        self.every = 0.5 if sys.stderr.isatty() else None
+        self._title, self._runs, self._total = title, len(present), len(units)
+        self._done = 0
+        self._bar = tqdm(
+            total=sum(unit.training.epochs for unit in units if unit.key not in present),
+            desc=title,
+            bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}",
+            leave=False,
+            disable=self.every is None,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def finished(self, units: Sequence[Unit]) -> None:
+        """These units are done."""
+        self._runs += len(units)
+        self._done += sum(unit.training.epochs for unit in units)
+        name = units[0].technique
+        self._bar.set_description_str(f"{self._title}: {self._runs}/{self._total} runs, {name}")
+
+    def show(self, running: int) -> None:
+        """`running`: epochs done of runs that are not finished."""
+        self._bar.update(max(0, self._done + running - self._bar.n))

@@ -29,14 +29,14 @@ def outcome(trial: optuna.Trial) -> Outcome:
 
 def test_same_seed_asks_the_same_and_another_seed_does_not() -> None:
     one, same, other = searched(), searched(), searched(seed=4)
-    assert [o.values for o in one.outcomes] == [o.values for o in same.outcomes]
+    assert one.outcomes == same.outcomes
     assert one.outcomes[0].values != other.outcomes[0].values
 
 
 def test_every_round_stays_within_the_ranges_and_the_budget() -> None:
     search = searched(trials=10)
     assert len(search.outcomes) == 10
-    for found in search.outcomes:
+    for found in search.outcomes.values():
         for name, value in found.values.items():
             assert RANGES[name].low <= value <= RANGES[name].high
         assert isinstance(found.values["patience"], int)
@@ -51,8 +51,8 @@ def test_first_trials_fill_a_log_range_evenly() -> None:
 
 def test_the_search_finds_a_better_region() -> None:
     search = searched(trials=60)
-    late = [abs(o.values["rate"] - 0.5) for o in search.outcomes[-20:]]
-    early = [abs(o.values["rate"] - 0.5) for o in search.outcomes[:20]]
+    found = [abs(search.outcomes[number].values["rate"] - 0.5) for number in range(60)]
+    early, late = found[:20], found[-20:]
     assert sum(late) < sum(early)
 
 
@@ -87,3 +87,25 @@ def test_stored_studies_open_in_optuna(tmp_path: Path) -> None:
     assert len(study.trials) == 5
     assert all(trial.state.name == "COMPLETE" for trial in study.trials)
     assert study.best_trial.user_attrs["val_loss"] == 1.0
+
+
+def test_pruning_lets_the_best_of_a_round_go_on_and_stores_the_others_as_pruned() -> None:
+    search = Search("dropout", {"rate": RANGES["rate"]}, 12, 6, 0)
+    while asked := search.ask():
+        outcomes = [outcome(trial) for trial in asked]
+        kept = search.prune(asked, outcomes, epochs=2, factor=3)
+        assert [trial.number for trial in kept] == sorted(trial.number for trial in kept)
+        by_value = sorted(zip(outcomes, asked, strict=True), key=lambda pair: pair[0].rank)
+        assert {trial.number for trial in kept} == {trial.number for _, trial in by_value[-2:]}
+        search.tell(kept, [outcome(trial) for trial in kept])
+    states = [trial.state.name for trial in search.study.trials]
+    assert (states.count("PRUNED"), states.count("COMPLETE")) == (8, 4)
+    assert search.study.trials[search.best].state.name == "COMPLETE"
+    lost = next(trial for trial in search.study.trials if trial.state.name == "PRUNED")
+    assert lost.intermediate_values == {2: pytest.approx(1 - abs(lost.params["rate"] - 0.5))}
+
+
+def test_at_least_one_trial_of_a_round_goes_on() -> None:
+    search = Search("none", {}, 24, 8, 0)
+    asked = search.ask()
+    assert search.prune(asked, [Outcome({}, 0.9, 1.0)], epochs=1, factor=3) == asked

@@ -16,9 +16,9 @@ from pipeline import datasets, params, study
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.journal import Journal
-from pipeline.params import CirclesData, Engine, Final, Training, Tuning
+from pipeline.params import CirclesData, Engine, Final, Pruning, Training, Tuning
 from pipeline.units import Plan, Result, Unit
-from pipeline.workers import Population, Schedule, Workers
+from pipeline.workers import Population, Progress, Schedule, Workers
 
 DATA = CirclesData(test=50, draws=8)
 
@@ -76,6 +76,50 @@ def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
         for name, curve in result.curves.items():
             np.testing.assert_array_equal(curve, two[key].curves[name])  # type: ignore[index]
     assert all(journal.model_path(unit.key).exists() for unit in units)
+
+
+def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    tuning = replace(plan.study.tuning, trials=6, round=3, pruning=Pruning(first=1, factor=2))
+    techniques = {name: plan.study.techniques[name] for name in ("none", "dropout")}
+    pruned = replace(plan, study=replace(plan.study, tuning=tuning, techniques=techniques))
+
+    def tune(name: str, workers: int, stop_after: int | None = None) -> list[dict[str, object]]:
+        journal = Journal(name, tmp_path)
+        with Workers(prepared, Engine(workers=workers), journal) as pool:
+            rows = study.tune(pruned, study.searches(pruned), pool.run)
+            found = [row for _, row in zip(range(stop_after or 99), rows, strict=False)]
+        if stop_after:
+            journal.keep_checkpoints(())  # so that some start again and others go on
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
+
+    one = tune("one", 1)
+    tune("two", 2, stop_after=4)
+    assert one == tune("two", 2)
+    states = [row["state"] for row in one if row["technique"] == "dropout"]
+    assert states.count("pruned") == 4
+    assert states.count("complete") == 2
+    epochs = {row["state"]: row["epochs_run"] for row in one}
+    assert epochs == {"pruned": 1, "complete": 4}  # of three, one goes on after the first epoch
+
+
+def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    tuning = replace(plan.study.tuning, pruning=Pruning(first=2, factor=2))
+    pruned = replace(plan, study=replace(plan.study, tuning=tuning))
+    begun, whole = (
+        [pruned.trial("dropout", {"rate": 0.3}, seed, rung) for seed in range(2)] for rung in (0, 1)
+    )
+    fresh = [plan.trial("dropout", {"rate": 0.3}, seed) for seed in range(2)]
+    assert [unit.key for unit in fresh] == [unit.key for unit in whole]
+    journal = Journal("go on", tmp_path)
+    run(prepared, begun, journal, 1)
+    assert all(journal.checkpoint_path(unit.key).exists() for unit in begun)
+    resumed = run(prepared, whole, journal, 1)
+    for key, result in run(prepared, fresh, Journal("fresh", tmp_path), 1).items():
+        assert measured(result) == measured(resumed[key])
 
 
 def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
@@ -196,6 +240,29 @@ def test_a_trial_that_diverges_counts_as_no_hits(plan: Plan) -> None:
     lost = [row for row in rows if row["diverged"]]
     assert lost
     assert all(row["val_accuracy"] == 0 and np.isinf(row["val_loss"]) for row in lost)
+
+
+def test_progress_counts_epochs_of_runs_in_work(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    units = [plan.trial("l2", {"strength": 0.1}, seed) for seed in range(4)]  # 4 epochs each
+    with Progress(units, {units[0].key}, "tune circles") as progress:
+        progress.show(running=6)
+        progress.finished(units[1:3])
+        progress.show(running=1)
+        progress._bar.refresh()
+    assert "tune circles: 3/4 runs, l2  75%" in capsys.readouterr().err
+
+
+def test_progress_is_silent_when_not_a_terminal(
+    plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = [plan.trial("l2", {"strength": 0.1}, 0)]
+    with Progress(units, set(), "tune circles") as progress:
+        progress.finished(units)
+        progress.show(0)
+    assert capsys.readouterr().err == ""
 
 
 def populations(*programs: str) -> list[Population]:

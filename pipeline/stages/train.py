@@ -36,7 +36,8 @@ def main(argv: list[str]) -> None:
             curve = pd.DataFrame(results.curve_columns(result))
             tracker.log(final_record(row, curve, journal.model_path(unit.key)))
     _write(units, rows, journal, tracker)
-    print(f"{dataset}: {len(units)} final runs in {time.perf_counter() - began:.0f} s")
+    seconds = time.perf_counter() - began
+    print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
 
 
 def _write(

@@ -32,4 +32,5 @@ def main(argv: list[str]) -> None:
     results.write_rows(rows, folder / "trials.csv")
     search.store(list(searching.values()), folder / "optuna.db")
     results.write_json(study.tuned(plan, searching), folder / "tuned.json")
-    print(f"{dataset}: {len(rows)} trials in {time.perf_counter() - began:.0f} s")
+    seconds = time.perf_counter() - began
+    print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")

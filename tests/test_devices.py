@@ -1,0 +1,54 @@
+"""Which device a worker gets."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline import devices
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_gpus_are_found_by_number(two_gpus: Path) -> None:
+    assert devices.gpus(two_gpus) == ["0", "1"]
+
+
+@pytest.mark.parametrize(("visible", "expected"), [("1", ["1"]), ("", []), ("-1", [])])
+def test_hidden_gpus_are_not_used(
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices.gpus(two_gpus) == expected
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+def test_without_gpus_each_core_has_a_worker_and_they_share_the_memory(
+    workers: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpus", list)
+    found = devices.devices(workers)
+    assert len(found) == (workers or devices.cores())
+    assert all(device.gpu is None for device in found)
+    total = psutil.virtual_memory().total
+    assert 0 < sum(device.memory for device in found) <= devices.SHARE * total
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"), [(None, ["0", "1"]), (1, ["0"]), (3, ["0", "1", "0"])]
+)
+def test_gpus_are_dealt_out_and_their_memory_shared(
+    workers: int | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(devices, "_gpu_memory", lambda gpu: 8 * 2**30)
+    found = devices.devices(workers)
+    assert [device.gpu for device in found] == expected
+    for gpu in ("0", "1"):
+        assert sum(d.memory for d in found if d.gpu == gpu) <= devices.SHARE * 8 * 2**30
