@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 Vector = NDArray[np.float64]
 
@@ -32,6 +33,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 9_999  # bootstrap samples behind one interval
 ARRANGEMENTS = 2**16  # sign flips are all tried up to this many, that is up to 16 pairs
 RANDOM_FLIPS = 19_999  # tried beyond
+FEWEST_PAIRS = 6  # with fewer, no sign-flip p can fall below 0.05
+POWER = 0.8  # the share of studies in which a difference is to be noticed
 
 
 class Estimate(NamedTuple):
@@ -112,6 +115,26 @@ def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
 def smallest_p(n: int) -> float:
     """The smallest p-value that `sign_flip_p` can give for `n` pairs."""
     return 2 / (2**n if 2**n <= ARRANGEMENTS else RANDOM_FLIPS + 1)
+
+
+def detectable_effect(n: int) -> float:
+    """The smallest true mean difference that `n` pairs show in 80 % of studies, at p < 0.05.
+
+    In standard deviations of the pairs' differences. From the power of the paired t-test, which a
+    sign-flip test has too where it can reach 0.05 at all: n >= 6. Cohen 1988.
+    """
+    return float(TTestPower().solve_power(nobs=n, alpha=1 - CONFIDENCE, power=POWER))
+
+
+def pairs_needed(effect: float) -> int:
+    """How many pairs show a true mean difference of `effect` > 0 in 80 % of studies.
+
+    The inverse of `detectable_effect`, and never fewer than a sign-flip test needs.
+    """
+    if effect >= detectable_effect(FEWEST_PAIRS):
+        return FEWEST_PAIRS
+    needed = TTestPower().solve_power(effect_size=effect, alpha=1 - CONFIDENCE, power=POWER)
+    return int(np.ceil(needed))
 
 
 def best_p(values: ArrayLike, rng: np.random.Generator) -> Vector:

@@ -176,3 +176,20 @@ def test_the_best_row_is_excluded_no_more_often_than_claimed() -> None:
 def test_values_without_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(m, n\)"):
         statistics.best_p([0.1, 0.2], rng())
+
+
+@pytest.mark.parametrize("n", [6, 10, 30])
+def test_a_difference_of_the_detectable_size_is_found_in_80_percent_of_studies(n: int) -> None:
+    random, effect = rng(10), statistics.detectable_effect(n)
+    ps = [statistics.sign_flip_p(effect + random.normal(size=n), random) for _ in range(300)]
+    assert 0.7 <= np.mean(np.array(ps) < 0.05) <= 0.87
+    assert statistics.pairs_needed(effect) == pytest.approx(n, abs=1)
+
+
+def test_a_small_difference_takes_more_pairs_and_none_takes_fewer_than_a_sign_flip_needs() -> None:
+    needed = [statistics.pairs_needed(effect) for effect in (0.01, 0.1, 1, 2, 50)]
+    assert needed == sorted(needed, reverse=True)
+    assert needed[0] == pytest.approx(78_490, rel=0.01)
+    assert needed[-1] == statistics.FEWEST_PAIRS
+    assert statistics.smallest_p(statistics.FEWEST_PAIRS) < 0.05
+    assert statistics.smallest_p(statistics.FEWEST_PAIRS - 1) > 0.05
