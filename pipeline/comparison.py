@@ -62,9 +62,10 @@ NEUTRAL = (
 
 def measures(runs: pd.DataFrame) -> dict[str, Measure]:
     """What can be compared: every accuracy and loss among the columns, and those in `NEUTRAL`."""
-    found = [Measure(c, share=True, better="higher") for c in runs if c.endswith("_accuracy")]
-    found += [Measure(c, share=False, better="lower") for c in runs if c.endswith("_loss")]
-    return {each.name: each for each in (*found, *NEUTRAL) if each.name in runs}
+    names = [str(name) for name in runs]
+    found = [Measure(c, share=True, better="higher") for c in names if c.endswith("_accuracy")]
+    found += [Measure(c, share=False, better="lower") for c in names if c.endswith("_loss")]
+    return {each.name: each for each in (*found, *NEUTRAL) if each.name in names}
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ def compare(
     shown = _of_setting(runs, setting)
     if first == second:
         raise UserError(f"two different techniques are needed, but got {first!r} twice")
-    pair = [_values(shown, technique, measure, setting) for technique in (first, second)]
-    _check_pairs(*pair, first, second)
-    a, b = (values.to_numpy(float) for values in pair)
+    one, other = (_values(shown, name, measure, setting) for name in (first, second))
+    _check_pairs(one, other, first, second)
+    a, b = one.to_numpy(float), other.to_numpy(float)
     differences = statistics.differences(a, b)
     lower = known[measure].better == "lower"
     return Comparison(

@@ -29,6 +29,7 @@ interval as a 90 % interval; bootstrap-t holds 94 to 97.5 % there with intervals
 long, and twice as long at 5 seeds. The sign-flip test has no such shortfall: verdicts rest on it.
 
 Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Holm 1979; Hsu 1984;
+Demsar 2006 (mean ranks);
 Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement); Bouthillier et al. 2021,
 arXiv 2103.03098.
 """
@@ -218,6 +219,16 @@ def holm(p_values: ArrayLike) -> Vector:
     if known.any():
         corrected[known] = multipletests(p[known], method="holm")[1]
     return corrected
+
+
+def critical_difference(techniques: int, datasets: int) -> float:
+    """How far two mean ranks must lie apart to be told apart at 0.05 by Nemenyi's test.
+
+    `q * sqrt(k (k + 1) / (6 N))` for k >= 2 techniques on N data sets, q being the studentized
+    range's quantile over sqrt(2). Demsar 2006.
+    """
+    q = float(stats.studentized_range.ppf(CONFIDENCE, techniques, np.inf)) / np.sqrt(2)
+    return float(q * np.sqrt(techniques * (techniques + 1) / (6 * datasets)))
 
 
 def improvement(values: ArrayLike, baseline: ArrayLike) -> float:

@@ -145,7 +145,7 @@ def test_unknown_names_are_answered_with_the_nearest_and_the_list(
     arguments: dict[str, str], words: str, runs: pd.DataFrame
 ) -> None:
     with pytest.raises(UserError, match=words):
-        compare(runs, **{"first": "l2", "second": "none", **arguments})
+        compare(runs, **({"first": "l2", "second": "none"} | arguments))  # type: ignore[arg-type]
 
 
 def test_seeds_that_do_not_pair_up_and_values_that_diverged_are_named(runs: pd.DataFrame) -> None:

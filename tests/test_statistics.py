@@ -251,3 +251,9 @@ def test_a_small_difference_takes_more_pairs_and_none_takes_fewer_than_a_sign_fl
     assert needed[-1] == statistics.FEWEST_PAIRS
     assert statistics.smallest_p(statistics.FEWEST_PAIRS) < 0.05
     assert statistics.smallest_p(statistics.FEWEST_PAIRS - 1) > 0.05
+
+
+@pytest.mark.parametrize(("techniques", "q"), [(2, 1.960), (4, 2.569), (10, 3.164)])
+def test_critical_difference_is_demsars(techniques: int, q: float) -> None:
+    expected = q * np.sqrt(techniques * (techniques + 1) / (6 * 4))  # his table 5, four data sets
+    assert statistics.critical_difference(techniques, 4) == pytest.approx(expected, abs=0.002)
