@@ -1,4 +1,4 @@
-"""Figures of a data set's results: differences to the baseline, and learning curves.
+"""Figures of a data set's results: differences to the baseline, learning curves, cost, and search.
 
 A function draws one matplotlib `Figure` and returns it; `svg` and `png` write it. Colours are
 few, told apart in every common form of colour blindness, and never the only sign. In SVG they
@@ -8,7 +8,7 @@ become CSS variables, so that the page decides between light and dark.
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.errors import UserError
-from pipeline.summary import BASELINE, SIGNIFICANCE, interval, points, signed
+from pipeline.summary import BASELINE, SIGNIFICANCE, interval, number, points, signed
 
 INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
@@ -52,6 +52,7 @@ POINTS = 300  # of a thinned learning curve, at most
 LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
 MEASURES = ("train_accuracy", "val_accuracy", "val_loss")
 BAND = (0.1, 0.9)  # quantiles over the seeds
+COSTS = {"seconds": "seconds per run", "epochs_run": "epochs run"}  # column: in words
 
 
 # Learning curves as numbers
@@ -212,6 +213,234 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
         return figure
 
 
+def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
+    """Test accuracy in %, with its interval, against the mean of `cost`, a column of `rows`.
+
+    `rows` is one setting of a summary. The names stand right of the axes, from the most accurate
+    down, each with a line to its mark.
+    """
+    rows = rows[np.isfinite(rows["test_accuracy"])]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.9, max(2.6, 0.75 + 0.2 * len(rows))))
+        figure.subplots_adjust(left=0.12, right=0.6, bottom=0.45 / figure.get_figheight(), top=0.96)
+        axes = figure.add_subplot()
+        _set_cost(axes, rows[cost], cost)
+        low, high = _accuracy_limits(rows)
+        axes.set_ylim(low, high)
+        frame = Frame(2, low, high, log=False)
+        heights = _apart([frame.height(100 * value) for value in rows["test_accuracy"]])
+        for height, row in zip(heights, rows.to_dict("records"), strict=True):
+            _draw_cost(axes, row, cost, height)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        return figure
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One hyperparameter of one technique's search."""
+
+    name: str
+    low: float
+    high: float
+    log: bool
+    chosen: float
+    article: float | None  # the article's value, if it has one
+
+
+def strength_panel(
+    trials: pd.DataFrame, searched: Searched, random: int, limits: tuple[float, float]
+) -> Figure:
+    """Validation accuracy in % against one hyperparameter, a mark per trial of one technique.
+
+    The first `random` trials are hollow. The chosen value is ringed, the article's is a dotted
+    line. `limits` are shares; a trial below them is a triangle at the bottom.
+    """
+    x, y = trials[searched.name].to_numpy(float), 100 * trials["val_accuracy"].to_numpy(float)
+    low, high = 100 * limits[0], 100 * limits[1]
+    drawn_at_random = trials["trial"].to_numpy() < random
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.96, bottom=0.2, top=0.9)
+        axes = figure.add_subplot()
+        if searched.article is not None:
+            axes.axvline(searched.article, color=MUTED, linewidth=1.2, dashes=(1, 1))
+        for shown, face in ((drawn_at_random, PAPER), (~drawn_at_random, TRAIN)):
+            inside, below = shown & (y >= low), shown & (y < low)
+            axes.plot(x[inside], y[inside], "o", color=TRAIN, markerfacecolor=face, markersize=5)
+            bottom = np.full(below.sum(), low + 0.04 * (high - low))
+            axes.plot(x[below], bottom, "v", color=TRAIN, markerfacecolor=face, markersize=5)
+        best = y[np.isclose(x, searched.chosen)].max(initial=low)
+        axes.plot(
+            searched.chosen,
+            best,
+            "D",
+            color=VALIDATION,
+            markerfacecolor="none",
+            markersize=11,
+            clip_on=False,
+        )
+        _set_searched(axes, searched)
+        _set_scores(axes, low, high)
+        return figure
+
+
+def tuning_panel(
+    curve: pd.DataFrame, baseline: pd.DataFrame | None, limits: tuple[float, float]
+) -> Figure:
+    """Best validation accuracy in % after k trials, from `trials.tuning_curve`.
+
+    Solid: expected of k random trials; dashed: found by the search that went on from them; dotted:
+    the curve of the baseline.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
+        axes = figure.add_subplot()
+        if baseline is not None:
+            best = 100 * baseline["expected"].fillna(baseline["found"])
+            axes.plot(baseline["trials"], best, color=MUTED, linewidth=0.9, dashes=(1, 1))
+        axes.plot(
+            curve["trials"], 100 * curve["expected"], "o-", color=TRAIN, linewidth=1.4, markersize=3
+        )
+        axes.plot(
+            curve["trials"],
+            100 * curve["found"],
+            "--",
+            color=VALIDATION,
+            linewidth=1.4,
+            drawstyle="steps-post",
+        )
+        low, high = 100 * limits[0], 100 * limits[1]
+        last = float(100 * curve["found"].iloc[-1])
+        height = Frame(2, low, high, log=False).height(last)
+        axes.text(
+            1.03,
+            max(height, 0.1),
+            f"best\n{last:.1f}",
+            color=VALIDATION if len(curve) > curve["expected"].count() else TRAIN,
+            transform=axes.transAxes,
+            va="center",
+        )
+        _set_scores(axes, low, high)
+        axes.set_xlabel("trials", labelpad=1)
+        axes.set_xlim(0.8, max(float(curve["trials"].max()), 2) + 0.2)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+        return figure
+
+
+def score_limits(scores: "pd.Series[float]") -> tuple[float, float]:
+    """Shared limits for validation accuracies: all but those far below the usual, with a margin."""
+    top, usual = float(scores.max()), float(scores.median())
+    low = max(float(scores.min()), usual - max(3 * (top - usual), 0.02))
+    margin = 0.08 * (top - low) or 0.01
+    return low - margin, top + margin
+
+
+def _set_scores(axes: Axes, low: float, high: float) -> None:
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _set_searched(axes: Axes, searched: Searched) -> None:
+    """The whole range, and the article's value where it lies outside."""
+    ends = [searched.low, searched.high]
+    if searched.article is not None:
+        ends.append(searched.article)
+    low, high = min(ends), max(ends)
+    if searched.log and low > 0:
+        axes.set_xscale("log")
+        margin = (high / low) ** 0.04
+        axes.set_xlim(low / margin, high * margin)
+        few = high / low < 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        margin = 0.04 * (high - low)
+        axes.set_xlim(low - margin, high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _power(x) if x < 0.01 else number(x)))
+    scale = " (log scale)" if searched.log else ""
+    axes.set_xlabel(searched.name.replace("_", " ") + scale, labelpad=1)
+
+
+def _power(value: float) -> str:
+    """A small number as a power of ten, which takes less room on an axis: 1e-4."""
+    return f"{value:.0e}".replace("e-0", "e-") if value else "0"
+
+
+def _set_cost(axes: Axes, values: "pd.Series[float]", cost: str) -> None:
+    low, high = float(values.min()), float(values.max())
+    log = low > 0 and high / low > 3
+    if log:
+        axes.set_xscale("log")
+        axes.set_xlim(low / (high / low) ** 0.08, high * (high / low) ** 0.08)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        margin = 0.08 * (high - low) or 0.1 * high or 1.0
+        axes.set_xlim(low - margin, high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: number(x)))
+    axes.set_xlabel(COSTS[cost] + (" (log scale)" if log else ""), labelpad=1)
+
+
+def _accuracy_limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """Limits in % that hold all intervals but those of techniques far below the usual."""
+    lows = 100 * rows["test_accuracy_low"].fillna(rows["test_accuracy"])
+    highs = 100 * rows["test_accuracy_high"].fillna(rows["test_accuracy"])
+    usual = float(lows.median())
+    low = max(float(lows.min()), usual - max(3 * (float(highs.max()) - usual), 1.0))
+    margin = 0.06 * (float(highs.max()) - low) or 0.1
+    return low - margin, float(highs.max()) + margin
+
+
+def _draw_cost(axes: Axes, row: Mapping[Any, Any], cost: str, height: float) -> None:
+    """One technique's mark, its name at `height` right of the axes, and a line between them."""
+    x, y = row[cost], 100 * row["test_accuracy"]
+    color = MUTED if row["technique"] == BASELINE else TRAIN
+    low, high = axes.get_ylim()
+    axes.vlines(
+        x, 100 * row["test_accuracy_low"], 100 * row["test_accuracy_high"], color=color, alpha=0.45
+    )
+    marker = "s" if row["technique"] == BASELINE else "o"
+    axes.plot(x, max(y, low + 0.02 * (high - low)), marker if y >= low else "v", color=color)
+    axes.annotate(
+        row["technique"] if y >= low else f"{row['technique']} {y:.1f}",
+        (x, max(y, low)),
+        xytext=(1.06, height),
+        textcoords="axes fraction",
+        va="center",
+        fontsize=8,
+        color=INK,
+        annotation_clip=False,
+        arrowprops={
+            "arrowstyle": "-",
+            "color": MUTED,
+            "linewidth": 0.4,
+            "shrinkB": 3,
+            "relpos": (0, 0.5),
+        },
+    )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Falling heights moved as little as keeps them in order, evenly apart, and between 0 and 1."""
+    step = min(0.09, 1 / max(len(heights) - 1, 1))
+    placed: list[float] = []
+    for height in heights:
+        placed.append(min(height, placed[-1] - step) if placed else min(height, 1.0))
+    floor = 0.0
+    for i in reversed(range(len(placed))):
+        placed[i] = max(placed[i], floor)
+        floor = placed[i] + step
+    return placed
+
+
 def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str) -> None:
     shown, limits = curves[curves["technique"] == technique], frame(curves, measure)
     _set_frame(axes, limits)
@@ -241,9 +470,9 @@ def _label_ends(axes: Axes, limits: Frame, ends: list[tuple[float, str, str]]) -
     if len(ends) == 2:
         heights = _spread(*heights)
     for (value, name, color), height in zip(ends, heights, strict=True):
-        number = f"{value:.2g}" if limits.log else f"{100 * value:.1f}"
+        written = f"{value:.2g}" if limits.log else f"{100 * value:.1f}"
         axes.text(
-            1.03, height, f"{name}\n{number}", color=color, transform=axes.transAxes, va="center"
+            1.03, height, f"{name}\n{written}", color=color, transform=axes.transAxes, va="center"
         )
 
 

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,24 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline import figures, summary
+from pipeline import advice, figures, summary, trials
+from pipeline.advice import Advice
 from pipeline.errors import UserError
-from pipeline.summary import BASELINE, SIGNIFICANCE, Finding, interval, p_text, percent, points
+from pipeline.summary import (
+    BASELINE,
+    SIGNIFICANCE,
+    Finding,
+    interval,
+    number,
+    p_text,
+    percent,
+    points,
+)
 
 PAGE = "report.html"
+ADVICE = "advice.json"
 THUMBNAIL = "figures/best.svg"
+UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -82,6 +94,13 @@ def headline(finding: Finding) -> str:
     return f"{where}, {best['technique']} has the highest mean test accuracy: {accuracy}. {verdict}"
 
 
+def place(name: str, background: "Background") -> str:
+    """Where a piece of advice holds, such as On Circles with 30 training points."""
+    count = background.points
+    size = "" if count is None else f" with {count:,} training points"
+    return f"On {describe(name).title}{size}"
+
+
 def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
     """Which techniques may be the best, and which differ from no regularization; none is empty."""
     named = {
@@ -107,10 +126,18 @@ def caution(finding: Finding) -> str:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One technique's learning curve."""
+class Background:
+    """What params.yaml knows of a study and its result files do not."""
 
-    technique: str
+    points: int | None  # training points of the tuned setting, if they are known
+    random: int  # trials of each technique that were drawn at random, the first ones
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A small figure under a title."""
+
+    title: str
     svg: Markup
 
 
@@ -123,6 +150,7 @@ class Setting:
     leaks: bool
     rows: list[dict[Any, Any]]  # of the summary, best first
     forest: tuple[Markup, Markup]  # for a wide page and for a phone
+    cost: list[Panel]
     accuracy: list[Panel]
     loss: list[Panel]
 
@@ -137,18 +165,22 @@ class Choice:
     at_edge: bool
 
 
-def write(folder: Path) -> pd.DataFrame:
-    """Make summary, metrics, figures and page of the results in `folder`; return the summary.
+def write(folder: Path, background: Background, ui: str = UI) -> None:
+    """Make summary, metrics, advice, figures and page of the results in `folder`.
 
-    Reads runs.csv, curves.parquet and tuned.json. Raises UserError if one of them is missing or
-    does not hold what it must.
+    Reads runs.csv, curves.parquet, tuned.json and trials.csv. The page links each run to MLflow
+    at the address `ui`. Raises UserError if a file is missing or does not hold what it must.
     """
     runs = summary.read_runs(folder / "runs.csv")
     tuned = read_tuned(folder / "tuned.json")
+    tried = trials.read(folder / "trials.csv")
     curves = figures.read_curves(folder / "curves.parquet", runs)
     table = summary.summarize(runs)
+    finding = summary.find(table)
+    advised = advice.advise(finding, tuned, place(folder.name, background))
     summary.write_summary(table, folder / "summary.csv")
     write_metrics(table, folder / "metrics.json")
+    write_advice(advised, folder / ADVICE)
     write_plot_data(curves, folder / "plots" / "curves.csv")
     write_figures(table, curves, folder)
     settings = [_setting(name, table, curves) for name in summary.ordered_settings(table)]
@@ -156,15 +188,17 @@ def write(folder: Path) -> pd.DataFrame:
         "report.html",
         name=folder.name,
         dataset=describe(folder.name),
-        finding=summary.find(table),
+        finding=finding,
+        advised=advised,
         settings=settings,
         tuned=tuned,
         choices={name: _choices(found) for name, found in tuned["techniques"].items()},
-        runs=len(runs),
+        search=_search(folder.name, tuned, tried, article_values(runs), background.random),
+        runs=runs_of(runs),
+        ui=ui.rstrip("/"),
         seconds=float(runs["seconds"].sum()),
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
-    return table
 
 
 def read_tuned(path: Path) -> dict[str, Any]:
@@ -183,6 +217,29 @@ def write_metrics(table: pd.DataFrame, path: Path) -> None:
         finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
         metrics.setdefault(row["setting"], {})[row["technique"]] = finite
     path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def write_advice(advised: Advice, path: Path) -> None:
+    """The advice as JSON, for the overview and for other programs."""
+    path.write_text(json.dumps(asdict(advised), indent=2) + "\n", encoding="utf-8")
+
+
+def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Technique -> the hyperparameters of its article runs; empty where the article has none."""
+    of_article = runs[runs["setting"] == "article"].drop_duplicates("technique")
+    numbers = of_article.set_index("technique").select_dtypes("number")
+    return {
+        str(technique): {str(name): value for name, value in row.dropna().items()}
+        for technique, row in numbers.iterrows()
+    }
+
+
+def runs_of(runs: pd.DataFrame) -> list[dict[Any, Any]]:
+    """What the page tells of each final run; `run_id` is None where MLflow was away."""
+    told = runs.reindex(columns=["setting", "technique", "seed", "test_accuracy", "mlflow_run_id"])
+    ids = [text if isinstance(text, str) else None for text in told.pop("mlflow_run_id")]
+    rows = told.to_dict("records")
+    return [row | {"run_id": run_id} for row, run_id in zip(rows, ids, strict=True)]
 
 
 def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
@@ -221,6 +278,11 @@ def _setting(name: str, table: pd.DataFrame, curves: pd.DataFrame) -> Setting:
         leaks=bool(rows["leaks"].any()),
         rows=rows.to_dict("records"),
         forest=(wide, narrow),
+        cost=[
+            _cost_panel(rows, cost)
+            for cost in figures.COSTS
+            if cost == "seconds" or _varies(rows[cost])
+        ],
         accuracy=_panels(rows, curves, "accuracy"),
         loss=_panels(rows, curves, "loss"),
     )
@@ -236,6 +298,26 @@ def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str) -> list[Pane
         figure = figures.curve_panel(shown, technique, measure)
         panels.append(Panel(technique, Markup(figures.svg(figure, name, f"{title}: {technique}."))))
     return panels
+
+
+def _varies(costs: "pd.Series[float]") -> bool:
+    """Whether techniques differ enough in a cost, by 5 %, for a figure to show anything."""
+    return bool(costs.max() > 1.05 * costs.min())
+
+
+def _cost_panel(rows: pd.DataFrame, cost: str) -> Panel:
+    first, words = rows.iloc[0], figures.COSTS[cost]
+    title = f"{words[0].upper()}{words[1:]} and test accuracy in %"
+    values = (
+        f"{row['technique']} {number(row[cost])}, {percent(row['test_accuracy'])}"
+        for row in rows.to_dict("records")
+    )
+    label = (
+        f"{describe(first['dataset']).title}, {first['setting']} setting: {title}, means of"
+        f" {first['n']} seeds. {'; '.join(values)}."
+    )
+    name = f"{first['setting']}-cost-{cost}"
+    return Panel(title, Markup(figures.svg(figures.cost_panel(rows, cost), name, label)))
 
 
 def _title(rows: pd.DataFrame, shown: str) -> str:
@@ -262,10 +344,85 @@ def _choices(found: Mapping[str, Any]) -> list[Choice]:
 
 
 def _range(searched: Mapping[str, Any] | None) -> str:
-    if searched is None:
-        return "held fixed"
-    scale = ", log scale" if searched["log"] else ""
-    return f"{_number(searched['low'])} to {_number(searched['high'])}{scale}"
+    return "held fixed" if searched is None else advice.range_text(searched)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the page shows of the search."""
+
+    random: int  # trials drawn at random, for each technique
+    strength: list[Panel]
+    tuning: list[Panel]
+
+
+def _search(
+    dataset: str,
+    tuned: Mapping[str, Any],
+    tried: pd.DataFrame,
+    article: Mapping[str, Mapping[str, float]],
+    random: int,
+) -> Search:
+    """The search's figures, from the trials and what was chosen; no test data reaches them."""
+    groups = {str(name): group for name, group in tried.groupby("technique", sort=False)}
+    found = {name: each for name, each in tuned["techniques"].items() if name in groups}
+    curves = {
+        name: trials.tuning_curve(groups[name]["val_accuracy"].to_list(), random) for name in found
+    }
+    scores = figures.score_limits(tried["val_accuracy"])
+    bests = figures.score_limits(
+        pd.concat([curve[name] for curve in curves.values() for name in ("expected", "found")])
+    )
+    where = f"{describe(dataset).title}, search of {{}}: "
+    strength = [
+        Panel(
+            f"{technique}: {each.name.replace('_', ' ')}",
+            Markup(
+                figures.svg(
+                    figures.strength_panel(groups[technique], each, random, scores),
+                    f"strength-{technique}-{each.name}",
+                    f"{where.format(technique)}validation accuracy in % against {each.name} in"
+                    f" {len(groups[technique])} trials of {tuned['seeds']} seeds each. Chosen:"
+                    f" {number(each.chosen)}.",
+                )
+            ),
+        )
+        for technique, chosen in found.items()
+        for each in _searched(chosen, article.get(technique, {}))
+    ]
+    tuning = [
+        Panel(
+            technique,
+            Markup(
+                figures.svg(
+                    figures.tuning_panel(
+                        curve, None if technique == BASELINE else curves.get(BASELINE), bests
+                    ),
+                    f"tuning-{technique}",
+                    f"{where.format(technique)}best validation accuracy in % after 1 to"
+                    f" {len(curve)} trials of {tuned['seeds']} seeds each.",
+                )
+            ),
+        )
+        for technique, curve in curves.items()
+    ]
+    return Search(random, strength, tuning)
+
+
+def _searched(found: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
+    """A technique's own hyperparameters; its learning rate if it has no others."""
+    own = [name for name in found["search"] if name != "learning_rate"] or list(found["search"])
+    return [
+        figures.Searched(
+            name=name,
+            low=found["search"][name]["low"],
+            high=found["search"][name]["high"],
+            log=found["search"][name]["log"],
+            chosen=found["values"][name],
+            article=article.get(name),
+        )
+        for name in own
+    ]
 
 
 # All data sets
@@ -278,9 +435,14 @@ class Entry:
     name: str
     dataset: Dataset
     finding: Finding
-    rows: list[dict[Any, Any]]  # of the setting that the finding is about, best first
+    advice: str
     thumbnail: Markup
     link: str  # to its own page, relative to the overview
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the finding is about the tuned setting."""
+        return self.finding.setting == "tuned"
 
 
 def write_overview(results: Path, page: Path) -> list[str]:
@@ -293,27 +455,37 @@ def write_overview(results: Path, page: Path) -> list[str]:
     missing = [name for name in names if name not in found]
     link = Path(os.path.relpath(results, page.parent))
     entries = [_entry(results / name, link / name) for name in names if name in found]
+    ranks = summary.rank({entry.name: entry.finding for entry in entries if entry.tuned})
     page.parent.mkdir(parents=True, exist_ok=True)
-    text = _render("overview.html", entries=entries, missing=missing, datasets=DATASETS)
+    text = _render(
+        "overview.html", entries=entries, ranks=ranks, missing=missing, describe=describe
+    )
     page.write_text(text, encoding="utf-8")
     return missing
 
 
 def _entry(folder: Path, link: Path) -> Entry:
     table = summary.read_summary(folder / "summary.csv")
-    thumbnail = folder / THUMBNAIL
-    if not thumbnail.is_file():
-        command = f"python -m pipeline report {folder.name}"
-        raise UserError(f"{thumbnail} is missing; `{command}` makes it")
-    finding = summary.find(table)
     return Entry(
         name=folder.name,
         dataset=describe(folder.name),
-        finding=finding,
-        rows=summary.ranked(table, finding.setting).to_dict("records"),
-        thumbnail=Markup(thumbnail.read_text(encoding="utf-8")),
+        finding=summary.find(table),
+        advice=read_advice(folder),
+        thumbnail=Markup(_read(folder, THUMBNAIL)),
         link=(link / PAGE).as_posix(),
     )
+
+
+def read_advice(folder: Path) -> str:
+    """The advice in words. Raises UserError if `write` has not been there."""
+    return str(json.loads(_read(folder, ADVICE))["text"])
+
+
+def _read(folder: Path, name: str) -> str:
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `python -m pipeline report {folder.name}` makes it")
+    return path.read_text(encoding="utf-8")
 
 
 # Pages
@@ -328,7 +500,7 @@ def _render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        p=p_text, name=_name, duration=_duration, number=_number, unbroken=_unbroken
+        p=p_text, name=_name, duration=_duration, number=number, unbroken=_unbroken
     )
     environment.globals.update(
         percent=percent,
@@ -350,13 +522,6 @@ def _name(technique: str) -> Markup:
 def _unbroken(text: str) -> Markup:
     """A text whose intervals, such as [75.60, 77.85], stay on one line."""
     return Markup(re.sub(r"\[.*?\]", r'<span class="unbroken">\g<0></span>', str(escape(text))))
-
-
-def _number(value: float) -> str:
-    """A count or a strength as short as it can be told, such as 4,000 or 0.00031."""
-    if not math.isfinite(value):
-        return summary.UNKNOWN
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}".replace("e-0", "e-")
 
 
 def _duration(seconds: float) -> str:

@@ -1,17 +1,20 @@
 """Learning curves as numbers, and figures as files."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Annotation
 
 from pipeline import figures, summary
 from pipeline.errors import UserError
+from pipeline.trials import tuning_curve
 
-from .synthetic import EPOCHS, make_curves, make_runs
+from .synthetic import EPOCHS, STRENGTH, make_curves, make_runs, make_trials
 
 EFFECTS = {"none": 0.0, "early_stopping": 0.02, "l1": -0.01}
 
@@ -174,3 +177,57 @@ def test_png_is_written(curves: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
     figures.png(figures.curve_grid(curves, list(EFFECTS), "accuracy", "a title"), path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+SEARCHED = figures.Searched("strength", 1e-5, 1e-1, log=True, chosen=STRENGTH, article=None)
+
+
+def test_every_trial_is_marked_and_the_chosen_one_ringed() -> None:
+    trials = make_trials(["l1"])
+    trials.loc[0, "val_accuracy"] = 0.1
+    axes = figures.strength_panel(trials, SEARCHED, 3, (0.6, 0.9)).axes[0]
+    marks = [(line.get_marker(), *np.asarray(line.get_data(), dtype=float)) for line in axes.lines]
+    assert sum(len(x) for _, x, _ in marks) == len(trials) + 1
+    assert sum(len(x) for marker, x, _ in marks if marker == "v") == 1
+    ((x, y),) = [(x[0], y[0]) for marker, x, y in marks if marker == "D"]
+    assert (x, y) == pytest.approx((STRENGTH, 81.25))
+    assert axes.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("article", [1e-4, 1.0])
+def test_the_articles_value_is_marked_even_beyond_the_range(article: float) -> None:
+    searched = replace(SEARCHED, article=article)
+    axes = figures.strength_panel(make_trials(["l1"]), searched, 3, (0.6, 0.9)).axes[0]
+    assert article in np.concatenate([np.asarray(line.get_xdata()) for line in axes.lines])
+    assert axes.get_xlim()[0] < article < axes.get_xlim()[1]
+
+
+def test_the_tuning_curve_ends_at_the_best() -> None:
+    curve = tuning_curve([0.7, 0.8, 0.75, 0.85], 2)
+    axes = figures.tuning_panel(curve, curve, (0.6, 0.9)).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["best\n85.0"]
+    assert len(axes.lines) == 3
+    assert len(figures.tuning_panel(curve, None, (0.6, 0.9)).axes[0].lines) == 2
+
+
+@pytest.mark.parametrize("cost", figures.COSTS)
+def test_cost_names_every_technique_in_the_order_of_accuracy(rows: pd.DataFrame, cost: str) -> None:
+    axes = figures.cost_panel(rows, cost).axes[0]
+    assert [text.get_text() for text in axes.texts] == list(rows["technique"])
+    heights = [text.xyann[1] for text in axes.texts if isinstance(text, Annotation)]
+    assert heights == sorted(heights, reverse=True)
+    assert len(set(heights)) == len(rows)
+
+
+@pytest.mark.parametrize("heights", [[0.9, 0.5, 0.1], [0.5] * 9, [1.0] * 3, [0.0] * 4, [0.3]])
+def test_names_are_kept_apart_in_order_and_inside(heights: list[float]) -> None:
+    apart = figures._apart(heights)
+    assert all(0 <= height <= 1 for height in apart)
+    steps = -np.diff(apart)
+    assert (steps >= min(0.09, 1 / max(len(heights) - 1, 1)) - 1e-9).all()
+
+
+def test_scores_far_below_the_usual_do_not_stretch_the_axis() -> None:
+    low, high = figures.score_limits(pd.Series([0.1, 0.78, 0.8, 0.8, 0.82]))
+    assert 0.7 < low < 0.78
+    assert high > 0.82

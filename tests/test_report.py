@@ -3,15 +3,19 @@
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from optuna.trial import TrialState
 
-from pipeline import figures, report, summary
+from pipeline import figures, params, report, summary
 from pipeline.errors import UserError
+from pipeline.search import Search
 from pipeline.stages import overview as overview_stage
 from pipeline.stages import report as report_stage
 
@@ -19,6 +23,8 @@ from .synthetic import make_runs, write_results
 
 EFFECTS = {"none": 0.0, "l2": 0.03, "dropout_l2": 0.0, "l1": -0.05}
 NULL = dict.fromkeys(EFFECTS, 0.0)
+COSTS = 1  # cost figures of a setting: all techniques run the same number of epochs
+BACKGROUND = report.Background(points=30, random=3)
 
 
 def text_of(page: str) -> str:
@@ -28,6 +34,11 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", shown)
 
 
+def section(page: str, name: str) -> str:
+    """The HTML of one section."""
+    return page.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of a study with a planted improvement, its article's setting leaking."""
@@ -35,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = pd.concat([article, make_runs(EFFECTS)], ignore_index=True)
     runs.loc[runs["key"].isin(["tuned-l1-0", "tuned-l1-1"]), "collapsed"] = True
     folder = tmp_path_factory.mktemp("results") / "circles"
-    report.write(write_results(folder, runs, at_edge=["l1"]))
+    report.write(write_results(folder, runs, at_edge=["l1"]), BACKGROUND)
     return folder
 
 
@@ -47,7 +58,8 @@ def page(folder: Path) -> str:
 def assert_stands_alone(page: str) -> None:
     assert "<script" not in page
     assert "@import" not in page
-    assert not re.search(r"""(src|href|url\()\s*=?\s*["'(]?\s*(https?:)?//""", page)
+    loaded = re.sub(r"<a [^>]*>", "", page)  # a link waits for a click
+    assert not re.search(r"""(src|href|url\()\s*=?\s*["'(]?\s*(https?:)?//""", loaded)
     assert re.findall(r"<link[^>]*>", page) == ['<link rel="icon" href="data:,">']
 
 
@@ -56,6 +68,7 @@ def test_page_holds_every_technique_of_every_setting(page: str) -> None:
         header = f'<th scope="row">{technique.replace("_", "_<wbr>")}'
         settings = 2 if technique in ("none", "l2") else 1
         assert page.count(header) == settings + 1  # and once among the tuned values
+        assert page.count(f"<figcaption>{technique.replace('_', '_<wbr>')}: strength<") == 1
 
 
 def test_page_needs_nothing_from_elsewhere(page: str) -> None:
@@ -84,7 +97,7 @@ def test_a_planted_improvement_is_named(page: str) -> None:
 
 
 def test_no_improvement_is_claimed_where_there_is_none(tmp_path: Path) -> None:
-    report.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")))
+    report.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")), BACKGROUND)
     text = text_of((tmp_path / "digits" / "report.html").read_text(encoding="utf-8"))
     assert "may be chance" in text or "no technique has a higher mean" in text
     assert "Better than no regularization" not in text
@@ -120,7 +133,7 @@ def test_collapsed_runs_are_told_beside_their_technique(page: str) -> None:
 
 
 def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
-    text = text_of(page.split('<section id="values">')[1])
+    text = text_of(section(page, "values"))
     assert "l2 strength 0.00031 (1e-5 to 0.1, log scale) learning_rate 0.002 (held fixed)" in text
     assert text.count("strength lies at the edge of its range") == 1
     assert "81.25 5" in text
@@ -129,10 +142,21 @@ def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
 
 def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> None:
     labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', page)
-    assert len(labels) == page.count("<svg") == 2 * 2 + 2 * (4 + 2)
+    # Of both settings: forests, costs, curves. Of the search: strengths and tuning curves.
+    assert len(labels) == page.count("<svg") == 2 * 2 + 2 * COSTS + 2 * (4 + 2) + 4 + 4
     for label in labels:
         assert label.startswith("Circles, ")
-        assert re.search(r"10 (pairs|seeds)", label)
+        assert re.search(r"10 (pairs|seeds)|[Ii]n 8 trials of 2 seeds|1 to 8 trials of 2 s", label)
+
+
+def test_epochs_are_set_against_accuracy_where_they_differ(page: str, tmp_path: Path) -> None:
+    assert "Epochs run and test accuracy" not in page
+    report.write(
+        write_results(tmp_path / "circles", make_runs({"none": 0.0, "early_stopping": 0.0})),
+        BACKGROUND,
+    )
+    page = (tmp_path / "circles" / report.PAGE).read_text(encoding="utf-8")
+    assert "<figcaption>Epochs run and test accuracy in %<" in page
 
 
 def test_tags_are_closed_in_order(page: str) -> None:
@@ -147,7 +171,7 @@ def test_tags_are_closed_in_order(page: str) -> None:
 
 
 def test_a_setting_of_the_baseline_alone_has_no_comparison(tmp_path: Path) -> None:
-    report.write(write_results(tmp_path / "circles", make_runs({"none": 0.0})))
+    report.write(write_results(tmp_path / "circles", make_runs({"none": 0.0})), BACKGROUND)
     page = (tmp_path / "circles" / "report.html").read_text(encoding="utf-8")
     assert "no technique has a higher mean test accuracy" in page
     assert "Test accuracy against" not in page
@@ -184,19 +208,19 @@ def test_figures_are_also_written_as_files(folder: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["runs.csv", "curves.parquet", "tuned.json"])
+@pytest.mark.parametrize("name", ["runs.csv", "curves.parquet", "tuned.json", "trials.csv"])
 def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path / "digits", make_runs(EFFECTS, dataset="digits"))
     (folder / name).unlink()
-    stage = "tune" if name == "tuned.json" else "train"
+    stage = "tune" if name in ("tuned.json", "trials.csv") else "train"
     with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline {stage} digits`"):
-        report.write(folder)
+        report.write(folder, BACKGROUND)
 
 
 def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "reports" / "index.html"
     for name in ("digits", "circles"):
-        report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)))
+        report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)), BACKGROUND)
     missing = report.write_overview(results, index)
     page = index.read_text(encoding="utf-8")
     assert missing == ["mnist", "fashion_mnist"]
@@ -218,23 +242,26 @@ def test_overview_without_results_says_what_makes_them(tmp_path: Path) -> None:
         assert f"dvc repro report@{name}" in text
 
 
-def test_a_report_of_which_a_file_is_gone_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [report.THUMBNAIL, report.ADVICE])
+def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path / "results" / "circles", make_runs(EFFECTS))
-    report.write(folder)
-    (folder / report.THUMBNAIL).unlink()
-    with pytest.raises(UserError, match=r"best\.svg is missing; `python -m pipeline report circ"):
+    report.write(folder, BACKGROUND)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline report circles`"):
         report.write_overview(tmp_path / "results", tmp_path / "index.html")
 
 
 def test_stages_print_the_table_and_link_their_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     write_results(Path("results/circles"), make_runs(EFFECTS))
-    report_stage.main(["circles"])
+    report_stage.main(["circles", "--ui", "http://elsewhere:80/"])
     printed = capsys.readouterr().out
     assert summary.table(summary.read_summary(Path("results/circles/summary.csv"))) in printed
     assert printed.endswith("report: results/circles/report.html\n")
+    assert "\nOn Circles with 30 training points: use l2, at strength 0.00031 and" in printed
     overview_stage.main([])
     printed = capsys.readouterr().out
     assert "no results yet: mnist; `dvc repro report@mnist` makes them" in printed
@@ -243,6 +270,7 @@ def test_stages_print_the_table_and_link_their_pages(
     assert 'href="../results/circles/report.html"' in there
     back = Path("results/circles/report.html").read_text(encoding="utf-8")
     assert 'href="../../reports/index.html"' in back
+    assert 'href="http://elsewhere:80/#/runs/id-tuned-l2-0"' in back
 
 
 def test_table_alone_is_printed_without_writing(
@@ -250,11 +278,74 @@ def test_table_alone_is_printed_without_writing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("results/circles")
-    folder.mkdir(parents=True)
-    summary.write_summary(summary.summarize(make_runs(EFFECTS)), folder / "summary.csv")
+    report.write(write_results(folder, make_runs(EFFECTS)), BACKGROUND)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     report_stage.main(["circles", "--table"])
     assert "circles, tuned setting" in capsys.readouterr().out
-    assert [path.name for path in folder.iterdir()] == ["summary.csv"]
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path: Path) -> None:
+    runs = pd.read_csv(folder / "runs.csv")
+    random = np.random.default_rng(0).random((len(runs), 3))
+    runs[["test_accuracy", "test_loss", "gap"]] = random
+    other = write_results(tmp_path / "circles", runs, at_edge=["l1"])
+    report.write(other, BACKGROUND)
+    pages = [(each / report.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
+    one, another = (re.sub(r'id="[^"]*"|#[^")]*', "", section(page, "values")) for page in pages)
+    assert one == another
+    given = [json.loads((each / report.ADVICE).read_text()) for each in (folder, other)]
+    assert given[0]["by_validation"] == given[1]["by_validation"]
+    tuned = report.read_tuned(folder / "tuned.json")["techniques"]
+    for each in given:
+        if each["technique"] is not None:
+            assert each["values"] == tuned[each["technique"]]["values"]
+
+
+def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:
+    table = section(page, "runs")
+    runs = summary.read_runs(folder / "runs.csv")
+    assert table.count("<tr>") == 1 + len(runs)
+    for run in runs.to_dict("records"):
+        link = f'<a href="{report.UI}/#/runs/{run["mlflow_run_id"]}">'
+        row = f"<td>{run['seed']}</td><td>{summary.percent(run['test_accuracy'])}</td><td>{link}"
+        assert row in table
+
+
+def test_a_run_that_mlflow_lacks_says_what_creates_it(tmp_path: Path) -> None:
+    runs = make_runs({"none": 0.0, "l2": 0.0}).assign(mlflow_run_id=None)
+    report.write(write_results(tmp_path / "circles", runs), BACKGROUND)
+    page = (tmp_path / "circles" / report.PAGE).read_text(encoding="utf-8")
+    assert "not in MLflow; python -m pipeline publish circles" in text_of(section(page, "runs"))
+    assert "/#/runs/" not in page
+
+
+def test_a_page_is_far_below_12_megabytes(page: str) -> None:
+    assert len(page.encode()) < 2_000_000
+
+
+@pytest.mark.parametrize("name", params.DATASET_NAMES)
+def test_background_is_that_of_the_study(name: str) -> None:
+    study = params.load().study(name)
+    background = report_stage.background(study)
+    search = Search("l2", study.search("l2"), study.tuning.trials, study.tuning.round, 0)
+    asked_for = sum(trial.state == TrialState.WAITING for trial in search.study.trials)
+    assert background.random == asked_for
+    told = {"circles": 30, "digits": 1_088, "mnist": 42_000, "fashion_mnist": 55_000}
+    assert background.points == told[name]
+
+
+def test_techniques_are_ranked_over_the_data_sets_that_share_them(tmp_path: Path) -> None:
+    results, index = tmp_path / "results", tmp_path / "index.html"
+    report.write(write_results(results / "circles", make_runs(EFFECTS)), BACKGROUND)
+    report.write_overview(results, index)
+    assert "Across data sets" not in index.read_text(encoding="utf-8")
+    others = make_runs({"none": 0.0, "l1": -0.05, "dropout": 0.1}, dataset="digits")
+    report.write(write_results(results / "digits", others), BACKGROUND)
+    report.write_overview(results, index)
+    text = text_of(section(index.read_text(encoding="utf-8"), "ranks"))
+    assert "of the 2 techniques that these 2 data sets share" in text
+    assert "none 1.00 1 1 l1 2.00 2 2" in text
 
 
 @pytest.mark.parametrize("stage", ["report", "overview"])

@@ -1,6 +1,8 @@
 """Intervals, tests and corrections: known values, symmetries, and error rates by simulation."""
 
 import itertools
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,12 +75,68 @@ def test_exchanging_the_sides_mirrors_every_comparison() -> None:
     assert statistics.improvement(a, b) + statistics.improvement(b, a) == 1
 
 
-def test_interval_holds_the_mean_as_often_as_the_module_says() -> None:
-    random, hits = rng(7), 0
-    for _ in range(600):
-        estimate = statistics.mean_interval(random.normal(size=10), random, resamples=999)
-        hits += estimate.low <= 0 <= estimate.high
-    assert 0.86 <= hits / 600 <= 0.94  # told: 90.1 %
+# Of the table in the module's docstring: seeds, values, and the coverage of each interval in %.
+TOLD = re.findall(
+    r"^ +(\d+) +([a-z]+) +([\d.]+) +([\d.]+) +([\d.]+)$", str(statistics.__doc__), flags=re.M
+)
+STUDIES = 1_000
+
+
+def samples(values: str, n: int) -> tuple[np.ndarray[Any, Any], float]:
+    """Simulated studies, shape (STUDIES, n), and their true mean."""
+    random = rng(7)
+    draws = {
+        "normal": lambda: (random.normal(size=(STUDIES, n)), 0.0),
+        "uniform": lambda: (random.uniform(size=(STUDIES, n)), 0.5),
+        "exponential": lambda: (random.exponential(size=(STUDIES, n)), 1.0),
+        "accuracy": lambda: (random.binomial(352, 0.98, size=(STUDIES, n)) / 352, 0.98),
+    }
+    return draws[values]()
+
+
+def assert_coverage(hits: float, told: str) -> None:
+    """Within three standard errors of what is told, in %, after `STUDIES` studies."""
+    share = float(told) / 100
+    error = np.sqrt(share * (1 - share) / STUDIES)
+    assert abs(hits / STUDIES - share) < 3 * error, (hits / STUDIES, told)
+
+
+def bootstrap_t_hits(x: np.ndarray[Any, Any], truth: float, resamples: int = 999) -> int:
+    """How many bootstrap-t intervals of the rows of `x` hold the truth."""
+    random, hits = rng(8), 0
+    for row in x:
+        again = row[random.integers(0, row.size, size=(resamples, row.size))]
+        with np.errstate(all="ignore"):  # a resample of one value has no t
+            t = (again.mean(axis=1) - row.mean()) / again.std(axis=1, ddof=1)
+        low, high = np.quantile(t[np.isfinite(t)], [0.025, 0.975]) * row.std(ddof=1)
+        hits += row.mean() - high <= truth <= row.mean() - low
+    return hits
+
+
+@pytest.mark.parametrize(
+    ("seeds", "values", "bca"), [row[:3] for row in TOLD if row[0] in ("10", "30")]
+)
+def test_the_interval_holds_the_mean_as_often_as_the_module_says(
+    seeds: str, values: str, bca: str
+) -> None:
+    x, truth = samples(values, int(seeds))
+    ends = [statistics.mean_interval(row, rng(i), resamples=999) for i, row in enumerate(x)]
+    assert_coverage(sum(end.low <= truth <= end.high for end in ends), bca)
+
+
+@pytest.mark.parametrize(("seeds", "values", "bca", "bootstrap_t", "student"), TOLD)
+def test_other_intervals_hold_the_mean_as_often_as_the_module_says(
+    seeds: str, values: str, bca: str, bootstrap_t: str, student: str
+) -> None:
+    x, truth = samples(values, int(seeds))
+    low, high = stats.t.interval(0.95, x.shape[1] - 1, x.mean(axis=1), stats.sem(x, axis=1))
+    assert_coverage(int(np.sum((low <= truth) & (truth <= high))), student)
+    assert_coverage(bootstrap_t_hits(x, truth), bootstrap_t)
+
+
+def test_the_table_of_coverage_is_complete() -> None:
+    kinds = ("normal", "uniform", "exponential", "accuracy")
+    assert [row[:2] for row in TOLD] == [(n, k) for n in ("5", "10", "20", "30") for k in kinds]
 
 
 @pytest.mark.parametrize("n", [1, 5, 10, 16])
@@ -176,3 +234,26 @@ def test_the_best_row_is_excluded_no_more_often_than_claimed() -> None:
 def test_values_without_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(m, n\)"):
         statistics.best_p([0.1, 0.2], rng())
+
+
+@pytest.mark.parametrize("n", [6, 8, 12])
+def test_a_difference_of_the_detectable_size_is_found_in_80_percent_of_studies(n: int) -> None:
+    random, effect = rng(10), statistics.detectable_effect(n)
+    ps = [statistics.sign_flip_p(effect + random.normal(size=n), random) for _ in range(300)]
+    assert 0.66 <= np.mean(np.array(ps) < 0.05) <= 0.87
+    assert statistics.pairs_needed(effect) == pytest.approx(n, abs=1)
+
+
+def test_a_small_difference_takes_more_pairs_and_none_takes_fewer_than_a_sign_flip_needs() -> None:
+    needed = [statistics.pairs_needed(effect) for effect in (0.01, 0.1, 1, 2, 50)]
+    assert needed == sorted(needed, reverse=True)
+    assert needed[0] == pytest.approx(78_490, rel=0.01)
+    assert needed[-1] == statistics.FEWEST_PAIRS
+    assert statistics.smallest_p(statistics.FEWEST_PAIRS) < 0.05
+    assert statistics.smallest_p(statistics.FEWEST_PAIRS - 1) > 0.05
+
+
+@pytest.mark.parametrize(("techniques", "q"), [(2, 1.960), (4, 2.569), (10, 3.164)])
+def test_critical_difference_is_demsars(techniques: int, q: float) -> None:
+    expected = q * np.sqrt(techniques * (techniques + 1) / (6 * 4))  # his table 5, four data sets
+    assert statistics.critical_difference(techniques, 4) == pytest.approx(expected, abs=0.002)

@@ -180,6 +180,25 @@ def test_the_tuned_setting_is_told_first() -> None:
     assert summary.find(table).setting == "tuned"
 
 
+def test_ranks_are_means_over_the_data_sets_of_what_they_share() -> None:
+    findings = {
+        name: summary.find(summary.summarize(make_runs(effects, dataset=name)))
+        for name, effects in (
+            ("circles", {"none": 0.0, "l2": 0.1, "l1": -0.1, "dropout": 0.2}),
+            ("digits", {"none": 0.0, "l2": -0.1, "l1": -0.2}),
+        )
+    }
+    ranks = summary.rank(findings)
+    assert ranks is not None
+    assert ranks.table.to_dict("index") == {
+        "none": {"circles": 2, "digits": 1, "mean": 1.5},
+        "l2": {"circles": 1, "digits": 2, "mean": 1.5},
+        "l1": {"circles": 3, "digits": 3, "mean": 3},
+    }
+    assert ranks.difference == pytest.approx(statistics.critical_difference(3, 2))
+    assert summary.rank({"circles": findings["circles"]}) is None
+
+
 def test_one_seed_gives_means_and_no_more() -> None:
     table = summary.summarize(make_runs(EFFECTS, seeds=1))
     assert table["test_accuracy"].notna().all()

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline import report, summary
+from pipeline import params, report, summary, trials
 
 
 def main(argv: list[str]) -> None:
@@ -13,10 +13,32 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--table", action="store_true", help="only print the table of the summary that is there"
     )
+    parser.add_argument(
+        "--ui", default=report.UI, help=f"MLflow's address, for the links; default: {report.UI}"
+    )
     arguments = parser.parse_args(argv)
     folder = Path("results") / arguments.dataset
-    rows = summary.read_summary(folder / "summary.csv") if arguments.table else report.write(folder)
+    if not arguments.table:
+        study = params.load().study(arguments.dataset)
+        report.write(folder, background(study), arguments.ui)
+    rows = summary.read_summary(folder / "summary.csv")
     print(summary.table(rows))
     print()
     print(report.headline(summary.find(rows)))
+    print(report.read_advice(folder))
     print(f"report: {folder / report.PAGE}")
+
+
+def background(study: params.Study) -> report.Background:
+    """What the page tells of a study beside its results."""
+    random = trials.random_trials(study.tuning.trials, study.tuning.round)
+    return report.Background(training_points(study.data), random)
+
+
+def training_points(data: params.CirclesData | params.DigitsData | params.ImagesData) -> int:
+    """How many points the tuned setting trains on."""
+    if isinstance(data, params.CirclesData):
+        return data.train
+    if isinstance(data, params.DigitsData):
+        return 1_797 - data.validation - data.test
+    return 60_000 - data.validation

@@ -1,0 +1,124 @@
+"""One plain piece of advice per data set: what to use, at which values, and how sure that is.
+
+Which technique is advised follows from the verdicts on the final runs. At which values, and which
+technique validation would have picked, follows from `tuned.json` alone, which has seen no test
+data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.summary import (
+    BASELINE,
+    Finding,
+    interval,
+    number,
+    p_text,
+    percent,
+    points,
+)
+
+Tuned = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to use on a data set."""
+
+    technique: str | None  # None: the study cannot tell
+    values: Mapping[str, float]  # chosen on validation data
+    at_edge: tuple[str, ...]  # of these, the ones at an end of the range searched
+    by_validation: str  # the technique whose best trial validates best
+    text: str
+
+
+def advise(finding: Finding, tuned: Tuned, where: str) -> Advice:
+    """The advice that a finding allows; `where` begins the sentence, such as `On Circles`."""
+    technique = _technique(finding)
+    picked = by_validation(tuned)
+    if technique is None:
+        why = "there are no tuned runs" if finding.setting != "tuned" else _too_few(finding)
+        return Advice(None, {}, (), picked, f"{where}: no advice, for {why}.")
+    found = tuned["techniques"][technique]
+    sentences = [
+        f"{where}: {_verdict(finding, technique, values_text(found['values']))}",
+        *_edges(technique, found),
+        f"Validation alone, before any test, favoured {picked}"
+        f" ({percent(tuned['techniques'][picked]['val_accuracy'])} %).",
+    ]
+    edges = tuple(found["at_edge"])
+    return Advice(technique, found["values"], edges, picked, " ".join(sentences))
+
+
+def by_validation(tuned: Tuned) -> str:
+    """The technique whose best trial has the highest validation accuracy, then the lowest loss."""
+
+    def rank(technique: str) -> tuple[float, float]:
+        found = tuned["techniques"][technique]
+        loss = found["val_loss"]  # None: it diverged
+        return found["val_accuracy"], float("-inf") if loss is None else -loss
+
+    techniques: list[str] = list(tuned["techniques"])
+    return max(techniques, key=rank)
+
+
+def range_text(searched: Mapping[str, Any]) -> str:
+    """A range of `tuned.json`, such as 1e-6 to 0.1, log scale."""
+    scale = ", log scale" if searched["log"] else ""
+    return f"{number(searched['low'])} to {number(searched['high'])}{scale}"
+
+
+def values_text(values: Mapping[str, float]) -> str:
+    """Chosen values, such as rate 0.134 and learning rate 0.0127; the learning rate last."""
+    order = sorted(values, key=lambda name: name == "learning_rate")
+    told = [f"{name.replace('_', ' ')} {number(values[name])}" for name in order]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def _technique(finding: Finding) -> str | None:
+    if finding.setting != "tuned" or not finding.conclusive:
+        return None
+    return finding.better[0] if finding.better else BASELINE
+
+
+def _too_few(finding: Finding) -> str:
+    return f"{finding.n} seeds are too few to tell {finding.techniques} techniques apart"
+
+
+def _verdict(finding: Finding, technique: str, values: str) -> str:
+    """What to do, and how sure it is."""
+    if technique == BASELINE:
+        return f"train without regularization, at {values}. {_doubt(finding)}"
+    row = next(row for row in finding.rows if row["technique"] == technique)
+    lead = interval(points, row, "difference", " points")
+    rivals = [name for name in finding.candidates if name != technique]
+    also = (
+        f" Not told apart from the best: {', '.join(rivals)}."
+        if rivals
+        else " No other technique was as good."
+    )
+    return (
+        f"use {technique}, at {values}. Against no regularization that is {lead} of test accuracy"
+        f" over {finding.n} seeds, corrected p: {p_text(row['p_holm'])}.{also}"
+    )
+
+
+def _doubt(finding: Finding) -> str:
+    """Why the baseline is advised: nothing was shown to be better than it."""
+    best = finding.best
+    if best["technique"] == BASELINE:
+        return "No technique has a higher mean test accuracy."
+    lead = interval(points, best, "difference", " points")
+    return (
+        f"No technique was shown to be better over {finding.n} seeds: the lead of"
+        f" {best['technique']}, {lead}, may be chance (corrected p: {p_text(best['p_holm'])})."
+    )
+
+
+def _edges(technique: str, found: Mapping[str, Any]) -> list[str]:
+    return [
+        f"The {name.replace('_', ' ')} of {technique} lies at the edge of the range searched"
+        f" ({range_text(found['search'][name])}): a wider search could do better."
+        for name in found["at_edge"]
+    ]

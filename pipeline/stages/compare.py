@@ -1,0 +1,22 @@
+"""Compare any two techniques from the runs that are there, without training."""
+
+import argparse
+
+from pipeline import comparison, params, summary
+from pipeline.results import RESULTS
+
+
+def main(argv: list[str]) -> None:
+    """Prints means, paired difference, p-value and a plain verdict."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
+    parser.add_argument("first", metavar="A", help="a technique, such as l2")
+    parser.add_argument("second", metavar="B", help="another, such as dropout")
+    parser.add_argument("--dataset", required=True, choices=params.DATASET_NAMES)
+    parser.add_argument("--setting", default="tuned", help="tuned (the default) or article")
+    parser.add_argument(
+        "--measure", default="test_accuracy", help="a column of runs.csv; default: test_accuracy"
+    )
+    given = parser.parse_args(argv)
+    runs = summary.read_runs(RESULTS / given.dataset / "runs.csv")
+    found = comparison.compare(runs, given.first, given.second, given.setting, given.measure)
+    print(comparison.text(found))

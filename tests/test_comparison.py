@@ -1,0 +1,189 @@
+"""The verdict between two techniques: its numbers, its words, and how often it errs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import comparison, statistics, summary
+from pipeline.__main__ import main
+from pipeline.comparison import compare
+from pipeline.errors import UserError
+
+from .synthetic import make_runs
+
+EFFECTS = {"none": 0.0, "l2": 0.03, "dropout": 0.0, "l1": -0.05}
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return make_runs(EFFECTS)
+
+
+def study(rng: np.random.Generator, effect: float, seeds: int = 10) -> pd.DataFrame:
+    """Runs of two techniques whose seeds share a base; `effect` in standard deviations of a run."""
+    accuracy = 0.8 + 0.02 * rng.standard_normal(seeds) + 0.01 * rng.standard_normal((2, seeds))
+    accuracy[0] += 0.01 * effect
+    return pd.DataFrame(
+        {
+            "dataset": "circles",
+            "setting": "tuned",
+            "leaks": False,
+            "technique": np.repeat(["one", "other"], seeds),
+            "seed": np.tile(np.arange(seeds), 2),
+            "test_accuracy": accuracy.ravel(),
+        }
+    )
+
+
+def winners(effect: float, studies: int) -> list[str]:
+    """How each simulated study's verdict begins."""
+    random = np.random.default_rng(5)
+    verdicts = (
+        comparison.verdict(compare(study(random, effect), "one", "other", resamples=99))
+        for _ in range(studies)
+    )
+    return [verdict.split(":")[0] for verdict in verdicts]
+
+
+def test_identical_techniques_are_called_different_in_at_most_7_percent_of_studies() -> None:
+    found = winners(effect=0, studies=200)
+    assert 1 - found.count("Cannot tell") / 200 <= 0.07
+
+
+def test_a_difference_of_two_standard_deviations_is_found_in_95_percent_of_studies() -> None:
+    found = winners(effect=2, studies=200)
+    assert found.count("one is better than other") / 200 >= 0.95
+
+
+def test_against_the_baseline_the_numbers_are_those_of_the_summary(runs: pd.DataFrame) -> None:
+    rows = summary.summarize(runs).set_index("technique")
+    for technique in ("l2", "dropout", "l1"):
+        found, row = compare(runs, technique, "none"), rows.loc[technique]
+        for estimate, name in ((found.difference, "difference"), (found.means[0], "test_accuracy")):
+            assert estimate == tuple(row[[name, f"{name}_low", f"{name}_high"]])
+        assert (found.p, found.improvement, found.n) == (row["p"], row["improvement"], row["n"])
+
+
+def test_exchanging_the_techniques_mirrors_the_comparison(runs: pd.DataFrame) -> None:
+    forth, back = compare(runs, "l2", "l1"), compare(runs, "l1", "l2")
+    assert forth.difference == pytest.approx(
+        (-back.difference.mean, -back.difference.high, -back.difference.low)
+    )
+    assert forth.means == back.means[::-1]
+    assert comparison.verdict(forth) == comparison.verdict(back)
+
+
+def test_runs_are_paired_by_seed_whatever_their_order(runs: pd.DataFrame) -> None:
+    shuffled = runs.sample(frac=1, random_state=2)
+    assert compare(shuffled, "l2", "dropout") == compare(runs, "l2", "dropout")
+
+
+def test_the_verdict_names_the_better_one_and_by_how_much(runs: pd.DataFrame) -> None:
+    found = compare(runs, "l1", "l2")
+    mean, low, high = (f"{-100 * x:.2f}" for x in (found.difference.mean, *found.difference[:0:-1]))
+    assert comparison.verdict(found) == (
+        f"l2 is better than l1: its test accuracy is higher by {mean} points [{low}, {high}]."
+    )
+
+
+def test_a_lower_loss_is_better_and_of_a_neutral_measure_neither_is(runs: pd.DataFrame) -> None:
+    random = np.random.default_rng(0)
+    varied = runs.assign(
+        test_loss=np.where(runs["technique"] == "l2", 0.2, 0.5) + 0.01 * random.random(len(runs)),
+        zero_weights=np.where(runs["technique"] == "l1", 0.9, 0.1)
+        + 0.01 * random.random(len(runs)),
+    )
+    loss = compare(varied, "l2", "l1", measure="test_loss")
+    assert comparison.verdict(loss).startswith("l2 is better than l1: its test loss is lower by 0.")
+    assert loss.improvement == 1
+    zeros = compare(varied, "l2", "l1", measure="zero_weights")
+    assert comparison.verdict(zeros).startswith("l1 has the higher zero weights than l2: 8")
+
+
+def test_what_cannot_be_told_says_what_it_would_take(runs: pd.DataFrame) -> None:
+    found = compare(runs, "dropout", "none")
+    words = comparison.verdict(found)
+    assert words.startswith("Cannot tell: the difference may be chance. With 10 pairs")
+    noticed = statistics.detectable_effect(10) * found.spread
+    assert f"a true difference of {100 * noticed:.2f} points is noticed" in words
+    assert abs(found.difference.mean) < noticed
+    assert words.endswith(" pairs.")
+
+
+def test_equal_runs_cannot_be_told_apart(runs: pd.DataFrame) -> None:
+    found = compare(runs, "l2", "none", measure="epochs_run")
+    assert comparison.verdict(found) == "Cannot tell: l2 and none are equal on every seed."
+
+
+def test_too_few_pairs_are_told() -> None:
+    few = comparison.verdict(compare(make_runs(EFFECTS, seeds=5), "l2", "none"))
+    assert few == "Cannot tell: with 5 pairs no p can fall below 0.062; it takes at least 6."
+    assert "better" in comparison.verdict(compare(make_runs(EFFECTS, seeds=6), "l2", "none"))
+    with pytest.raises(
+        UserError, match=r"at least 2 pairs of runs, and 6 to tell.* but there is 1"
+    ):
+        compare(make_runs(EFFECTS, seeds=1), "l2", "none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"first": "dropuot"},
+            r"'dropuot' has no runs in the tuned .*; did you mean 'dropout'\? .* l2, dr",
+        ),
+        ({"first": "none"}, "two different techniques are needed, but got 'none' twice"),
+        ({"setting": "tund"}, r"unknown setting 'tund'; did you mean 'tuned'\? expected one of"),
+        ({"measure": "test_acuracy"}, r"'test_acuracy'; did you mean 'test_accuracy'\?.*gap"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest_and_the_list(
+    arguments: dict[str, str], words: str, runs: pd.DataFrame
+) -> None:
+    with pytest.raises(UserError, match=words):
+        compare(runs, **({"first": "l2", "second": "none"} | arguments))  # type: ignore[arg-type]
+
+
+def test_seeds_that_do_not_pair_up_and_values_that_diverged_are_named(runs: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match=r"same seeds, but only one of them has seed 9"):
+        compare(runs[runs["key"] != "tuned-l2-9"], "l2", "none")
+    broken = runs.assign(test_loss=runs["test_loss"].where(runs["key"] != "tuned-l2-3"))
+    with pytest.raises(UserError, match="test_loss of l2 must be finite, but is not on seed 3"):
+        compare(broken, "none", "l2", measure="test_loss")
+
+
+def test_every_accuracy_and_loss_can_be_compared(runs: pd.DataFrame) -> None:
+    known = comparison.measures(runs.assign(noise_accuracy=0.5))
+    assert {"noise_accuracy", "val_loss", "gap", "seconds"} <= set(known)
+    assert not {"seed", "key", "leaks"} & set(known)
+
+
+def test_the_command_prints_numbers_and_verdict(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    runs: pd.DataFrame,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["compare", "l2", "none", "--dataset", "circles"]
+    assert main(arguments) == 1
+    assert "runs.csv is missing; `python -m pipeline train circles`" in capsys.readouterr().err
+    Path("results/circles").mkdir(parents=True)
+    runs.to_csv("results/circles/runs.csv", index=False)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == comparison.text(compare(runs, "l2", "none")) + "\n"
+    assert main([*arguments[:2], "nine", *arguments[3:]]) == 1
+    assert "did you mean 'none'?" in capsys.readouterr().err
+
+
+def test_comparing_needs_neither_tensorflow_nor_mlflow() -> None:
+    code = (
+        "import sys, pipeline.stages.compare;"
+        "print({'tensorflow', 'keras', 'mlflow', 'optuna', 'matplotlib'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
