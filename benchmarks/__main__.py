@@ -1,93 +1,138 @@
-"""`make bench`: prints the table of benchmarks/README.md as measured here and now."""
+"""`make bench`: prints the tables of benchmarks/README.md as measured here and now.
 
+`python -m benchmarks NAME …` prints some of them.
+"""
+
+import argparse
 import os
 import platform
-import time
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from statistics import median
+from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from benchmarks.processes import Timing, engine, fit, peak, together
+from benchmarks.work import WORKS
+from pipeline.devices import cores
 
-import keras
-
-from pipeline import models, params
-from pipeline.datasets.sources import prepare
-from pipeline.engine import Engine, Member, Training
-from pipeline.results import PREPARED
-from pipeline.techniques import TECHNIQUES
-
-SAMPLED_EPOCHS = 20  # of fit; an epoch of fit costs the same from first to last
+VARIANTS = ("circles", "circles, activity before", "circles, activity after")
 SEEDS = 30
-VARIANTS = {
-    "none": {},
-    "activity_l1_before": {"strength": 1e-4},
-    "activity_l1_after": {"strength": 1e-4},
+
+
+def article_a() -> None:
+    """Circles: one model, and 30 seeds of three variants, compiling included."""
+    work, workers = WORKS["circles"], cores()
+    (epoch,) = together(1, fit, "circles", 20, 3)
+    whole = epoch * work.epochs
+    (one,) = together(1, engine, ("circles",), 1, work.epochs, 3, 1)
+    many = together(workers, engine, VARIANTS, SEEDS // workers, work.epochs, 1)
+    row("fit, 20 epochs measured three times, scaled", whole, whole)
+    row("engine, one model, with compiling", one.first, whole)
+    row("engine, one model, compiled before", one.again, whole)
+    row(f"engine, 30 seeds x 3 variants, {workers} workers, with compiling", *_each(many), whole)
+    row("the same, compiled before", max(t.again for t in many) / _models(many), whole)
+    steps = work.epochs * many[0].models
+    print(f"  a step and member: {1e6 * many[0].again / steps:.1f} us in each of {workers} workers")
+
+
+def _each(timings: list[Timing]) -> tuple[float]:
+    """Seconds a model, first calls included, of workers that ran at the same time."""
+    return (max(timing.first for timing in timings) / _models(timings),)
+
+
+def _models(timings: list[Timing]) -> int:
+    return sum(timing.models for timing in timings)
+
+
+def wide() -> None:
+    """An epoch of the other networks, and MNIST's share of the machine's peak."""
+    workers = cores()
+    for name in ("mnist", "fashion", "cnn", "lstm"):
+        work = WORKS[name]
+        (epoch,) = together(1, fit, name, 1, 3)
+        found = together(workers, engine, (name,), 1, 1, 3)
+        each = max(timing.again for timing in found) / workers
+        print(f"  {work.title}: {work.train:,} + {work.val:,} rows, batches of {work.batch_size}")
+        row("  fit, an epoch", epoch, epoch)
+        row(f"  engine, an epoch of one model, {workers} workers", each, epoch)
+        if name == "mnist":
+            rate, most = work.flops_per_epoch() / each / 1e9, sum(together(workers, peak, 3.0))
+            print(f"    {rate:.0f} of {most:.0f} GFLOP/s of a 2048^3 product on as many threads: "
+                  f"{rate / most:.0%}")  # fmt: skip
+
+
+def dropout() -> None:
+    """What dropout costs: the network with it against the network without."""
+    for name, epochs, members in (("circles", 1000, 5), ("mnist", 1, 1)):
+        plain, dropped = (
+            together(1, engine, (which,), members, epochs, 3)[0].again
+            for which in (name, f"{name}, dropout")
+        )
+        print(f"  {WORKS[name].title}: {dropped / plain:.2f} times as long with dropout")
+
+
+def population() -> None:
+    """Circles: the cost of a step and member against the members of a program."""
+    for members in (1, 4, 5, 16, 64, 256):
+        epochs = max(100, 4000 // members)
+        (found,) = together(1, engine, ("circles",), members, epochs, 3, members)
+        each = 1e6 * found.again / (members * epochs)
+        print(f"  {members:>4} members: {each:6.1f} us a step and member, "
+              f"{found.first - found.again:5.1f} s tracing and compiling, "
+              f"{found.traces} trace, {found.memory:5.0f} MiB")  # fmt: skip
+
+
+def workers() -> None:
+    """Circles and MNIST: the same models in one worker and in one per core."""
+    for name, members, epochs in (("circles", 30, 1000), ("mnist", 1, 1)):
+        for count in sorted({1, cores()}):
+            found = together(count, engine, (name,), members, epochs, 1)
+            each = max(timing.again for timing in found) / (_models(found) * epochs)
+            memory = max(timing.memory for timing in found)
+            print(f"  {name}, {count} worker(s): {1e3 * each:9.3f} ms a model and epoch, "
+                  f"{memory:5.0f} MiB each")  # fmt: skip
+
+
+def stages() -> None:
+    """Circles, default budget: how much of tune and train is training and compiling."""
+    root = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(root / "params.yaml", folder)
+        shutil.copytree(root / "pipeline", Path(folder) / "pipeline")
+        for stage in ("fetch", "prepare", "tune", "train"):
+            command = [sys.executable, "-m", "pipeline", stage, "circles"]
+            done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+            if stage in ("tune", "train"):
+                print(f"  {stage} {done.stdout.strip()}")
+
+
+TABLES: Mapping[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (article_a, wide, dropout, population, workers, stages)
 }
 
 
-def main() -> None:
-    """Measures article A on circles: `fit` by sampled epochs, the engine whole."""
-    study = params.load().study("circles")
-    data = prepare("circles", study.data, 1, PREPARED)
-    epochs, rows = study.training.epochs, data.rows("article", "train", 0)
-    val = data.rows("article", "val", 0)
-
-    def model(technique: str) -> keras.Sequential:
-        change = TECHNIQUES[technique].apply(VARIANTS[technique])
-        return models.build(study.model, change, data.input_shape, data.n_classes)
-
-    def member(built: keras.Sequential, seed: int) -> Member:
-        return Member(built, models.initial_weights(built, seed), 1e-3, rows, val, seed)
-
-    def fit() -> None:
-        built = model("none")
-        built.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-        x, y = data.x[rows], data.y[rows]
-        together = {"validation_data": (data.x[val], data.y[val]), "verbose": 0}
-        built.fit(x, y, epochs=1, **together)  # builds its functions
-        times.append(_seconds(lambda: built.fit(x, y, epochs=SAMPLED_EPOCHS, **together)))
-
-    training = Training("adam", study.training.batch_size, epochs, data.n_classes)
-    times: list[float] = []
-    for _ in range(3):
-        fit()
-    fit_seconds = median(times) / SAMPLED_EPOCHS * epochs
-    one, many = Engine("xla", 1), Engine("xla")
-    single = member(model("none"), 0)
-    first = _seconds(lambda: one.train([single], training, data.x, data.y))
-    again = median(
-        _seconds(lambda: one.train([single], training, data.x, data.y)) for _ in range(3)
-    )
-
-    def thirty_seeds_three_variants() -> None:
-        for technique in VARIANTS:
-            built = model(technique)
-            members = [member(built, seed) for seed in range(SEEDS)]
-            many.train(members, training, data.x, data.y)
-
-    whole = _seconds(thirty_seeds_three_variants) / (SEEDS * len(VARIANTS))
-    print(_header())
-    print(f"\ncircles, article A: {epochs:,} epochs with validation, seconds a model")
-    for label, seconds in [
-        (f"fit, {SAMPLED_EPOCHS} epochs measured and scaled", fit_seconds),
-        ("engine, one model, with compiling", first),
-        ("engine, one model, compiled before", again),
-        (f"engine, {SEEDS} seeds x {len(VARIANTS)} variants, with compiling", whole),
-    ]:
-        print(f"  {label:<48} {seconds:9.3f} s   {fit_seconds / seconds:9,.0f} x")
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _header() -> str:
+def main(argv: list[str]) -> None:
+    """Prints the tables that `argv` names, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("table", nargs="*", help=f"of {', '.join(TABLES)}; default: all")
+    names = parser.parse_args(argv).table or list(TABLES)
+    if unknown := set(names) - TABLES.keys():
+        parser.error(f"unknown table {unknown.pop()!r}; expected one of {', '.join(TABLES)}")
     libraries = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    return f"{platform.machine()}, {os.cpu_count()} cores, {libraries}; one process"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {libraries}")
+    for name in names:
+        print(f"\n{TABLES[name].__doc__}")
+        TABLES[name]()
+
+
+def row(label: str, seconds: float, fit_seconds: float) -> None:
+    """A line of a table: seconds, and how many times faster than `fit` that is."""
+    print(f"  {label:<66} {seconds:9.3f} s {fit_seconds / seconds:8,.1f} x", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
