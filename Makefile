@@ -10,10 +10,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study ui test check format bench clean
+.PHONY: help setup run study ui test check format bench requirements clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.locked ## make .venv from uv.lock; other targets do this when needed
 
@@ -57,5 +57,8 @@ format: setup ## format, and mend what lint can mend
 bench: setup ## engine against model.fit; tables on the terminal
 	$(PYTHON) -m benchmarks
 
+requirements: setup ## write requirements.txt from uv.lock, for `mlflow run` with virtualenv
+	$(VENV)/bin/uv export --quiet --frozen --no-dev --no-hashes --no-annotate --output-file requirements.txt
+
 clean: ## delete results, models and caches; keeps .venv and raw data
-	rm -rf results models reports data/prepared .journal mlflow.db mlartifacts .mypy_cache .pytest_cache .ruff_cache
+	rm -rf results models reports studies data/prepared .journal mlflow.db mlartifacts mlruns .mypy_cache .pytest_cache .ruff_cache
