@@ -817,6 +817,7 @@ class ProjectRun:
 
 
 _TAG_LIMIT = 5000  # characters that every MLflow store takes
+_TRAINING_PAGES = "workflowType=machine_learning"  # not those for language models
 
 
 def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -844,6 +845,6 @@ def _describe_project(
         link = f"`{name}`"
         if found := client.get_experiment_by_name(name):
             client.set_tag(run_id, f"experiment.{outcome.dataset}", found.experiment_id)
-            link = f"[{name}](#/experiments/{found.experiment_id})"
+            link = f"[{name}](#/experiments/{found.experiment_id}?{_TRAINING_PAGES})"
         lines.append(f"- {link}: {outcome.headline}")
     client.set_tag(run_id, "mlflow.note.content", "\n".join(lines)[:_TAG_LIMIT])

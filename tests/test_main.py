@@ -10,7 +10,8 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.techniques import TECHNIQUES
 
-STAGES = ["fetch", "prepare", "tune", "train", "report", "overview", "publish", "techniques"]
+STAGES = ["fetch", "prepare", "tune", "train", "report", "overview", "publish", "study"]
+STAGES += ["techniques"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline import params
 from pipeline.errors import UserError
-from pipeline.request import NAMES
+from pipeline.request import NAMES, Request
 from pipeline.stages import study
 
 PROJECT: dict[str, Any] = yaml.safe_load(Path("MLproject").read_text(encoding="utf-8"))
@@ -33,9 +33,9 @@ def test_a_command_runs_a_stage_that_takes_its_parameters(
     shell, python, flag, package, stage, *argv = shlex.split(point["command"].format(**defaults))
     assert [shell, python, flag] == ["exec", "python", "-m"]  # exec: signals reach Python
     assert find_spec(f"{package}.stages.{stage}") is not None
-    until, request = study._arguments(argv)
+    until, request = study.arguments(argv)
     assert until == ("overview" if name == "main" else name)
-    assert request == study.Request()
+    assert request == Request()
 
 
 @pytest.mark.parametrize("name", POINTS)

@@ -564,7 +564,8 @@ def test_the_run_of_mlflow_run_shows_what_was_asked_and_found(opened: str, folde
     assert experiment is not None
     assert found.data.tags["experiment.circles"] == experiment.experiment_id
     note = found.data.tags["mlflow.note.content"]
-    assert f"[{EXPERIMENT}](#/experiments/{experiment.experiment_id}): l2 is best." in note
+    page = f"#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
+    assert f"[{EXPERIMENT}]({page}): l2 is best." in note
     assert {each.path for each in client.list_artifacts(opened)} == {
         "circles",
         "params.yaml",

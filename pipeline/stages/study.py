@@ -44,7 +44,7 @@ SHARED = ("data", ".journal")  # whose content has the same name in every study
 def main(argv: list[str]) -> None:
     """Runs the study that `argv` asks for. Raises UserError."""
     with _one_interruption(), ProjectRun() as run:
-        until, request = _arguments(argv)
+        until, request = arguments(argv)
         raw = params.read()
         params.parse(raw)  # the file's own mistakes are told as such
         wanted = request.applied(raw)
@@ -68,7 +68,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"command line: {message}; expected --{' --'.join(('until', *NAMES))}")
 
 
-def _arguments(argv: list[str]) -> tuple[str, Request]:
+def arguments(argv: list[str]) -> tuple[str, Request]:
+    """The last stage that runs, and what else is asked. Raises UserError."""
     parser = _Parser(
         prog="python -m pipeline study",
         description=__doc__,

@@ -53,6 +53,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return run
 
+    makes: dict[str, Callable[[str], object]]
     makes = {"fetch": str, "prepare": str, "tune": make_trials, "train": make_finals}
     for stage, make in makes.items():
         monkeypatch.setitem(study.STAGES, stage, quick(stage, make))
