@@ -10,10 +10,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study ui test check format bench clean
+.PHONY: help setup run study ui test check format bench requirements clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.locked ## make .venv from uv.lock; other targets do this when needed
 
@@ -34,7 +34,7 @@ run: setup ## study circles and digits, which need no download; a few minutes
 	done
 	@$(PYTHON) -m pipeline overview
 	@$(PYTHON) -m pipeline publish circles digits # nothing new, unless results came from a cache
-	@echo "MLflow: \`make ui\`, then http://127.0.0.1:5000/?workflowType=machine_learning"
+	@echo "MLflow: \`make ui\`, then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 study: setup ## study all four data sets (dvc repro); MNIST is downloaded or read from DATA_MIRROR
 	dvc repro
@@ -57,5 +57,8 @@ format: setup ## format, and mend what lint can mend
 bench: setup ## engine against model.fit; tables on the terminal
 	$(PYTHON) -m benchmarks
 
+requirements: setup ## write requirements.txt from uv.lock, for `mlflow run` with virtualenv
+	$(VENV)/bin/uv export --quiet --frozen --no-dev --no-hashes --no-annotate --output-file requirements.txt
+
 clean: ## delete results, models and caches; keeps .venv and raw data
-	rm -rf results models reports data/prepared .journal mlflow.db mlartifacts .mypy_cache .pytest_cache .ruff_cache
+	rm -rf results models reports studies dvc_plots data/prepared .journal mlflow.db mlartifacts mlruns .mypy_cache .pytest_cache .ruff_cache

@@ -5,6 +5,7 @@ A map, in the order in which the rooms may import each other:
 - `errors`      the one error shown to a user without a traceback
 - `techniques`  every regularization technique, as data: what it changes and which values to search
 - `params`      params.yaml as frozen, checked sections; its only reader
+- `request`     what a command line replaces in params.yaml, for one study
 - `datasets`    circles, digits, MNIST, Fashion-MNIST: fetch, prepare, load
 - `statistics`  intervals, paired tests, corrections
 - `models`      an architecture and a technique's change as a plain Keras model
@@ -16,7 +17,7 @@ A map, in the order in which the rooms may import each other:
 - `search`      Optuna: asks for trials in rounds, tells what they gave
 - `tracking`    the only importer of mlflow
 - `summary`, `figures`, `report`  tables and pages from the result files
-- `stages`      fetch, prepare, tune, train, report, overview, publish
+- `stages`      fetch, prepare, tune, train, report, overview, publish; study runs them all
 
 Importing the package imports none of them.
 """

@@ -3,24 +3,25 @@
 Unknown keys are refused with the nearest known name; every bound stands beside its field.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest
 from pipeline.techniques import TECHNIQUES, Range
 
+FILE = "params.yaml"
 FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Auto = Literal["auto"]
 Setting = Literal["article", "tuned"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -228,25 +229,25 @@ class Params:
 DATASET_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Studies))
 
 
-def load(path: str | Path = "params.yaml") -> Params:
+def load(path: str | Path = FILE) -> Params:
     """Reads and checks params.yaml. Raises UserError that lists every mistake and where it is."""
+    return parse(read(path), str(path))
+
+
+def read(path: str | Path = FILE) -> Any:
+    """The content of params.yaml, not yet checked. Raises UserError if there is none."""
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} not found; run this from the folder that holds it") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
-    return parse(raw, str(path))
 
 
-def parse(raw: object, where: str = "params.yaml") -> Params:
+def parse(raw: object, where: str = FILE) -> Params:
     """Checks the parsed YAML; `where` names its source in messages. Raises UserError."""
-    try:
-        params = TypeAdapter(Params).validate_python(raw)
-    except ValidationError as error:
-        lines = [f"{where}:{_explain(dict(item))}" for item in error.errors()]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
+    params = validate(Params, raw, where)
     problems = [
         f"{where}:studies.{name}.{problem}"
         for name in DATASET_NAMES
@@ -258,6 +259,15 @@ def parse(raw: object, where: str = "params.yaml") -> Params:
     return params
 
 
+def validate(kind: type[T], raw: object, where: str) -> T:
+    """`raw` as a `kind`. Raises UserError that lists every mistake and its place in `where`."""
+    try:
+        return TypeAdapter(kind).validate_python(raw)
+    except ValidationError as error:
+        lines = [f"{where}:{_explain(dict(item))}" for item in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+
+
 def _explain(item: dict[str, Any]) -> str:
     """One validation error in words: where, what was expected, what was received."""
     # pydantic also names the branch of a union, of which params.yaml knows nothing.
@@ -265,18 +275,11 @@ def _explain(item: dict[str, Any]) -> str:
     if item["type"] == "unexpected_keyword_argument":
         *section, key = place
         known = _known_keys(section)
-        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{_nearest(key, known)}"
+        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{nearest(key, known)}"
     if item["type"] in ("missing", "missing_argument"):
         return f"{'.'.join(place)}: required, but missing"
     message = item["msg"][0].lower() + item["msg"][1:]
     return f"{'.'.join(place)}: {message}, but got {item['input']!r}"
-
-
-def _nearest(word: object, known: Iterable[str]) -> str:
-    """`; did you mean …? expected one of …`"""
-    close = difflib.get_close_matches(str(word), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} expected one of {', '.join(known)}"
 
 
 def _known_keys(section: Iterable[str]) -> list[str]:
@@ -296,7 +299,7 @@ def _study_problems(study: Study) -> Iterator[str]:
     """What no single field can see: names of techniques, their values, and counts that add up."""
     for name, given in study.techniques.items():
         if name not in TECHNIQUES:
-            yield f"techniques: unknown key {name!r}{_nearest(name, TECHNIQUES)}"
+            yield f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}"
             continue
         yield from _technique_problems(name, given)
     learning_rate = study.tuning.learning_rate
@@ -333,7 +336,7 @@ def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
     known = TECHNIQUES[name].search
     for key, found in given.search.items():
         if key not in known:
-            yield f"techniques.{name}.search: unknown key {key!r}{_nearest(key, known)}"
+            yield f"techniques.{name}.search: unknown key {key!r}{nearest(key, known)}"
             return
         if known[key].integer and not found.integer:
             yield f"techniques.{name}.search.{key}: `integer: true` is needed for whole numbers"

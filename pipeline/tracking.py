@@ -28,7 +28,7 @@ import textwrap
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -45,6 +45,7 @@ from pipeline.techniques import TECHNIQUES
 # mlflow takes seconds to import. That happens where it is used, on the writer's thread, while
 # training starts; so `--help` does not wait for it either.
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel, Metric, Param, Run
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema
@@ -259,8 +260,22 @@ def git_tags() -> dict[str, str]:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    """MLFLOW_TRACKING_URI, or the SQLite file in the current folder; a file's path is absolute."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    file, (_, *options) = _sqlite_file(uri), uri.split("?")
+    return uri if file is None else "?".join((f"sqlite:///{file.absolute()}", *options))
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The database that a SQLite URI names."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").split("?")[0])
+
+
+def experiment_name(dataset: str) -> str:
+    """The MLflow experiment that holds a data set's runs."""
+    return f"regularization/{dataset}"
 
 
 Job = Callable[["_Experiment"], object]
@@ -361,7 +376,7 @@ class _Experiment:
         self._context = context
         self._parents: dict[tuple[str, Phase], _Parent] = {}
         self._client = MlflowClient(uri)
-        self._id = self._get_or_create(f"regularization/{context.dataset}", uri)
+        self._id = self._get_or_create(experiment_name(context.dataset), uri)
         self._look_up()
         self._packages = _Packages()
 
@@ -379,8 +394,7 @@ class _Experiment:
     def _get_or_create(self, name: str, uri: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            folder = Path("mlartifacts", self._context.dataset).resolve()
-            location = folder.as_uri() if uri.startswith("sqlite:") else None
+            location = _artifacts(uri, self._context.dataset)
             tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view of agents
             return str(self._client.create_experiment(name, location, tags))
         if found.lifecycle_stage == "deleted":
@@ -543,13 +557,19 @@ class _Experiment:
 
 def _prepare_sqlite(uri: str) -> None:
     """Turns on write-ahead logging: commits cost a third, and the UI reads while we write."""
-    if not uri.startswith("sqlite:///"):
+    path = _sqlite_file(uri)
+    if path is None:
         return
-    path = Path(uri.removeprefix("sqlite:///").split("?")[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     # It is for speed alone, so a database that somebody holds locked is left as it is.
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _artifacts(uri: str, dataset: str) -> str | None:
+    """Where an experiment's artifacts go: beside a SQLite file; a server knows its own place."""
+    file = _sqlite_file(uri)
+    return None if file is None else (file.parent / "mlartifacts" / dataset).resolve().as_uri()
 
 
 def _now() -> int:
@@ -716,3 +736,115 @@ def _floats(*shape: int) -> "Schema":
     from mlflow.types.schema import Schema, TensorSpec
 
     return Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])
+
+
+# What `mlflow run` opened
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study found on one data set, as the run of `mlflow run` shows it."""
+
+    dataset: str
+    table: str  # plain text, aligned
+    headline: str  # one sentence
+    metrics: Mapping[str, float]
+    files: Sequence[Path]  # result files
+
+
+class ProjectRun:
+    """The run that `mlflow run` opened for our command, named by MLFLOW_RUN_ID.
+
+    Leaving the `with` block ends it, as FINISHED, FAILED or KILLED, and says why. Without such a
+    run nothing here does anything. A store that fails costs a warning, never the study.
+    """
+
+    def __init__(self) -> None:
+        # Taken from the environment, so that no stage, here or in a child process, resumes it.
+        self._run_id = os.environ.pop("MLFLOW_RUN_ID", None)
+        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+        self._uri = tracking_uri()  # the caller may change its folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self._tell(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
+            return
+        interrupted = isinstance(error, KeyboardInterrupt)
+        why = "interrupted" if interrupted else str(error) or type(error).__name__
+        self._tag({"error": why, "mlflow.note.content": f"This run did not finish:\n\n    {why}"})
+        status: Status = "KILLED" if interrupted else "FAILED"
+        self._tell(lambda client, run_id: client.set_terminated(run_id, status))
+
+    def asked(self, tags: Mapping[str, str], settings: str) -> None:
+        """Shows what is to be studied: tags, and the content of params.yaml that holds."""
+        self._tag(tags)
+        self._tell(lambda client, run_id: client.log_text(run_id, settings, "params.yaml"))
+
+    def found(self, outcomes: Sequence[Outcome], place: Path) -> None:
+        """Shows the results, whose files are in the folder `place`."""
+        self._tell(lambda client, run_id: _show(client, run_id, outcomes))
+        self._tell(lambda client, run_id: _describe_project(client, run_id, outcomes, place))
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        def write(client: "MlflowClient", run_id: str) -> None:
+            for name, value in tags.items():
+                client.set_tag(run_id, name, value[:_TAG_LIMIT])
+
+        self._tell(write)
+
+    def _tell(self, write: "Callable[[MlflowClient, str], object]") -> None:
+        if self._run_id is None:
+            return
+        from mlflow import MlflowClient
+
+        try:
+            write(MlflowClient(self._uri), self._run_id)
+        except Exception as error:
+            _log.warning(
+                "run %s of `mlflow run` is left as it is: %s",
+                self._run_id,
+                _describe(error),
+            )
+            self._run_id = None
+
+
+_TAG_LIMIT = 5000  # characters that every MLflow store takes
+_TRAINING_PAGES = "workflowType=machine_learning"  # not those for language models
+
+
+def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> None:
+    """Metrics, tables and result files."""
+    metrics = {
+        f"{outcome.dataset}/{name}": value
+        for outcome in outcomes
+        for name, value in outcome.metrics.items()
+    }
+    client.log_batch(run_id, _scalars(metrics, _now(), None))
+    text = "\n\n".join(f"{outcome.table}\n\n{outcome.headline}" for outcome in outcomes)
+    client.log_text(run_id, f"{text}\n", "results.txt")
+    for outcome in outcomes:
+        for file in outcome.files:
+            client.log_artifact(run_id, str(file), outcome.dataset)
+
+
+def _describe_project(
+    client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome], place: Path
+) -> None:
+    """A description with what was found, and where it is."""
+    lines = [f"Result files are in `{place}`, and under this run's artifacts.", ""]
+    for outcome in outcomes:
+        name = experiment_name(outcome.dataset)
+        link = f"`{name}`"
+        if found := client.get_experiment_by_name(name):
+            client.set_tag(run_id, f"experiment.{outcome.dataset}", found.experiment_id)
+            link = f"[{name}](#/experiments/{found.experiment_id}?{_TRAINING_PAGES})"
+        lines.append(f"- {link}: {outcome.headline}")
+    client.set_tag(run_id, "mlflow.note.content", "\n".join(lines)[:_TAG_LIMIT])

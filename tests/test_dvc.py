@@ -2,9 +2,6 @@
 
 import ast
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+
+from .clone import Clone
 
 STAGES: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -68,60 +67,6 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
         for name in ("circles", "digits", "mnist", "fashion_mnist"):
             generic = generic.replace(f"/{name}/", "/${item.dataset}/")
         assert Path(dep).exists() or generic in made, dep
-
-
-def tiny(params: dict[str, Any]) -> dict[str, Any]:
-    """The project's params with the smallest budgets that still go through every part."""
-    for name, study in params["studies"].items():
-        images = name.endswith("mnist")
-        study["training"]["epochs"] = 1 if images else 2
-        study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": 1 if images else 2}
-        study["final"]["seeds"] = 2
-        kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
-        study["techniques"] = {each: study["techniques"][each] for each in kept}
-        study["model"]["hidden"] = [8]
-    return params
-
-
-class Clone:
-    """A temporary clone of the work tree, with tiny budgets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"],
-            capture_output=True, text=True, check=True,
-        ).stdout.split("\n")  # fmt: skip
-        for name in filter(None, listed):
-            if Path(name).exists():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(name, folder / name)
-        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-        self.edit(tiny)
-
-    def edit(self, change: Any) -> None:
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        path.write_text(yaml.safe_dump(change(params)), encoding="utf-8")
-
-    def run(self, *command: str) -> str:
-        """Runs a command of the environment in the clone; gives what it printed."""
-        scripts = str(Path(sys.executable).parent)
-        clean = {"PATH": f"{scripts}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
-        mirror = os.environ.get("DATA_MIRROR")
-        if mirror and "://" not in mirror:
-            clean["DATA_MIRROR"] = str(Path(mirror).resolve())
-        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | clean
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
-    def ran(self, *targets: str) -> set[str]:
-        """The stages that `dvc repro` ran."""
-        output = self.run("dvc", "repro", *targets)
-        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running")}
 
 
 @pytest.mark.slow

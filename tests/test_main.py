@@ -12,7 +12,7 @@ from pipeline.techniques import TECHNIQUES
 
 STAGES = [
     *("fetch", "prepare", "tune", "train", "report", "overview"),
-    *("compare", "publish", "techniques"),
+    *("compare", "publish", "study", "techniques"),
 ]
 
 

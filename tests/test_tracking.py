@@ -26,7 +26,16 @@ from pipeline import params, tracking
 from pipeline.errors import UserError
 from pipeline.results import Row
 from pipeline.stages import publish
-from pipeline.tracking import Context, Record, Tracker, final_record, thin, trial_record
+from pipeline.tracking import (
+    Context,
+    Outcome,
+    ProjectRun,
+    Record,
+    Tracker,
+    final_record,
+    thin,
+    trial_record,
+)
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "regularization/circles"
@@ -522,3 +531,120 @@ def test_a_parent_holds_the_params_of_its_own_technique_only() -> None:
     assert names["techniques.activity_l1_before.article.strength"] == 1e-4
     assert "training.batch_size" in names
     assert not [n for n in names if n.startswith("techniques.") and "activity_l1_before" not in n]
+
+
+# The run that `mlflow run` opens
+
+
+@pytest.fixture
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run as `mlflow run` opens it for a command, and the environment that it gives."""
+    run_id = str(MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).create_run("0").info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    return run_id
+
+
+def project_run(run_id: str) -> Run:
+    return MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).get_run(run_id)
+
+
+def test_the_run_of_mlflow_run_shows_what_was_asked_and_found(opened: str, folder: Path) -> None:
+    log([final_record(final_row(0), curve(0), None)])  # makes the experiment
+    (folder / "summary.csv").write_text("a,b\n", encoding="utf-8")
+    metrics = {"test_accuracy/l2": 0.75}
+    outcome = Outcome("circles", "a table", "l2 is best.", metrics, [folder / "summary.csv"])
+    with ProjectRun() as run:
+        run.asked({"datasets": "circles"}, "seed: 1\n")
+        run.found([outcome], folder)
+    found, client = project_run(opened), MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"circles/test_accuracy/l2": 0.75}
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    assert found.data.tags["experiment.circles"] == experiment.experiment_id
+    note = found.data.tags["mlflow.note.content"]
+    page = f"#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
+    assert f"[{EXPERIMENT}]({page}): l2 is best." in note
+    assert {each.path for each in client.list_artifacts(opened)} == {
+        "circles",
+        "params.yaml",
+        "results.txt",
+    }
+    assert [each.path for each in client.list_artifacts(opened, "circles")] == [
+        "circles/summary.csv"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "why"),
+    [
+        (UserError("trials: 0"), "FAILED", "trials: 0"),
+        (RuntimeError(), "FAILED", "RuntimeError"),
+        (SystemExit(2), "FAILED", "2"),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+        (SystemExit(0), "FINISHED", None),
+    ],
+)
+def test_however_a_command_ends_its_run_ends(
+    opened: str, error: BaseException, status: str, why: str | None
+) -> None:
+    with pytest.raises(type(error)), ProjectRun():
+        raise error
+    found = project_run(opened)
+    assert found.info.status == status
+    assert found.info.end_time is not None
+    assert found.data.tags.get("error") == why
+
+
+def test_a_tracker_leaves_the_run_of_mlflow_run_alone(opened: str) -> None:
+    before = project_run(opened)
+    log(study())
+    after = project_run(opened)
+    assert after.to_dictionary() == before.to_dictionary()
+    assert opened not in {run.info.run_id for run in runs()}
+    assert all(run.info.experiment_id != "0" for run in runs())
+
+
+def test_no_stage_sees_the_run_of_mlflow_run(opened: str) -> None:
+    with ProjectRun():
+        assert not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & os.environ.keys()
+
+
+def test_without_mlflow_run_there_is_nothing_to_tell(folder: Path) -> None:
+    (folder / "mlflow.db").unlink()
+    with ProjectRun() as run:
+        run.asked({"datasets": "circles"}, "")
+        run.found([], folder)
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_a_run_that_the_store_does_not_have_costs_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "of-another-store")
+    with ProjectRun() as run:
+        run.asked({"datasets": "circles"}, "")
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "run of-another-store of `mlflow run` is left as it is"
+    ]
+
+
+@pytest.mark.parametrize("given", ["", "sqlite:///mlflow.db", "sqlite:///./mlflow.db?timeout=9"])
+def test_a_sqlite_store_stays_the_same_in_another_folder(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    expected = f"sqlite:///{tmp_path}/mlflow.db" + ("?timeout=9" if "?" in given else "")
+    assert tracking.tracking_uri() == expected
+
+
+def test_artifacts_are_beside_the_database(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    log(study()[:1])
+    experiment = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    assert experiment.artifact_location == (folder / "mlartifacts" / "circles").as_uri()

@@ -1,0 +1,202 @@
+"""Run a whole study, also with other values than those of params.yaml; `mlflow run` calls it.
+
+As long as params.yaml holds, it is `dvc repro`. With other values params.yaml stays as it is: the
+study gets a folder under studies/ with a params.yaml and results of its own, while prepared data
+and finished runs are shared, so nothing is trained twice.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from pipeline import params, report, summary
+from pipeline.errors import UserError
+from pipeline.request import NAMES, Request
+from pipeline.results import RESULTS
+from pipeline.stages import fetch, overview, prepare, publish, train, tune
+from pipeline.stages import report as report_stage
+from pipeline.tracking import Outcome, ProjectRun, tracking_uri
+
+STAGES = {
+    "fetch": fetch.main,
+    "prepare": prepare.main,
+    "tune": tune.main,
+    "train": train.main,
+    "report": report_stage.main,
+}
+LAST = ("tune", "train", "report", "overview")
+FILES = {  # what MLflow's run gets of each stage
+    "tune": ("tuned.json", "trials.csv"),
+    "train": ("runs.csv",),
+    "report": ("summary.csv", "report.html"),
+}
+SHARED = ("data", ".journal")  # whose content has the same name in every study
+
+
+def main(argv: list[str]) -> None:
+    """Runs the study that `argv` asks for. Raises UserError."""
+    with _one_interruption(), ProjectRun() as run:
+        until, request = arguments(argv)
+        raw = params.read()
+        params.parse(raw)  # the file's own mistakes are told as such
+        wanted = request.applied(raw)
+        params.parse(wanted, f"{params.FILE} with {request}")
+        datasets, text = list(wanted["studies"]), _text(wanted, request)
+        run.asked({"datasets": ",".join(datasets), "until": until}, text)
+        folder = _own_folder(request, text) if request.replaces else Path()
+        if not request.replaces and _in_dvc():
+            _repro([] if request.datasets is None else datasets, until)
+            publish.main(datasets)  # nothing new, unless results came from DVC's cache
+        else:
+            _run(datasets, until, folder)
+        run.found([_outcome(folder, name, until) for name in datasets], folder.absolute())
+        print(f"results of {', '.join(datasets)}: {folder / RESULTS}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors reach the run of `mlflow run` like any other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"command line: {message}; expected --{' --'.join(('until', *NAMES))}")
+
+
+def arguments(argv: list[str]) -> tuple[str, Request]:
+    """The last stage that runs, and what else is asked. Raises UserError."""
+    parser = _Parser(
+        prog="python -m pipeline study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"The word {params.FILE}, the default of all values, leaves what that file says.",
+        allow_abbrev=False,
+    )
+    helps = {
+        "datasets": "whose studies run, such as circles,digits",
+        "techniques": "such as l1,l2; `none`, the baseline, always joins them",
+        "trials": "trials of every search",
+        "seeds": "seeds of the final runs",
+        "workers": "processes, or auto",
+    }
+    for name in NAMES:
+        parser.add_argument(f"--{name}", default=params.FILE, help=helps[name])
+    parser.add_argument("--until", choices=LAST, default=LAST[-1], help="the last stage that runs")
+    words = vars(parser.parse_args(argv))
+    return words.pop("until"), Request.of(words)
+
+
+@contextmanager
+def _one_interruption() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does, and not a second time while the study ends.
+
+    `mlflow run` passes Ctrl-C on as SIGTERM, though the terminal has sent SIGINT already.
+    """
+
+    def interrupt(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _text(wanted: Mapping[str, Any], request: Request) -> str:
+    """The params.yaml of a study."""
+    note = f"# {params.FILE} with {str(request) or 'nothing replaced'}\n"
+    return note + yaml.safe_dump(wanted, sort_keys=False)
+
+
+def _own_folder(request: Request, text: str) -> Path:
+    """The folder of a study with other values; the same request finds the same folder."""
+    folder = Path("studies", str(request).replace(" ", "_"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SHARED:
+        Path(name).mkdir(exist_ok=True)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..", "..", name), target_is_directory=True)
+    (folder / params.FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def _in_dvc() -> bool:
+    """Whether this folder is a DVC project; an unpacked archive, without git, is none."""
+    return Path(".dvc").is_dir() and Path(".git").exists()
+
+
+def _repro(datasets: Sequence[str], until: str) -> None:
+    """`dvc repro` of some data sets, or of everything. Raises UserError if it fails."""
+    whole = until == "overview"
+    targets = [f"{'report' if whole else until}@{name}" for name in datasets]
+    _dvc("repro", *(targets or ([] if whole else [until])))
+    if whole and targets:
+        overview.main([])
+
+
+def _dvc(*arguments: str) -> None:
+    # dvc.yaml says `python`, which must be this one, whether its environment is active or not.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    command = [sys.executable, "-m", "dvc", *arguments]
+    # In a group of its own, so that an interruption reaches the stage, and reaches it once.
+    process = subprocess.Popen(command, env=os.environ | {"PATH": path}, process_group=0)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        raise
+    if code:
+        shown = " ".join(("dvc", *arguments))
+        raise UserError(f"`{shown}` failed with exit code {code}; what it printed says why")
+
+
+def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
+    """The stages, one after the other, in a folder that DVC does not know."""
+    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()  # the same store in the other folder
+    with chdir(folder):
+        for dataset in datasets:
+            for name, stage in STAGES.items():
+                stage([dataset])
+                if name == until:
+                    break
+        if until == "overview":
+            overview.main([])
+
+
+def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
+    """What MLflow's run shows of one data set."""
+    home = folder / RESULTS / dataset
+    stages = LAST[: LAST.index(until) + 1]
+    files = [home / name for stage in stages for name in FILES.get(stage, ())]
+    tuned = report.read_tuned(home / "tuned.json")
+    found = tuned["techniques"]
+    metrics = {f"val_accuracy/{name}": each["val_accuracy"] for name, each in found.items()}
+    if "report" not in stages:
+        headline = f"{len(found)} techniques, each searched in {tuned['trials']} trials."
+        return Outcome(dataset, _choices(dataset, found), headline, metrics, files)
+    table = summary.read_summary(home / "summary.csv")
+    finding = summary.find(table)
+    rows = summary.ranked(table, finding.setting).set_index("technique")
+    for measure in ("test_accuracy", "difference"):
+        metrics |= {f"{measure}/{name}": value for name, value in rows[measure].dropna().items()}
+    return Outcome(dataset, summary.table(table), report.headline(finding), metrics, files)
+
+
+def _choices(dataset: str, found: Mapping[str, Any]) -> str:
+    """The values that the searches chose, as plain text."""
+    lines = [
+        f"{name:<24}{each['val_accuracy']:.4f}  "
+        + ", ".join(f"{key} {value:.3g}" for key, value in each["values"].items())
+        for name, each in found.items()
+    ]
+    return "\n".join([f"{dataset}: validation accuracy of the best trial, and its values", *lines])

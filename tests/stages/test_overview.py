@@ -1,0 +1,22 @@
+"""The overview stage, beside a DVC cache."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.stages import overview
+
+
+def test_a_page_that_is_linked_to_dvcs_cache_is_replaced_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cached = tmp_path / "cached"
+    cached.write_text("an older page", encoding="utf-8")
+    cached.chmod(0o444)
+    overview.PAGE.parent.mkdir()
+    os.link(cached, overview.PAGE)
+    overview.main([])
+    assert cached.read_text(encoding="utf-8") == "an older page"
+    assert "<html" in overview.PAGE.read_text(encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Results travel by a DVC remote, and experiments and plots compare them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from .clone import Clone
+
+CURVES = "results/digits/plots/curves.csv"
+TARGET = "report@digits"
+
+
+def only_two_techniques(params: dict[str, Any]) -> dict[str, Any]:
+    study = params["studies"]["digits"]
+    study["techniques"] = {name: study["techniques"][name] for name in ("none", "l2")}
+    return params
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone that has studied digits, pushed it to a folder, and committed dvc.lock."""
+    clone = Clone(tmp_path_factory.mktemp("studied"))
+    clone.edit(only_two_techniques)
+    remote = str(tmp_path_factory.mktemp("remote"))
+    clone.run("dvc", "remote", "add", "--default", "shared", remote)
+    clone.commit("The project")
+    clone.run("dvc", "repro", TARGET)
+    clone.run("dvc", "push")
+    clone.commit("Results of digits")
+    return clone
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_pulls_everything_and_trains_nothing(studied: Clone, tmp_path: Path) -> None:
+    fresh = Clone.of(studied, tmp_path / "fresh")
+    fresh.run("dvc", "pull", "--with-deps", TARGET)
+    assert fresh.run("dvc", "status", "--with-deps", TARGET).strip().endswith("are up to date.")
+    assert fresh.ran(TARGET) == set()
+    runs = pd.read_csv(fresh.folder / "results/digits/runs.csv")
+    assert all((fresh.folder / path).exists() for path in runs["model"])
+
+    trials = pd.read_csv(fresh.folder / "results/digits/trials.csv")
+    expected = f"digits: {len(runs) + len(trials)} runs added, 0 were present\n"
+    assert fresh.run("python", "-m", "pipeline", "publish") == expected
+    client = MlflowClient(f"sqlite:///{fresh.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("regularization/digits")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    assert {run.data.tags["unit_key"] for run in found if "unit_key" in run.data.tags} == {
+        *runs["key"],
+        *trials["key"],
+    }
+
+
+@pytest.mark.slow
+def test_an_experiment_with_more_seeds_is_shown_and_plotted(studied: Clone) -> None:
+    before = pd.read_csv(studied.folder / "results/digits/runs.csv").set_index("key")
+    change = "studies.digits.final.seeds=3"
+    studied.run("dvc", "exp", "run", "--name", "more-seeds", "--set-param", change, TARGET)
+    after = pd.read_csv(studied.folder / "results/digits/runs.csv").set_index("key")
+    pd.testing.assert_frame_equal(after.loc[before.index], before)  # only new seeds were trained
+    assert len(after) == len(before) * 3 / 2
+
+    shown = studied.run("dvc", "exp", "show", "--csv", "--only-changed")
+    rows = [line.split(",") for line in shown.splitlines() if line]
+    header, row = rows[0], next(row for row in rows if row[0] == "more-seeds")
+    assert row[header.index("studies.digits.final.seeds")] == "3"
+    assert 0 <= float(row[header.index("tuned.l2.test_accuracy")]) <= 1
+
+    studied.commit("A third seed")
+    studied.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--targets", CURVES)
+    plotted = spec(studied.folder / "dvc_plots/index.html")
+    points = pd.DataFrame(plotted["data"]["values"])
+    curves = points.groupby(["technique", "setting", "rev"])["epoch"].nunique()
+    assert len(curves) == 2 * 2 * 2
+    assert (curves == 2).all()
+    facets = {field["field"] for field in plotted["facet"].values()}
+    assert facets == {"technique", "setting"}
+    assert plotted["spec"]["encoding"]["color"]["field"] == "rev"
+
+
+def spec(page: Path) -> dict[str, Any]:
+    """The Vega-Lite plot of a page by DVC."""
+    found = re.search(r"var spec = (\{.*?\});\s*vegaEmbed", page.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    plot: dict[str, Any] = json.loads(found[1])
+    return plot

@@ -1,0 +1,91 @@
+"""A command line replaces what it names in a copy of params.yaml, and nothing else."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import params
+from pipeline.errors import UserError
+from pipeline.request import NAMES, Request
+from pipeline.techniques import TECHNIQUES
+
+RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+
+
+def applied(**words: str) -> params.Params:
+    return params.parse(Request.of(words).applied(RAW))
+
+
+def test_the_word_params_yaml_leaves_everything_as_it_is() -> None:
+    request = Request.of(dict.fromkeys(NAMES, params.FILE))
+    assert request == Request()
+    assert not request.replaces
+    assert request.applied(RAW) == RAW
+
+
+@given(
+    datasets=st.none() | st.lists(st.sampled_from(params.DATASET_NAMES), min_size=1),
+    techniques=st.none() | st.lists(st.sampled_from(list(TECHNIQUES)), min_size=1),
+    trials=st.none() | st.integers(1, 50),
+    seeds=st.none() | st.integers(1, 60),
+    workers=st.none() | st.integers(1, 8),
+)
+def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
+    datasets: list[str] | None,
+    techniques: list[str] | None,
+    trials: int | None,
+    seeds: int | None,
+    workers: int | None,
+) -> None:
+    lists = {"datasets": datasets, "techniques": techniques}
+    numbers = {"trials": trials, "seeds": seeds, "workers": workers}
+    words = {name: ", ".join(value) for name, value in lists.items() if value}
+    words |= {name: str(value) for name, value in numbers.items() if value}
+    before = copy.deepcopy(RAW)
+    settings = applied(**words)
+    assert before == RAW
+    for name in params.DATASET_NAMES:
+        if datasets is not None and name not in datasets:
+            assert getattr(settings.studies, name) is None
+            continue
+        found, own = settings.study(name), params.parse(RAW).study(name)
+        assert found.tuning.trials == (trials or own.tuning.trials)
+        assert found.final.seeds == (seeds or own.final.seeds)
+        expected = own.techniques.keys() if techniques is None else {"none", *techniques}
+        assert found.techniques.keys() == expected
+        for technique in found.techniques.keys() & own.techniques.keys():
+            assert found.techniques[technique] == own.techniques[technique]
+        assert (found.data, found.model, found.training) == (own.data, own.model, own.training)
+    assert settings.engine.workers == (workers or "auto")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"datasets": "circles,cirles"}, "datasets: unknown name 'cirles'; did you mean 'circles'"),
+        ({"datasets": ""}, "datasets: unknown name ''; expected one of circles, digits"),
+        ({"techniques": "l1l2"}, "techniques: unknown name 'l1l2'; did you mean 'l1_l2'?"),
+        ({"trials": "many"}, "trials: input should be a valid integer"),
+        ({"trials": "2.5"}, "trials: input should be a valid integer"),
+        ({"trials": "0"}, "trials: input should be greater than or equal to 1, but got '0'"),
+        ({"seeds": "-3"}, "seeds: input should be greater than or equal to 1, but got '-3'"),
+        ({"workers": "all"}, "workers: input should be 'auto', but got 'all'"),
+        ({"seeds": "63", "datasets": "circles"}, "final.seeds = 65, but got 64"),
+    ],
+)
+def test_a_wrong_value_is_named(words: dict[str, str], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        applied(**words)
+    assert expected in str(caught.value)
+
+
+def test_a_request_spells_what_was_asked() -> None:
+    request = Request.of({"seeds": "10", "datasets": "circles, digits", "workers": "auto"})
+    assert str(request) == "datasets=circles,digits seeds=10 workers=auto"
+    assert request.replaces
+    assert not Request.of({"datasets": "digits"}).replaces
