@@ -7,7 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-ROWS_AT_ONCE = 16_384  # rows predicted at a time, so that memory does not grow with the data
+# What a layer puts out at a time, at most, so that memory does not grow with the data.
+ROWS_AT_ONCE = 16_384
+VALUES_AT_ONCE = 2**24  # 64 MB
 ACTIVATION_ROWS = 2000  # rows on which activations are measured
 
 Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32
@@ -19,7 +21,8 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
     `collapsed`, whether a single class is predicted, `zero_activations`, a share, and
     `mean_activation`, of |h| over rows and units of the hidden layers. `zero_weights` is the
-    share of exact zeros in the kernels, `parameters` the number of weights.
+    share of exact zeros in the kernels, recurrent ones included, `parameters` the number of
+    weights.
     """
     found: dict[str, float] = {}
     for name, (x, y) in parts.items():
@@ -38,8 +41,7 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
 def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Labelled:
     """The loss of each row, float32, and the class predicted for it."""
     losses, classes = [], []
-    for start in range(0, len(x), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
+    for rows in _parts(model, len(x)):
         outputs, labels = model(x[rows]), y[rows]
         if outputs.shape[-1] == 1:
             target = labels[:, None].astype(np.float32)
@@ -51,20 +53,35 @@ def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Labelled:
     return np.concatenate(losses), np.concatenate(classes)
 
 
+def _parts(model: keras.Sequential, rows: int) -> Iterator[slice]:
+    """The rows in parts that the model can take at once."""
+    widest = max(_width(layer) for layer in model.layers)
+    size = max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // widest))
+    return (slice(start, start + size) for start in range(0, rows, size))
+
+
+def _width(layer: keras.Layer) -> int:
+    """The values that a layer makes of one row."""
+    if isinstance(layer, keras.layers.LSTM):  # of every time step, whatever it puts out
+        return int(layer.input.shape[1] * layer.units)
+    return int(np.prod(layer.output.shape[1:]))
+
+
 def _activations(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
-    hidden = list(_hidden_outputs(model, x))
-    count = sum(h.size for h in hidden)
-    return {
-        "zero_activations": sum(int(np.sum(h == 0)) for h in hidden) / count,
-        "mean_activation": sum(float(np.sum(np.abs(h), dtype=np.float64)) for h in hidden) / count,
-    }
+    count, zeros, size = 0, 0, 0.0
+    for rows in _parts(model, len(x)):
+        for hidden in _hidden_outputs(model, x[rows]):
+            count += hidden.size
+            zeros += int(np.sum(hidden == 0))
+            size += float(np.sum(np.abs(hidden), dtype=np.float64))
+    return {"zero_activations": zeros / count, "mean_activation": size / count}
 
 
 def _hidden_outputs(model: keras.Sequential, x: np.ndarray) -> Iterator[np.ndarray]:
-    """Each hidden layer's output after its non-linearity."""
+    """Each hidden layer's output after its non-linearity; an LSTM's as the next layer sees it."""
     for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
         x = layer(x)
-        dense = isinstance(layer, keras.layers.Dense)
+        weighted = isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM))
         activated = isinstance(layer, keras.layers.Activation)
-        if activated or (dense and not isinstance(following, keras.layers.Activation)):
+        if activated or (weighted and not isinstance(following, keras.layers.Activation)):
             yield np.asarray(x)

@@ -5,11 +5,12 @@ The models hold ordinary layers and ordinary constants, so they train with `mode
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline.params import Model
+from pipeline.params import Cnn, Lstm, Mlp, Model, architectures
 from pipeline.techniques import Activity, Change, Penalty
 
 Arrays = list[np.ndarray]
@@ -23,7 +24,13 @@ def build(
     Args:
         input_shape: one row's shape, such as (28, 28).
         n_classes: 2 gives one sigmoid unit; more give a softmax over the classes.
+
+    Raises ValueError for a change or an input shape that the architecture does not fit.
     """
+    if model.architecture not in (fitting := architectures(change)):
+        raise ValueError(
+            f"{change} fits the architectures {', '.join(fitting)}, but got {model.architecture}"
+        )
     layers = ARCHITECTURES[model.architecture](model, change, input_shape)
     output = (
         keras.layers.Dense(1, activation="sigmoid", name="output")
@@ -33,32 +40,83 @@ def build(
     return keras.Sequential([keras.Input(input_shape), *layers, output])
 
 
-def _mlp(model: Model, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
+def _mlp(model: Mlp, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
     if len(input_shape) > 1:
         yield keras.layers.Flatten(name="flatten")
-    for number, units in enumerate(model.hidden, start=1):
-        yield from _hidden_dense(units, model.activation, change, f"hidden_{number}")
+    yield from _hidden_dense(model.hidden, model.activation, change)
 
 
-ARCHITECTURES: dict[str, Callable[[Model, Change, tuple[int, ...]], Iterator[keras.Layer]]] = {
+def _cnn(model: Cnn, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
+    """Borders are padded, so that any number of blocks fits any image."""
+    if len(input_shape) == 2:
+        yield keras.layers.Reshape((*input_shape, 1), name="channel")
+    elif len(input_shape) != 3:
+        raise ValueError(
+            "a cnn takes (rows, columns) or (rows, columns, channels), "
+            f"but got input_shape={input_shape}"
+        )
+    for number, filters in enumerate(model.filters, start=1):
+        name = f"block_{number}"
+        size = {"filters": filters, "kernel_size": model.kernel_size, "padding": "same"}
+        yield from _activated(keras.layers.Conv2D, size, model.activation, change, name)
+        yield keras.layers.MaxPooling2D(model.pool, padding="same", name=f"{name}_pool")
+        yield from _dropout(change, name)
+    yield keras.layers.Flatten(name="flatten")
+    yield from _hidden_dense(model.hidden, model.activation, change)
+
+
+def _lstm(model: Lstm, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
+    """A kernel's penalty is on the input kernels, as Keras's `kernel_regularizer` of an LSTM is.
+
+    The recurrent kernels get none.
+    """
+    if len(input_shape) != 2:
+        raise ValueError(f"an lstm takes (steps, features), but got input_shape={input_shape}")
+    for number, units in enumerate(model.units, start=1):
+        name = f"lstm_{number}"
+        last = number == len(model.units)
+        yield keras.layers.LSTM(units, return_sequences=not last, name=name, **_penalties(change))
+        yield from _dropout(change, name)
+    yield from _hidden_dense(model.hidden, model.activation, change)
+
+
+ARCHITECTURES: dict[str, Callable[[Any, Change, tuple[int, ...]], Iterator[keras.Layer]]] = {
     "mlp": _mlp,
+    "cnn": _cnn,
+    "lstm": _lstm,
 }
 
 
-def _hidden_dense(units: int, activation: str, change: Change, name: str) -> Iterator[keras.Layer]:
-    """A dense layer, its non-linearity, and what the change adds around them."""
+def _hidden_dense(
+    hidden: tuple[int, ...], activation: str, change: Change
+) -> Iterator[keras.Layer]:
+    """Dense layers, and what the change adds around each."""
+    for number, units in enumerate(hidden, start=1):
+        name = f"hidden_{number}"
+        yield from _activated(keras.layers.Dense, {"units": units}, activation, change, name)
+        yield from _dropout(change, name)
+
+
+def _activated(
+    kind: type[keras.Layer], size: dict[str, Any], activation: str, change: Change, name: str
+) -> Iterator[keras.Layer]:
+    """A layer with the change's penalties, and its non-linearity, apart if one is before it."""
     before = change.activity is not None and change.activity.place == "before"
-    yield keras.layers.Dense(
-        units,
-        activation=None if before else activation,
-        kernel_regularizer=_regularizer(change.kernel),
-        activity_regularizer=_activity_regularizer(change.activity),
-        name=name,
-    )
+    yield kind(activation=None if before else activation, name=name, **size, **_penalties(change))
     if before:
         yield keras.layers.Activation(activation, name=f"{name}_{activation}")
+
+
+def _dropout(change: Change, name: str) -> Iterator[keras.Layer]:
     if change.dropout is not None:
         yield keras.layers.Dropout(change.dropout, name=f"{name}_dropout")
+
+
+def _penalties(change: Change) -> dict[str, keras.Regularizer | None]:
+    return {
+        "kernel_regularizer": _regularizer(change.kernel),
+        "activity_regularizer": _activity_regularizer(change.activity),
+    }
 
 
 def _activity_regularizer(activity: Activity | None) -> keras.Regularizer | None:
@@ -77,17 +135,35 @@ def _regularizer(penalty: Penalty | None) -> keras.Regularizer | None:
 
 
 def initial_weights(model: keras.Sequential, seed: int) -> Arrays:
-    """Glorot-uniform kernels and zero biases, decided by the seed and the weights' shapes alone.
+    """Keras's default initial values, decided by the seed and the weights' shapes alone.
 
+    Kernels are Glorot-uniform, recurrent ones orthogonal; biases are 0, an LSTM's forget gate's 1.
     Techniques that add no weights therefore start from the same point at the same seed.
     """
     rng = np.random.default_rng(seed)
-    return [_glorot_uniform(tuple(weight.shape), rng) for weight in model.weights]
+    return [_initial(layer, weight, rng) for layer in model.layers for weight in layer.weights]
+
+
+def _initial(layer: keras.Layer, weight: keras.Variable, rng: np.random.Generator) -> np.ndarray:
+    shape = tuple(weight.shape)
+    if weight.name == "recurrent_kernel":
+        return _orthogonal(shape, rng)
+    if len(shape) > 1:
+        return _glorot_uniform(shape, rng)
+    bias = np.zeros(shape, np.float32)
+    if isinstance(layer, keras.layers.LSTM) and layer.unit_forget_bias:
+        bias[layer.units : 2 * layer.units] = 1
+    return bias
 
 
 def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    if len(shape) == 1:
-        return np.zeros(shape, np.float32)
+    """Glorot and Bengio 2010. Shape: (in, out), or (rows, columns, in, out) of a convolution."""
     receptive = int(np.prod(shape[:-2]))
     limit = np.sqrt(6.0 / (receptive * (shape[-2] + shape[-1])))
     return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Orthonormal rows, (units, n * units), uniform over all such. Saxe et al. 2014."""
+    q, r = np.linalg.qr(rng.standard_normal(shape[::-1]))
+    return (q * np.sign(np.diag(r))).T.astype(np.float32)

@@ -4,21 +4,33 @@ Unknown keys are refused with the nearest known name; every bound stands beside 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import UserError, nearest
-from pipeline.techniques import TECHNIQUES, Range
+from pipeline.techniques import TECHNIQUES, Change, Place, Range
 
 FILE = "params.yaml"
 FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
+Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
+Activation = Literal["relu", "gelu", "tanh", "linear"]
 Auto = Literal["auto"]
 Setting = Literal["article", "tuned"]
 T = TypeVar("T")
@@ -53,12 +65,53 @@ class ImagesData:
 
 
 @dataclass(frozen=True, config=FROZEN)
-class Model:
-    """The architecture that every technique of a study starts from."""
+class Mlp:
+    """Hidden dense layers."""
+
+    activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
 
     architecture: Literal["mlp"]
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]  # units of each hidden layer
-    activation: Literal["relu", "gelu", "tanh", "linear"] = "relu"
+    hidden: Layers  # units of each
+    activation: Activation = "relu"
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Cnn:
+    """Blocks of a convolution and max pooling, then hidden dense layers. Takes images."""
+
+    activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
+
+    architecture: Literal["cnn"]
+    filters: Layers  # of each block
+    kernel_size: Count = 3  # rows and columns
+    pool: Count = 2  # rows and columns that become one
+    hidden: tuple[Count, ...] = ()  # units of each
+    activation: Activation = "relu"
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Lstm:
+    """LSTM layers that read an image row by row, then hidden dense layers."""
+
+    # Its output is a product of two non-linearities, so there is nothing before them.
+    activity_places: ClassVar[tuple[Place, ...]] = ("after",)
+
+    architecture: Literal["lstm"]
+    units: Layers  # of each LSTM layer
+    hidden: tuple[Count, ...] = ()  # units of each dense layer
+    activation: Activation = "relu"  # of the dense layers
+
+
+MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": Lstm}
+
+# The architecture that every technique of a study starts from.
+Model = Annotated[Mlp | Cnn | Lstm, Field(discriminator="architecture")]
+
+
+def architectures(change: Change) -> list[str]:
+    """The architectures that a change fits."""
+    place = change.activity.place if change.activity else None
+    return [name for name, kind in MODELS.items() if place in (None, *kind.activity_places)]
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -271,21 +324,35 @@ def validate(kind: type[T], raw: object, where: str) -> T:
 def _explain(item: dict[str, Any]) -> str:
     """One validation error in words: where, what was expected, what was received."""
     # pydantic also names the branch of a union, of which params.yaml knows nothing.
-    place = [part for part in map(str, item["loc"]) if not re.search(r"[-\[]", part)]
+    loc = [part for part in map(str, item["loc"]) if not re.search(r"[-\[]", part)]
+    place = [part for before, part in pairwise(["", *loc]) if not _is_tag(before, part)]
     if item["type"] == "unexpected_keyword_argument":
         *section, key = place
-        known = _known_keys(section)
-        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{nearest(key, known)}"
+        hint = nearest(key, _known_keys(loc[:-1]))
+        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{hint}"
+    if item["type"] == "union_tag_invalid":
+        found = item["ctx"]["tag"]
+        return f"{'.'.join(place)}.architecture: unknown {found!r}{nearest(found, MODELS)}"
+    if item["type"] == "union_tag_not_found":
+        return f"{'.'.join(place)}.architecture: required, but missing"
     if item["type"] in ("missing", "missing_argument"):
         return f"{'.'.join(place)}: required, but missing"
     message = item["msg"][0].lower() + item["msg"][1:]
     return f"{'.'.join(place)}: {message}, but got {item['input']!r}"
 
 
-def _known_keys(section: Iterable[str]) -> list[str]:
+def _is_tag(section: str, part: str) -> bool:
+    """Whether this part of a place is the architecture that chose the section's class."""
+    return section == "model" and part in MODELS
+
+
+def _known_keys(section: Sequence[str]) -> list[str]:
     """The keys that a section of params.yaml may have, found by walking the classes."""
     here: Any = Params
-    for part in section:
+    for before, part in pairwise(["", *section]):
+        if _is_tag(before, part):
+            here = MODELS[part]
+            continue
         if get_origin(here) is Mapping:
             here = get_args(here)[1]
             continue
@@ -302,6 +369,7 @@ def _study_problems(study: Study) -> Iterator[str]:
             yield f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}"
             continue
         yield from _technique_problems(name, given)
+    yield from _architecture_problems(study)
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)
@@ -322,6 +390,24 @@ def _study_problems(study: Study) -> Iterator[str]:
         if study.data.draws < needed:
             got = study.data.draws
             yield f"data.draws: at least tuning.seeds + final.seeds = {needed}, but got {got}"
+
+
+def _architecture_problems(study: Study) -> Iterator[str]:
+    """Data and techniques that the architecture does not fit."""
+    name = study.model.architecture
+    if isinstance(study.data, CirclesData) and name != "mlp":
+        yield f"model.architecture: circles are points, for an 'mlp'; {name!r} takes images"
+    fitting = [
+        technique
+        for technique, known in TECHNIQUES.items()
+        if name in architectures(known.apply({key: r.low for key, r in known.search.items()}))
+    ]
+    for technique in study.techniques:
+        if technique in TECHNIQUES and technique not in fitting:
+            yield (
+                f"techniques.{technique}: does not fit the architecture {name!r}; "
+                f"expected one of {', '.join(fitting)}"
+            )
 
 
 def _range_problems(place: str, given: SearchRange) -> Iterator[str]:

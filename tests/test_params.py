@@ -123,6 +123,42 @@ def test_the_projects_own_params_are_valid() -> None:
             "engine.program: input should be 'auto', 'xla' or 'graph', but got 'fast'",
         ),
         ("studies/circles/model/hidden", [], "studies.circles.model.hidden: "),
+        (
+            "studies/digits/model",
+            {"architecture": "cnn", "filters": [8], "kernelsize": 3},
+            "digits.model: unknown key 'kernelsize'; did you mean 'kernel_size'?",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "lstm", "hidden": [8]},
+            "studies.digits.model.units: required, but missing",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "cnn", "filters": [0]},
+            "studies.digits.model.filters.0: input should be greater than or equal to 1",
+        ),
+        (
+            "studies/digits/model/architecture",
+            "lstn",
+            "digits.model.architecture: unknown 'lstn'; did you mean 'lstm'? expected one of mlp",
+        ),
+        (
+            "studies/digits/model",
+            {"hidden": [8]},
+            "studies.digits.model.architecture: required, but missing",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "lstm", "units": [8]},
+            "techniques.activity_l1_before: does not fit the architecture 'lstm'; "
+            "expected one of none, l1, l2",
+        ),
+        (
+            "studies/circles/model",
+            {"architecture": "cnn", "filters": [8]},
+            "circles.model.architecture: circles are points, for an 'mlp'; 'cnn' takes images",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_place(place: str, value: object, expected: str) -> None:
@@ -164,6 +200,20 @@ def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
     assert "learning_rate" in found
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"architecture": "cnn", "filters": [32, 64], "hidden": [128]},
+            params.Cnn("cnn", (32, 64), kernel_size=3, pool=2, hidden=(128,), activation="relu"),
+        ),
+        ({"architecture": "mlp", "hidden": [9]}, params.Mlp("mlp", (9,))),
+    ],
+)
+def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: object) -> None:
+    assert params.parse(changed("studies/digits/model", given)).study("digits").model == expected
+
+
 def test_changes_join_unless_they_set_the_same_part() -> None:
     l2 = Change(kernel=Penalty(l2=0.1))
     assert Change(dropout=0.5) | l2 == Change(kernel=Penalty(l2=0.1), dropout=0.5)
@@ -176,3 +226,13 @@ def test_changes_join_unless_they_set_the_same_part() -> None:
 def test_a_penalty_is_finite_and_not_negative(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be finite and >= 0"):
         Penalty(**bad)
+
+
+def test_the_examples_in_params_yaml_are_valid() -> None:
+    lines = Path("params.yaml").read_text(encoding="utf-8").splitlines()
+    examples = [line.lstrip("# ") for line in lines if line.startswith("#   model:")]
+    assert len(examples) == 2
+    for example in examples:
+        raw = changed("studies/digits/model", yaml.safe_load(example)["model"])
+        del raw["studies"]["digits"]["techniques"]["activity_l1_before"]
+        params.parse(raw)

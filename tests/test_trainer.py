@@ -1,19 +1,89 @@
-"""A trainer keeps its data and programs from unit to unit, and nothing that grows."""
+"""Units go to plain Keras models and their measures; a trainer keeps nothing that grows."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import keras
+import numpy as np
 import psutil
 import pytest
 
-from pipeline import params
+from pipeline import models, params
+from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
-from pipeline.params import CirclesData, Tuning
+from pipeline.measures import measure
+from pipeline.params import CirclesData, Cnn, Lstm, Mlp, Model, Tuning
 from pipeline.trainer import Trainer
-from pipeline.units import Plan
+from pipeline.units import Plan, Unit
 
 BATCH = 10  # trials in one call
+
+EXAMPLES: dict[str, Model] = {
+    "mlp": Mlp("mlp", (8,)),
+    "cnn": Cnn("cnn", (4, 3), hidden=(8,)),
+    "lstm": Lstm("lstm", (4, 3), hidden=(8,)),
+}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Images of 4 x 4 pixels, whose brightest half is their class."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((80, 4, 4), np.float32), rng.integers(2, size=80).astype(np.int32)
+    x[y == 1, 2:] += 1
+    rows = np.arange(80, dtype=np.int32)[None]
+    parts: dict[Part, Ints] = {"train": rows[:, :48], "val": rows[:, 48:64], "test": rows[:, 64:]}
+    return Dataset("digits", 2, x, y, {"article": parts, "leak_free": parts})
+
+
+def unit(model: Model, technique: str, values: dict[str, float], dataset: Dataset) -> Unit:
+    return Unit(
+        dataset="digits",
+        data_digest=dataset.digest,
+        model=model,
+        training=params.Training("adam", 0.01, 16, 12),
+        technique=technique,
+        values=values,
+        setting="article",
+        seed=0,
+        draw=0,
+        study_seed=1,
+        program="auto",
+        population="auto",
+    )
+
+
+def test_every_architecture_is_trained() -> None:
+    assert set(EXAMPLES) == set(models.ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    ("technique", "values"),
+    [
+        ("dropout_l2", {"rate": 0.1, "strength": 1e-4}),
+        ("activity_l1_after", {"strength": 1e-4}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_trained_unit_is_a_plain_model_that_has_learnt(
+    name: str, technique: str, values: dict[str, float], dataset: Dataset, tmp_path: Path
+) -> None:
+    given = unit(EXAMPLES[name], technique, values, dataset)
+    result = Trainer(dataset, Engine()).run([given], [None])[0]
+    assert result.curves is not None
+    assert len(result.curves["train_loss"]) == 12
+    assert result.curves["penalty"][-1] > 0
+    assert result.measures["val_accuracy"] > 0.8
+
+    assert result.model is not None
+    (tmp_path / "model.keras").write_bytes(result.model)
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    again = measure(loaded, {"test": dataset.split("article", "test", 0)})
+    assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
+    assert again["parameters"] == result.measures["parameters"]
 
 
 @pytest.mark.slow

@@ -22,6 +22,9 @@ from pipeline.techniques import Monitor
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
 # network (6 M) takes as long in either, and MNIST's (179 M) half as long in the graph.
 XLA_LIMIT = 3e6
+# Layers that train in the graph whatever their size. A convolution of 16 filters takes XLA four
+# times as long; a small LSTM a third, but seconds to compile for every few time steps.
+GRAPH_LAYERS = (keras.layers.Conv2D, keras.layers.LSTM)
 # Four to eight members fit a core's cache; ten and thirty seeds fill programs of five exactly.
 XLA_POPULATION = 5
 GPU_POPULATION = 30  # a GPU has no such cache, and small members leave it idle; not measured
@@ -118,8 +121,18 @@ def member_bytes(model: keras.Sequential, rows: int) -> int:
 
 
 def work_per_step(model: keras.Sequential, batch_size: int) -> int:
-    """Multiply-adds of one forward pass of a dense model over a batch."""
-    return batch_size * sum(int(np.prod(w.shape)) for w in model.weights if len(w.shape) > 1)
+    """Multiply-adds of the products and convolutions of one forward pass over a batch."""
+    return batch_size * sum(
+        _places(layer) * sum(int(np.prod(w.shape)) for w in layer.weights if len(w.shape) > 1)
+        for layer in model.layers
+    )
+
+
+def _places(layer: keras.Layer) -> int:
+    """How often a layer applies its kernels to one row: once a pixel or a time step."""
+    if isinstance(layer, keras.layers.LSTM):
+        return int(layer.input.shape[1])
+    return int(np.prod(layer.output.shape[1:-1]))
 
 
 class Engine:
@@ -150,6 +163,8 @@ class Engine:
         """Which kind of program trains this model."""
         if self._program != "auto":
             return self._program
+        if any(isinstance(layer, GRAPH_LAYERS) for layer in model.layers):
+            return "graph"
         return "xla" if work_per_step(model, batch_size) <= XLA_LIMIT else "graph"
 
     def population(self, member: Member, training: Training) -> int:

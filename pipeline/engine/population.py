@@ -6,140 +6,23 @@ in numbers and weights are members of one population.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from pipeline.engine.backend import Tensor
+from pipeline.engine.layers import RULES, LayerRule, Pass
 from pipeline.engine.noise import Noise
-from pipeline.engine.optimizers import per_member
-
-
-@dataclass
-class Pass:
-    """One forward pass: what the layers read, and the penalty that they add up."""
-
-    numbers: Mapping[str, Tensor]  # slot → (P,) float32
-    noise: Noise | None  # None while evaluating
-    penalty: Tensor = 0.0  # (P,)
-
-    def penalize(self, slot: str, tensor: Tensor, scale: float = 1.0) -> None:
-        """Adds `scale * (l1 * sum(|t|) + l2 * sum(t**2))` for the strengths the slot has."""
-        axes = tuple(range(1, len(tensor.shape)))
-        for name, size in (("l1", ops.abs), ("l2", ops.square)):
-            strength = self.numbers.get(f"{slot}.{name}")
-            if strength is not None:
-                self.penalty += strength * ops.sum(size(tensor), axis=axes) * scale
-
-
-@dataclass(frozen=True)
-class LayerRule:
-    """How the engine treats one class of Keras layer.
-
-    `numbers(layer)`: its inputs by slot name. `forward(layer, slot, weights, x, pass)`: its
-    output (P, rows, ...) for the layer's weights, each (P, ...).
-    """
-
-    numbers: Callable[[Any], dict[str, float]]
-    forward: Callable[[Any, str, Sequence[Tensor], Tensor, Pass], Tensor]
-
-
-def _strengths(place: str, regularizer: object) -> dict[str, float]:
-    """The numbers of Keras's L1, L2 or L1L2."""
-    if regularizer is None:
-        return {}
-    names = {keras.regularizers.L1: ["l1"], keras.regularizers.L2: ["l2"]}
-    names[keras.regularizers.L1L2] = ["l1", "l2"]
-    if type(regularizer) not in names:
-        raise ValueError(
-            f"{place}_regularizer: the engine knows L1, L2 and L1L2, but got {regularizer!r}"
-        )
-    found = names[type(regularizer)]
-    return {f"{place}.{name}": float(getattr(regularizer, name)) for name in found}
-
-
-def _dense_numbers(layer: keras.layers.Dense) -> dict[str, float]:
-    if layer.kernel_constraint is not None or layer.bias_constraint is not None:
-        raise ValueError(f"layer {layer.name}: the engine knows no constraints yet")
-    return {
-        **_strengths("kernel", layer.kernel_regularizer),
-        **_strengths("bias", layer.bias_regularizer),
-        **_strengths("activity", layer.activity_regularizer),
-    }
-
-
-def _dense(
-    layer: keras.layers.Dense, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
-) -> Tensor:
-    kernel = weights[0]
-    run.penalize(f"{slot}.kernel", kernel)
-    y = _product(x, kernel)
-    if layer.use_bias:
-        run.penalize(f"{slot}.bias", weights[1])
-        y = y + ops.expand_dims(weights[1], 1)
-    y = layer.activation(y)
-    run.penalize(f"{slot}.activity", y, scale=1 / y.shape[1])
-    return y
-
-
-def _product(x: Tensor, kernel: Tensor) -> Tensor:
-    """(P, rows, in) times (P, in, out)."""
-    members, rows, width = x.shape
-    units = kernel.shape[-1]
-    if members == 1:  # the plain product is the one that oneDNN runs at the machine's peak
-        # Reshaped, not indexed: the gradient of an index copies the whole kernel.
-        plain = ops.matmul(ops.reshape(x, (rows, width)), ops.reshape(kernel, (width, units)))
-        return ops.reshape(plain, (1, rows, units))
-    if width <= 2:  # too thin for a product: multiply and add, fused with what follows
-        terms = [x[:, :, i : i + 1] * kernel[:, i : i + 1, :] for i in range(width)]
-        return terms[0] if width == 1 else terms[0] + terms[1]
-    return ops.matmul(x, kernel)
-
-
-def _flatten(
-    layer: keras.layers.Flatten, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
-) -> Tensor:
-    return ops.reshape(x, (*x.shape[:2], int(np.prod(x.shape[2:]))))
-
-
-def _activation(
-    layer: keras.layers.Activation, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
-) -> Tensor:
-    y = layer.activation(x)
-    run.penalize(f"{slot}.activity", y, scale=1 / y.shape[1])
-    return y
-
-
-def _dropout(
-    layer: keras.layers.Dropout, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
-) -> Tensor:
-    if run.noise is None:
-        return x
-    rate = run.numbers[f"{slot}.rate"]
-    bits = run.noise.bits(int(slot), tuple(x.shape[1:]))
-    threshold = ops.cast(rate * 2.0**32, "uint32")
-    kept = ops.cast(bits >= per_member(threshold, bits), x.dtype)
-    return x * (kept * per_member(1 / (1 - rate), x))
-
-
-RULES: Mapping[type, LayerRule] = {
-    keras.layers.Dense: LayerRule(_dense_numbers, _dense),
-    keras.layers.Flatten: LayerRule(lambda layer: {}, _flatten),
-    keras.layers.Activation: LayerRule(
-        lambda layer: _strengths("activity", layer.activity_regularizer), _activation
-    ),
-    keras.layers.Dropout: LayerRule(lambda layer: {"rate": float(layer.rate)}, _dropout),
-}
 
 # What a layer's configuration says that is no part of its structure.
 _NOT_STRUCTURE = {
-    "name", "dtype", "trainable", "rate", "seed", "noise_shape", "quantization_config",
-    "kernel_initializer", "bias_initializer", "kernel_constraint", "bias_constraint",
-    "kernel_regularizer", "bias_regularizer", "activity_regularizer",
+    "name", "dtype", "trainable", "rate", "stddev", "seed", "quantization_config",
+    "activity_regularizer", "unit_forget_bias",
+    *(f"{weight}_{what}" for weight in ("kernel", "recurrent", "bias")
+      for what in ("initializer", "regularizer", "constraint")),
 }  # fmt: skip
 
 
@@ -188,22 +71,61 @@ class Population:
         run = Pass({slot: numbers[i] for i, slot in enumerate(self.slots)}, noise)
         remaining = list(weights)
         for index, layer in enumerate(self.model.layers):
+            rule, slot = RULES[type(layer)], str(index)
             own, remaining = remaining[: len(layer.weights)], remaining[len(layer.weights) :]
-            x = RULES[type(layer)].forward(layer, str(index), own, x, run)
+            for place, weight in zip(rule.weights, own, strict=False):  # the bias may be missing
+                run.penalize(f"{slot}.{place}", weight)
+            x = rule.forward(layer, slot, own, x, run)
+            run.penalize(f"{slot}.activity", x, scale=1 / x.shape[1])
         return x, run.penalty + ops.zeros(x.shape[0])
 
     def _numbers(self, model: keras.Sequential) -> dict[str, float]:
         return dict(self._walk(model))
 
     def _walk(self, model: keras.Sequential) -> Iterator[tuple[str, float]]:
+        """(slot, number) of every layer; raises ValueError for what the engine does not know."""
         for index, layer in enumerate(model.layers):
-            rule = RULES.get(type(layer))
-            if rule is None:
-                known = ", ".join(kind.__name__ for kind in RULES)
-                raise ValueError(
-                    f"layer {layer.name}: the engine trains {known}, but got {type(layer).__name__}"
-                )
-            if self.every_kernel and isinstance(layer, keras.layers.Dense):
+            rule = _rule(layer)
+            if self.every_kernel and "kernel" in rule.weights:
                 yield from ((f"{index}.kernel.{name}", 0.0) for name in ("l1", "l2"))
-            for name, value in rule.numbers(layer).items():
-                yield f"{index}.{name}", value
+            for name in rule.numbers:
+                yield f"{index}.{name}", float(getattr(layer, name))
+            for place in (*rule.weights, "activity"):
+                for name, strength in _strengths(layer, place):
+                    yield f"{index}.{place}.{name}", strength
+
+
+def _rule(layer: keras.Layer) -> LayerRule:
+    """The layer's rule. Raises ValueError for a layer or option that the engine does not know."""
+    rule = RULES.get(type(layer))
+    if rule is None:
+        known = ", ".join(kind.__name__ for kind in RULES)
+        raise ValueError(
+            f"layer {layer.name}: the engine trains {known}, but got {type(layer).__name__}"
+        )
+    config = layer.get_config() | {"dtype": layer.dtype_policy.name}
+    only = {"trainable": True, "dtype": "float32", **rule.only}
+    only |= {f"{place}_constraint": None for place in rule.weights}
+    for name, value in only.items():
+        if config.get(name, value) != value:
+            raise ValueError(
+                f"layer {layer.name}: the engine trains {type(layer).__name__} with {name}={value} "
+                f"only, but got {name}={config[name]}"
+            )
+    return rule
+
+
+def _strengths(layer: keras.Layer, place: str) -> Iterator[tuple[str, float]]:
+    """The numbers of Keras's L1, L2 or L1L2 on a weight or on the activity."""
+    regularizer = getattr(layer, f"{place}_regularizer")
+    if regularizer is None:
+        return
+    names = {keras.regularizers.L1: ["l1"], keras.regularizers.L2: ["l2"]}
+    names[keras.regularizers.L1L2] = ["l1", "l2"]
+    if type(regularizer) not in names:
+        raise ValueError(
+            f"layer {layer.name}: {place}_regularizer: the engine knows L1, L2 and L1L2, "
+            f"but got {regularizer!r}"
+        )
+    for name in names[type(regularizer)]:
+        yield name, float(getattr(regularizer, name))

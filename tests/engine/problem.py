@@ -9,11 +9,11 @@ import numpy as np
 
 from pipeline import models
 from pipeline.engine import Engine, Member, Trained, Training
-from pipeline.params import Model
+from pipeline.params import Mlp
 from pipeline.techniques import TECHNIQUES, Range
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
-ARCHITECTURE = Model("mlp", (12, 9), "relu")
+ARCHITECTURE = Mlp("mlp", (12, 9), "relu")
 
 
 @dataclass(frozen=True)

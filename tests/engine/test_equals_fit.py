@@ -1,6 +1,6 @@
 """The engine gives what `model.fit` gives, technique by technique."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -35,24 +35,44 @@ class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no typ
 def give_engine_noise(
     model: keras.Sequential, member: Member, steps: Steps, monkeypatch: Any
 ) -> None:
-    """Makes the model's Dropout layers use the noise that the engine would use for the member."""
+    """Makes the model's random layers use the noise that the engine would use for the member."""
 
-    def call(layer: keras.layers.Dropout, inputs: Any, training: bool = False) -> Any:
-        if not training:
-            return inputs
-        stream = model.layers.index(layer)
-        keep = noise_mask(member, stream, steps.step, tuple(inputs.shape))
-        return inputs * keep / (1 - layer.rate)
+    def patch(kind: type, noisy: Callable[[Any, Any, Noise, int], Any]) -> None:
+        def call(layer: Any, inputs: Any, training: bool = False) -> Any:
+            if not training:
+                return inputs
+            key = ops.convert_to_tensor(noise_key(member.seed)[None])
+            noise = Noise(key, ops.cast(steps.step, "uint32"))
+            return noisy(layer, inputs, noise, model.layers.index(layer))
 
-    monkeypatch.setattr(keras.layers.Dropout, "call", call)
+        monkeypatch.setattr(kind, "call", call)
+
+    def drop(shape: Callable[[Any], Any]) -> Callable[[Any, Any, Noise, int], Any]:
+        return lambda layer, x, noise, stream: (
+            x * mask(noise.bits(stream, shape(x)), layer.rate) / (1 - layer.rate)
+        )
+
+    def normal(x: Any, noise: Noise, stream: int) -> Any:
+        return noise.normal(stream, tuple(x.shape))[0]
+
+    patch(keras.layers.Dropout, drop(lambda x: tuple(x.shape)))
+    patch(keras.layers.SpatialDropout2D, drop(lambda x: (x.shape[0], 1, 1, x.shape[-1])))
+    patch(
+        keras.layers.GaussianNoise,
+        lambda layer, x, noise, stream: x + layer.stddev * normal(x, noise, stream),
+    )
+    patch(
+        keras.layers.GaussianDropout,
+        lambda layer, x, noise, stream: (
+            x * (1 + np.sqrt(layer.rate / (1 - layer.rate)) * normal(x, noise, stream))
+        ),
+    )
 
 
-def noise_mask(member: Member, stream: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The mask that the engine draws for this member, layer and step."""
-    key = ops.convert_to_tensor(noise_key(member.seed)[None])
-    bits: np.ndarray = np.asarray(Noise(key, ops.cast(step, "uint32")).bits(stream, shape))[0]
-    rate = np.float32(member.model.layers[stream].rate)
-    return np.asarray(bits >= np.uint32(rate * np.float32(2**32)), np.float32)
+def mask(bits: Any, rate: float) -> np.ndarray:
+    """The mask that the engine makes of the first member's bits."""
+    threshold = np.uint32(np.float32(rate) * np.float32(2**32))
+    return np.asarray(np.asarray(bits)[0] >= threshold, np.float32)
 
 
 def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> tuple[Any, Any]:

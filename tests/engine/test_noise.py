@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from keras import ops
+from scipy import stats
 
 from pipeline.engine import noise_key
+from pipeline.engine.backend import Kind, compiled
 from pipeline.engine.noise import Noise
 
 SHAPE = (100, 500)  # 50,000 numbers
@@ -51,3 +53,36 @@ def test_neighbours_are_independent(lag: int) -> None:
 def test_a_members_noise_does_not_depend_on_its_place() -> None:
     together = bits(seeds=(3, 4, 5))
     assert np.array_equal(together[2], bits(seeds=(5,))[0])
+
+
+@pytest.mark.parametrize("kind", ["xla", "graph"])
+def test_normal_numbers_are_normal(kind: Kind) -> None:
+    draw = compiled(lambda key, step: Noise(key, step).normal(1, (1000, 500)), kind)
+    key = ops.convert_to_tensor(noise_key(0)[None])
+    found = np.asarray(draw(key, ops.cast(0, "uint32")), np.float64).ravel()
+    # 4.5 standard errors each.
+    assert abs(np.mean(found)) < 4.5 / np.sqrt(found.size)
+    assert abs(np.var(found) - 1) < 4.5 * np.sqrt(2 / found.size)
+    assert stats.kstest(found, "norm").pvalue > 1e-5
+    for distance in (2, 3, 4):
+        for tail in (found > distance, found < -distance):
+            expected = stats.norm.sf(distance)
+            error = np.sqrt(expected * (1 - expected) / found.size)
+            assert abs(np.mean(tail) - expected) < 4.5 * error
+
+
+@pytest.mark.parametrize("kind", ["xla", "graph"])
+def test_normal_numbers_are_finite_and_symmetric_at_the_ends(kind: Kind) -> None:
+    class Ends(Noise):
+        def bits(self, stream: int, shape: tuple[int, ...]) -> np.ndarray:
+            return np.array([[0, 2**31 - 1, 2**31, 2**32 - 1]], np.uint32)
+
+    def draw() -> object:
+        return Ends(None, None).normal(0, (4,))
+
+    lowest, below, above, highest = np.asarray(compiled(draw, kind)())[0]
+    # 2**23 numbers of equal probability: the last stands for the outer 2**-24.
+    assert highest == pytest.approx(stats.norm.isf(2**-24), rel=1e-3)
+    assert lowest == pytest.approx(-highest, rel=1e-6)
+    assert 0 < above < 1e-6
+    assert below == pytest.approx(-above, rel=1e-6)

@@ -1,0 +1,106 @@
+"""Every architecture carries a technique's change where it belongs, and starts as Keras starts."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline import models, params
+from pipeline.params import Cnn, Lstm, Mlp, Model
+from pipeline.techniques import TECHNIQUES, Activity, Change, Penalty
+
+SHAPE = (6, 6)
+EXAMPLES: dict[str, Model] = {
+    "mlp": Mlp("mlp", (8, 4)),
+    "cnn": Cnn("cnn", (4, 3), hidden=(8,)),
+    "lstm": Lstm("lstm", (4, 3), hidden=(8,)),
+}
+HIDDEN = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM)
+NAMES = pytest.mark.parametrize("name", EXAMPLES)
+
+
+def build(name: str, change: Change, shape: tuple[int, ...] = SHAPE) -> keras.Sequential:
+    return models.build(EXAMPLES[name], change, shape, 3)
+
+
+def weighted(model: keras.Sequential) -> list[Any]:
+    return [layer for layer in model.layers if isinstance(layer, HIDDEN)]
+
+
+def test_every_architecture_is_built_and_tested() -> None:
+    assert set(EXAMPLES) == set(params.MODELS) == set(models.ARCHITECTURES)
+
+
+@NAMES
+def test_penalties_are_on_all_hidden_layers_and_not_on_the_output(name: str) -> None:
+    change = Change(kernel=Penalty(l2=0.5), activity=Activity(Penalty(l1=0.25), "after"))
+    *hidden, output = weighted(build(name, change))
+    assert len(hidden) == 2 + (name != "mlp")
+    for layer in hidden:
+        assert layer.kernel_regularizer.l2 == 0.5
+        assert layer.activity_regularizer.l1 == 0.25
+        assert getattr(layer, "recurrent_regularizer", None) is None
+    assert output.kernel_regularizer is None
+    assert output.activity_regularizer is None
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_a_penalty_before_the_non_linearity_sits_on_a_linear_layer(name: str) -> None:
+    model = build(name, Change(activity=Activity(Penalty(l1=1), "before")))
+    for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
+        if isinstance(layer, HIDDEN):
+            assert layer.activation is keras.activations.linear
+            assert isinstance(following, keras.layers.Activation)
+
+
+def test_an_lstm_has_no_place_before_its_non_linearity() -> None:
+    with pytest.raises(ValueError, match="fits the architectures mlp, cnn, but got lstm"):
+        build("lstm", TECHNIQUES["activity_l1_before"].apply({"strength": 0.1}))
+
+
+@NAMES
+def test_dropout_follows_every_hidden_layer(name: str) -> None:
+    names = [layer.name for layer in build(name, Change(dropout=0.5)).layers]
+    expected = {
+        "mlp": ["hidden_1", "hidden_2"],
+        "cnn": ["block_1_pool", "block_2_pool", "hidden_1"],
+        "lstm": ["lstm_1", "lstm_2", "hidden_1"],
+    }[name]
+    after = [names[i - 1] for i, found in enumerate(names) if found.endswith("dropout")]
+    assert after == expected
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (7, 5), (2, 1), (6, 6, 3)])
+def test_a_cnn_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
+    assert build("cnn", Change(), shape).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("cnn", (6,)), ("lstm", (6,)), ("lstm", (6, 6, 3))])
+def test_rows_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{name} takes .*but got input_shape="):
+        build(name, Change(), shape)
+
+
+@NAMES
+def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None:
+    model = build(name, Change())
+    for weight, ours in zip(model.weights, models.initial_weights(model, 0), strict=True):
+        keras_own = np.asarray(weight)
+        assert ours.shape == keras_own.shape
+        assert ours.dtype == np.float32
+        if weight.name == "kernel":  # uniform: the largest of n lies close below the limit
+            assert np.max(np.abs(ours)) == pytest.approx(np.max(np.abs(keras_own)), rel=0.2)
+        elif weight.name == "recurrent_kernel":
+            np.testing.assert_allclose(ours @ ours.T, np.eye(len(ours)), atol=1e-6)
+        else:
+            np.testing.assert_array_equal(ours, keras_own)
+
+
+@NAMES
+def test_techniques_start_from_the_same_point(name: str) -> None:
+    plain = models.initial_weights(build(name, Change()), 3)
+    changed = models.initial_weights(build(name, Change(kernel=Penalty(l1=1), dropout=0.5)), 3)
+    other = models.initial_weights(build(name, Change()), 4)
+    assert all(np.array_equal(a, b) for a, b in zip(plain, changed, strict=True))
+    assert not np.array_equal(plain[0], other[0])
