@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import UserError
+from pipeline.files import replace, replace_text
 from pipeline.units import Result, Unit
 
 Row = dict[str, Any]
@@ -58,7 +59,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     frame = pd.DataFrame(rows, columns=columns)
     # A patience of 3 in a column with gaps would be read back as 3.0.
     frame = frame.convert_dtypes(convert_floating=False)
-    _replace(path, lambda scratch: frame.to_csv(scratch, index=False))
+    replace(path, lambda scratch: frame.to_csv(scratch, index=False))
 
 
 def curve_columns(result: Result) -> dict[str, np.ndarray]:
@@ -72,13 +73,13 @@ def write_curves(finished: Iterable[Result], path: Path) -> None:
     """Writes final runs' curves as Parquet: key, epoch and a column a curve."""
     frames = [pd.DataFrame({"key": each.key, **curve_columns(each)}) for each in finished]
     frame = pd.concat(frames, ignore_index=True).astype({"key": "category"})
-    _replace(path, lambda scratch: frame.to_parquet(scratch, index=False, compression="zstd"))
+    replace(path, lambda scratch: frame.to_parquet(scratch, index=False, compression="zstd"))
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes JSON that reads well, whole or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    _replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    replace_text(path, text)
 
 
 def read_tuned(dataset: str) -> dict[str, dict[str, float]]:
@@ -100,11 +101,3 @@ def place_models(models: Iterable[tuple[Path, Path]], folder: Path) -> None:
             os.link(source, target)
         except OSError:
             shutil.copyfile(source, target)
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Lets `write` fill a scratch file beside the path, then puts it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    write(scratch)
-    scratch.replace(path)

@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from scipy.stats import qmc
 
+from pipeline.files import replace
 from pipeline.techniques import Range
 
 EDGE = 0.05  # a best value within this share of its range from an end is flagged
@@ -124,11 +125,12 @@ class Search:
 
 def store(searches: Sequence[Search], path: Path) -> None:
     """Writes the searches to one SQLite file, replacing it whole."""
-    scratch = path.with_suffix(".partial")
-    scratch.unlink(missing_ok=True)
-    for search in searches:
-        search.store(f"sqlite:///{scratch}")
-    scratch.replace(path)
+
+    def write(scratch: Path) -> None:
+        for search in searches:
+            search.store(f"sqlite:///{scratch}")
+
+    replace(path, write)
 
 
 def _distribution(found: Range) -> BaseDistribution:

@@ -10,7 +10,6 @@ Training needs this file alone, so a change to how data are fetched trains nothi
 """
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UserError
+from pipeline.files import replace
 
 Protocol = Literal["article", "leak_free"]
 Part = Literal["train", "val", "test"]
@@ -142,9 +142,6 @@ def save(dataset: Dataset, path: str | Path) -> None:
     NumPy gives every member of the archive the same fixed date, so DVC sees no change when
     nothing has changed.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
     members: dict[str, Any] = {
         "name": np.array(dataset.name),
         "n_classes": np.array(dataset.n_classes, np.int32),
@@ -152,12 +149,7 @@ def save(dataset: Dataset, path: str | Path) -> None:
         "y": dataset.y,
         **dict(dataset._labelled_rows()),
     }
-    try:
-        with draft.open("wb") as file:
-            np.savez_compressed(file, **members)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace(Path(path), lambda scratch: np.savez_compressed(scratch, **members))
 
 
 def load(path: str | Path) -> Dataset:

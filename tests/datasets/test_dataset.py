@@ -140,7 +140,7 @@ def test_a_save_that_fails_leaves_the_old_file(
     before = path.read_bytes()
 
     def disk_full(file: Any, **members: Any) -> None:
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", disk_full)

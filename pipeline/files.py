@@ -1,0 +1,25 @@
+"""Files that are written whole or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` fill a scratch file beside the path, then puts it in place.
+
+    A kill leaves the old file. Nor does anything change behind a hard link: DVC's outputs are
+    links into its cache.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".partial-{path.name}")  # the suffix tells some writers the format
+    scratch.unlink(missing_ok=True)  # what a kill left
+    try:
+        write(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8."""
+    replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
