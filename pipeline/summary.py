@@ -25,8 +25,16 @@ MEANS = (
     "test_loss",
     "epochs_run",
     "zero_weights",
+    "near_zero_weights",
+    "negative_weights",
+    "kernel_norm",
+    "bias_norm",
+    "kernel_gzip_bytes",
+    "parameters",
     "zero_activations",
     "mean_activation",
+    "calibration_error",
+    "noise_accuracy",
     "seconds",
 )
 COUNTS = ("diverged", "collapsed")
@@ -36,8 +44,10 @@ COLUMNS = (
     *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
     "p_best",  # of "no other technique of the setting is better": see statistics.best_p
     *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
-    *("gap", "gap_low", "gap_high", "test_loss", "epochs_run", "zero_weights"),
-    *("zero_activations", "mean_activation", "diverged", "collapsed", "seconds"),
+    *("gap", "gap_low", "gap_high", "test_loss", "calibration_error", "noise_accuracy"),
+    *("epochs_run", "zero_weights", "near_zero_weights", "negative_weights", "kernel_norm"),
+    *("bias_norm", "kernel_gzip_bytes", "parameters", "zero_activations", "mean_activation"),
+    *("diverged", "collapsed", "seconds"),
 )
 RUN_COLUMNS = (
     *("key", "dataset", "technique", "setting", "leaks", "seed"),
