@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline import advice, figures, summary, trials
+from pipeline import advice, claims, figures, summary, trials, verdicts
 from pipeline.advice import Advice
+from pipeline.claims import Verdict
 from pipeline.errors import UserError
 from pipeline.summary import (
     BASELINE,
@@ -29,9 +30,11 @@ from pipeline.summary import (
     percent,
     points,
 )
+from pipeline.verdicts import Judged
 
 PAGE = "report.html"
 ADVICE = "advice.json"
+CLAIMS = "claims.csv"  # beside the folders of the data sets
 THUMBNAIL = "figures/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
 TEMPLATES = Path(__file__).parent / "templates"
@@ -445,23 +448,59 @@ class Entry:
         return self.finding.setting == "tuned"
 
 
-def write_overview(results: Path, page: Path) -> list[str]:
-    """Join the data sets under `results` in one page; return the names of those without results.
+@dataclass(frozen=True)
+class Overview:
+    """What the overview is made from."""
+
+    entries: list[Entry]
+    judged: list[Judged]
+    missing: list[str]  # data sets without results
+    claims: Path  # the verdicts as CSV, relative to the page
+
+
+def read_overview(results: Path, page: Path) -> Overview:
+    """What is under `results`, with links for a page at `page`.
 
     Raises UserError if a data set has a summary but not the files beside it.
     """
     found = {path.parent.name for path in results.glob("*/summary.csv")}
     names = [*DATASETS, *sorted(found - set(DATASETS))]
-    missing = [name for name in names if name not in found]
     link = Path(os.path.relpath(results, page.parent))
     entries = [_entry(results / name, link / name) for name in names if name in found]
-    ranks = summary.rank({entry.name: entry.finding for entry in entries if entry.tuned})
+    runs = {name: summary.read_runs(results / name / "runs.csv") for name in sorted(found)}
+    missing = [name for name in names if name not in found]
+    return Overview(entries, verdicts.judge_all(runs), missing, link / CLAIMS)
+
+
+def write_overview(overview: Overview, page: Path) -> None:
+    """Join the data sets and the verdicts on the articles' claims in one page."""
+    tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
     page.parent.mkdir(parents=True, exist_ok=True)
     text = _render(
-        "overview.html", entries=entries, ranks=ranks, missing=missing, describe=describe
+        "overview.html",
+        entries=overview.entries,
+        judged=overview.judged,
+        counts=counts(overview.judged),
+        ranks=summary.rank(tuned),
+        missing=overview.missing,
+        describe=describe,
+        verdicts=verdicts,
+        place=_place,
+        claims_csv=overview.claims.as_posix(),
     )
     page.write_text(text, encoding="utf-8")
-    return missing
+
+
+def _place(verdict: Verdict) -> str:
+    """Where a claim was judged, such as Circles, article setting."""
+    return f"{describe(verdict.dataset).title}, {verdict.claim.setting} setting"
+
+
+def counts(judged: Sequence[Judged]) -> str:
+    """How many claims got which verdict, such as 3 holds, 1 reversed, 12 not run."""
+    words = [each.verdict.word for each in judged]
+    told = (f"{words.count(word)} {word}" for word in claims.WORDS if word in words)
+    return ", ".join(told)
 
 
 def _entry(folder: Path, link: Path) -> Entry:
