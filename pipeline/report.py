@@ -355,6 +355,7 @@ class Search:
     """What the page shows of the search."""
 
     random: int  # trials drawn at random, for each technique
+    pruned: int  # trials of all techniques that were not trained to the last epoch
     strength: list[Panel]
     tuning: list[Panel]
 
@@ -409,7 +410,8 @@ def _search(
         )
         for technique, curve in curves.items()
     ]
-    return Search(random, strength, tuning)
+    pruned = int((tried["state"] == "pruned").sum())
+    return Search(random, pruned, strength, tuning)
 
 
 def _searched(found: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:

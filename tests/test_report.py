@@ -293,8 +293,8 @@ def test_table_alone_is_printed_without_writing(
 
 def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path: Path) -> None:
     runs = pd.read_csv(folder / "runs.csv")
-    random = np.random.default_rng(0).random((len(runs), 3))
-    runs[["test_accuracy", "test_loss", "gap"]] = random
+    of_test = ["test_accuracy", "test_loss", "gap", "calibration_error", "noise_accuracy"]
+    runs[of_test] = np.random.default_rng(0).random((len(runs), len(of_test)))
     other = write_results(tmp_path / "circles", runs, at_edge=["l1"])
     report.write(other, BACKGROUND)
     pages = [(each / report.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
@@ -306,6 +306,18 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     for each in given:
         if each["technique"] is not None:
             assert each["values"] == tuned[each["technique"]]["values"]
+
+
+def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
+    assert "pruned" not in text_of(section(page, "values"))
+    folder = write_results(tmp_path / "circles", make_runs(EFFECTS))
+    table = pd.read_csv(folder / "trials.csv")
+    table.loc[[0, 9], "state"] = "pruned"
+    table.to_csv(folder / "trials.csv", index=False)
+    report.write(folder, BACKGROUND)
+    text = text_of(section((folder / report.PAGE).read_text(encoding="utf-8"), "values"))
+    assert "2 trials were pruned by successive halving: small and grey" in text
+    assert "A pruned trial counts with the accuracy it had when it was pruned." in text
 
 
 def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:
