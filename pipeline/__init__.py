@@ -16,6 +16,8 @@ A map, in the order in which the rooms may import each other:
 - `journal`     what has been finished, kept through interruptions
 - `search`      Optuna: asks for trials in rounds, tells what they gave
 - `tracking`    the only importer of mlflow
+- `measures`    what is measured of a trained model
+- `claims`, `verdicts`  the articles' claims as data; their verdicts as tables
 - `summary`, `figures`, `report`  tables and pages from the result files
 - `stages`      fetch, prepare, tune, train, report, overview, publish; study runs them all
 

@@ -50,22 +50,29 @@ class Measure:
         return " points" if self.share else self.unit
 
 
-NEUTRAL = (
+OTHERS = (
     Measure("gap", share=True, better=""),
     Measure("epochs_run", share=False, better=""),
     Measure("seconds", share=False, better=""),
     Measure("zero_weights", share=True, better=""),
+    Measure("near_zero_weights", share=True, better=""),
+    Measure("negative_weights", share=True, better=""),
+    Measure("kernel_norm", share=False, better=""),
+    Measure("bias_norm", share=False, better=""),
+    Measure("kernel_gzip_bytes", share=False, better=""),
+    Measure("parameters", share=False, better=""),
+    Measure("calibration_error", share=True, better="lower"),
     Measure("zero_activations", share=True, better=""),
     Measure("mean_activation", share=False, better=""),
 )
 
 
 def measures(runs: pd.DataFrame) -> dict[str, Measure]:
-    """What can be compared: every accuracy and loss among the columns, and those in `NEUTRAL`."""
+    """What can be compared: every accuracy and loss among the columns, and those in `OTHERS`."""
     names = [str(name) for name in runs]
     found = [Measure(c, share=True, better="higher") for c in names if c.endswith("_accuracy")]
     found += [Measure(c, share=False, better="lower") for c in names if c.endswith("_loss")]
-    return {each.name: each for each in (*found, *NEUTRAL) if each.name in names}
+    return {each.name: each for each in (*found, *OTHERS) if each.name in names}
 
 
 @dataclass(frozen=True)

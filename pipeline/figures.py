@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.errors import UserError
+from pipeline.files import replace
 from pipeline.summary import BASELINE, SIGNIFICANCE, interval, number, points, signed
 
 INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
@@ -254,24 +255,29 @@ def strength_panel(
 ) -> Figure:
     """Validation accuracy in % against one hyperparameter, a mark per trial of one technique.
 
-    The first `random` trials are hollow. The chosen value is ringed, the article's is a dotted
-    line. `limits` are shares; a trial below them is a triangle at the bottom.
+    The first `random` trials are hollow. Pruned ones are small and grey, with the accuracy they
+    had then. The chosen value is ringed, the article's is a dotted line. `limits` are shares; a
+    trial below them is a triangle at the bottom.
     """
     x, y = trials[searched.name].to_numpy(float), 100 * trials["val_accuracy"].to_numpy(float)
     low, high = 100 * limits[0], 100 * limits[1]
     drawn_at_random = trials["trial"].to_numpy() < random
+    pruned = trials["state"].to_numpy() == "pruned"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1, 2.1))
         figure.subplots_adjust(left=0.135, right=0.96, bottom=0.2, top=0.9)
         axes = figure.add_subplot()
         if searched.article is not None:
             axes.axvline(searched.article, color=MUTED, linewidth=1.2, dashes=(1, 1))
-        for shown, face in ((drawn_at_random, PAPER), (~drawn_at_random, TRAIN)):
-            inside, below = shown & (y >= low), shown & (y < low)
-            axes.plot(x[inside], y[inside], "o", color=TRAIN, markerfacecolor=face, markersize=5)
-            bottom = np.full(below.sum(), low + 0.04 * (high - low))
-            axes.plot(x[below], bottom, "v", color=TRAIN, markerfacecolor=face, markersize=5)
-        best = y[np.isclose(x, searched.chosen)].max(initial=low)
+        for kind, color, size in ((pruned, MUTED, 3), (~pruned, TRAIN, 5)):
+            for origin, face in ((drawn_at_random, PAPER), (~drawn_at_random, color)):
+                shown = kind & origin
+                inside, below = shown & (y >= low), shown & (y < low)
+                style: Any = {"color": color, "markerfacecolor": face, "markersize": size}
+                axes.plot(x[inside], y[inside], "o", **style)
+                bottom = np.full(below.sum(), low + 0.04 * (high - low))
+                axes.plot(x[below], bottom, "v", **style)
+        best = y[np.isclose(x, searched.chosen) & ~pruned].max(initial=low)
         axes.plot(
             searched.chosen,
             best,
@@ -553,7 +559,11 @@ def _draw_arrow(axes: Axes, place: int, text: str, right: bool, color: str) -> N
 
 def png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG on white, 130 dots an inch."""
-    figure.savefig(path, dpi=130, facecolor="white", metadata={"Software": None})
+
+    def write(scratch: Path) -> None:
+        figure.savefig(scratch, dpi=130, facecolor="white", metadata={"Software": None})
+
+    replace(path, write)
 
 
 def svg(figure: Figure, name: str, description: str) -> str:

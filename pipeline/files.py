@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # prepare and fetch need no pandas
+    import pandas as pd
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
@@ -23,3 +27,8 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Writes text as UTF-8."""
     replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def replace_csv(path: Path, table: "pd.DataFrame", digits: int) -> None:
+    """Writes a table as CSV, rounded to significant digits so that machines agree on it."""
+    replace(path, lambda s: table.to_csv(s, index=False, float_format=f"%.{digits}g"))

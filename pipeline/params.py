@@ -3,6 +3,7 @@
 Unknown keys are refused with the nearest known name; every bound stands beside its field.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -174,6 +175,11 @@ class Tuning:
     def rungs(self) -> tuple[int, ...]:
         """The epochs after which trials are compared, the last one included."""
         return self.pruning.rungs(self.epochs) if self.pruning else (self.epochs,)
+
+
+def random_trials(trials: int, round_size: int) -> int:
+    """How many of a search's first trials are quasi-random: a third, at least one round."""
+    return min(trials, max(round_size, math.ceil(trials / 3)))
 
 
 @dataclass(frozen=True, config=FROZEN)

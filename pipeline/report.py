@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline import advice, figures, summary, trials
+from pipeline import advice, claims, figures, summary, trials, verdicts
 from pipeline.advice import Advice
+from pipeline.claims import Verdict
 from pipeline.errors import UserError
+from pipeline.files import replace_csv, replace_text
 from pipeline.summary import (
     BASELINE,
     SIGNIFICANCE,
@@ -29,9 +31,11 @@ from pipeline.summary import (
     percent,
     points,
 )
+from pipeline.verdicts import Judged
 
 PAGE = "report.html"
 ADVICE = "advice.json"
+CLAIMS = "claims.csv"  # beside the folders of the data sets
 THUMBNAIL = "figures/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
 TEMPLATES = Path(__file__).parent / "templates"
@@ -198,7 +202,7 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
         ui=ui.rstrip("/"),
         seconds=float(runs["seconds"].sum()),
     )
-    (folder / PAGE).write_text(page, encoding="utf-8")
+    replace_text(folder / PAGE, page)
 
 
 def read_tuned(path: Path) -> dict[str, Any]:
@@ -216,12 +220,12 @@ def write_metrics(table: pd.DataFrame, path: Path) -> None:
         numbers = {name: round(row[name], 6) for name in ("test_accuracy", "difference")}
         finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
         metrics.setdefault(row["setting"], {})[row["technique"]] = finite
-    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    replace_text(path, json.dumps(metrics, indent=2) + "\n")
 
 
 def write_advice(advised: Advice, path: Path) -> None:
     """The advice as JSON, for the overview and for other programs."""
-    path.write_text(json.dumps(asdict(advised), indent=2) + "\n", encoding="utf-8")
+    replace_text(path, json.dumps(asdict(advised), indent=2) + "\n")
 
 
 def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -244,14 +248,12 @@ def runs_of(runs: pd.DataFrame) -> list[dict[Any, Any]]:
 
 def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
     """The thinned mean curves, for `dvc plots`."""
-    path.parent.mkdir(exist_ok=True)
     columns = ["epoch", "technique", "setting", *figures.MEASURES]
-    curves[columns].to_csv(path, index=False, float_format="%.6g")
+    replace_csv(path, curves[columns], digits=6)
 
 
 def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
     """Each setting's figures as PNG, and the best technique's curve as SVG for the overview."""
-    (folder / "figures").mkdir(exist_ok=True)
     for setting in summary.ordered_settings(table):
         rows = summary.ranked(table, setting)
         forest = figures.forest(rows, 8.5, _title(rows, "difference"))
@@ -263,7 +265,7 @@ def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> No
             figures.png(grid, folder / f"figures/{measure}-{setting}.png")
     first = summary.ranked(table, summary.ordered_settings(table)[0])
     best = _panels(first.head(1), curves, "accuracy")[0]
-    (folder / THUMBNAIL).write_text(best.svg, encoding="utf-8")
+    replace_text(folder / THUMBNAIL, best.svg)
 
 
 def _setting(name: str, table: pd.DataFrame, curves: pd.DataFrame) -> Setting:
@@ -352,6 +354,7 @@ class Search:
     """What the page shows of the search."""
 
     random: int  # trials drawn at random, for each technique
+    pruned: int  # trials of all techniques that were not trained to the last epoch
     strength: list[Panel]
     tuning: list[Panel]
 
@@ -406,7 +409,8 @@ def _search(
         )
         for technique, curve in curves.items()
     ]
-    return Search(random, strength, tuning)
+    pruned = int((tried["state"] == "pruned").sum())
+    return Search(random, pruned, strength, tuning)
 
 
 def _searched(found: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
@@ -445,23 +449,58 @@ class Entry:
         return self.finding.setting == "tuned"
 
 
-def write_overview(results: Path, page: Path) -> list[str]:
-    """Join the data sets under `results` in one page; return the names of those without results.
+@dataclass(frozen=True)
+class Overview:
+    """What the overview is made from."""
+
+    entries: list[Entry]
+    judged: list[Judged]
+    missing: list[str]  # data sets without results
+    claims: Path  # the verdicts as CSV, relative to the page
+
+
+def read_overview(results: Path, page: Path) -> Overview:
+    """What is under `results`, with links for a page at `page`.
 
     Raises UserError if a data set has a summary but not the files beside it.
     """
     found = {path.parent.name for path in results.glob("*/summary.csv")}
     names = [*DATASETS, *sorted(found - set(DATASETS))]
-    missing = [name for name in names if name not in found]
     link = Path(os.path.relpath(results, page.parent))
     entries = [_entry(results / name, link / name) for name in names if name in found]
-    ranks = summary.rank({entry.name: entry.finding for entry in entries if entry.tuned})
-    page.parent.mkdir(parents=True, exist_ok=True)
+    runs = {name: summary.read_runs(results / name / "runs.csv") for name in sorted(found)}
+    missing = [name for name in names if name not in found]
+    return Overview(entries, verdicts.judge_all(runs), missing, link / CLAIMS)
+
+
+def write_overview(overview: Overview, page: Path) -> None:
+    """Join the data sets and the verdicts on the articles' claims in one page."""
+    tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
     text = _render(
-        "overview.html", entries=entries, ranks=ranks, missing=missing, describe=describe
+        "overview.html",
+        entries=overview.entries,
+        judged=overview.judged,
+        counts=counts(overview.judged),
+        ranks=summary.rank(tuned),
+        missing=overview.missing,
+        describe=describe,
+        verdicts=verdicts,
+        place=_place,
+        claims_csv=overview.claims.as_posix(),
     )
-    page.write_text(text, encoding="utf-8")
-    return missing
+    replace_text(page, text)
+
+
+def _place(verdict: Verdict) -> str:
+    """Where a claim was judged, such as Circles, article setting."""
+    return f"{describe(verdict.dataset).title}, {verdict.claim.setting} setting"
+
+
+def counts(judged: Sequence[Judged]) -> str:
+    """How many claims got which verdict, such as 3 holds, 1 reversed, 12 not run."""
+    words = [each.verdict.word for each in judged]
+    told = (f"{words.count(word)} {word}" for word in claims.WORDS if word in words)
+    return ", ".join(told)
 
 
 def _entry(folder: Path, link: Path) -> Entry:

@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from scipy.stats import qmc
 
 from pipeline.files import replace
+from pipeline.params import random_trials
 from pipeline.techniques import Range
 
 EDGE = 0.05  # a best value within this share of its range from an end is flagged
@@ -41,8 +42,8 @@ class Outcome:
 class Search:
     """The search for one technique's hyperparameters.
 
-    The first third of the trials, at least one round, is quasi-random (Halton, scrambled), the
-    rest is TPE. With nothing to search there is one trial.
+    The first `random_trials` are quasi-random (Halton, scrambled), the rest is TPE. With nothing
+    to search there is one trial.
 
     Args:
         ranges: hyperparameter → its range. seed: decides every value asked.
@@ -56,7 +57,7 @@ class Search:
         self.round = round_size
         self._asked = 0
         self.outcomes: dict[int, Outcome] = {}  # of the trials trained to the end, by number
-        first = min(self.trials, max(round_size, math.ceil(trials / 3)))
+        first = random_trials(self.trials, round_size)
         seed = (seed + zlib.crc32(name.encode())) % 2**32
         self.study = optuna.create_study(
             study_name=name,

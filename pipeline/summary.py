@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline import statistics
 from pipeline.errors import UserError
+from pipeline.files import replace_csv
 from pipeline.statistics import Estimate
 
 BASELINE = "none"
@@ -25,8 +26,16 @@ MEANS = (
     "test_loss",
     "epochs_run",
     "zero_weights",
+    "near_zero_weights",
+    "negative_weights",
+    "kernel_norm",
+    "bias_norm",
+    "kernel_gzip_bytes",
+    "parameters",
     "zero_activations",
     "mean_activation",
+    "calibration_error",
+    "noise_accuracy",
     "seconds",
 )
 COUNTS = ("diverged", "collapsed")
@@ -36,8 +45,10 @@ COLUMNS = (
     *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
     "p_best",  # of "no other technique of the setting is better": see statistics.best_p
     *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
-    *("gap", "gap_low", "gap_high", "test_loss", "epochs_run", "zero_weights"),
-    *("zero_activations", "mean_activation", "diverged", "collapsed", "seconds"),
+    *("gap", "gap_low", "gap_high", "test_loss", "calibration_error", "noise_accuracy"),
+    *("epochs_run", "zero_weights", "near_zero_weights", "negative_weights", "kernel_norm"),
+    *("bias_norm", "kernel_gzip_bytes", "parameters", "zero_activations", "mean_activation"),
+    *("diverged", "collapsed", "seconds"),
 )
 RUN_COLUMNS = (
     *("key", "dataset", "technique", "setting", "leaks", "seed"),
@@ -73,7 +84,7 @@ def read_summary(path: Path) -> pd.DataFrame:
 
 def write_summary(summary: pd.DataFrame, path: Path) -> None:
     """Write the table as CSV, rounded to ten digits so that machines agree on it."""
-    summary.to_csv(path, index=False, float_format="%.10g")
+    replace_csv(path, summary, digits=10)
 
 
 def _read(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:

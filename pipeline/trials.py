@@ -3,13 +3,13 @@
 The best of k trials grows with k, so a technique's best says little without its budget. The
 tuning curve tells the expected best validation accuracy after k random trials, from the trials
 that were drawn at random. Later ones were proposed by Optuna in view of the earlier: of those only
-the best so far is known, in the one order in which they came.
+the best so far is known, in the one order in which they came. A trial that was pruned counts with
+the accuracy it had then: what it would have reached is not known.
 
 Sources: Dodge et al. 2019, arXiv 1909.03004 (expected validation performance); Tang et al. 2020,
 ACL 2020.acl-main.246 (its unbiased estimate, used here).
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from scipy.special import comb
 from pipeline.errors import UserError
 from pipeline.statistics import Vector
 
-COLUMNS = ("technique", "trial", "val_accuracy")
+COLUMNS = ("technique", "trial", "state", "val_accuracy")
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -40,11 +40,6 @@ def read(path: Path) -> pd.DataFrame:
             f" {', '.join(table.columns)}; `{command}` makes it anew"
         )
     return table.fillna({"val_accuracy": 0.0}).sort_values(["technique", "trial"], kind="stable")
-
-
-def random_trials(trials: int, round_size: int) -> int:
-    """How many of a technique's first trials are quasi-random, by the rule of `search.Search`."""
-    return min(trials, max(round_size, math.ceil(trials / 3)))
 
 
 def expected_best(values: ArrayLike) -> Vector:

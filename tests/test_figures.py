@@ -194,6 +194,19 @@ def test_every_trial_is_marked_and_the_chosen_one_ringed() -> None:
     assert axes.get_xscale() == "log"
 
 
+def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
+    trials = make_trials(["l1"])
+    trials.loc[2, ["state", "strength", "val_accuracy"]] = ["pruned", STRENGTH, 0.88]
+    axes = figures.strength_panel(trials, SEARCHED, 3, (0.6, 0.9)).axes[0]
+    (mark,) = [line for line in axes.lines if 88 in np.asarray(line.get_ydata())]
+    complete = [line for line in axes.lines if line.get_color() == figures.TRAIN]
+    assert mark.get_color() == figures.MUTED
+    assert all(mark.get_markersize() < line.get_markersize() for line in complete)
+    assert sum(len(np.asarray(line.get_xdata())) for line in complete) == len(trials) - 1
+    (ring,) = [line for line in axes.lines if line.get_marker() == "D"]
+    assert np.asarray(ring.get_ydata())[0] == pytest.approx(81.25)
+
+
 @pytest.mark.parametrize("article", [1e-4, 1.0])
 def test_the_articles_value_is_marked_even_beyond_the_range(article: float) -> None:
     searched = replace(SEARCHED, article=article)

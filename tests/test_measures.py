@@ -1,4 +1,6 @@
-"""What is measured of convolutional and recurrent models."""
+"""What is measured of a model is what its formulas say."""
+
+import gzip
 
 import keras
 import numpy as np
@@ -6,13 +8,136 @@ import pytest
 from keras import layers
 
 from pipeline import measures, models
-from pipeline.measures import measure
+from pipeline.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
 from pipeline.params import Cnn, Lstm, Model
 from pipeline.techniques import Activity, Change, Penalty
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(20, 6, 6)).astype(np.float32)
-Y = RNG.integers(3, size=20).astype(np.int32)
+from .engine.problem import Problem
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(20, 6, 6)).astype(np.float32)
+Y = RANDOM.integers(3, size=20).astype(np.int32)
+KERNELS = [RANDOM.normal(size=(4, 3)).astype(np.float32), np.zeros((3, 2), np.float32)]
+BIASES = [np.array([3, 0, 4], np.float32), np.zeros(2, np.float32)]
+
+
+def test_shares_and_norms_are_sums_over_all_kernels() -> None:
+    kernels = [*KERNELS, np.array([[5e-4, -5e-4]], np.float32)]
+    flat = [float(w) for kernel in kernels for w in kernel.ravel()]
+    found = weights(kernels, BIASES)
+    assert found["zero_weights"] == pytest.approx(6 / 20)
+    assert found["near_zero_weights"] == pytest.approx(sum(abs(w) < 1e-3 for w in flat) / 20)
+    assert found["negative_weights"] == pytest.approx(sum(w < 0 for w in flat) / 20)
+    assert found["kernel_norm"] == pytest.approx(sum(w * w for w in flat) ** 0.5)
+    assert found["bias_norm"] == pytest.approx(5)
+
+
+def test_a_weight_at_the_bound_is_not_near_zero() -> None:
+    found = weights([np.array([[2e-3, -2e-3, 0.9e-3, 0]], np.float32)], BIASES)
+    assert found["near_zero_weights"] == 0.5
+
+
+def test_gzip_holds_the_float32_kernels_and_shrinks_with_zeros() -> None:
+    kernel = RANDOM.normal(size=(40, 30)).astype(np.float32)
+    size = weights([kernel], BIASES)["kernel_gzip_bytes"]
+    assert size == len(gzip.compress(kernel.tobytes(), 6, mtime=0))
+    sparse = np.where(np.abs(kernel) < 1, np.float32(0), kernel)
+    assert weights([sparse], BIASES)["kernel_gzip_bytes"] < 0.6 * size
+
+
+def test_calibration_error_is_the_gap_weighted_over_bins() -> None:
+    confidences = np.array([0.95, 0.95, 0.5, 0.5, 0.5], np.float32)
+    hits = np.array([True, False, True, True, False])
+    expected = 2 / 5 * abs(1 / 2 - 0.95) + 3 / 5 * abs(2 / 3 - 0.5)
+    assert calibration_error(confidences, hits) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("confidence", "share"), [(1.0, 1.0), (0.75, 0.75), (0.0, 0.0)])
+def test_perfect_calibration_has_no_error(confidence: float, share: float) -> None:
+    hits = np.arange(100) < 100 * share
+    assert calibration_error(np.full(100, confidence), hits) == pytest.approx(0, abs=1e-12)
+
+
+def test_confident_and_always_wrong_is_the_worst_calibration() -> None:
+    assert calibration_error(np.ones(7), np.zeros(7, bool)) == 1
+
+
+def test_calibration_of_a_model_that_diverged_is_not_a_number() -> None:
+    assert np.isnan(calibration_error(np.full(3, np.nan), np.zeros(3, bool)))
+
+
+def sign(x: np.ndarray) -> np.ndarray:
+    return x[:, 0] > 0
+
+
+def test_noise_lowers_the_accuracy_on_a_margin_as_the_normal_distribution_says() -> None:
+    x = np.full((50_000, 1), 0.2, np.float32)
+    found = noise_accuracies(sign, x, np.ones(len(x), np.int32))
+    expected = [0.9772, 0.8413, 0.6915]  # of a margin of 2, 1 and 1/2 standard deviations
+    shown = [found[f"noise_{sigma}_accuracy"] for sigma in SIGMAS]
+    assert shown == pytest.approx(expected, abs=0.006)
+    area = (1 + shown[0]) / 2 * 0.1 + (shown[0] + shown[1]) / 2 * 0.1 + sum(shown[1:]) / 2 * 0.2
+    assert found["noise_accuracy"] == pytest.approx(area / 0.4)
+
+
+def test_noise_is_the_same_for_every_model() -> None:
+    met: list[np.ndarray] = []
+
+    def classify(x: np.ndarray) -> np.ndarray:
+        met.append(x)
+        return sign(x)
+
+    x = np.zeros((5, 2), np.float32)
+    for _ in range(2):
+        noise_accuracies(classify, x, np.ones(5, np.int32))
+    first, second = met[: len(met) // 2], met[len(met) // 2 :]
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not first[0].any()  # the curve starts without noise
+    np.testing.assert_allclose(first[3], 4 * first[1], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Sequential:
+    problem = Problem()
+    model = problem.model("dropout", {"rate": 0.5})
+    model.set_weights(problem.member().weights)
+    return model
+
+
+def test_zero_noise_gives_the_test_accuracy(model: keras.Sequential) -> None:
+    x, y = Problem().data()
+    found = measures.measure(model, {"test": (x, y)})
+    still = noise_accuracies(lambda rows: measures._classes(model, rows), x, y, (1e-9,))
+    assert still["noise_accuracy"] == pytest.approx(found["test_accuracy"])
+
+
+def test_a_constant_model_is_as_accurate_under_noise(model: keras.Sequential) -> None:
+    x, y = Problem().data()
+    constant = keras.models.clone_model(model)
+    constant.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    found = measures.measure(constant, {"test": (x, y)})
+    assert found["collapsed"]
+    assert found["noise_accuracy"] == pytest.approx(found["test_accuracy"])
+    assert found["calibration_error"] == pytest.approx(abs(found["test_accuracy"] - 1 / 3))
+    assert found["zero_weights"] == 1
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_measures_are_those_of_keras(classes: int) -> None:
+    problem = Problem(n_classes=classes)
+    model, (x, y) = problem.model("none", {}), problem.data()
+    model.set_weights(problem.member().weights)
+    outputs = model.predict(x, verbose=0)
+    if classes == 2:
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    hits = outputs.argmax(axis=1) == y
+    found = measures.measure(model, {"train": (x[:9], y[:9]), "test": (x, y)})
+    assert found["test_accuracy"] == pytest.approx(hits.mean())
+    assert found["train_accuracy"] == pytest.approx(hits[:9].mean())
+    assert found["test_loss"] == pytest.approx(-np.log(outputs[np.arange(len(y)), y]).mean(), 1e-4)
+    error = calibration_error(outputs.max(axis=1), hits)
+    assert found["calibration_error"] == pytest.approx(error, abs=1e-6)
+    assert found["parameters"] == sum(weight.size for weight in model.get_weights())
 
 
 def test_hidden_outputs_are_those_after_the_non_linearity() -> None:

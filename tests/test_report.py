@@ -217,11 +217,17 @@ def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_p
         report.write(folder, BACKGROUND)
 
 
+def overview(results: Path, page: Path) -> report.Overview:
+    found = report.read_overview(results, page)
+    report.write_overview(found, page)
+    return found
+
+
 def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "reports" / "index.html"
     for name in ("digits", "circles"):
         report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)), BACKGROUND)
-    missing = report.write_overview(results, index)
+    missing = overview(results, index).missing
     page = index.read_text(encoding="utf-8")
     assert missing == ["mnist", "fashion_mnist"]
     assert_stands_alone(page)
@@ -236,7 +242,7 @@ def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: 
 
 def test_overview_without_results_says_what_makes_them(tmp_path: Path) -> None:
     index = tmp_path / "reports" / "index.html"
-    assert report.write_overview(tmp_path / "results", index) == list(report.DATASETS)
+    assert overview(tmp_path / "results", index).missing == list(report.DATASETS)
     text = text_of(index.read_text(encoding="utf-8"))
     for name in report.DATASETS:
         assert f"dvc repro report@{name}" in text
@@ -248,7 +254,7 @@ def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> 
     report.write(folder, BACKGROUND)
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline report circles`"):
-        report.write_overview(tmp_path / "results", tmp_path / "index.html")
+        overview(tmp_path / "results", tmp_path / "index.html")
 
 
 def test_stages_print_the_table_and_link_their_pages(
@@ -287,8 +293,8 @@ def test_table_alone_is_printed_without_writing(
 
 def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path: Path) -> None:
     runs = pd.read_csv(folder / "runs.csv")
-    random = np.random.default_rng(0).random((len(runs), 3))
-    runs[["test_accuracy", "test_loss", "gap"]] = random
+    of_test = ["test_accuracy", "test_loss", "gap", "calibration_error", "noise_accuracy"]
+    runs[of_test] = np.random.default_rng(0).random((len(runs), len(of_test)))
     other = write_results(tmp_path / "circles", runs, at_edge=["l1"])
     report.write(other, BACKGROUND)
     pages = [(each / report.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
@@ -300,6 +306,18 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     for each in given:
         if each["technique"] is not None:
             assert each["values"] == tuned[each["technique"]]["values"]
+
+
+def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
+    assert "pruned" not in text_of(section(page, "values"))
+    folder = write_results(tmp_path / "circles", make_runs(EFFECTS))
+    table = pd.read_csv(folder / "trials.csv")
+    table.loc[[0, 9], "state"] = "pruned"
+    table.to_csv(folder / "trials.csv", index=False)
+    report.write(folder, BACKGROUND)
+    text = text_of(section((folder / report.PAGE).read_text(encoding="utf-8"), "values"))
+    assert "2 trials were pruned by successive halving: small and grey" in text
+    assert "A pruned trial counts with the accuracy it had when it was pruned." in text
 
 
 def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:
@@ -338,11 +356,11 @@ def test_background_is_that_of_the_study(name: str) -> None:
 def test_techniques_are_ranked_over_the_data_sets_that_share_them(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "index.html"
     report.write(write_results(results / "circles", make_runs(EFFECTS)), BACKGROUND)
-    report.write_overview(results, index)
+    overview(results, index)
     assert "Across data sets" not in index.read_text(encoding="utf-8")
     others = make_runs({"none": 0.0, "l1": -0.05, "dropout": 0.1}, dataset="digits")
     report.write(write_results(results / "digits", others), BACKGROUND)
-    report.write_overview(results, index)
+    overview(results, index)
     text = text_of(section(index.read_text(encoding="utf-8"), "ranks"))
     assert "of the 2 techniques that these 2 data sets share" in text
     assert "none 1.00 1 1 l1 2.00 2 2" in text

@@ -9,11 +9,13 @@ import psutil
 import pytest
 
 from pipeline import models, params
+from pipeline.claims import CLAIMS
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
 from pipeline.measures import measure
 from pipeline.params import CirclesData, Cnn, Lstm, Mlp, Model, Tuning
+from pipeline.summary import COUNTS, MEANS
 from pipeline.trainer import Trainer
 from pipeline.units import Plan, Unit
 
@@ -86,20 +88,40 @@ def test_a_trained_unit_is_a_plain_model_that_has_learnt(
     assert again["parameters"] == result.measures["parameters"]
 
 
-@pytest.mark.slow
-def test_a_thousand_trials_do_not_grow_the_process() -> None:
+def small(hidden: int) -> tuple[Dataset, Plan]:
+    """Few circles, and a study of one epoch on them."""
     given = params.load().study("circles")
     drawn = CirclesData(test=50, draws=2)
     data = prepare("circles", drawn, 1, Path("nowhere"))
     tuning = Tuning(trials=1000, seeds=1, round=BATCH, epochs=1)
-    model = replace(given.model, hidden=(20,))
-    plan = Plan(
-        "circles",
-        data.digest,
-        replace(given, data=drawn, model=model, tuning=tuning),
-        1,
-        params.Engine(),
+    model = replace(given.model, hidden=(hidden,))
+    study = replace(given, data=drawn, model=model, tuning=tuning)
+    return data, Plan("circles", data.digest, study, 1, params.Engine())
+
+
+def test_a_trial_never_meets_the_labels_of_the_test() -> None:
+    data, plan = small(20)
+    labels = data.y.copy()
+    labels[data.splits["leak_free"]["test"]] ^= 1
+    unit = plan.trial("l1", {"strength": 1e-3}, 0)
+    one, other = (
+        dict(Trainer(given, Engine()).run([unit], [None])[0].measures) | {"seconds": 0.0}
+        for given in (data, replace(data, y=labels))
     )
+    assert one == other
+    assert not [name for name in one if name.startswith(("test", "noise", "calibration"))]
+
+
+def test_a_final_run_has_every_column_that_the_claims_need() -> None:
+    data, plan = small(20)
+    (result,) = Trainer(data, Engine()).run([plan.tuned("none", {}, 0)], [None])
+    assert not {each.measure for c in CLAIMS for each in c.statements} - result.measures.keys()
+    assert not {*MEANS, *COUNTS} - result.measures.keys()
+
+
+@pytest.mark.slow
+def test_a_thousand_trials_do_not_grow_the_process() -> None:
+    data, plan = small(20)
     trainer, process = Trainer(data, Engine()), psutil.Process()
     resident = []
     for first in range(0, 1000, BATCH):

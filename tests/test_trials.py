@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import trials
 from pipeline.errors import UserError
+from pipeline.params import random_trials
 from pipeline.search import Search
 from pipeline.techniques import Range
 
@@ -52,7 +53,7 @@ def test_the_curve_goes_on_from_the_random_trials_with_the_best_so_far(random: i
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (4, 4), (10, 5), (24, 8), (30, 5), (31, 5)])
 def test_random_trials_are_those_that_the_search_enqueues(count: int, size: int) -> None:
     search = Search("l2", {"strength": Range(1e-6, 1e-1, log=True)}, count, size, 0)
-    assert trials.random_trials(count, size) == len(search.study.trials)
+    assert random_trials(count, size) == len(search.study.trials)
 
 
 def test_trials_are_read_in_order_and_one_without_a_score_counts_as_no_hits(tmp_path: Path) -> None:
@@ -75,5 +76,7 @@ def test_mistakes_are_told_with_the_command_that_mends_them(tmp_path: Path) -> N
         trials.read(path)
     path.parent.mkdir()
     pd.DataFrame({"technique": ["l1"]}).to_csv(path, index=False)
-    with pytest.raises(UserError, match="must have the columns trial, val_accuracy, but has only"):
+    with pytest.raises(
+        UserError, match="must have the columns trial, state, val_accuracy, but has only"
+    ):
         trials.read(path)

@@ -1,19 +1,41 @@
-"""Join the data sets' results in reports/index.html."""
+"""Join the data sets' results, and judge the articles' claims, in reports/index.html."""
 
 import argparse
+import datetime
+import platform
 from pathlib import Path
 
-from pipeline import report
+from pipeline import devices, report, verdicts
 
+RESULTS = Path("results")
 PAGE = Path("reports/index.html")
+CLAIMS = RESULTS / report.CLAIMS
+README = Path("README.md")
 
 
 def main(argv: list[str]) -> None:
-    """Write the page, and say which data sets have no results yet."""
+    """Write the page and the verdicts; print these, and which data sets have no results yet."""
     parser = argparse.ArgumentParser(prog="python -m pipeline overview", description=__doc__)
-    parser.parse_args(argv)
-    PAGE.unlink(missing_ok=True)  # DVC may have left a link to its cache, which must not change
-    missing = report.write_overview(Path("results"), PAGE)
-    for name in missing:
+    parser.add_argument(
+        "--readme", action="store_true", help="also write the verdicts into README.md"
+    )
+    arguments = parser.parse_args(argv)
+    found = report.read_overview(RESULTS, PAGE)
+    report.write_overview(found, PAGE)
+    verdicts.write(found.judged, CLAIMS)
+    if arguments.readme:
+        block = verdicts.markdown(found.judged, measured())
+        README.write_text(verdicts.update(README.read_text("utf-8"), block), encoding="utf-8")
+    print(verdicts.table(found.judged))
+    print()
+    for name in found.missing:
         print(f"no results yet: {name}; `dvc repro report@{name}` makes them")
+    print(f"claims: {CLAIMS}")
     print(f"overview: {PAGE}")
+
+
+def measured() -> str:
+    """Today, and this machine."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    machine = f"{platform.system()} {platform.machine()}"
+    return f"{today.isoformat()} on {devices.cores()} cores, {machine}"

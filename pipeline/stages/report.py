@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline import params, report, summary, trials
+from pipeline import params, report, summary
 
 
 def main(argv: list[str]) -> None:
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
 
 def background(study: params.Study) -> report.Background:
     """What the page tells of a study beside its results."""
-    random = trials.random_trials(study.tuning.trials, study.tuning.round)
+    random = params.random_trials(study.tuning.trials, study.tuning.round)
     return report.Background(training_points(study.data), random)
 
 

@@ -1,0 +1,584 @@
+"""The articles' claims as data, and the one rule that judges them from final runs.
+
+A claim is made of statements such as "the test accuracy of l2 is higher than that of none". Each
+is judged on the differences of pairs of runs with the same seed, turned round where "lower" is
+stated, so that the statement wants them positive. Two questions are put to the sign-flip test of
+`statistics`, at 0.05:
+
+1. Is there a difference? D, the mean, is told apart from zero, on one side or the other.
+2. Is it too small to matter? D is told apart from, and below, `matters`: the smallest difference
+   that is worth having, which each statement names before any run is seen.
+
+    D below zero                               reversed: the opposite was shown
+    else D below the smallest that matters     does not hold: nothing worth having is there
+    else D above zero                          holds
+    else                                       cannot tell
+
+A statement that denies ("does not beat", "at no loss") is the negation of its effect: it holds
+where the effect is reversed or does not hold, is reversed where the effect holds, and cannot be
+told where that cannot. With no smallest difference given, an absence can only be shown by its
+opposite.
+
+A claim of several statements holds if all of them do, is reversed if all are, and does not hold
+if one of them is shown to be wrong, or cannot be told otherwise. What has no runs is "not run".
+
+The interval shown beside a verdict is a BCa interval of the difference; it is a little short with
+few pairs, so it can leave out zero where the test cannot tell: the test decides. Verdicts are not
+corrected for the number of claims: of 20 claims about nothing, one is "holds" or "reversed" by
+chance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline import statistics
+from pipeline.statistics import Estimate, Vector
+from pipeline.summary import SIGNIFICANCE
+
+Word = Literal["holds", "does not hold", "reversed", "cannot tell", "not run"]
+Stated = Literal["higher", "lower", "not higher", "not lower"]
+WORDS: tuple[Word, ...] = ("holds", "does not hold", "reversed", "cannot tell", "not run")
+DENIED: Mapping[Word, Word] = {
+    "holds": "reversed",
+    "reversed": "holds",
+    "does not hold": "holds",
+    "cannot tell": "cannot tell",
+}
+USUAL_PAIRS = 10  # a verdict from fewer says so
+
+# The smallest differences that matter.
+POINT = 0.01  # of accuracy on circles: less than one of article A's 70 test points
+TENTH = 0.001  # of accuracy on images: ten of 10,000
+SHARE = 0.01  # of weights or activations
+RATIO = 0.05  # of a size, relative to the other side
+
+
+@dataclass(frozen=True)
+class Side:
+    """One technique in one setting."""
+
+    technique: str
+    setting: str = "article"
+
+
+NONE = Side("none")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """`first` has a higher, or lower, value of a column of runs.csv than `second`, or has not."""
+
+    first: Side
+    second: Side | None  # None: than zero
+    measure: str
+    stated: Stated
+    matters: float  # the smallest difference that does; > 0, in the unit of the difference
+    relative: bool = False  # whether the difference is told as a share of the second side's value
+
+    def __post_init__(self) -> None:
+        if not self.matters > 0:
+            raise ValueError(f"`matters` must be > 0, but got {self.matters}")
+
+    @property
+    def denies(self) -> bool:
+        """Whether it states that an effect is not there."""
+        return self.stated.startswith("not")
+
+    @property
+    def falls(self) -> bool:
+        """Whether the effect that it states or denies is a lower value."""
+        return self.stated.endswith("lower")
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """One or two."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an article says, and which statements about runs say the same."""
+
+    id: str
+    article: str
+    sentence: str
+    source: str  # what the article's own evidence was
+    reading: str  # how the sentence is judged here
+    datasets: tuple[str, ...]  # the first one's runs are the verdict; the others stand beside it
+    statements: tuple[Statement, ...]  # empty: nothing trains what it takes
+    lacks: str = ""  # what it takes, if nothing trains it
+
+    @property
+    def setting(self) -> str:
+        """The setting of its first side; empty if it has none."""
+        return self.statements[0].first.setting if self.statements else ""
+
+    def tuned(self) -> "Claim":
+        """The same claim about tuned values, which were chosen on data that do not leak."""
+        return replace(self, statements=tuple(_tuned(each) for each in self.statements))
+
+
+def _tuned(statement: Statement) -> Statement:
+    first, second = statement.first, statement.second
+    return replace(
+        statement,
+        first=replace(first, setting="tuned"),
+        second=None if second is None else replace(second, setting="tuned"),
+    )
+
+
+def _beats(first: Side, second: Side, matters: float) -> Statement:
+    return Statement(first, second, "test_accuracy", "higher", matters)
+
+
+def _does_not_beat(first: Side, second: Side, matters: float) -> Statement:
+    return Statement(first, second, "test_accuracy", "not higher", matters)
+
+
+def _sparser(technique: str) -> tuple[Statement, ...]:
+    first = Side(technique)
+    return (
+        Statement(first, NONE, "zero_activations", "higher", SHARE),
+        Statement(first, NONE, "mean_activation", "lower", RATIO, relative=True),
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "A1",
+        "A",
+        "The circles network without regularization overfits.",
+        "one run: train 100 %, test 78 % (75.7 % in a second printing)",
+        "Its train accuracy is above its test accuracy.",
+        ("circles",),
+        (Statement(NONE, None, "gap", "higher", POINT),),
+    ),
+    Claim(
+        "A2",
+        "A",
+        "An activity L1 penalty before the ReLU lowers train and raises test accuracy.",
+        "one run: train 96 %, test 82 %",
+        "Both differences to no regularization must be there.",
+        ("circles",),
+        (
+            Statement(Side("activity_l1_before"), NONE, "train_accuracy", "lower", POINT),
+            _beats(Side("activity_l1_before"), NONE, POINT),
+        ),
+    ),
+    Claim(
+        "A3",
+        "A",
+        "After the ReLU the penalty does not help.",
+        "one run: train 100 %, test 74 %",
+        "Its test accuracy is not higher than without regularization.",
+        ("circles", "digits"),
+        (_does_not_beat(Side("activity_l1_after"), NONE, POINT),),
+    ),
+    Claim(
+        "A4",
+        "A",
+        "The activity penalty, before the ReLU, makes activations sparser.",
+        "left to the reader",
+        "After the ReLU, more activations are zero and their mean size is smaller.",
+        ("circles", "digits"),
+        _sparser("activity_l1_before"),
+    ),
+    Claim(
+        "A4 after",
+        "A",
+        "The activity penalty, after the ReLU, makes activations sparser.",
+        "left to the reader",
+        "As A4, for the other variant.",
+        ("circles", "digits"),
+        _sparser("activity_l1_after"),
+    ),
+    Claim(
+        "B1",
+        "B",
+        "L2 beats the baseline.",
+        "one run, validation accuracy",
+        "Its test accuracy is higher.",
+        ("mnist", "digits"),
+        (_beats(Side("l2"), NONE, TENTH),),
+    ),
+    Claim(
+        "B2",
+        "B",
+        "L1 does not beat the baseline.",
+        "one run, validation accuracy",
+        "Its test accuracy is not higher.",
+        ("mnist", "digits"),
+        (_does_not_beat(Side("l1"), NONE, TENTH),),
+    ),
+    Claim(
+        "B3",
+        "B",
+        "Dropout beats the baseline.",
+        "one run, validation accuracy",
+        "Its test accuracy is higher.",
+        ("mnist", "digits"),
+        (_beats(Side("dropout"), NONE, TENTH),),
+    ),
+    Claim(
+        "B4",
+        "B",
+        "ZCA augmentation with dropout is a leap over both.",
+        "one run, validation accuracy; its code never draws the whitened images",
+        "As meant, with whitened images. As printed, it is the dropout network and nothing else.",
+        ("mnist",),
+        (),
+        "ZCA whitening of the images",
+    ),
+    Claim(
+        "B5",
+        "B",
+        "Early stopping saves epochs at no loss.",
+        "one run: stopped after 5 of 10 epochs",
+        "As meant, from fresh weights: the dropout network runs fewer epochs when it is stopped,"
+        " and its test accuracy is not lower.",
+        ("mnist",),
+        (
+            Statement(
+                Side("dropout_early_stopping"),
+                Side("dropout"),
+                "epochs_run",
+                "lower",
+                RATIO,
+                relative=True,
+            ),
+            Statement(
+                Side("dropout_early_stopping"), Side("dropout"), "test_accuracy", "not lower", TENTH
+            ),
+        ),
+    ),
+    Claim(
+        "B5 printed",
+        "B",
+        "Early stopping saves epochs at no loss.",
+        "one run: stopped after 5 of 10 epochs",
+        "As printed: fit goes on from the weights of the dropout run.",
+        ("mnist",),
+        (),
+        "training that starts from another run's weights",
+    ),
+    Claim(
+        "B6",
+        "B, C, D",
+        "L1 drives weights exactly to zero, L2 only near zero.",
+        "an argument, no run",
+        "By the plain gradient, as in the articles: more exact zeros under L1 than under L2, and"
+        " more weights below 0.001 in size under L2 than without regularization.",
+        ("mnist", "digits"),
+        (
+            Statement(Side("l1"), Side("l2"), "zero_weights", "higher", SHARE),
+            Statement(Side("l2"), NONE, "near_zero_weights", "higher", SHARE),
+        ),
+    ),
+    Claim(
+        "B6 near",
+        "B, C, D",
+        "L1 drives more weights near zero than L2.",
+        "an argument, no run",
+        "What is left of B6 where the plain gradient steps over zero: more weights below 0.001 in"
+        " size.",
+        ("mnist", "digits"),
+        (Statement(Side("l1"), Side("l2"), "near_zero_weights", "higher", SHARE),),
+    ),
+    Claim(
+        "B6 proximal",
+        "B, C, D",
+        "L1 drives weights exactly to zero, L2 only near zero.",
+        "an argument, no run",
+        "By the proximal step, which yields exact zeros.",
+        ("mnist", "digits"),
+        (),
+        "an L1 penalty with proximal steps",
+    ),
+    Claim(
+        "B7",
+        "B",
+        "L1 is the choice for compressing a model.",
+        "an argument, no run",
+        "The kernels take fewer bytes under gzip than without regularization, and test accuracy"
+        " is not lower.",
+        ("mnist", "digits"),
+        (
+            Statement(Side("l1"), NONE, "kernel_gzip_bytes", "lower", RATIO, relative=True),
+            Statement(Side("l1"), NONE, "test_accuracy", "not lower", TENTH),
+        ),
+    ),
+    Claim(
+        "C1",
+        "C",
+        "Without its penalties the article's model does better in the same epochs.",
+        "a remark, no number",
+        "Test accuracy is higher without regularization.",
+        ("fashion_mnist",),
+        (_beats(NONE, Side("mixed_penalties"), TENTH),),
+    ),
+    Claim(
+        "C2",
+        "C",
+        "L1 turns negative weights to zero (\N{MINUS SIGN}2 becomes 0).",
+        "an argument, no run",
+        "Fewer weights are negative than without regularization, and next to none are left.",
+        ("fashion_mnist", "mnist", "digits"),
+        (
+            Statement(
+                Side("l1", "tuned"), Side("none", "tuned"), "negative_weights", "lower", SHARE
+            ),
+            Statement(Side("l1", "tuned"), None, "negative_weights", "not higher", SHARE),
+        ),
+    ),
+    Claim(
+        "C3",
+        "C",
+        "A penalty costs nothing at inference.",
+        "an argument, no run",
+        "The exported models have no more parameters; their layers are the same, for a penalty"
+        " stands in the loss alone. Time is not measured: equal computations differ by the"
+        " machine's noise only.",
+        ("fashion_mnist", "mnist", "digits"),
+        tuple(
+            Statement(
+                Side(technique, "tuned"),
+                Side("none", "tuned"),
+                "parameters",
+                "not higher",
+                0.001,
+                relative=True,
+            )
+            for technique in ("l1", "l2")
+        ),
+    ),
+    Claim(
+        "D1",
+        "D",
+        "L1's sparse weights select features.",
+        "an argument, no run",
+        "How many of the informative inputs keep weights, and how few of the others.",
+        (),
+        (),
+        "data in which it is known which inputs are noise",
+    ),
+    Claim(
+        "D2",
+        "D",
+        "L2 prevents overfitting.",
+        "an argument, no run",
+        "The gap between train and test accuracy is smaller than without regularization.",
+        ("mnist", "digits"),
+        (Statement(Side("l2"), NONE, "gap", "lower", TENTH),),
+    ),
+    Claim(
+        "D3",
+        "D",
+        "Small weights make a model robust to changes of its input.",
+        "an argument, no run",
+        "Under L2, accuracy on noisy test inputs, averaged over noise up to 0.4, is higher.",
+        ("mnist", "digits"),
+        (Statement(Side("l2"), NONE, "noise_accuracy", "higher", 5 * TENTH),),
+    ),
+    Claim(
+        "D4",
+        "D",
+        "Activity regularization keeps outputs small.",
+        "an argument, no run",
+        "The mean size of activations is smaller, with the penalty after the ReLU.",
+        ("circles", "digits"),
+        (
+            Statement(
+                Side("activity_l1_after"), NONE, "mean_activation", "lower", RATIO, relative=True
+            ),
+        ),
+    ),
+    Claim(
+        "D4 bias",
+        "D",
+        "Bias regularization keeps biases small.",
+        "an argument, no run",
+        "The norm of the biases is smaller.",
+        (),
+        (),
+        "a penalty on the biases",
+    ),
+    Claim(
+        "D5",
+        "D",
+        "L0 limits the number of parameters.",
+        "an argument, no run",
+        "Non-zero weights against accuracy.",
+        (),
+        (),
+        "an L0 penalty, such as hard concrete gates",
+    ),
+    Claim(
+        "D6",
+        "D",
+        "ReLU and GELU act like a random regularizer.",
+        "an argument, no run",
+        "The share of zero activations and the gap, against tanh and linear networks.",
+        (),
+        (),
+        "the same network with GELU, tanh and no activation",
+    ),
+)
+
+
+# Verdicts
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the runs show of one statement."""
+
+    statement: Statement
+    word: Word
+    difference: Estimate  # first minus second, or a share of the second; 95 % BCa interval
+    p: float  # sign-flip, of "no difference"
+    p_matters: float  # sign-flip, of "a difference that just matters"
+    n: int  # pairs
+
+    @property
+    def rests_on_size(self) -> bool:
+        """Whether the word rests on the second question: nothing that matters is there."""
+        absent: Word = "holds" if self.statement.denies else "does not hold"
+        return self.word == absent and not (self.p < SIGNIFICANCE and self._against)
+
+    @property
+    def _against(self) -> bool:
+        return (self.difference.mean > 0) == self.statement.falls
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim judged on one data set. Without `found`, `notes` say why it was not run."""
+
+    claim: Claim
+    dataset: str
+    word: Word
+    found: tuple[Found, ...] = ()
+    notes: tuple[str, ...] = ()
+    leaks: bool = False  # whether the runs' validation data leak
+
+    @property
+    def n(self) -> int:
+        """The pairs of its scarcest statement; 0 if it was not run."""
+        return min((each.n for each in self.found), default=0)
+
+
+Runs = Mapping[str, pd.DataFrame]  # data set -> its runs, as read by `summary.read_runs`
+
+
+def judge(claim: Claim, runs: Runs) -> Verdict:
+    """The verdict on a claim: what the runs of its own data set show."""
+    if not claim.statements:
+        return Verdict(claim, "", "not run", notes=(f"nothing trains it yet: {claim.lacks}",))
+    return _judge(claim, claim.datasets[0], runs)
+
+
+def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
+    """What there is to compare: the tuned setting, which does not leak, and other data sets."""
+    variants = dict.fromkeys((claim, claim.tuned()))  # one of them where it is about tuned values
+    verdicts = [
+        _judge(variant, dataset, runs)
+        for dataset in claim.datasets
+        for variant in variants
+        if claim.statements
+    ][1:]
+    return tuple(verdict for verdict in verdicts if verdict.word != "not run")
+
+
+def _judge(claim: Claim, dataset: str, runs: Runs) -> Verdict:
+    lacks = list(_lacking(claim, dataset, runs))
+    if lacks:
+        return Verdict(claim, dataset, "not run", notes=tuple(lacks))
+    frame = runs[dataset]
+    found = tuple(find(each, frame) for each in claim.statements)
+    sides = {side for each in claim.statements for side in each.sides}
+    leaks = any(bool(_of(side, frame)["leaks"].any()) for side in sides)
+    return Verdict(claim, dataset, _joined(found), found, tuple(_notes(found, leaks)), leaks)
+
+
+def _lacking(claim: Claim, dataset: str, runs: Runs) -> Iterator[str]:
+    """Why a claim cannot be judged; nothing if it can."""
+    if dataset not in runs:
+        yield f"no runs of {dataset}"
+        return
+    sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
+    absent = [side for side in sides if _of(side, runs[dataset]).empty]
+    for side in absent:
+        yield f"no {side.setting} runs of {side.technique} on {dataset}"
+    if not absent and not all(len(_differences(s, runs[dataset])) for s in claim.statements):
+        yield f"no two runs to compare on {dataset} have the same seed"
+
+
+def _of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
+    rows = frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
+    return rows.set_index("seed").sort_index()
+
+
+def _differences(statement: Statement, frame: pd.DataFrame) -> Vector:
+    """First minus second on the seeds that both have, shape (n,)."""
+    values = [_of(side, frame)[statement.measure].astype(float) for side in statement.sides]
+    if len(values) == 1:
+        return values[0].to_numpy()
+    pairs = pd.concat(values, axis=1, join="inner").to_numpy()
+    first, second = pairs[:, 0], pairs[:, 1]
+    if not statement.relative:
+        return first - second
+    with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is not finite
+        return np.asarray((first - second) / np.abs(second))
+
+
+def find(statement: Statement, frame: pd.DataFrame) -> Found:
+    """What runs of one data set, with at least one pair, show of a statement."""
+    differences = _differences(statement, frame)
+    word, p, p_matters = decide(differences, statement)
+    interval = statistics.mean_interval(differences, np.random.default_rng(0))
+    return Found(statement, word, interval, p, p_matters, len(differences))
+
+
+def decide(differences: Vector, statement: Statement) -> tuple[Word, float, float]:
+    """The rule of this module: the word, and the p-values of its two questions."""
+    wanted = -differences if statement.falls else differences
+    p, side = _told_apart(wanted)
+    p_matters, of_matters = _told_apart(wanted - statement.matters)
+    word: Word = "cannot tell"
+    if side < 0:
+        word = "reversed"
+    elif of_matters < 0:
+        word = "does not hold"
+    elif side > 0:
+        word = "holds"
+    return (DENIED[word] if statement.denies else word), p, p_matters
+
+
+def _told_apart(differences: Vector) -> tuple[float, float]:
+    """The sign-flip p-value, and on which side of zero the mean is shown to be: -1, 0 or 1."""
+    p = statistics.sign_flip_p(differences, np.random.default_rng(0))
+    return p, float(np.sign(differences.mean())) if p < SIGNIFICANCE else 0.0
+
+
+def _joined(found: tuple[Found, ...]) -> Word:
+    """The word of a claim from those of its statements."""
+    words = {each.word for each in found}
+    if len(words) == 1:
+        return found[0].word
+    return "does not hold" if words & {"does not hold", "reversed"} else "cannot tell"
+
+
+def _notes(found: tuple[Found, ...], leaks: bool) -> Iterator[str]:
+    """What a reader must know of a verdict beside its number."""
+    n = min(each.n for each in found)
+    if n < USUAL_PAIRS:
+        few = f"{n} pair{'s' if n > 1 else ''} only"
+        yield few if n >= statistics.FEWEST_PAIRS else f"{few}: too few to tell anything apart"
+    if any(np.isnan(each.p) for each in found):
+        yield "a value is not finite, so nothing can be told"
+    if leaks:
+        yield "validation data leak"

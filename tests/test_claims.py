@@ -1,0 +1,231 @@
+"""A claim is judged as what was planted; chance is seldom taken for an effect."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import claims, params
+from pipeline.claims import CLAIMS, Claim, Side, Statement, beside, decide, judge
+from pipeline.summary import RUN_COLUMNS
+
+JUDGED = [claim for claim in CLAIMS if claim.statements]
+PAIRS = 10
+
+
+def plant(claim: Claim, effect: float, noise: float, pairs: int = PAIRS) -> pd.DataFrame:
+    """Runs in which each statement's difference is `effect`, give or take `noise`.
+
+    Both in smallest differences that matter, positive as stated: a statement that denies is true
+    at -1. The noise has mean zero over an even number of pairs and leaves no difference without.
+    """
+    sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
+    level = {each.measure: 100.0 if each.relative else 0.0 for each in claim.statements}
+    cells = {(side, seed): dict(level) for side in sides for seed in range(pairs)}
+    for each in claim.statements:
+        unit = each.matters * (level[each.measure] if each.relative else 1)
+        toward = (-1 if each.stated.endswith("lower") else 1) * unit
+        if each.stated.startswith("not"):
+            toward = -toward
+        for seed in range(pairs):
+            size = effect + noise * (-1) ** seed
+            below = cells[each.second, seed][each.measure] if each.second else 0.0
+            cells[each.first, seed][each.measure] = below + toward * size
+    return pd.DataFrame(
+        {
+            "technique": side.technique,
+            "setting": side.setting,
+            "seed": seed,
+            "leaks": side.setting == "article",
+            **values,
+        }
+        for (side, seed), values in cells.items()
+    )
+
+
+def word(claim: Claim, frame: pd.DataFrame) -> str:
+    return judge(claim, {claim.datasets[0]: frame}).word
+
+
+over_claims = pytest.mark.parametrize("claim", JUDGED, ids=lambda claim: claim.id)
+
+
+@over_claims
+def test_a_planted_effect_holds(claim: Claim) -> None:
+    assert word(claim, plant(claim, 3, 0.5)) == "holds"
+
+
+@over_claims
+def test_the_opposite_is_reversed(claim: Claim) -> None:
+    assert word(claim, plant(claim, -3, 0.5)) == "reversed"
+
+
+@over_claims
+def test_no_effect_under_much_noise_cannot_be_told(claim: Claim) -> None:
+    assert word(claim, plant(claim, 0, 4)) == "cannot tell"
+
+
+@over_claims
+def test_no_effect_shown_precisely_refutes_an_effect_and_confirms_its_absence(
+    claim: Claim,
+) -> None:
+    denies = all(each.denies for each in claim.statements)
+    assert word(claim, plant(claim, 0, 0.1)) == ("holds" if denies else "does not hold")
+
+
+@over_claims
+def test_equal_runs_are_no_effect(claim: Claim) -> None:
+    denies = all(each.denies for each in claim.statements)
+    assert word(claim, plant(claim, 0, 0)) == ("holds" if denies else "does not hold")
+
+
+@over_claims
+def test_the_verdict_tells_numbers_pairs_and_leak(claim: Claim) -> None:
+    frame = plant(claim, 3, 0.5)
+    verdict = judge(claim, {claim.datasets[0]: frame.sample(frac=1, random_state=0)})
+    assert verdict.n == PAIRS
+    assert (
+        verdict.leaks == (claim.setting == "article") == ("validation data leak" in verdict.notes)
+    )
+    for found in verdict.found:
+        stated = 3 * found.statement.matters * (-1 if found.statement.falls else 1)
+        stated *= -1 if found.statement.denies else 1
+        if found.statement.second is not None and claim.id != "C2":  # whose second says the level
+            assert found.difference.mean == pytest.approx(stated)
+        assert found.difference.low < found.difference.mean < found.difference.high
+        assert found.p < 0.05
+
+
+@over_claims
+@pytest.mark.parametrize("pairs", [1, 2, 4])
+def test_too_few_pairs_never_tell_and_say_so(claim: Claim, pairs: int) -> None:
+    verdict = judge(claim, {claim.datasets[0]: plant(claim, 3, 0.5, pairs)})
+    assert verdict.word == "cannot tell"
+    assert any("too few" in note for note in verdict.notes)
+
+
+def test_a_verdict_from_fewer_than_ten_pairs_says_so() -> None:
+    claim = JUDGED[0]
+    verdict = judge(claim, {claim.datasets[0]: plant(claim, 3, 0.5, 8)})
+    assert (verdict.word, verdict.notes[0]) == ("holds", "8 pairs only")
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_without_runs_there_is_a_reason_and_no_number(claim: Claim) -> None:
+    other = pd.DataFrame({"technique": ["x"], "setting": ["article"], "seed": [0]})
+    for runs in ({}, dict.fromkeys(claim.datasets, other)):
+        verdict = judge(claim, runs)
+        assert verdict.word == "not run"
+        assert verdict.found == ()
+        assert len(verdict.notes) >= 1
+        assert all(verdict.notes)
+        assert beside(claim, runs) == ()
+
+
+def test_a_missing_technique_is_named() -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "C1")
+    frame = plant(claim, 3, 0.5)
+    without = frame[frame["technique"] != "mixed_penalties"]
+    verdict = judge(claim, {"fashion_mnist": without})
+    assert verdict.notes == ("no article runs of mixed_penalties on fashion_mnist",)
+
+
+def test_runs_on_different_seeds_are_not_compared() -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "B1")
+    frame = plant(claim, 3, 0.5)
+    frame.loc[frame["technique"] == "l2", "seed"] += 7
+    assert judge(claim, {"mnist": frame}).n == 3
+    frame.loc[frame["technique"] == "l2", "seed"] += 7
+    assert judge(claim, {"mnist": frame}).word == "not run"
+
+
+def test_a_value_that_is_not_finite_is_not_skipped() -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "D3")
+    frame = plant(claim, 3, 0.5)
+    frame.loc[2, "noise_accuracy"] = np.nan
+    verdict = judge(claim, {"mnist": frame})
+    assert verdict.word == "cannot tell"
+    assert "not finite" in verdict.notes[0]
+
+
+def test_the_tuned_setting_and_other_data_sets_stand_beside_the_verdict() -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "B1")
+    article, tuned = plant(claim, 3, 0.5), plant(claim.tuned(), -3, 0.5)
+    runs = {"mnist": pd.concat([article, tuned]), "digits": plant(claim, 0, 4)}
+    assert judge(claim, runs).word == "holds"
+    told = [(each.dataset, each.claim.setting, each.word) for each in beside(claim, runs)]
+    assert told == [("mnist", "tuned", "reversed"), ("digits", "article", "cannot tell")]
+
+
+def test_one_wrong_statement_refutes_a_claim() -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "A2")
+    lowered, not_raised = plant(claim, 3, 0.5), plant(claim, -3, 0.5)
+    mixed = lowered.assign(test_accuracy=not_raised["test_accuracy"])
+    assert word(claim, mixed) == "does not hold"
+    unclear = lowered.assign(test_accuracy=plant(claim, 0, 4)["test_accuracy"])
+    assert word(claim, unclear) == "cannot tell"
+
+
+STATED = Statement(Side("l2"), Side("none"), "test_accuracy", "higher", 1.0)
+DENIED = Statement(Side("l2"), Side("none"), "test_accuracy", "not higher", 1.0)
+
+
+def simulate(
+    mean: float, spread: float, statement: Statement = STATED, studies: int = 400
+) -> Counter[str]:
+    """The words of simulated studies of ten pairs."""
+    rng = np.random.default_rng(7)
+    simulated: Iterable[np.ndarray] = mean + spread * rng.standard_normal((studies, PAIRS))
+    return Counter(decide(differences, statement)[0] for differences in simulated)
+
+
+LIMIT = 400 * 0.05 + 3 * (400 * 0.05 * 0.95) ** 0.5  # three standard errors above 5 %
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0])
+def test_without_an_effect_few_studies_show_one(spread: float) -> None:
+    words = simulate(0.0, spread)
+    assert words["holds"] + words["reversed"] < LIMIT
+
+
+def test_an_effect_that_just_matters_is_seldom_ruled_out() -> None:
+    words = simulate(1.0, 2.0)
+    assert words["does not hold"] + words["reversed"] < LIMIT
+
+
+def test_a_denial_is_the_negation_of_its_effect() -> None:
+    for mean in (-2.0, 0.0, 0.5, 2.0):
+        stated, denied = (simulate(mean, 1.0, each, 50) for each in (STATED, DENIED))
+        assert denied["holds"] == stated["reversed"] + stated["does not hold"]
+        assert denied["reversed"] == stated["holds"]
+        assert denied["cannot tell"] == stated["cannot tell"]
+
+
+def test_ids_are_unique_and_every_measure_is_a_column() -> None:
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        assert bool(claim.statements) != bool(claim.lacks)
+        assert all(each.measure in RUN_COLUMNS for each in claim.statements)
+
+
+def test_every_side_of_a_claim_is_trained_by_a_study_that_exists() -> None:
+    untrained = set()
+    for claim in JUDGED:
+        techniques = params.load().study(claim.datasets[0]).techniques
+        for side in {side for each in claim.statements for side in each.sides}:
+            known = techniques.get(side.technique)
+            if known is None or (side.setting == "article" and known.article is None):
+                untrained.add(side.technique)
+    assert untrained <= {"mixed_penalties"}
+
+
+@pytest.mark.parametrize("matters", [0.0, -1.0, float("nan")])
+def test_a_statement_names_a_difference_that_matters(matters: float) -> None:
+    with pytest.raises(ValueError, match="`matters` must be > 0, but got"):
+        Statement(Side("l2"), Side("none"), "gap", "lower", matters)
+
+
+def test_the_rule_knows_every_word() -> None:
+    assert set(claims.DENIED) | {"not run"} == set(claims.WORDS)
