@@ -74,6 +74,11 @@ class Mlp:
     hidden: Layers  # units of each
     activation: Activation = "relu"
 
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers have a kernel, the output aside."""
+        return len(self.hidden)
+
 
 @dataclass(frozen=True, config=FROZEN)
 class Cnn:
@@ -88,6 +93,11 @@ class Cnn:
     hidden: tuple[Count, ...] = ()  # units of each
     activation: Activation = "relu"
 
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers have a kernel, the output aside."""
+        return len(self.filters) + len(self.hidden)
+
 
 @dataclass(frozen=True, config=FROZEN)
 class Lstm:
@@ -101,6 +111,11 @@ class Lstm:
     hidden: tuple[Count, ...] = ()  # units of each dense layer
     activation: Activation = "relu"  # of the dense layers
 
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers have a kernel, the output aside."""
+        return len(self.units) + len(self.hidden)
+
 
 MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": Lstm}
 
@@ -108,10 +123,16 @@ MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": 
 Model = Annotated[Mlp | Cnn | Lstm, Field(discriminator="architecture")]
 
 
-def architectures(change: Change) -> list[str]:
-    """The architectures that a change fits."""
-    place = change.activity.place if change.activity else None
-    return [name for name, kind in MODELS.items() if place in (None, *kind.activity_places)]
+def misfit(change: Change, model: Model) -> str | None:
+    """Why a change does not fit an architecture, in words; None where it does."""
+    if change.activity and change.activity.place not in model.activity_places:
+        return (
+            f"needs an output {change.activity.place} the non-linearity, "
+            f"but got {model.architecture!r}, which has none"
+        )
+    if isinstance(change.kernel, tuple) and len(change.kernel) != model.hidden_layers:
+        return f"needs {len(change.kernel)} hidden layers, but got {model.hidden_layers}"
+    return None
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -397,17 +418,16 @@ def _architecture_problems(study: Study) -> Iterator[str]:
     name = study.model.architecture
     if isinstance(study.data, CirclesData) and name != "mlp":
         yield f"model.architecture: circles are points, for an 'mlp'; {name!r} takes images"
-    fitting = [
-        technique
+    misfits = {
+        technique: misfit(
+            known.apply({key: found.low for key, found in known.search.items()}), study.model
+        )
         for technique, known in TECHNIQUES.items()
-        if name in architectures(known.apply({key: r.low for key, r in known.search.items()}))
-    ]
+    }
+    fitting = ", ".join(technique for technique, problem in misfits.items() if problem is None)
     for technique in study.techniques:
-        if technique in TECHNIQUES and technique not in fitting:
-            yield (
-                f"techniques.{technique}: does not fit the architecture {name!r}; "
-                f"expected one of {', '.join(fitting)}"
-            )
+        if problem := misfits.get(technique):
+            yield f"techniques.{technique}: {problem}; expected one of {fitting}"
 
 
 def _range_problems(place: str, given: SearchRange) -> Iterator[str]:

@@ -58,7 +58,8 @@ class Stopping:
 class Change:
     """What a technique changes; None leaves that part as in the baseline."""
 
-    kernel: Penalty | None = None  # on the kernels of the hidden layers
+    # On the kernels of the hidden layers: one penalty for all of them, or one for each in order.
+    kernel: Penalty | tuple[Penalty, ...] | None = None
     activity: Activity | None = None  # on the outputs of the hidden layers
     dropout: float | None = None  # rate in [0, 1), after each hidden layer
     stopping: Stopping | None = None
@@ -73,6 +74,10 @@ class Change:
         if clash := sorted(mine.keys() & theirs.keys()):
             raise ValueError(f"two techniques both change {', '.join(clash)}")
         return replace(self, **theirs)
+
+    def kernel_of(self, layer: int) -> Penalty | None:
+        """The penalty on the kernel of a hidden layer, counted from 0."""
+        return self.kernel[layer] if isinstance(self.kernel, tuple) else self.kernel
 
     def parts(self) -> dict[str, Any]:
         """The parts that differ from the baseline."""
@@ -150,6 +155,15 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Zou and Hastie 2005",
         search={"l1": STRENGTH, "l2": STRENGTH},
         change=lambda l1, l2: Change(kernel=Penalty(l1, l2)),
+    ),
+    "mixed_penalties": Technique(
+        summary="another penalty on the kernel of each of three hidden layers",
+        formula="loss + l1 * sum(|w1|) + l2 * sum(w2**2) + l1_l2 * sum(|w3| + w3**2)",
+        source="article C",
+        search={"l1": STRENGTH, "l2": STRENGTH, "l1_l2": STRENGTH},
+        change=lambda l1, l2, l1_l2: Change(
+            kernel=(Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2))
+        ),
     ),
     "dropout": Technique(
         summary="zeroes a random share of each hidden layer's outputs while training",

@@ -151,7 +151,13 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/digits/model",
             {"architecture": "lstm", "units": [8]},
-            "techniques.activity_l1_before: does not fit the architecture 'lstm'; "
+            "techniques.activity_l1_before: needs an output before the non-linearity, "
+            "but got 'lstm', which has none; expected one of none, l1, l2",
+        ),
+        (
+            "studies/fashion_mnist/model/hidden",
+            [200, 50],
+            "fashion_mnist.techniques.mixed_penalties: needs 3 hidden layers, but got 2; "
             "expected one of none, l1, l2",
         ),
         (

@@ -46,7 +46,7 @@ def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> 
 
 def test_kernel_penalties_share_the_baselines_xla_program() -> None:
     problem, engine = Problem(epochs=1), Engine("xla", 2)
-    for technique in ("none", "l1", "l2", "l1_l2"):
+    for technique in ("none", "l1", "l2", "l1_l2", "mixed_penalties"):
         problem.train(engine, [problem.member(technique, typical(technique))], technique)
     assert engine.traces == 1
 
