@@ -121,6 +121,7 @@ def _penalties(change: Change, place: int) -> dict[str, keras.Regularizer | None
     """The regularizers of the hidden layer in this place, counted from 0."""
     return {
         "kernel_regularizer": _regularizer(change.kernel_of(place)),
+        "bias_regularizer": _regularizer(change.bias),
         "activity_regularizer": _activity_regularizer(change.activity),
     }
 

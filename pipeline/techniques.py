@@ -60,6 +60,7 @@ class Change:
 
     # On the kernels of the hidden layers: one penalty for all of them, or one for each in order.
     kernel: Penalty | tuple[Penalty, ...] | None = None
+    bias: Penalty | None = None  # on the biases of the hidden layers
     activity: Activity | None = None  # on the outputs of the hidden layers
     dropout: float | None = None  # rate in [0, 1), after each hidden layer
     stopping: Stopping | None = None
@@ -164,6 +165,20 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda l1, l2, l1_l2: Change(
             kernel=(Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2))
         ),
+    ),
+    "bias_l1": Technique(
+        summary="penalty on the absolute size of the hidden biases",
+        formula="loss + strength * sum(|b|)",
+        source="article D",
+        search={"strength": STRENGTH},
+        change=lambda strength: Change(bias=Penalty(l1=strength)),
+    ),
+    "bias_l2": Technique(
+        summary="penalty on the squared size of the hidden biases",
+        formula="loss + strength * sum(b**2)",
+        source="article D",
+        search={"strength": STRENGTH},
+        change=lambda strength: Change(bias=Penalty(l2=strength)),
     ),
     "dropout": Technique(
         summary="zeroes a random share of each hidden layer's outputs while training",

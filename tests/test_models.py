@@ -35,14 +35,20 @@ def test_every_architecture_is_built_and_tested() -> None:
 
 @NAMES
 def test_penalties_are_on_all_hidden_layers_and_not_on_the_output(name: str) -> None:
-    change = Change(kernel=Penalty(l2=0.5), activity=Activity(Penalty(l1=0.25), "after"))
+    change = Change(
+        kernel=Penalty(l2=0.5),
+        bias=Penalty(l2=0.125),
+        activity=Activity(Penalty(l1=0.25), "after"),
+    )
     *hidden, output = weighted(build(name, change))
     assert len(hidden) == 2 + (name != "mlp")
     for layer in hidden:
         assert layer.kernel_regularizer.l2 == 0.5
+        assert layer.bias_regularizer.l2 == 0.125
         assert layer.activity_regularizer.l1 == 0.25
         assert getattr(layer, "recurrent_regularizer", None) is None
     assert output.kernel_regularizer is None
+    assert output.bias_regularizer is None
     assert output.activity_regularizer is None
 
 
@@ -128,6 +134,8 @@ PENALTIES: dict[str, tuple[dict[str, float], Callable[[Weights, Weights], float]
             0.3 * l1(kernels[0]) + 2 * l2(kernels[1]) + 0.7 * (l1(kernels[2]) + l2(kernels[2]))
         ),
     ),
+    "bias_l1": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l1(*biases)),
+    "bias_l2": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l2(*biases)),
 }
 
 
