@@ -5,6 +5,7 @@ The models hold ordinary layers and ordinary constants, so they train with `mode
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -29,6 +30,8 @@ def build(
     """
     if problem := misfit(change, model):
         raise ValueError(f"{change} {problem}")
+    if change.activation:
+        model = replace(model, activation=change.activation)
     layers = ARCHITECTURES[model.architecture](model, change, input_shape)
     output = (
         keras.layers.Dense(1, activation="sigmoid", name="output")

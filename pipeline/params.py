@@ -24,13 +24,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import UserError, nearest
-from pipeline.techniques import TECHNIQUES, Change, Place, Range
+from pipeline.techniques import TECHNIQUES, Activation, Change, Place, Range
 
 FILE = "params.yaml"
 FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
-Activation = Literal["relu", "gelu", "tanh", "linear"]
 Auto = Literal["auto"]
 Setting = Literal["article", "tuned"]
 T = TypeVar("T")
@@ -69,6 +68,7 @@ class Mlp:
     """Hidden dense layers."""
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
+    own_activation: ClassVar[bool] = False
 
     architecture: Literal["mlp"]
     hidden: Layers  # units of each
@@ -85,6 +85,7 @@ class Cnn:
     """Blocks of a convolution and max pooling, then hidden dense layers. Takes images."""
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
+    own_activation: ClassVar[bool] = False
 
     architecture: Literal["cnn"]
     filters: Layers  # of each block
@@ -105,6 +106,7 @@ class Lstm:
 
     # Its output is a product of two non-linearities, so there is nothing before them.
     activity_places: ClassVar[tuple[Place, ...]] = ("after",)
+    own_activation: ClassVar[bool] = True
 
     architecture: Literal["lstm"]
     units: Layers  # of each LSTM layer
@@ -129,6 +131,11 @@ def misfit(change: Change, model: Model) -> str | None:
         return (
             f"needs an output {change.activity.place} the non-linearity, "
             f"but got {model.architecture!r}, which has none"
+        )
+    if change.activation and model.own_activation:
+        return (
+            "needs hidden layers of any non-linearity, "
+            f"but got {model.architecture!r}, which has its own"
         )
     if isinstance(change.kernel, tuple) and len(change.kernel) != model.hidden_layers:
         return f"needs {len(change.kernel)} hidden layers, but got {model.hidden_layers}"
@@ -419,10 +426,7 @@ def _architecture_problems(study: Study) -> Iterator[str]:
     if isinstance(study.data, CirclesData) and name != "mlp":
         yield f"model.architecture: circles are points, for an 'mlp'; {name!r} takes images"
     misfits = {
-        technique: misfit(
-            known.apply({key: found.low for key, found in known.search.items()}), study.model
-        )
-        for technique, known in TECHNIQUES.items()
+        technique: misfit(known.lowest, study.model) for technique, known in TECHNIQUES.items()
     }
     fitting = ", ".join(technique for technique, problem in misfits.items() if problem is None)
     for technique in study.techniques:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 Place = Literal["before", "after"]
+Activation = Literal["relu", "gelu", "tanh", "linear"]
 Monitor = Literal["val_loss", "val_accuracy"]
 
 
@@ -62,6 +63,7 @@ class Change:
     kernel: Penalty | tuple[Penalty, ...] | None = None
     bias: Penalty | None = None  # on the biases of the hidden layers
     activity: Activity | None = None  # on the outputs of the hidden layers
+    activation: Activation | None = None  # the hidden layers' non-linearity
     dropout: float | None = None  # rate in [0, 1), after each hidden layer
     stopping: Stopping | None = None
 
@@ -122,6 +124,11 @@ class Technique:
                 f"expected the hyperparameters {sorted(self.search)}, but got {sorted(values)}"
             )
         return self.change(**values)
+
+    @property
+    def lowest(self) -> Change:
+        """The change at the low ends of its ranges."""
+        return self.apply({name: found.low for name, found in self.search.items()})
 
 
 STRENGTH = Range(1e-6, 1e-1, log=True)
@@ -200,6 +207,27 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Glorot, Bordes and Bengio 2011; article A",
         search={"strength": STRENGTH},
         change=lambda strength: Change(activity=Activity(Penalty(l1=strength), "after")),
+    ),
+    "activation_gelu": Technique(
+        summary="GELU in the hidden layers: a smooth gate, as random regularizers gate outputs",
+        formula="h = a * P(Z <= a), Z ~ Normal(0, 1)",
+        source="Hendrycks and Gimpel 2016; article D",
+        search={},
+        change=lambda: Change(activation="gelu"),
+    ),
+    "activation_tanh": Technique(
+        summary="tanh in the hidden layers, which sets no output to zero",
+        formula="h = tanh(a)",
+        source="LeCun et al. 1998; against article D",
+        search={},
+        change=lambda: Change(activation="tanh"),
+    ),
+    "activation_linear": Technique(
+        summary="hidden layers without a non-linearity: a linear classifier of many factors",
+        formula="h = a",
+        source="Baldi and Hornik 1989; against article D",
+        search={},
+        change=lambda: Change(activation="linear"),
     ),
     "early_stopping": Technique(
         summary="stops when the validation accuracy no longer improves; keeps the best weights",

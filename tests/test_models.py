@@ -1,7 +1,7 @@
 """Every architecture carries a technique's change where it belongs, and starts as Keras starts."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import models, params
 from pipeline.params import Cnn, Lstm, Mlp, Model
-from pipeline.techniques import TECHNIQUES, Activity, Change, Penalty
+from pipeline.techniques import TECHNIQUES, Activation, Activity, Change, Penalty
 
 SHAPE = (6, 6)
 EXAMPLES: dict[str, Model] = {
@@ -74,6 +74,21 @@ def test_a_penalty_before_the_non_linearity_sits_on_a_linear_layer(name: str) ->
 def test_an_lstm_has_no_place_before_its_non_linearity() -> None:
     with pytest.raises(ValueError, match=r"needs an output before.*but got 'lstm'"):
         build("lstm", TECHNIQUES["activity_l1_before"].apply({"strength": 0.1}))
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_another_non_linearity_is_in_all_hidden_layers(name: str, activation: Activation) -> None:
+    *hidden, output = weighted(build(name, Change(activation=activation)))
+    assert {layer.activation for layer in hidden} == {keras.activations.get(activation)}
+    assert output.activation is keras.activations.softmax
+
+
+def test_an_lstm_keeps_its_own_non_linearities() -> None:
+    with pytest.raises(
+        ValueError, match="needs hidden layers of any non-linearity, but got 'lstm'"
+    ):
+        build("lstm", Change(activation="gelu"))
 
 
 @NAMES
