@@ -5,12 +5,13 @@ The models hold ordinary layers and ordinary constants, so they train with `mode
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline.params import Cnn, Lstm, Mlp, Model, architectures
+from pipeline.params import Cnn, Lstm, Mlp, Model, misfit
 from pipeline.techniques import Activity, Change, Penalty
 
 Arrays = list[np.ndarray]
@@ -27,10 +28,10 @@ def build(
 
     Raises ValueError for a change or an input shape that the architecture does not fit.
     """
-    if model.architecture not in (fitting := architectures(change)):
-        raise ValueError(
-            f"{change} fits the architectures {', '.join(fitting)}, but got {model.architecture}"
-        )
+    if problem := misfit(change, model):
+        raise ValueError(f"{change} {problem}")
+    if change.activation:
+        model = replace(model, activation=change.activation)
     layers = ARCHITECTURES[model.architecture](model, change, input_shape)
     output = (
         keras.layers.Dense(1, activation="sigmoid", name="output")
@@ -55,14 +56,14 @@ def _cnn(model: Cnn, change: Change, input_shape: tuple[int, ...]) -> Iterator[k
             "a cnn takes (rows, columns) or (rows, columns, channels), "
             f"but got input_shape={input_shape}"
         )
-    for number, filters in enumerate(model.filters, start=1):
-        name = f"block_{number}"
+    for place, filters in enumerate(model.filters):
+        name = f"block_{place + 1}"
         size = {"filters": filters, "kernel_size": model.kernel_size, "padding": "same"}
-        yield from _activated(keras.layers.Conv2D, size, model.activation, change, name)
+        yield from _activated(keras.layers.Conv2D, size, model.activation, change, place, name)
         yield keras.layers.MaxPooling2D(model.pool, padding="same", name=f"{name}_pool")
         yield from _dropout(change, name)
     yield keras.layers.Flatten(name="flatten")
-    yield from _hidden_dense(model.hidden, model.activation, change)
+    yield from _hidden_dense(model.hidden, model.activation, change, len(model.filters))
 
 
 def _lstm(model: Lstm, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
@@ -72,12 +73,13 @@ def _lstm(model: Lstm, change: Change, input_shape: tuple[int, ...]) -> Iterator
     """
     if len(input_shape) != 2:
         raise ValueError(f"an lstm takes (steps, features), but got input_shape={input_shape}")
-    for number, units in enumerate(model.units, start=1):
-        name = f"lstm_{number}"
-        last = number == len(model.units)
-        yield keras.layers.LSTM(units, return_sequences=not last, name=name, **_penalties(change))
+    for place, units in enumerate(model.units):
+        name = f"lstm_{place + 1}"
+        sequences = place < len(model.units) - 1
+        penalties = _penalties(change, place)
+        yield keras.layers.LSTM(units, return_sequences=sequences, name=name, **penalties)
         yield from _dropout(change, name)
-    yield from _hidden_dense(model.hidden, model.activation, change)
+    yield from _hidden_dense(model.hidden, model.activation, change, len(model.units))
 
 
 ARCHITECTURES: dict[str, Callable[[Any, Change, tuple[int, ...]], Iterator[keras.Layer]]] = {
@@ -88,21 +90,27 @@ ARCHITECTURES: dict[str, Callable[[Any, Change, tuple[int, ...]], Iterator[keras
 
 
 def _hidden_dense(
-    hidden: tuple[int, ...], activation: str, change: Change
+    hidden: tuple[int, ...], activation: str, change: Change, before: int = 0
 ) -> Iterator[keras.Layer]:
-    """Dense layers, and what the change adds around each."""
-    for number, units in enumerate(hidden, start=1):
-        name = f"hidden_{number}"
-        yield from _activated(keras.layers.Dense, {"units": units}, activation, change, name)
+    """Dense layers, and what the change adds around each; `before`: hidden layers below them."""
+    for place, units in enumerate(hidden):
+        name, size = f"hidden_{place + 1}", {"units": units}
+        yield from _activated(keras.layers.Dense, size, activation, change, before + place, name)
         yield from _dropout(change, name)
 
 
 def _activated(
-    kind: type[keras.Layer], size: dict[str, Any], activation: str, change: Change, name: str
+    kind: type[keras.Layer],
+    size: dict[str, Any],
+    activation: str,
+    change: Change,
+    place: int,
+    name: str,
 ) -> Iterator[keras.Layer]:
     """A layer with the change's penalties, and its non-linearity, apart if one is before it."""
     before = change.activity is not None and change.activity.place == "before"
-    yield kind(activation=None if before else activation, name=name, **size, **_penalties(change))
+    own = None if before else activation
+    yield kind(activation=own, name=name, **size, **_penalties(change, place))
     if before:
         yield keras.layers.Activation(activation, name=f"{name}_{activation}")
 
@@ -112,9 +120,11 @@ def _dropout(change: Change, name: str) -> Iterator[keras.Layer]:
         yield keras.layers.Dropout(change.dropout, name=f"{name}_dropout")
 
 
-def _penalties(change: Change) -> dict[str, keras.Regularizer | None]:
+def _penalties(change: Change, place: int) -> dict[str, keras.Regularizer | None]:
+    """The regularizers of the hidden layer in this place, counted from 0."""
     return {
-        "kernel_regularizer": _regularizer(change.kernel),
+        "kernel_regularizer": _regularizer(change.kernel_of(place)),
+        "bias_regularizer": _regularizer(change.bias),
         "activity_regularizer": _activity_regularizer(change.activity),
     }
 

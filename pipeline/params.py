@@ -25,13 +25,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import UserError, nearest
-from pipeline.techniques import TECHNIQUES, Change, Place, Range
+from pipeline.techniques import TECHNIQUES, Activation, Change, Place, Range
 
 FILE = "params.yaml"
 FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
-Activation = Literal["relu", "gelu", "tanh", "linear"]
 Auto = Literal["auto"]
 Setting = Literal["article", "tuned"]
 T = TypeVar("T")
@@ -70,10 +69,16 @@ class Mlp:
     """Hidden dense layers."""
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
+    own_activation: ClassVar[bool] = False
 
     architecture: Literal["mlp"]
     hidden: Layers  # units of each
     activation: Activation = "relu"
+
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers have a kernel, the output aside."""
+        return len(self.hidden)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -81,6 +86,7 @@ class Cnn:
     """Blocks of a convolution and max pooling, then hidden dense layers. Takes images."""
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
+    own_activation: ClassVar[bool] = False
 
     architecture: Literal["cnn"]
     filters: Layers  # of each block
@@ -89,6 +95,11 @@ class Cnn:
     hidden: tuple[Count, ...] = ()  # units of each
     activation: Activation = "relu"
 
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers have a kernel, the output aside."""
+        return len(self.filters) + len(self.hidden)
+
 
 @dataclass(frozen=True, config=FROZEN)
 class Lstm:
@@ -96,11 +107,17 @@ class Lstm:
 
     # Its output is a product of two non-linearities, so there is nothing before them.
     activity_places: ClassVar[tuple[Place, ...]] = ("after",)
+    own_activation: ClassVar[bool] = True
 
     architecture: Literal["lstm"]
     units: Layers  # of each LSTM layer
     hidden: tuple[Count, ...] = ()  # units of each dense layer
     activation: Activation = "relu"  # of the dense layers
+
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers have a kernel, the output aside."""
+        return len(self.units) + len(self.hidden)
 
 
 MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": Lstm}
@@ -109,10 +126,21 @@ MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": 
 Model = Annotated[Mlp | Cnn | Lstm, Field(discriminator="architecture")]
 
 
-def architectures(change: Change) -> list[str]:
-    """The architectures that a change fits."""
-    place = change.activity.place if change.activity else None
-    return [name for name, kind in MODELS.items() if place in (None, *kind.activity_places)]
+def misfit(change: Change, model: Model) -> str | None:
+    """Why a change does not fit an architecture, in words; None where it does."""
+    if change.activity and change.activity.place not in model.activity_places:
+        return (
+            f"needs an output {change.activity.place} the non-linearity, "
+            f"but got {model.architecture!r}, which has none"
+        )
+    if change.activation and model.own_activation:
+        return (
+            "needs hidden layers of any non-linearity, "
+            f"but got {model.architecture!r}, which has its own"
+        )
+    if isinstance(change.kernel, tuple) and len(change.kernel) != model.hidden_layers:
+        return f"needs {len(change.kernel)} hidden layers, but got {model.hidden_layers}"
+    return None
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -403,17 +431,13 @@ def _architecture_problems(study: Study) -> Iterator[str]:
     name = study.model.architecture
     if isinstance(study.data, CirclesData) and name != "mlp":
         yield f"model.architecture: circles are points, for an 'mlp'; {name!r} takes images"
-    fitting = [
-        technique
-        for technique, known in TECHNIQUES.items()
-        if name in architectures(known.apply({key: r.low for key, r in known.search.items()}))
-    ]
+    misfits = {
+        technique: misfit(known.lowest, study.model) for technique, known in TECHNIQUES.items()
+    }
+    fitting = ", ".join(technique for technique, problem in misfits.items() if problem is None)
     for technique in study.techniques:
-        if technique in TECHNIQUES and technique not in fitting:
-            yield (
-                f"techniques.{technique}: does not fit the architecture {name!r}; "
-                f"expected one of {', '.join(fitting)}"
-            )
+        if problem := misfits.get(technique):
+            yield f"techniques.{technique}: {problem}; expected one of {fitting}"
 
 
 def _range_problems(place: str, given: SearchRange) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 Place = Literal["before", "after"]
+Activation = Literal["relu", "gelu", "tanh", "linear"]
 Monitor = Literal["val_loss", "val_accuracy"]
 
 
@@ -58,8 +59,11 @@ class Stopping:
 class Change:
     """What a technique changes; None leaves that part as in the baseline."""
 
-    kernel: Penalty | None = None  # on the kernels of the hidden layers
+    # On the kernels of the hidden layers: one penalty for all of them, or one for each in order.
+    kernel: Penalty | tuple[Penalty, ...] | None = None
+    bias: Penalty | None = None  # on the biases of the hidden layers
     activity: Activity | None = None  # on the outputs of the hidden layers
+    activation: Activation | None = None  # the hidden layers' non-linearity
     dropout: float | None = None  # rate in [0, 1), after each hidden layer
     stopping: Stopping | None = None
 
@@ -73,6 +77,10 @@ class Change:
         if clash := sorted(mine.keys() & theirs.keys()):
             raise ValueError(f"two techniques both change {', '.join(clash)}")
         return replace(self, **theirs)
+
+    def kernel_of(self, layer: int) -> Penalty | None:
+        """The penalty on the kernel of a hidden layer, counted from 0."""
+        return self.kernel[layer] if isinstance(self.kernel, tuple) else self.kernel
 
     def parts(self) -> dict[str, Any]:
         """The parts that differ from the baseline."""
@@ -117,6 +125,11 @@ class Technique:
             )
         return self.change(**values)
 
+    @property
+    def lowest(self) -> Change:
+        """The change at the low ends of its ranges."""
+        return self.apply({name: found.low for name, found in self.search.items()})
+
 
 STRENGTH = Range(1e-6, 1e-1, log=True)
 RATE = Range(0.05, 0.8)
@@ -151,6 +164,29 @@ TECHNIQUES: Mapping[str, Technique] = {
         search={"l1": STRENGTH, "l2": STRENGTH},
         change=lambda l1, l2: Change(kernel=Penalty(l1, l2)),
     ),
+    "mixed_penalties": Technique(
+        summary="another penalty on the kernel of each of three hidden layers",
+        formula="loss + l1 * sum(|w1|) + l2 * sum(w2**2) + l1_l2 * sum(|w3| + w3**2)",
+        source="article C",
+        search={"l1": STRENGTH, "l2": STRENGTH, "l1_l2": STRENGTH},
+        change=lambda l1, l2, l1_l2: Change(
+            kernel=(Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2))
+        ),
+    ),
+    "bias_l1": Technique(
+        summary="penalty on the absolute size of the hidden biases",
+        formula="loss + strength * sum(|b|)",
+        source="article D",
+        search={"strength": STRENGTH},
+        change=lambda strength: Change(bias=Penalty(l1=strength)),
+    ),
+    "bias_l2": Technique(
+        summary="penalty on the squared size of the hidden biases",
+        formula="loss + strength * sum(b**2)",
+        source="article D",
+        search={"strength": STRENGTH},
+        change=lambda strength: Change(bias=Penalty(l2=strength)),
+    ),
     "dropout": Technique(
         summary="zeroes a random share of each hidden layer's outputs while training",
         formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
@@ -171,6 +207,27 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Glorot, Bordes and Bengio 2011; article A",
         search={"strength": STRENGTH},
         change=lambda strength: Change(activity=Activity(Penalty(l1=strength), "after")),
+    ),
+    "activation_gelu": Technique(
+        summary="GELU in the hidden layers: a smooth gate, as random regularizers gate outputs",
+        formula="h = a * P(Z <= a), Z ~ Normal(0, 1)",
+        source="Hendrycks and Gimpel 2016; article D",
+        search={},
+        change=lambda: Change(activation="gelu"),
+    ),
+    "activation_tanh": Technique(
+        summary="tanh in the hidden layers, which sets no output to zero",
+        formula="h = tanh(a)",
+        source="LeCun et al. 1998; against article D",
+        search={},
+        change=lambda: Change(activation="tanh"),
+    ),
+    "activation_linear": Technique(
+        summary="hidden layers without a non-linearity: a linear classifier of many factors",
+        formula="h = a",
+        source="Baldi and Hornik 1989; against article D",
+        search={},
+        change=lambda: Change(activation="linear"),
     ),
     "early_stopping": Technique(
         summary="stops when the validation accuracy no longer improves; keeps the best weights",

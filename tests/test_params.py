@@ -151,7 +151,19 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/digits/model",
             {"architecture": "lstm", "units": [8]},
-            "techniques.activity_l1_before: does not fit the architecture 'lstm'; "
+            "techniques.activity_l1_before: needs an output before the non-linearity, "
+            "but got 'lstm', which has none; expected one of none, l1, l2",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "lstm", "units": [8]},
+            "techniques.activation_tanh: needs hidden layers of any non-linearity, "
+            "but got 'lstm', which has its own; expected one of none, l1, l2",
+        ),
+        (
+            "studies/fashion_mnist/model/hidden",
+            [200, 50],
+            "fashion_mnist.techniques.mixed_penalties: needs 3 hidden layers, but got 2; "
             "expected one of none, l1, l2",
         ),
         (
@@ -234,5 +246,9 @@ def test_the_examples_in_params_yaml_are_valid() -> None:
     assert len(examples) == 2
     for example in examples:
         raw = changed("studies/digits/model", yaml.safe_load(example)["model"])
-        del raw["studies"]["digits"]["techniques"]["activity_l1_before"]
+        digits = raw["studies"]["digits"]
+        model = params.MODELS[digits["model"]["architecture"]](**digits["model"])
+        for name in list(digits["techniques"]):
+            if params.misfit(TECHNIQUES[name].lowest, model):
+                del digits["techniques"][name]
         params.parse(raw)

@@ -13,7 +13,7 @@ from pipeline.params import Mlp
 from pipeline.techniques import TECHNIQUES, Range
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
-ARCHITECTURE = Mlp("mlp", (12, 9), "relu")
+ARCHITECTURE = Mlp("mlp", (12, 9, 7), "relu")
 
 
 @dataclass(frozen=True)
