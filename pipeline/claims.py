@@ -39,6 +39,7 @@ from pipeline import statistics
 from pipeline.statistics import Estimate, Vector
 from pipeline.summary import SIGNIFICANCE
 
+Setting = Literal["article", "tuned"]
 Word = Literal["holds", "does not hold", "reversed", "cannot tell", "not run"]
 Stated = Literal["higher", "lower", "not higher", "not lower"]
 WORDS: tuple[Word, ...] = ("holds", "does not hold", "reversed", "cannot tell", "not run")
@@ -62,7 +63,7 @@ class Side:
     """One technique in one setting."""
 
     technique: str
-    setting: str = "article"
+    setting: Setting = "article"
 
 
 NONE = Side("none")
@@ -117,17 +118,17 @@ class Claim:
         """The setting of its first side; empty if it has none."""
         return self.statements[0].first.setting if self.statements else ""
 
-    def tuned(self) -> "Claim":
-        """The same claim about tuned values, which were chosen on data that do not leak."""
-        return replace(self, statements=tuple(_tuned(each) for each in self.statements))
+    def at(self, setting: Setting) -> "Claim":
+        """The same claim about another setting; tuned values were chosen without a leak."""
+        return replace(self, statements=tuple(_at(each, setting) for each in self.statements))
 
 
-def _tuned(statement: Statement) -> Statement:
+def _at(statement: Statement, setting: Setting) -> Statement:
     first, second = statement.first, statement.second
     return replace(
         statement,
-        first=replace(first, setting="tuned"),
-        second=None if second is None else replace(second, setting="tuned"),
+        first=replace(first, setting=setting),
+        second=None if second is None else replace(second, setting=setting),
     )
 
 
@@ -482,8 +483,8 @@ def judge(claim: Claim, runs: Runs) -> Verdict:
 
 
 def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
-    """What there is to compare: the tuned setting, which does not leak, and other data sets."""
-    variants = dict.fromkeys((claim, claim.tuned()))  # one of them where it is about tuned values
+    """What there is to compare: the other setting (the tuned one never leaks), other data sets."""
+    variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
     verdicts = [
         _judge(variant, dataset, runs)
         for dataset in claim.datasets
@@ -526,13 +527,13 @@ def _differences(statement: Statement, frame: pd.DataFrame) -> Vector:
     """First minus second on the seeds that both have, shape (n,)."""
     values = [_of(side, frame)[statement.measure].astype(float) for side in statement.sides]
     if len(values) == 1:
-        return values[0].to_numpy()
-    pairs = pd.concat(values, axis=1, join="inner").to_numpy()
-    first, second = pairs[:, 0], pairs[:, 1]
-    if not statement.relative:
-        return first - second
-    with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is not finite
-        return np.asarray((first - second) / np.abs(second))
+        return np.asarray(values[0], np.float64)
+    pairs = pd.concat(values, axis=1, join="inner").to_numpy(np.float64)
+    differences: Vector = pairs[:, 0] - pairs[:, 1]
+    if statement.relative:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is not finite
+            differences = differences / np.abs(pairs[:, 1])
+    return differences
 
 
 def find(statement: Statement, frame: pd.DataFrame) -> Found:

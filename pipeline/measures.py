@@ -142,9 +142,8 @@ def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
 
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:
     """The classes of outputs (n, 1), one sigmoid unit, or (n, classes)."""
-    if probabilities.shape[1] == 1:
-        return probabilities[:, 0] > 0.5
-    return probabilities.argmax(axis=1)
+    one_unit = probabilities.shape[1] == 1
+    return np.asarray(probabilities[:, 0] > 0.5 if one_unit else probabilities.argmax(axis=1))
 
 
 def _parts(model: keras.Sequential, rows: int) -> Iterator[slice]:

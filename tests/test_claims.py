@@ -152,7 +152,7 @@ def test_a_value_that_is_not_finite_is_not_skipped() -> None:
 
 def test_the_tuned_setting_and_other_data_sets_stand_beside_the_verdict() -> None:
     claim = next(claim for claim in CLAIMS if claim.id == "B1")
-    article, tuned = plant(claim, 3, 0.5), plant(claim.tuned(), -3, 0.5)
+    article, tuned = plant(claim, 3, 0.5), plant(claim.at("tuned"), -3, 0.5)
     runs = {"mnist": pd.concat([article, tuned]), "digits": plant(claim, 0, 4)}
     assert judge(claim, runs).word == "holds"
     told = [(each.dataset, each.claim.setting, each.word) for each in beside(claim, runs)]

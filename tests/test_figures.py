@@ -196,7 +196,9 @@ def test_every_trial_is_marked_and_the_chosen_one_ringed() -> None:
 
 def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
     trials = make_trials(["l1"])
-    trials.loc[2, ["state", "strength", "val_accuracy"]] = ["pruned", STRENGTH, 0.88]
+    trials.loc[2, "state"] = "pruned"
+    trials.loc[2, "strength"] = STRENGTH
+    trials.loc[2, "val_accuracy"] = 0.88
     axes = figures.strength_panel(trials, SEARCHED, 3, (0.6, 0.9)).axes[0]
     (mark,) = [line for line in axes.lines if 88 in np.asarray(line.get_ydata())]
     complete = [line for line in axes.lines if line.get_color() == figures.TRAIN]
