@@ -294,10 +294,12 @@ CLAIMS: tuple[Claim, ...] = (
         "B, C, D",
         "L1 drives weights exactly to zero, L2 only near zero.",
         "an argument, no run",
-        "By the proximal step, which yields exact zeros.",
-        ("mnist", "digits"),
-        (),
-        "an L1 penalty with proximal steps",
+        "As B6, with L1 by its proximal step, which yields exact zeros.",
+        ("digits",),
+        (
+            Statement(Side("proximal_l1"), Side("l2"), "zero_weights", "higher", SHARE),
+            Statement(Side("l2"), NONE, "near_zero_weights", "higher", SHARE),
+        ),
     ),
     Claim(
         "B7",

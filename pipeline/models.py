@@ -144,6 +144,12 @@ def _regularizer(penalty: Penalty | None) -> keras.Regularizer | None:
     return keras.regularizers.L1L2(penalty.l1, penalty.l2)
 
 
+def hidden_kernels(model: keras.Sequential) -> tuple[int, ...]:
+    """The places in `model.weights` of what a kernel penalty is on: all but the output's."""
+    hidden = [weight for layer in model.layers[:-1] for weight in layer.weights]
+    return tuple(place for place, weight in enumerate(hidden) if weight.name == "kernel")
+
+
 def initial_weights(model: keras.Sequential, seed: int) -> Arrays:
     """Keras's default initial values, decided by the seed and the weights' shapes alone.
 

@@ -56,11 +56,28 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class Proximal:
+    """An L1 penalty taken by its proximal step instead of its gradient, so it is not in the loss.
+
+    After every step of the optimizer: `w = sign(w) * max(|w| - learning_rate * l1, 0)`. With SGD
+    this is proximal gradient descent. Adam's steps have a size of their own for each weight, and
+    their exact proximal step would threshold most where gradients are smallest; here, as AdamW's
+    weight decay does, the threshold stays apart from Adam's scaling.
+    """
+
+    l1: float
+
+    def __post_init__(self) -> None:
+        Penalty(l1=self.l1)  # has the same bounds
+
+
+@dataclass(frozen=True)
 class Change:
     """What a technique changes; None leaves that part as in the baseline."""
 
     # On the kernels of the hidden layers: one penalty for all of them, or one for each in order.
     kernel: Penalty | tuple[Penalty, ...] | None = None
+    proximal: Proximal | None = None  # on the kernels of the hidden layers
     bias: Penalty | None = None  # on the biases of the hidden layers
     activity: Activity | None = None  # on the outputs of the hidden layers
     activation: Activation | None = None  # the hidden layers' non-linearity
@@ -172,6 +189,13 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda l1, l2, l1_l2: Change(
             kernel=(Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2))
         ),
+    ),
+    "proximal_l1": Technique(
+        summary="the L1 penalty on the hidden kernels by soft thresholds, which give exact zeros",
+        formula="w = sign(w) * max(|w| - learning_rate * strength, 0) after each step on loss",
+        source="Duchi and Singer 2009; decoupled from Adam as in Loshchilov and Hutter 2019",
+        search={"strength": STRENGTH},
+        change=lambda strength: Change(proximal=Proximal(l1=strength)),
     ),
     "bias_l1": Technique(
         summary="penalty on the absolute size of the hidden biases",

@@ -53,7 +53,7 @@ class Trainer:
         return [self._result(*pair) for pair in zip(units, trained, strict=True)]
 
     def _training(self, unit: Unit) -> Training:
-        stopping = unit.change.stopping
+        stopping, proximal = unit.change.stopping, unit.change.proximal
         return Training(
             optimizer=unit.training.optimizer,
             batch_size=unit.training.batch_size,
@@ -61,11 +61,12 @@ class Trainer:
             n_classes=self.dataset.n_classes,
             monitor=stopping.monitor if stopping else None,
             resumable=unit.resumable,
+            thresholded=models.hidden_kernels(self._model(unit)) if proximal else (),
         )
 
     def _member(self, unit: Unit) -> Member:
         model = self._model(unit)
-        stopping = unit.change.stopping
+        stopping, proximal = unit.change.stopping, unit.change.proximal
         return Member(
             model=model,
             weights=models.initial_weights(model, unit.derived_seed("weights")),
@@ -74,6 +75,7 @@ class Trainer:
             val_rows=self.dataset.rows(unit.protocol, "val", unit.draw),
             seed=unit.derived_seed("order"),
             patience=int(stopping.patience) if stopping else 0,
+            proximal=proximal.l1 if proximal else 0.0,
         )
 
     def _model(self, unit: Unit) -> keras.Sequential:

@@ -138,6 +138,17 @@ def test_techniques_start_from_the_same_point(name: str) -> None:
     assert not np.array_equal(plain[0], other[0])
 
 
+@NAMES
+def test_hidden_kernels_are_where_a_kernel_penalty_is(name: str) -> None:
+    model = build(name, Change(kernel=Penalty(l1=1)))
+    found = {model.weights[place].path for place in models.hidden_kernels(model)}
+    assert found == {
+        getattr(layer, "cell", layer).kernel.path
+        for layer in model.layers
+        if getattr(layer, "kernel_regularizer", None)
+    }
+
+
 Weights = list[np.ndarray]
 PENALTIES: dict[str, tuple[dict[str, float], Callable[[Weights, Weights], float]]] = {
     "l1": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l1(*kernels)),

@@ -88,6 +88,23 @@ def test_a_trained_unit_is_a_plain_model_that_has_learnt(
     assert again["parameters"] == result.measures["parameters"]
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_proximal_step_leaves_zeros_in_the_model_and_nothing_in_the_penalty(
+    name: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    given = unit(EXAMPLES[name], "proximal_l1", {"strength": 0.8}, dataset)
+    result = Trainer(dataset, Engine()).run([given], [None])[0]
+    assert result.curves is not None
+    assert not result.curves["penalty"].any()
+    assert result.model is not None
+    (tmp_path / "model.keras").write_bytes(result.model)
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    hidden = models.hidden_kernels(loaded)
+    for place, weight in enumerate(loaded.get_weights()):
+        kernel = weight.ndim > 1
+        assert not kernel or np.any(weight == 0) == (place in hidden)
+
+
 def small(hidden: int) -> tuple[Dataset, Plan]:
     """Few circles, and a study of one epoch on them."""
     given = params.load().study("circles")

@@ -44,6 +44,7 @@ class Training:
     n_classes: int  # 2: one sigmoid unit; more: a softmax over them
     monitor: Monitor | None = None  # early stopping on this, with each member's patience
     resumable: bool = False  # give checkpoints back
+    thresholded: tuple[int, ...] = ()  # places in `model.weights` with each member's proximal step
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ class Member:
 
     `weights`: initial values in the order of `model.weights`; the model itself is only read.
     `train_rows` (n,) and `val_rows` (m,): int32 rows of the data. `seed` decides batch order
-    and noise. `patience`: epochs, for early stopping. `checkpoint`: of an earlier call with the
-    same training but fewer epochs, to go on from; used if all members of a program have one.
+    and noise. `patience`: epochs, for early stopping. `proximal`: strength >= 0 of an L1 penalty
+    taken by soft thresholds of learning_rate * proximal after each step; it is not in the loss,
+    nor in the penalty's curve. `checkpoint`: of an earlier call with the same training but fewer
+    epochs, to go on from; used if all members of a program have one.
     """
 
     model: keras.Sequential
@@ -79,6 +82,7 @@ class Member:
     val_rows: np.ndarray
     seed: int
     patience: int = 0
+    proximal: float = 0.0
     checkpoint: Checkpoint | None = None
 
 
@@ -263,6 +267,7 @@ class Engine:
             n_classes=training.n_classes,
             optimizer=training.optimizer,
             monitor=training.monitor,
+            thresholded=training.thresholded,
             kind=kind,
         )
         return populations[0], signatures.pop(), shape
@@ -291,6 +296,7 @@ def _inputs(
         "numbers": numbers,
         "learning_rate": np.array([member.learning_rate for member in members], np.float32),
         "patience": np.array([member.patience for member in members], np.int32),
+        "proximal": np.array([member.proximal for member in members], np.float32),
         "key": np.stack([noise_key(member.seed) for member in members]),
     }
     return {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}

@@ -81,6 +81,11 @@ class Held:
             ):
                 self._apply(weight, gradient, slots, learning_rate[0], step)
 
+    def apply(self, places: Sequence[int], function: Callable[[Tensor], Tensor]) -> None:
+        """Replaces the weights in these places by the function of what they are now."""
+        for place in places:
+            self._weights[place].assign(function(self._weights[place].read_value()))
+
     def _adam(
         self, weight: Any, gradient: Tensor, slots: list[Any], rate: Tensor, step: Tensor
     ) -> None:

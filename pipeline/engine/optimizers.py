@@ -63,6 +63,11 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 
 
+def soft_threshold(weight: Tensor, size: Tensor) -> Tensor:
+    """`sign(w) * max(|w| - size, 0)`, the proximal step of `size * sum(|w|)`; size (P,) >= 0."""
+    return ops.sign(weight) * ops.relu(ops.abs(weight) - per_member(size, weight))
+
+
 def per_member(values: Tensor, like: Tensor) -> Tensor:
     """(P,) values shaped (P, 1, ...), to be broadcast against a (P, ...) tensor."""
     return ops.reshape(values, (-1, *[1] * (len(like.shape) - 1)))

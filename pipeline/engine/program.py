@@ -10,7 +10,7 @@ from keras import ops
 from pipeline.engine import backend
 from pipeline.engine.backend import Kind, State, Tensor
 from pipeline.engine.noise import Noise
-from pipeline.engine.optimizers import OPTIMIZERS, per_member
+from pipeline.engine.optimizers import OPTIMIZERS, per_member, soft_threshold
 from pipeline.engine.population import Population
 from pipeline.techniques import Monitor
 
@@ -30,6 +30,7 @@ class Shape:
     n_classes: int
     optimizer: str
     monitor: Monitor | None  # None: train to the last epoch
+    thresholded: tuple[int, ...]  # places of the weights that each step soft-thresholds
     kind: Kind
 
     @property
@@ -112,8 +113,8 @@ class Program:
         """Trains up to `inputs["count"]` epochs; curves: (epochs_per_call, CURVES, P).
 
         `inputs`: count (); x (N, ...), y (N,); train (epochs_per_call, P, n) or, for one batch,
-        (1, P, n), and val (P, m) rows of them; numbers (slots, P); learning_rate, patience (P,);
-        key (P, 2).
+        (1, P, n), and val (P, m) rows of them; numbers (slots, P); learning_rate, patience,
+        proximal (P,); key (P, 2).
         """
         self.traces += 1
         shape = self.shape
@@ -194,15 +195,21 @@ class Program:
             mean = ops.mean(losses, axis=1)
             return mean + penalty, ops.stack([mean, ops.mean(hits, axis=1), penalty])
 
+        def shrink(weight: Tensor) -> Tensor:
+            return soft_threshold(weight, inputs["learning_rate"] * inputs["proximal"])
+
         weights = state["weights"] if self._held is None else self._held.weights()
         gradients, means = backend.gradients(loss, weights)
         new = state | {"step": state["step"] + ops.cast(1, "uint32")}
         step, rates = ops.cast(new["step"], "float32"), inputs["learning_rate"]
         if self._held is None:
-            updated = self.optimizer.update(weights, state["slots"], gradients, rates, step)
-            new |= dict(zip(("weights", "slots"), updated, strict=True))
+            weights, slots = self.optimizer.update(weights, state["slots"], gradients, rates, step)
+            for place in self.shape.thresholded:
+                weights[place] = shrink(weights[place])
+            new |= {"weights": weights, "slots": slots}
         else:
             self._held.update(gradients, rates, step)
+            self._held.apply(self.shape.thresholded, shrink)
         return new, means * float(x.shape[1])
 
     def _score(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

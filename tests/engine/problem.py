@@ -37,9 +37,17 @@ class Problem:
         return models.build(ARCHITECTURE, change, (WIDTH,), self.n_classes)
 
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
-        stopping = TECHNIQUES[technique].apply(values).stopping
-        monitor = stopping.monitor if stopping else None
-        return Training(self.optimizer, self.batch_size, self.epochs, self.n_classes, monitor)
+        change = TECHNIQUES[technique].apply(values)
+        return Training(
+            self.optimizer,
+            self.batch_size,
+            self.epochs,
+            self.n_classes,
+            monitor=change.stopping.monitor if change.stopping else None,
+            thresholded=(
+                models.hidden_kernels(self.model(technique, values)) if change.proximal else ()
+            ),
+        )
 
     def member(
         self,
@@ -49,7 +57,7 @@ class Problem:
         learning_rate: float | None = None,
     ) -> Member:
         values = values or {}
-        stopping = TECHNIQUES[technique].apply(values).stopping
+        change = TECHNIQUES[technique].apply(values)
         model = self.model(technique, values)
         return Member(
             model=model,
@@ -58,7 +66,8 @@ class Problem:
             train_rows=np.arange(ROWS, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
-            patience=int(stopping.patience) if stopping else 0,
+            patience=int(change.stopping.patience) if change.stopping else 0,
+            proximal=change.proximal.l1 if change.proximal else 0.0,
         )
 
     def train(

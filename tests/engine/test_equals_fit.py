@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -30,6 +30,21 @@ class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no typ
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.step += 1
+
+
+class SoftThreshold(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """The proximal step of an L1 penalty on the hidden kernels, after each batch."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.size = size
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        for layer in self.model.layers[:-1]:
+            if layer.weights:
+                kernel = np.asarray(layer.kernel)
+                shrunk = np.maximum(np.abs(kernel) - self.size, 0)
+                layer.kernel.assign(np.sign(kernel) * shrunk)
 
 
 def give_engine_noise(
@@ -91,6 +106,8 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
     )
     stopping = TECHNIQUES[technique].apply(typical(technique)).stopping
     callbacks: list[keras.callbacks.Callback] = [steps]
+    if member.proximal:
+        callbacks.append(SoftThreshold(member.learning_rate * member.proximal))
     if stopping:
         callbacks.append(
             keras.callbacks.EarlyStopping(
@@ -150,6 +167,25 @@ def test_engine_equals_fit_for_other_shapes(
     problem: Problem, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(problem, "l2", {"strength": 1e-3}, engine, monkeypatch)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("engine", ENGINES, ids=IDS)
+def test_the_proximal_step_gives_exact_zeros_where_the_gradient_of_the_penalty_gives_none(
+    optimizer: Literal["sgd", "adam"], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, values = Problem(optimizer=optimizer), {"strength": 1.0}
+    check(problem, "proximal_l1", values, engine, monkeypatch)
+    zeros = {}
+    for technique in ("proximal_l1", "l1"):
+        member = problem.member(technique, values)
+        training = problem.training(technique, values)
+        weights = engine.train([member], training, *problem.data())[0].weights
+        *kernels, output = weights[::2]
+        zeros[technique] = np.mean(np.concatenate([kernel.ravel() for kernel in kernels]) == 0)
+        assert np.all(output != 0)
+    assert zeros["proximal_l1"] > 0.1
+    assert zeros["l1"] == 0
 
 
 def check(
