@@ -222,6 +222,7 @@ class TechniqueParams:
     """A technique in a study: the article's values, if it has any, and ranges that differ."""
 
     article: Mapping[str, float] | None = None
+    tuned: bool = True  # False: the article's setting alone, as a claim about it needs
     search: Mapping[str, SearchRange] = Field(default_factory=dict)
 
 
@@ -235,6 +236,11 @@ class Study:
     tuning: Tuning
     final: Final
     techniques: Mapping[str, TechniqueParams]
+
+    @property
+    def tuned(self) -> list[str]:
+        """The techniques that are searched, and then trained with what was found."""
+        return [name for name, given in self.techniques.items() if given.tuned]
 
     def search(self, technique: str) -> dict[str, Range]:
         """What is searched for a technique: its own ranges, then the learning rate's."""
@@ -463,6 +469,11 @@ def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
             TECHNIQUES[name].apply({key: getattr(found, end) for key, found in searched.items()})
         except ValueError as error:
             yield f"techniques.{name}.search: {error}"
+    if not given.tuned and (given.article is None or name == "none"):
+        yield (
+            f"techniques.{name}.tuned: false leaves only the article's setting,"
+            f" {'and every comparison needs none' if name == 'none' else 'but `article` is missing'}"
+        )
     if given.article is not None:
         try:
             TECHNIQUES[name].apply(given.article)

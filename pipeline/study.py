@@ -19,11 +19,11 @@ Row = dict[str, Any]
 
 
 def searches(plan: Plan) -> dict[str, Search]:
-    """A search for each technique of the study, all with the same budget."""
+    """A search for each technique of the study that is tuned, all with the same budget."""
     tuning = plan.study.tuning
     return {
         name: Search(name, plan.study.search(name), tuning.trials, tuning.round, plan.study_seed)
-        for name in plan.study.techniques
+        for name in plan.study.tuned
     }
 
 
@@ -149,7 +149,5 @@ def final_units(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[U
     """The final runs: each technique's article setting, where it has one, and its tuned one."""
     seeds = range(plan.study.final.seeds)
     article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]
-    tuned = [
-        plan.tuned(name, chosen[name], seed) for name in plan.study.techniques for seed in seeds
-    ]
+    tuned = [plan.tuned(name, chosen[name], seed) for name in plan.study.tuned for seed in seeds]
     return [unit for unit in article if unit is not None] + tuned

@@ -68,6 +68,21 @@ def test_the_projects_own_params_are_valid() -> None:
         ),
         ("studies/circles/tuning/round", 99, "tuning.round: at most trials="),
         (
+            "studies/circles/tuning/pruning",
+            {"first": 1000},
+            "tuning.pruning.first: must be below epochs=1000, but got 1000",
+        ),
+        (
+            "studies/circles/techniques/l1",
+            {"tuned": False},
+            "techniques.l1.tuned: false leaves only the article's setting, but `article` is miss",
+        ),
+        (
+            "studies/circles/techniques/none",
+            {"article": {}, "tuned": False},
+            "techniques.none.tuned: false leaves only the article's setting, and every comparison",
+        ),
+        (
             "studies/circles/techniques/dropout",
             {"article": {"rate": 1.2}},
             "techniques.dropout.article: `rate` must lie in [0, 1), but got rate=1.2",

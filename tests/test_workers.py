@@ -235,6 +235,16 @@ def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: P
     assert content["values"]["learning_rate"] == 0.01
 
 
+def test_a_technique_that_is_not_tuned_has_the_articles_runs_alone(plan: Plan) -> None:
+    given = dict(plan.study.techniques)
+    given["activity_l1_before"] = replace(given["activity_l1_before"], tuned=False)
+    some = replace(plan, study=replace(plan.study, techniques=given))
+    assert "activity_l1_before" not in study.searches(some)
+    settings = {(unit.technique, unit.setting) for unit in final_units(some)}
+    assert {s for name, s in settings if name == "activity_l1_before"} == {"article"}
+    assert {s for name, s in settings if name == "none"} == {"article", "tuned"}
+
+
 def test_a_trial_that_diverges_counts_as_no_hits(plan: Plan) -> None:
     rows = list(study.tune(plan, study.searches(plan), Fake()))
     lost = [row for row in rows if row["diverged"]]
