@@ -470,10 +470,8 @@ def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
         except ValueError as error:
             yield f"techniques.{name}.search: {error}"
     if not given.tuned and (given.article is None or name == "none"):
-        yield (
-            f"techniques.{name}.tuned: false leaves only the article's setting,"
-            f" {'and every comparison needs none' if name == 'none' else 'but `article` is missing'}"
-        )
+        why = "and every comparison needs none" if name == "none" else "but `article` is missing"
+        yield f"techniques.{name}.tuned: false leaves only the article's setting, {why}"
     if given.article is not None:
         try:
             TECHNIQUES[name].apply(given.article)
