@@ -504,6 +504,8 @@ class _Experiment:
             [] if record.curve is None else _curve(thin(record.curve, self._context.points), end)
         )
         self._client.log_batch(run_id, [*scalars, *curve], _params(record.params))
+        if record.phase == "train":
+            self._client.log_inputs(run_id, [self._data()])
         self._client.set_terminated(run_id, record.status, end)
 
     def _log_model(self, run_id: str, record: Record) -> str:

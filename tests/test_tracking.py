@@ -289,8 +289,10 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     search = parents()["l2 · tune"]
     assert search.data.metrics["best_strength"] == 1e-3
     assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]
-    (data,) = inputs(search)
-    assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
+    for each in (search, parent, run):
+        (data,) = inputs(each)
+        assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
+        assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
 
 
 def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: Path) -> None:
