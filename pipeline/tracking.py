@@ -7,6 +7,7 @@ Training never waits for the tracking server and never stops with it.
     experiment        regularization/<dataset>
       parent run      a technique's search, or its final runs      tags: phase, technique
         child run     a trial, or a final run                      tag: unit_key
+    registered model  regularization-<dataset>                     alias: champion
 
 A child's metrics have the names of the columns; `curve/…` are its learning curves by epoch and
 `best_…` the values at the best epoch. A parent's metrics are means over its children, with
@@ -47,6 +48,7 @@ from pipeline.techniques import TECHNIQUES
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel, Metric, Param, Run
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema
 
@@ -216,14 +218,17 @@ class Context:
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)  # of the parents
     points: int = 100  # of a learning curve; >= 3
+    example: np.ndarray | None = field(default=None, compare=False)  # (1, *input_shape) float32
 
     @classmethod
-    def of_study(cls, dataset: str, settings: Params, data_digest: str) -> Self:
-        """The context that params.yaml gives a data set."""
+    def of_study(
+        cls, dataset: str, settings: Params, data_digest: str, example: np.ndarray | None = None
+    ) -> Self:
+        """The context that params.yaml gives a data set; logged models show the example."""
         study = settings.study(dataset)
         tags = {"params_digest": sha256(repr(study).encode()).hexdigest()[:16]}
         points = settings.tracking.curve_points
-        return cls(dataset, data_digest, tags | git_tags(), study_params(study), points)
+        return cls(dataset, data_digest, tags | git_tags(), study_params(study), points, example)
 
     def parent_params(self, technique: str) -> dict[str, object]:
         """The study's params without those of other techniques."""
@@ -276,6 +281,11 @@ def _sqlite_file(uri: str) -> Path | None:
 def experiment_name(dataset: str) -> str:
     """The MLflow experiment that holds a data set's runs."""
     return f"regularization/{dataset}"
+
+
+def model_name(dataset: str) -> str:
+    """The registered model whose version `@champion` is a data set's best model."""
+    return f"regularization-{dataset}"
 
 
 Job = Callable[["_Experiment"], object]
@@ -378,7 +388,7 @@ class _Experiment:
         self._client = MlflowClient(uri)
         self._id = self._get_or_create(experiment_name(context.dataset), uri)
         self._look_up()
-        self._packages = _Packages()
+        self._packages = _Packages(context.example)
 
     def __enter__(self) -> Self:
         return self
@@ -494,6 +504,8 @@ class _Experiment:
             [] if record.curve is None else _curve(thin(record.curve, self._context.points), end)
         )
         self._client.log_batch(run_id, [*scalars, *curve], _params(record.params))
+        if record.phase == "train":
+            self._client.log_inputs(run_id, [self._data()])
         self._client.set_terminated(run_id, record.status, end)
 
     def _log_model(self, run_id: str, record: Record) -> str:
@@ -516,9 +528,51 @@ class _Experiment:
         self._client.delete_run(run_id)
 
     def finish_all(self) -> None:
-        """Ends every parent that has records."""
+        """Ends every parent that has records, and names the champion of the final runs."""
         for technique, phase in self._parents:
             self.finish(technique, phase)
+        self._register([record for each in self._parents.values() for record in each.records])
+
+    def _register(self, records: list[Record]) -> None:
+        """Gives the champion's version the alias; the version is made if it is not there."""
+        best = champion(records)
+        if best is None:
+            return
+        run_id, name = self.run_ids[best.key], model_name(self._context.dataset)
+        version = self._version(name, run_id)
+        if version is None:
+            return
+        description = champion_note(best, records)
+        if version.description != description:
+            self._client.update_model_version(name, version.version, description)
+        if CHAMPION not in version.aliases:
+            self._client.set_registered_model_alias(name, CHAMPION, version.version)
+
+    def _version(self, name: str, run_id: str) -> "ModelVersion | None":
+        """The version of a run's model, new where there is none; None for a run without model."""
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        for version in versions:
+            if version.run_id == run_id:
+                # A search does not tell aliases.
+                return self._client.get_model_version(name, version.version)
+        models = self._client.search_logged_models([self._id], f"source_run_id = '{run_id}'")
+        if not models:
+            return None
+        (model,) = models
+        if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
+            about = (
+                f"The model of the technique with the highest mean validation accuracy on "
+                f"{self._context.dataset}: `models:/{name}@{CHAMPION}`."
+            )
+            self._client.create_registered_model(name, description=about)
+        # Its place, and not `models:/<id>`, which MLflow would look up in another store than ours.
+        version = self._client.create_model_version(
+            name, model.artifact_location, run_id, model_id=model.model_id, await_creation_for=0
+        )
+        link = [{"name": name, "version": int(version.version)}]
+        tags = {"mlflow.modelVersions": json.dumps(link)}
+        self._client.set_logged_model_tags(model.model_id, tags)
+        return version
 
     def finish(self, technique: str, phase: Phase) -> None:
         """Describes a parent by its records and ends it, if anything in it is new."""
@@ -645,6 +699,57 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(value) for name, value in found.items() if _finite(value)}
 
 
+CHAMPION = "champion"
+
+
+def champion(records: Iterable[Record]) -> Record | None:
+    """The run whose model is the data set's best by validation data alone; None without models.
+
+    The technique is that of the highest mean validation accuracy over the final runs of the tuned
+    setting, then of the lowest mean loss; the run is its best by the same two.
+    """
+    finals = _finals(records)
+    if not finals:
+        return None
+    runs = finals[min(finals, key=lambda name: (*_mean_validation(finals[name]), name))]
+    kept = [run for run in runs if run.model is not None]
+    return min(kept, key=lambda run: (*_validation(run), run.seed), default=None)
+
+
+def champion_note(best: Record, records: Iterable[Record]) -> str:
+    """One sentence that says why this run's model is the champion."""
+    finals = _finals(records)
+    mean = -_mean_validation(finals[best.technique])[0]
+    return (
+        f"`{best.technique}`, tuned, has the highest mean validation accuracy on {best.dataset} "
+        f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
+        f"{len(finals)}), and seed {best.seed} is its best ({-_validation(best)[0]:.4f})."
+    )
+
+
+def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The final runs of the tuned setting by technique."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record.setting == "tuned" and record.status == "FINISHED":
+            found.setdefault(record.technique, []).append(record)
+    return found
+
+
+def _validation(record: Record) -> tuple[float, float]:
+    """Minus the validation accuracy, and the loss; a run that diverged has no hits at all."""
+    if record.metrics.get("diverged"):
+        return 0.0, np.inf
+    return -record.metrics.get("val_accuracy", 0.0), record.metrics.get("val_loss", np.inf)
+
+
+def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
+    """Minus the mean validation accuracy, and the mean loss: the smaller, the better."""
+    pairs = [_validation(record) for record in records]
+    accuracy, loss = (float(np.mean(column)) for column in zip(*pairs, strict=True))
+    return accuracy, loss
+
+
 def note(records: Iterable[Record]) -> str:
     """A parent's description: what it is, and what was found."""
     records = list(records)
@@ -680,7 +785,7 @@ def _train_note(name: str, records: list[Record]) -> str:
 class _Packages:
     """Makes an MLflow model of a .keras file, without loading it, in one folder used over again."""
 
-    def __init__(self) -> None:
+    def __init__(self, example: np.ndarray | None) -> None:
         self._temporary = tempfile.TemporaryDirectory()
         self._folder = Path(self._temporary.name)
         names = ("mlflow", "keras", "tensorflow", "numpy")
@@ -689,6 +794,7 @@ class _Packages:
         python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
         self._write("python_env.yaml", python)
         (self._folder / "data").mkdir()
+        self._example = None if example is None else self._write_example(example)
 
     def close(self) -> None:
         """Removes the folder."""
@@ -709,12 +815,24 @@ class _Packages:
             model_id=logged.model_id,
             model_size_bytes=keras_file.stat().st_size,
             signature=signature(keras_file),
+            saved_input_example_info=self._example,
         )
         version = importlib.metadata.version("keras")
         model.add_flavor("keras", data="data", keras_version=version, save_exported_model=False)
         pyfunc.add_to_model(model, loader_module="mlflow.keras", python_env="python_env.yaml")
         model.save(self._folder / "MLmodel")
         return self._folder
+
+    def _write_example(self, example: np.ndarray) -> dict[str, str]:
+        """Two files, for people and for a server's requests, and what an MLmodel says of them."""
+        rows = np.round(example.astype(float), 6).tolist()
+        self._write("input_example.json", json.dumps(rows))
+        self._write("serving_input_example.json", json.dumps({"inputs": rows}))
+        return {
+            "artifact_path": "input_example.json",
+            "serving_input_path": "serving_input_example.json",
+            "type": "ndarray",
+        }
 
     def _write(self, name: str, text: str) -> None:
         (self._folder / name).write_text(text, encoding="utf-8")

@@ -14,8 +14,11 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     """The project's params with the smallest budgets that still go through every part."""
     for name, study in params["studies"].items():
         images = name.endswith("mnist")
-        study["training"]["epochs"] = 1 if images else 2
-        study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": 1 if images else 2}
+        epochs = 1 if images else 2
+        study["training"]["epochs"] = epochs
+        study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": epochs}
+        if study["tuning"].get("pruning"):  # it needs a second epoch
+            study["tuning"]["pruning"] = None if images else {"first": 1, "factor": 2}
         study["final"]["seeds"] = 2
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
         study["techniques"] = {each: study["techniques"][each] for each in kept}

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipeline.tracking import (
     ProjectRun,
     Record,
     Tracker,
+    champion,
     final_record,
     thin,
     trial_record,
@@ -287,8 +289,10 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     search = parents()["l2 · tune"]
     assert search.data.metrics["best_strength"] == 1e-3
     assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]
-    (data,) = inputs(search)
-    assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
+    for each in (search, parent, run):
+        (data,) = inputs(each)
+        assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
+        assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
 
 
 def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: Path) -> None:
@@ -455,6 +459,129 @@ def test_a_server_that_goes_away_stops_no_training_and_publish_completes_the_run
     written = [run for run in runs() if run.data.tags["technique"] == "dropout"]
     assert len(written) == 20 + 1
     assert {run.info.status for run in written} == {"FINISHED"}
+
+
+# The champion
+
+
+@given(
+    accuracies=st.lists(
+        st.tuples(
+            st.sampled_from(["none", "l1", "l2"]),
+            st.sampled_from([0.5, 0.75, 1.0]),  # ties are common
+            st.sampled_from([0.125, 0.25]),
+            st.floats(0, 1),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_the_champion_is_best_by_validation_and_test_data_decide_nothing(
+    accuracies: list[tuple[str, float, float, float]],
+) -> None:
+    rows = [
+        final_row(seed, technique=technique)
+        | {"val_accuracy": accuracy, "val_loss": loss, "test_accuracy": test, "test_loss": test}
+        for seed, (technique, accuracy, loss, test) in enumerate(accuracies)
+    ]
+    records = [final_record(row | {"diverged": False}, None, Path("a.keras")) for row in rows]
+    best = champion(records)
+    assert best is not None
+    measures = ["val_accuracy", "val_loss"]
+    table = pd.DataFrame(rows)
+    means = table.groupby("technique")[measures].mean()
+    own = means.loc[best.technique]
+    assert own["val_accuracy"] == means["val_accuracy"].max()
+    ties = means[means["val_accuracy"] == own["val_accuracy"]]
+    assert own["val_loss"] == ties["val_loss"].min()
+    runs = table[table["technique"] == best.technique]
+    assert best.metrics["val_accuracy"] == runs["val_accuracy"].max()
+
+    hidden = [replace(each, metrics=Hidden(each.metrics)) for each in records]
+    assert champion(hidden) is hidden[records.index(best)]
+
+
+class Hidden(dict[str, float]):
+    """Metrics without those of test data: reading one fails."""
+
+    def __getitem__(self, name: str) -> float:
+        assert not name.startswith("test_")
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        assert not name.startswith("test_")
+        return super().get(name, default)
+
+
+def test_only_finished_tuned_runs_compete_and_a_diverged_one_has_no_hits() -> None:
+    def record(seed: int, accuracy: float, **changes: Any) -> Record:
+        row = final_row(seed) | {"diverged": False, "val_accuracy": accuracy} | changes
+        return final_record(row, None, Path("a.keras"))
+
+    good = record(0, 0.6)
+    others = [record(1, 0.9, setting="article"), record(2, 0.9, technique="l1", diverged=True)]
+    trial = trial_record(trial_row(9), "mlp")
+    assert champion([*others, trial, good]) is good
+    assert champion([*others[:1], trial]) is None
+    assert champion([replace(good, model=None)]) is None
+
+
+def registered() -> tuple[list[Any], str]:
+    """All versions of the registered model, and the run of the champion."""
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    name = tracking.model_name("circles")
+    best = client.get_model_version_by_alias(name, "champion")
+    return list(client.search_model_versions(f"name = '{name}'")), str(best.run_id)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "server"])
+def test_the_champion_is_registered_once_and_follows_the_results(
+    store: str,
+    folder: Path,
+    keras_file: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import keras
+    import mlflow
+
+    if store == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").uri)
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    for model in client.search_registered_models():  # of another test on the same server
+        client.delete_registered_model(model.name)
+    example = np.array([[0.25, -1]], np.float32)
+    context = replace(CONTEXT, example=example)
+    rows = [final_row(seed, "tuned", "l1") | {"val_accuracy": 0.5} for seed in range(20, 22)]
+    first = [final_record(row | {"diverged": False}, None, keras_file) for row in rows]
+    run_ids = log(first, context).run_ids
+    versions, run_id = registered()
+    (version,) = versions
+    assert run_id == run_ids[first[0].key]
+    assert version.description == (
+        "`l1`, tuned, has the highest mean validation accuracy on circles (0.5000 over 2 seeds; "
+        "techniques compared: 1), and seed 20 is its best (0.5000)."
+    )
+    log(first, context)
+    assert registered() == (versions, run_id)
+
+    uri = "models:/regularization-circles@champion"
+    expected = keras.models.load_model(keras_file).predict(example, verbose=0)
+    loaded = mlflow.pyfunc.load_model(uri)
+    np.testing.assert_array_equal(loaded.input_example, example)
+    np.testing.assert_array_equal(loaded.predict(example), expected)
+    np.testing.assert_array_equal(
+        mlflow.keras.load_model(uri).predict(example, verbose=0), expected
+    )
+
+    row = final_row(22, technique="dropout") | {"val_accuracy": 0.75}
+    better = final_record(row | {"diverged": False}, None, keras_file)
+    run_ids = log([*first, better], context).run_ids
+    versions, run_id = registered()
+    assert (len(versions), run_id) == (2, run_ids[better.key])
+    log(first, context)  # an older version is champion again, and no new one
+    assert (len(registered()[0]), registered()[1]) == (2, run_ids[first[0].key])
 
 
 def write_results(rows: list[Row], trials: list[Row]) -> None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline import datasets, params
@@ -29,7 +30,7 @@ def publish(dataset: str, settings: params.Params) -> None:
     architecture = settings.study(dataset).model.architecture
     if not _with_results((dataset,)):
         raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
-    with Tracker(Context.of_study(dataset, settings, _digest(dataset))) as tracker:
+    with Tracker(Context.of_study(dataset, settings, *_data(dataset))) as tracker:
         for record in records(dataset, architecture):
             tracker.log(record)
     print(f"{dataset}: {tracker.added} runs added, {tracker.present} were present")
@@ -55,10 +56,14 @@ def _with_results(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if any((RESULTS / name / file).exists() for file in files)]
 
 
-def _digest(dataset: str) -> str:
-    """The prepared data's digest; results can be published without the data."""
+def _data(dataset: str) -> tuple[str, np.ndarray | None]:
+    """The prepared data's digest and an example; results can be published without the data."""
     path = prepared(dataset)
-    return datasets.load(path).digest if path.exists() else "unknown"
+    if not path.exists():
+        return "unknown", None
+    data = datasets.load(path)
+    example, _ = data.split("leak_free", "train", 0)
+    return data.digest, example[:1]
 
 
 def _rows(path: Path) -> list[Row]:

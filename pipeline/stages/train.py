@@ -24,9 +24,10 @@ def main(argv: list[str]) -> None:
     units = study.final_units(plan, results.read_tuned(dataset))
     journal = Journal(dataset)
     by_key, rows = {unit.key: unit for unit in units}, {}
+    example, _ = data.split("leak_free", "train", 0)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
     with (
-        Tracker(Context.of_study(dataset, settings, data.digest)) as tracker,
+        Tracker(Context.of_study(dataset, settings, data.digest, example[:1])) as tracker,
         Workers(results.prepared(dataset), settings.engine, journal) as workers,
     ):
         for result in workers.run(units, f"train {dataset}"):

@@ -1,0 +1,150 @@
+"""MLflow's own pages show a study: in a real browser, over the store of a real one.
+
+Needs Debian's packages chromium and chromium-driver. Screenshots are left in test-artifacts/.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from mlflow import MlflowClient
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from .clone import Clone
+from .test_tracking import EXPERIMENT, Server
+
+SHOTS = Path(__file__).parents[1] / "test-artifacts"
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+TRAINING = "workflowType=machine_learning"
+PATIENCE = 30  # seconds until a page must show what is looked for
+ALERTS = "[role=alert], [class*=notification-notice], [class*=error-boundary]"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER) and not os.environ.get("CI"),
+        reason="needs a browser: apt-get install chromium chromium-driver",
+    ),
+]
+
+
+def longer(params: dict[str, Any]) -> dict[str, Any]:
+    """Enough epochs for curves that can be seen."""
+    study = params["studies"]["circles"]
+    study["training"]["epochs"] = study["tuning"]["epochs"] = 400
+    return params
+
+
+class Pages:
+    """A browser on one experiment of one server."""
+
+    def __init__(self, browser: webdriver.Chrome, server: Server) -> None:
+        self.client = MlflowClient(server.uri)
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        assert found is not None
+        self.id = found.experiment_id
+        self.runs = {run.info.run_name: run for run in self.client.search_runs([self.id])}
+        self._browser, self._uri = browser, server.uri
+        self.open(f"experiments/{self.id}/runs")
+        # The assistant would cover a third of every page; its header ends with a button to close.
+        self.click("//*[text()='MLflow Assistant']/following::button[3]")
+
+    def open(self, page: str) -> None:
+        """Opens a page by the part of its address after the #."""
+        mark = "&" if "?" in page else "?"
+        self._browser.get(f"{self._uri}/#/{page}{mark}{TRAINING}")
+
+    def find(self, path: str) -> WebElement:
+        """The first visible element of an XPath, once it is there."""
+
+        def visible(browser: webdriver.Chrome) -> WebElement | None:
+            found = browser.find_elements(By.XPATH, path)
+            return next((each for each in found if each.is_displayed()), None)
+
+        wait: Any = WebDriverWait(self._browser, PATIENCE)
+        element: WebElement = wait.until(visible, f"nothing visible at {path}")
+        return element
+
+    def click(self, path: str) -> None:
+        self.find(path).click()
+
+    def text(self, text: str) -> WebElement:
+        """The first visible element that holds this text."""
+        return self.find(f"//*[text()[contains(., '{text}')]]")
+
+    def shoot(self, name: str) -> None:
+        """Saves what the page shows, which must be no error."""
+        SHOTS.mkdir(exist_ok=True)
+        self._browser.save_screenshot(str(SHOTS / f"mlflow-{name}.png"))
+        alerts = self._browser.find_elements(By.CSS_SELECTOR, ALERTS)
+        assert [alert.text for alert in alerts if alert.is_displayed() and alert.text] == []
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    assert BROWSER, "CI needs chromium; .ci/run installs it"
+    assert DRIVER, "CI needs chromium-driver; .ci/run installs it"
+    clone = Clone(tmp_path_factory.mktemp("study"))
+    clone.edit(longer)
+    clone.run("dvc", "repro", "train@circles")
+    server = Server(clone.folder)
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    # A container's root has no sandbox, and little shared memory.
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1000"):
+        options.add_argument(f"--{flag}")
+    try:
+        server.start()
+        with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as browser:
+            yield Pages(browser, server)
+    finally:
+        server.kill()
+
+
+def test_the_experiment_lists_parents_and_opens_to_their_children(pages: Pages) -> None:
+    pages.open(f"experiments/{pages.id}/runs")
+    for name in ("none · tune", "none · train", "early_stopping · train"):
+        pages.text(name)
+    pages.click("//a[.='l2 · train']/ancestor::*[@role='gridcell'][1]//button")
+    pages.text("l2 · tuned · seed 0")
+    pages.shoot("runs")
+
+
+def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
+    run = pages.runs["l2 · tuned · seed 0"].info.run_id
+    pages.open(f"experiments/{pages.id}/runs/{run}/model-metrics")
+    pages.text("val_accuracy")
+    pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'scatterlayer')]//*")
+    pages.shoot("curves")
+    pages.open(f"experiments/{pages.id}/runs/{run}")
+    pages.text("l2-tuned-0")
+    pages.shoot("run")
+
+
+def test_the_champion_has_a_page_that_says_why_and_links_its_run(pages: Pages) -> None:
+    best = pages.client.get_model_version_by_alias("regularization-circles", "champion")
+    pages.open(f"models/{best.name}/versions/{best.version}")
+    pages.text("has the highest mean validation accuracy on circles")
+    assert best.run_id is not None
+    run = pages.client.get_run(best.run_id)
+    pages.text(run.info.run_name)
+    pages.shoot("champion")
+
+
+def test_three_techniques_can_be_compared(pages: Pages) -> None:
+    names = [f"{technique} · tuned · seed 0" for technique in ("l2", "dropout", "early_stopping")]
+    ids = quote(json.dumps([pages.runs[name].info.run_id for name in names]))
+    pages.open(f"compare-runs?runs={ids}&experiments={quote(json.dumps([pages.id]))}")
+    pages.text("Comparing 3 Runs from 1 Experiment")
+    for name in names:
+        pages.text(name)
+    pages.find("//*[contains(@class, 'parcoords')]")
+    pages.shoot("compare")
