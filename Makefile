@@ -43,7 +43,7 @@ ui: setup ## open MLflow on 127.0.0.1:5000
 	mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
 test: setup ## run the whole test suite
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 check: setup ## format, lint, types
 	ruff format --check .
