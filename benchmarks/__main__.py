@@ -28,11 +28,12 @@ def article_a() -> None:
     (epoch,) = together(1, fit, "circles", 20, 3)
     whole = epoch * work.epochs
     (one,) = together(1, engine, ("circles",), 1, work.epochs, 3, 1)
-    many = together(workers, engine, VARIANTS, SEEDS // workers, work.epochs, 1)
+    many = together(workers, engine, VARIANTS, -(-SEEDS // workers), work.epochs, 1)
     row("fit, 20 epochs measured three times, scaled", whole, whole)
     row("engine, one model, with compiling", one.first, whole)
     row("engine, one model, compiled before", one.again, whole)
-    row(f"engine, 30 seeds x 3 variants, {workers} workers, with compiling", *_each(many), whole)
+    label = f"engine, {_models(many)} models of 3 variants, {workers} workers, with compiling"
+    row(label, *_each(many), whole)
     row("the same, compiled before", max(t.again for t in many) / _models(many), whole)
     steps = work.epochs * many[0].models
     print(f"  a step and member: {1e6 * many[0].again / steps:.1f} us in each of {workers} workers")

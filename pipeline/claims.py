@@ -294,7 +294,8 @@ CLAIMS: tuple[Claim, ...] = (
         "B, C, D",
         "L1 drives weights exactly to zero, L2 only near zero.",
         "an argument, no run",
-        "As B6, with L1 by its proximal step, which yields exact zeros.",
+        "As B6, with L1 by its proximal step, whose thresholds add up to 0.1 over the run. No"
+        " article gives a strength for it.",
         ("digits",),
         (
             Statement(Side("proximal_l1"), Side("l2"), "zero_weights", "higher", SHARE),

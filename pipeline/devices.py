@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-SHARE = 0.5  # of the memory that is free; the rest is for data, the system and others
+SHARE = 0.5  # of the memory there is; the rest is for data, the system and others
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ def devices(workers: int | None) -> list[Device]:
     """A device for each of `workers` processes, or for as many as there are GPUs or else cores."""
     found = gpus()
     count = workers or len(found) or cores()
+    # Neither what is free just now nor the number of workers may change the size of a population:
+    # another size rounds otherwise, and a seed's bits would depend on them.
     if found:
-        shared = -(-count // len(found))  # workers on one GPU
-        memory = [int(_gpu_memory(gpu) * SHARE / shared) for gpu in found]
-        return [Device(found[i % len(found)], memory[i % len(found)]) for i in range(count)]
-    memory_each = int(psutil.virtual_memory().available * SHARE / count)
-    return [Device(None, memory_each)] * count
+        memory = int(min(_gpu_memory(gpu) for gpu in found) * SHARE)
+    else:
+        memory = int(psutil.virtual_memory().total * SHARE / cores())
+    return [Device(found[i % len(found)] if found else None, memory) for i in range(count)]
 
 
 def cores() -> int:
@@ -54,7 +55,8 @@ def gpus(nodes: Path = Path("/dev")) -> list[str]:
 
 
 def _gpu_memory(gpu: str) -> int:
-    """Free bytes of a GPU, as nvidia-smi tells."""
-    command = ["nvidia-smi", "-i", gpu, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    """Bytes of a GPU, as nvidia-smi tells."""
+    query = "--query-gpu=memory.total"
+    command = ["nvidia-smi", "-i", gpu, query, "--format=csv,noheader,nounits"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[0]) * 2**20

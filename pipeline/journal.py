@@ -72,9 +72,9 @@ class Journal:
         """Where the checkpoint of a resumable unit is."""
         return self.folder / f"{key}.checkpoint.npz"
 
-    def keep_checkpoints(self, keys: Collection[str]) -> None:
+    def keep_checkpoints(self, keys: Collection[str | None]) -> None:
         """Deletes the checkpoints of all other units: nothing will go on from them."""
-        kept = {self.checkpoint_path(key) for key in keys}
+        kept = {self.checkpoint_path(key) for key in keys if key is not None}
         for path in set(self.folder.glob("*.checkpoint.npz")) - kept:
             path.unlink()
 

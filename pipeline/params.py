@@ -32,7 +32,6 @@ FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
 Auto = Literal["auto"]
-Setting = Literal["article", "tuned"]
 T = TypeVar("T")
 
 
@@ -472,6 +471,8 @@ def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
     if not given.tuned and (given.article is None or name == "none"):
         why = "and every comparison needs none" if name == "none" else "but `article` is missing"
         yield f"techniques.{name}.tuned: false leaves only the article's setting, {why}"
+    if not given.tuned and given.search:
+        yield f"techniques.{name}.search: `tuned: false` searches nothing"
     if given.article is not None:
         try:
             TECHNIQUES[name].apply(given.article)

@@ -78,8 +78,12 @@ class Request:
         if self.techniques is not None:
             wanted = {"none", *self.techniques}
             # Every comparison is with `none`. A technique that the study does not have gets the
-            # default ranges and no article's values.
-            techniques = {name: techniques.get(name, {}) for name in TECHNIQUES if name in wanted}
+            # default ranges and no article's values. What is asked for is searched.
+            techniques = {
+                name: {**techniques.get(name, {}), "tuned": True}
+                for name in TECHNIQUES
+                if name in wanted
+            }
         return {**study, "tuning": tuning, "final": final, "techniques": techniques}
 
 

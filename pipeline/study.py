@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from pipeline.errors import UserError
 from pipeline.search import Outcome, Search
 from pipeline.units import Plan, Result, Unit
 
@@ -146,7 +147,15 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
 
 
 def final_units(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[Unit]:
-    """The final runs: each technique's article setting, where it has one, and its tuned one."""
+    """The final runs: each technique's article setting, where it has one, and its tuned one.
+
+    Raises UserError where `chosen` lacks a technique that is tuned.
+    """
+    if missing := [name for name in plan.study.tuned if name not in chosen]:
+        raise UserError(
+            f"tuned.json has no values for {', '.join(missing)};"
+            f" `python -m pipeline tune {plan.dataset}` finds them"
+        )
     seeds = range(plan.study.final.seeds)
     article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]
     tuned = [plan.tuned(name, chosen[name], seed) for name in plan.study.tuned for seed in seeds]

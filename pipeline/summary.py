@@ -213,15 +213,17 @@ class Finding:
 
 
 def find(summary: pd.DataFrame) -> Finding:
-    """The finding of the tuned setting, or of the only one there is."""
+    """The finding of the tuned setting, or of another where that one has nothing to compare."""
     settings = ordered_settings(summary)
-    rows = ranked(summary, settings[0])
+    compared = [each for each in settings if (summary["setting"] == each).sum() > 1] or settings
+    setting = compared[0]
+    rows = ranked(summary, setting)
     others = rows[rows["technique"] != BASELINE]
     differs = others["p_holm"] < SIGNIFICANCE
     n = int(rows["n"].min())
     return Finding(
         dataset=str(rows["dataset"].iloc[0]),
-        setting=settings[0],
+        setting=setting,
         techniques=len(rows),
         n=n,
         rows=tuple({str(k): v for k, v in row.items()} for row in rows.to_dict("records")),
@@ -229,7 +231,7 @@ def find(summary: pd.DataFrame) -> Finding:
         better=_names(others, differs & (others["difference"] > 0)),
         worse=_names(others, differs & (others["difference"] < 0)),
         unclear=_names(others, ~differs),
-        conclusive=statistics.smallest_p(n) * len(others) < SIGNIFICANCE,
+        conclusive=bool(len(others)) and statistics.smallest_p(n) * len(others) < SIGNIFICANCE,
     )
 
 

@@ -194,7 +194,8 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="the L1 penalty on the hidden kernels by soft thresholds, which give exact zeros",
         formula="w = sign(w) * max(|w| - learning_rate * strength, 0) after each step on loss",
         source="Duchi and Singer 2009; decoupled from Adam as in Loshchilov and Hutter 2019",
-        search={"strength": STRENGTH},
+        # Thresholds add up to learning_rate * strength * steps; the weights start near 0.1.
+        search={"strength": Range(1e-3, 10.0, log=True)},
         change=lambda strength: Change(proximal=Proximal(l1=strength)),
     ),
     "bias_l1": Technique(

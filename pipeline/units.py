@@ -47,8 +47,9 @@ class Unit:
     seed: int
     draw: int
     study_seed: int
-    program: str  # params.yaml's engine.program and engine.population: they decide rounding
+    program: str  # params.yaml's engine.program, population, deterministic: they decide rounding
     population: int | str
+    deterministic: bool = True
     goes_on_from: str | None = None  # key of the unit whose checkpoint spares the first epochs
     resumable: bool = False  # whether another unit may go on from this one
     key: str = field(init=False)
@@ -175,4 +176,5 @@ class Plan:
             study_seed=self.study_seed,
             program=self.engine.program,
             population=self.engine.population,
+            deterministic=self.engine.deterministic,
         )

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -103,17 +103,21 @@ class Schedule:
     """Which population an idle worker takes next, so that few programs are compiled twice.
 
     A worker takes what it has compiled; then what nobody has; and only then what others have, if
-    the work that is left there takes longer than compiling once more.
+    the work that is left there takes longer than compiling once more. Lives as long as the workers.
     """
 
-    def __init__(self, populations: Sequence[Population]) -> None:
-        self._waiting = list(populations)
+    def __init__(self) -> None:
+        self._waiting: list[Population] = []
         self._compiled: dict[int, set[str]] = defaultdict(set)  # worker → programs
         self._first: dict[str, float] = {}  # program → seconds of its first run, with compiling
         self._again: dict[str, float] = {}  # program → seconds of a later run
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def add(self, populations: Iterable[Population]) -> None:
+        """Puts populations at the end of the schedule."""
+        self._waiting += populations
 
     def next(self, worker: int) -> Population | None:
         """Takes a population off the schedule; None if the worker had better stay idle."""
@@ -152,7 +156,9 @@ class Workers:
         self.busy = 0.0  # seconds that workers spent on training and compiling, added up
         context = multiprocessing.get_context("spawn")  # TensorFlow survives no fork
         given = devices(None if engine.workers == "auto" else engine.workers)
-        self._epochs = [context.Value("q", 0) for _ in given]
+        # Each has one writer; a lock would stay taken by a worker that is killed.
+        self._epochs = [context.Value("q", 0, lock=False) for _ in given]
+        self._schedule = Schedule()
         self._pools = [
             ProcessPoolExecutor(
                 1,
@@ -194,7 +200,9 @@ class Workers:
             yield self._journal.result(key)
         if len(present) == len(units):
             return
-        self._journal.keep_checkpoints({u.goes_on_from for u in units if u.goes_on_from})
+        # Those to go on from, and those an interrupted call of these units has made.
+        wanted = {unit.key for unit in units} | {unit.goes_on_from for unit in units}
+        self._journal.keep_checkpoints(wanted)
         with Progress(units, set(present), title) as progress:
             for results in self._finished(units, progress):
                 for result in results:  # all are kept before anybody works with one
@@ -203,7 +211,8 @@ class Workers:
 
     def _finished(self, units: Sequence[Unit], progress: "Progress") -> Iterator[list[Result]]:
         try:
-            schedule = Schedule(list(self._populations(units)))
+            schedule = self._schedule
+            schedule.add(self._populations(units))
             busy: dict[Future[tuple[list[Result], float]], tuple[int, Population]] = {}
             while schedule or busy:
                 for worker in set(range(len(self._pools))) - {

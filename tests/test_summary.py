@@ -180,6 +180,14 @@ def test_the_tuned_setting_is_told_first() -> None:
     assert summary.find(table).setting == "tuned"
 
 
+def test_a_setting_with_the_baseline_alone_is_no_finding() -> None:
+    alone = make_runs({"none": 0.0})
+    runs = pd.concat([alone, make_runs({"none": 0.0, "l2": 0.02}, setting="article")])
+    found = summary.find(summary.summarize(runs))
+    assert (found.setting, found.better) == ("article", ("l2",))
+    assert not summary.find(summary.summarize(alone)).conclusive
+
+
 def test_ranks_are_means_over_the_data_sets_of_what_they_share() -> None:
     findings = {
         name: summary.find(summary.summarize(make_runs(effects, dataset=name)))

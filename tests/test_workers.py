@@ -122,6 +122,20 @@ def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
         assert measured(result) == measured(resumed[key])
 
 
+def test_an_interrupted_rung_keeps_the_checkpoints_it_has_made(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    tuning = replace(plan.study.tuning, pruning=Pruning(first=2, factor=2))
+    pruned = replace(plan, study=replace(plan.study, tuning=tuning))
+    units = [pruned.trial("dropout", {"rate": 0.3}, seed, rung=0) for seed in range(2)]
+    journal = Journal("interrupted", tmp_path)
+    journal.add(Result(units[0].key, {}, checkpoint={"curves": np.zeros((2, 5))}))
+    journal.add(Result("another", {}, checkpoint={"curves": np.zeros((2, 5))}))
+    run(prepared, units, journal, 1)
+    assert all(journal.checkpoint_path(unit.key).exists() for unit in units)
+    assert not journal.checkpoint_path("another").exists()
+
+
 def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
     prepared: Path, plan: Plan, tmp_path: Path
 ) -> None:
@@ -235,6 +249,11 @@ def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: P
     assert content["values"]["learning_rate"] == 0.01
 
 
+def test_values_that_were_not_searched_are_told_with_the_command(plan: Plan) -> None:
+    with pytest.raises(UserError, match=r"no values for l2.*pipeline tune circles"):
+        study.final_units(plan, {name: {} for name in plan.study.tuned if name != "l2"})
+
+
 def test_a_technique_that_is_not_tuned_has_the_articles_runs_alone(plan: Plan) -> None:
     given = dict(plan.study.techniques)
     given["activity_l1_before"] = replace(given["activity_l1_before"], tuned=False)
@@ -280,7 +299,8 @@ def populations(*programs: str) -> list[Population]:
 
 
 def test_workers_start_on_different_programs() -> None:
-    schedule = Schedule(populations("a", "a", "b", "b"))
+    schedule = Schedule()
+    schedule.add(populations("a", "a", "b", "b"))
     taken = [schedule.next(worker) for worker in (0, 1, 0, 1)]
     assert [population.program for population in taken if population] == ["a", "b", "a", "b"]
     assert not schedule
@@ -288,7 +308,8 @@ def test_workers_start_on_different_programs() -> None:
 
 @pytest.mark.parametrize(("seconds", "stolen"), [(5.0, True), (0.1, False)])
 def test_a_program_is_compiled_twice_only_where_that_pays(seconds: float, stolen: bool) -> None:
-    schedule = Schedule(populations("a", "a", "a"))
+    schedule = Schedule()
+    schedule.add(populations("a", "a", "a"))
     first = schedule.next(0)
     assert first is not None
     schedule.finished(first, 3 + seconds)

@@ -173,10 +173,10 @@ class Engine:
 
     def population(self, member: Member, training: Training) -> int:
         """How many members like this one a program trains at once."""
-        if self._population != "auto":
-            return self._population
         if self.kind(member.model, training.batch_size) == "graph":
             return 1
+        if self._population != "auto":
+            return self._population
         wanted = GPU_POPULATION if backend.on_gpu() else XLA_POPULATION
         if self._memory is None:
             return wanted

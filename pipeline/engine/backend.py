@@ -12,6 +12,7 @@ import tensorflow as tf
 Kind = Literal["xla", "graph"]
 Tensor = Any
 State = Any  # a nest of tensors
+Variable = Any  # a tensor that is updated where it lies
 
 
 def on_gpu() -> bool:
@@ -48,11 +49,10 @@ class Held:
     half as much as new tensors do. Only for graph programs: XLA fuses the functional update.
 
     Args:
-        shapes: of the weights, each (1, ...). optimizer: "adam" or "sgd", with Keras's defaults.
+        shapes: of the weights, each (1, ...). slots: tensors that the optimizer keeps for each.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], optimizer: str, slots: int) -> None:
-        self._apply = {"adam": self._adam, "sgd": self._sgd}[optimizer]
+    def __init__(self, shapes: Sequence[tuple[int, ...]], slots: int) -> None:
         self._weights, *self._slots = (
             [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
             for _ in range(1 + slots)
@@ -72,35 +72,46 @@ class Held:
         """The optimizer's slots as they are now."""
         return [[variable.read_value() for variable in slot] for slot in self._slots]
 
-    def update(self, gradients: Sequence[Tensor], learning_rate: Tensor, step: Tensor) -> None:
-        """The optimizer's step, with learning_rate (1,) and step () float32, from 1."""
+    def update(
+        self,
+        step: Callable[[Variable, Sequence[Variable], Tensor], None],
+        gradients: Sequence[Tensor],
+    ) -> None:
+        """Takes the optimizer's step (of a weight, its slots and its gradient) for each weight."""
         # Every reader of the old weights comes first, or TensorFlow would have to copy them.
         with tf.control_dependencies(gradients):
             for weight, gradient, *slots in zip(
                 self._weights, gradients, *self._slots, strict=True
             ):
-                self._apply(weight, gradient, slots, learning_rate[0], step)
+                step(weight, slots, gradient)
 
     def apply(self, places: Sequence[int], function: Callable[[Tensor], Tensor]) -> None:
         """Replaces the weights in these places by the function of what they are now."""
         for place in places:
             self._weights[place].assign(function(self._weights[place].read_value()))
 
-    def _adam(
-        self, weight: Any, gradient: Tensor, slots: list[Any], rate: Tensor, step: Tensor
-    ) -> None:
-        beta_1, beta_2 = 0.9, 0.999
-        mean, square = (slot.handle for slot in slots)
-        tf.raw_ops.ResourceApplyAdam(
-            var=weight.handle, m=mean, v=square, grad=gradient, lr=rate,
-            beta1_power=beta_1**step, beta2_power=beta_2**step,
-            beta1=beta_1, beta2=beta_2, epsilon=1e-7,
-        )  # fmt: skip
 
-    def _sgd(
-        self, weight: Any, gradient: Tensor, slots: list[Any], rate: Tensor, step: Tensor
-    ) -> None:
-        tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
+def adam_in_place(
+    weight: Variable,
+    mean: Variable,
+    square: Variable,
+    gradient: Tensor,
+    rate: Tensor,
+    step: Tensor,
+    betas_and_epsilon: tuple[float, float, float],
+) -> None:
+    """Adam's step, with step () float32 from 1."""
+    beta_1, beta_2, epsilon = betas_and_epsilon
+    tf.raw_ops.ResourceApplyAdam(
+        var=weight.handle, m=mean.handle, v=square.handle, grad=gradient, lr=rate,
+        beta1_power=beta_1**step, beta2_power=beta_2**step,
+        beta1=beta_1, beta2=beta_2, epsilon=epsilon,
+    )  # fmt: skip
+
+
+def sgd_in_place(weight: Variable, gradient: Tensor, rate: Tensor) -> None:
+    """The step of plain gradient descent."""
+    tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
 
 
 def gradients(

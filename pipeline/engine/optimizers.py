@@ -5,20 +5,29 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from pipeline.engine.backend import Tensor
+from pipeline.engine import backend
+from pipeline.engine.backend import Tensor, Variable
 
 Tensors = list[Tensor]
 
 
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
+
+
 @dataclass(frozen=True)
 class Optimizer:
-    """`slots` zero tensors a weight, and the update of (weights, slots)."""
+    """`slots` zero tensors a weight, and the update of (weights, slots).
+
+    `in_place`: the same update of one member's weight and slots where they lie; takes the
+    variables, the gradient, the learning rate () and the step.
+    """
 
     slots: int
     update: Callable[
         [Sequence[Tensor], Sequence[Tensors], Sequence[Tensor], Tensor, Tensor],
         tuple[Tensors, list[Tensors]],
     ]
+    in_place: Callable[[Variable, Sequence[Variable], Tensor, Tensor, Tensor], None]
 
 
 def _adam(
@@ -32,13 +41,12 @@ def _adam(
 
     Shapes: weights, gradients and slots (P, ...); learning_rate (P,); step () float32, from 1.
     """
-    beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7
-    alpha = learning_rate * ops.sqrt(1 - ops.power(beta_2, step)) / (1 - ops.power(beta_1, step))
+    alpha = learning_rate * ops.sqrt(1 - ops.power(BETA_2, step)) / (1 - ops.power(BETA_1, step))
     new_weights, means, squares = [], [], []
     for weight, mean, square, gradient in zip(weights, *slots, gradients, strict=True):
-        mean = mean + (gradient - mean) * (1 - beta_1)
-        square = square + (ops.square(gradient) - square) * (1 - beta_2)
-        change = mean * per_member(alpha, weight) / (ops.sqrt(square) + epsilon)
+        mean = mean + (gradient - mean) * (1 - BETA_1)
+        square = square + (ops.square(gradient) - square) * (1 - BETA_2)
+        change = mean * per_member(alpha, weight) / (ops.sqrt(square) + EPSILON)
         new_weights.append(weight - change)
         means.append(mean)
         squares.append(square)
@@ -57,9 +65,21 @@ def _sgd(
     return [w - per_member(learning_rate, w) * g for w, g in pairs], []
 
 
+def _adam_in_place(
+    weight: Variable, slots: Sequence[Variable], gradient: Tensor, rate: Tensor, step: Tensor
+) -> None:
+    backend.adam_in_place(weight, *slots, gradient, rate, step, (BETA_1, BETA_2, EPSILON))
+
+
+def _sgd_in_place(
+    weight: Variable, slots: Sequence[Variable], gradient: Tensor, rate: Tensor, step: Tensor
+) -> None:
+    backend.sgd_in_place(weight, gradient, rate)
+
+
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "adam": Optimizer(slots=2, update=_adam),
-    "sgd": Optimizer(slots=0, update=_sgd),
+    "adam": Optimizer(slots=2, update=_adam, in_place=_adam_in_place),
+    "sgd": Optimizer(slots=0, update=_sgd, in_place=_sgd_in_place),
 }
 
 

@@ -67,7 +67,7 @@ class Program:
 
     def _make_held(self) -> backend.Held:
         shapes = [(1, *weight.shape) for weight in self.population.model.weights]
-        return backend.Held(shapes, self.shape.optimizer, self.optimizer.slots)
+        return backend.Held(shapes, self.optimizer.slots)
 
     def start(self, weights: list[np.ndarray]) -> State:
         """The state before the first epoch; weights: (P, ...) each, in Keras's order."""
@@ -208,7 +208,12 @@ class Program:
                 weights[place] = shrink(weights[place])
             new |= {"weights": weights, "slots": slots}
         else:
-            self._held.update(gradients, rates, step)
+            self._held.update(
+                lambda weight, slots, gradient: self.optimizer.in_place(
+                    weight, slots, gradient, rates[0], step
+                ),
+                gradients,
+            )
             self._held.apply(self.shape.thresholded, shrink)
         return new, means * float(x.shape[1])
 

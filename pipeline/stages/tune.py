@@ -19,14 +19,15 @@ def main(argv: list[str]) -> None:
     prepared = results.prepared(dataset)
     digest = datasets.load(prepared).digest
     plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
-    searching, rows = study.searches(plan), []
+    searching, rows, journal = study.searches(plan), [], Journal(dataset)
     with (
         Tracker(Context.of_study(dataset, settings, digest)) as tracker,
-        Workers(prepared, settings.engine, Journal(dataset)) as workers,
+        Workers(prepared, settings.engine, journal) as workers,
     ):
         for row in study.tune(plan, searching, workers.run):
             rows.append(row)
             tracker.log(trial_record(row, plan.study.model.architecture))
+    journal.keep_checkpoints(())
     folder = results.RESULTS / dataset
     rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
     results.write_rows(rows, folder / "trials.csv")

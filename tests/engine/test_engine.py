@@ -172,7 +172,7 @@ def test_a_layer_that_the_engine_does_not_know_is_named() -> None:
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
-    """They load in safe mode, in a process that does not know this package."""
+    """They load in safe mode and hold layers of Keras alone."""
     problem = Problem(epochs=1)
     model = problem.model(technique, typical(technique))
     model.set_weights(
