@@ -68,7 +68,8 @@ def _sgd(
 def _adam_in_place(
     weight: Variable, slots: Sequence[Variable], gradient: Tensor, rate: Tensor, step: Tensor
 ) -> None:
-    backend.adam_in_place(weight, *slots, gradient, rate, step, (BETA_1, BETA_2, EPSILON))
+    mean, square = slots
+    backend.adam_in_place(weight, mean, square, gradient, rate, step, (BETA_1, BETA_2, EPSILON))
 
 
 def _sgd_in_place(
