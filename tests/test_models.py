@@ -116,6 +116,7 @@ def test_rows_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) ->
 
 @NAMES
 def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None:
+    keras.utils.set_random_seed(0)
     model = build(name, Change())
     for weight, ours in zip(model.weights, models.initial_weights(model, 0), strict=True):
         keras_own = np.asarray(weight)

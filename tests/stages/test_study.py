@@ -13,6 +13,7 @@ from pipeline.__main__ import main
 from pipeline.errors import UserError
 from pipeline.stages import study
 from tests.synthetic import make_runs, make_tuned, write_results
+from tests.synthetic import make_trials as make_trials_table
 
 REPOSITORY = Path(__file__).parents[2]
 EFFECTS = {"none": 0.0, "l2": 0.02}
@@ -64,7 +65,7 @@ def make_trials(dataset: str) -> None:
     folder = Path("results", dataset)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tuned.json").write_text(json.dumps(make_tuned(list(EFFECTS))), encoding="utf-8")
-    (folder / "trials.csv").write_text("trial\n0\n", encoding="utf-8")
+    make_trials_table(list(EFFECTS), dataset).to_csv(folder / "trials.csv", index=False)
 
 
 def make_finals(dataset: str) -> None:
