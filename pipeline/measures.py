@@ -42,8 +42,8 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
     `collapsed`, whether a single class is predicted, `calibration_error`, the accuracies under
     input noise of `noise_accuracies`, `zero_activations`, a share, and `mean_activation`, of |h|
-    over rows and units of the hidden layers. `parameters` is the number of weights; `weights`
-    tells the rest.
+    over rows and units of the hidden layers. `parameters` is the number of all weights; `weights`
+    tells the rest, of those that are trained.
     """
     found: dict[str, float] = {}
     for name, (x, y) in parts.items():
@@ -51,8 +51,9 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
         found[f"{name}_accuracy"] = float(np.mean(predicted.classes == y))
         found[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
     every = -(-len(x) // NOISE_ROWS)  # spread over the part: MNIST's first test images are easier
-    kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
-    biases = [np.asarray(weight) for weight in model.weights if len(weight.shape) == 1]
+    trained = [np.asarray(weight) for weight in model.trainable_weights]
+    kernels = [weight for weight in trained if weight.ndim > 1]
+    biases = [weight for weight in trained if weight.ndim == 1]
     return found | {
         "collapsed": len(np.unique(predicted.classes)) == 1,
         "calibration_error": calibration_error(predicted.confidences, predicted.classes == y),
@@ -98,7 +99,7 @@ def calibration_error(confidences: np.ndarray, hits: np.ndarray) -> float:
 def noise_accuracies(
     classify: Classify, x: np.ndarray, y: np.ndarray, sigmas: Sequence[float] = SIGMAS
 ) -> dict[str, float]:
-    """Accuracy on inputs with added Gaussian noise, `noise_<sigma>_accuracy` for each sigma.
+    """Accuracy on inputs with added Gaussian noise, `noise_<sigma>_accuracy` for 0 and each sigma.
 
     `noise_accuracy` is the area under the curve of accuracy against sigma, from no noise to the
     largest by trapezoids, divided by that sigma: the mean height of the curve. The noise of all
@@ -112,7 +113,7 @@ def noise_accuracies(
     area = np.trapezoid(accuracies, (0.0, *sigmas)) / sigmas[-1]
     found = {
         f"noise_{sigma:g}_accuracy": accuracy
-        for sigma, accuracy in zip(sigmas, accuracies[1:], strict=True)
+        for sigma, accuracy in zip((0.0, *sigmas), accuracies, strict=True)
     }
     return found | {"noise_accuracy": float(area)}
 
@@ -135,9 +136,13 @@ def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted
     return Predicted(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
+def probabilities(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
+    """What the model puts out for rows: (n, classes) float32, or (n, 1) of one sigmoid unit."""
+    return np.concatenate([np.asarray(model(x[rows])) for rows in _parts(model, len(x))])
+
+
 def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    parts = [_likeliest(np.asarray(model(x[rows]))) for rows in _parts(model, len(x))]
-    return np.concatenate(parts)
+    return _likeliest(probabilities(model, x))
 
 
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:
@@ -170,11 +175,29 @@ def _activations(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
     return {"zero_activations": zeros / count, "mean_activation": size / count}
 
 
+def active_shares(model: keras.Sequential, x: np.ndarray) -> list[np.ndarray]:
+    """For each hidden layer the share of rows in which each unit's output is not zero, (units,).
+
+    Of a convolution, a unit is a filter, and its positions count as rows, as do an LSTM's steps.
+    """
+    x = x[:ACTIVATION_ROWS]
+    parts = [
+        [
+            len(x[rows]) / len(x) * np.mean(hidden != 0, axis=tuple(range(hidden.ndim - 1)))
+            for hidden in _hidden_outputs(model, x[rows])
+        ]
+        for rows in _parts(model, len(x))
+    ]
+    return [np.sum(layer, axis=0) for layer in zip(*parts, strict=True)]
+
+
 def _hidden_outputs(model: keras.Sequential, x: np.ndarray) -> Iterator[np.ndarray]:
     """Each hidden layer's output after its non-linearity; an LSTM's as the next layer sees it."""
+    apart = (keras.layers.BatchNormalization, keras.layers.Activation)
     for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
         x = layer(x)
-        weighted = isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM))
+        kinds = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM)
+        weighted = isinstance(layer, kinds) and layer.trainable  # whitening is no hidden layer
         activated = isinstance(layer, keras.layers.Activation)
-        if activated or (weighted and not isinstance(following, keras.layers.Activation)):
+        if activated or (weighted and not isinstance(following, apart)):
             yield np.asarray(x)

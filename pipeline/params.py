@@ -24,8 +24,16 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from pipeline.changes import (
+    IMAGE_PARTS,
+    KERNEL_STEPS,
+    Activation,
+    Change,
+    Orthogonal,
+    Place,
+)
 from pipeline.errors import UserError, nearest
-from pipeline.techniques import TECHNIQUES, Activation, Change, Place, Range
+from pipeline.techniques import TECHNIQUES, Range, Technique, combination
 
 FILE = "params.yaml"
 FROZEN = ConfigDict(extra="forbid")
@@ -39,6 +47,8 @@ T = TypeVar("T")
 class CirclesData:
     """Two noisy circles, one inside the other. Counts are points per draw."""
 
+    images: ClassVar[bool] = False
+
     noise: Annotated[float, Field(ge=0)] = 0.1  # standard deviation, in radii of the outer circle
     train: Annotated[int, Field(ge=2)] = 30
     validation: Annotated[int, Field(ge=2)] = 70
@@ -50,6 +60,8 @@ class CirclesData:
 class DigitsData:
     """scikit-learn's 1,797 digits of 8 x 8 pixels; the rest of the rows train."""
 
+    images: ClassVar[bool] = True
+
     validation: Annotated[int, Field(ge=10)] = 360
     test: Annotated[int, Field(ge=10)] = 360
 
@@ -58,9 +70,15 @@ class DigitsData:
 class ImagesData:
     """Which of the 60,000 training images validate."""
 
+    images: ClassVar[bool] = True
+
     validation: Annotated[int, Field(ge=1, lt=60_000)]
     validation_from: Literal["first", "last"]
     article_trains_on_validation: bool  # the article's split keeps them in the training set
+
+
+def _names(kind: str, sizes: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"{kind}_{place + 1}" for place in range(len(sizes)))
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -75,9 +93,9 @@ class Mlp:
     activation: Activation = "relu"
 
     @property
-    def hidden_layers(self) -> int:
-        """How many layers have a kernel, the output aside."""
-        return len(self.hidden)
+    def hidden_layers(self) -> tuple[str, ...]:
+        """The names of the layers that have a kernel, the output aside."""
+        return _names("hidden", self.hidden)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -95,9 +113,9 @@ class Cnn:
     activation: Activation = "relu"
 
     @property
-    def hidden_layers(self) -> int:
-        """How many layers have a kernel, the output aside."""
-        return len(self.filters) + len(self.hidden)
+    def hidden_layers(self) -> tuple[str, ...]:
+        """The names of the layers that have a kernel, the output aside."""
+        return _names("block", self.filters) + _names("hidden", self.hidden)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -114,9 +132,9 @@ class Lstm:
     activation: Activation = "relu"  # of the dense layers
 
     @property
-    def hidden_layers(self) -> int:
-        """How many layers have a kernel, the output aside."""
-        return len(self.units) + len(self.hidden)
+    def hidden_layers(self) -> tuple[str, ...]:
+        """The names of the layers that have a kernel, the output aside."""
+        return _names("lstm", self.units) + _names("hidden", self.hidden)
 
 
 MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": Lstm}
@@ -125,21 +143,72 @@ MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": 
 Model = Annotated[Mlp | Cnn | Lstm, Field(discriminator="architecture")]
 
 
-def misfit(change: Change, model: Model) -> str | None:
-    """Why a change does not fit an architecture, in words; None where it does."""
+def misfit(change: Change, model: Model, images: bool = True) -> str | None:
+    """Why a change does not fit an architecture on images or points, in words; None if it does."""
+    if not images and (parts := [part for part in IMAGE_PARTS if part in change.parts()]):
+        return f"needs images for {', '.join(parts)}, but the data are points"
+    layers = model.hidden_layers
+    for named, part in (((), change), *(change.at or ())):
+        if unknown := set(named) - {"first", *layers}:
+            word = min(unknown)
+            return f"names the layer {word!r}, which there is not{nearest(word, layers)}"
+        if problem := _misfit_of_kind(part, model):
+            return problem
+    try:
+        for place, layer in enumerate(layers):
+            if problem := _misfit_of_layer(change.on(layer, place), layer, model):
+                return problem
+        for step in KERNEL_STEPS:
+            change.anywhere(step)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _misfit_of_kind(change: Change, model: Model) -> str | None:
+    """Why the architecture has no place for a part, on whatever layers it is."""
     if change.activity and change.activity.place not in model.activity_places:
         return (
             f"needs an output {change.activity.place} the non-linearity, "
             f"but got {model.architecture!r}, which has none"
         )
+    if change.gates and model.own_activation:
+        return f"gates dense layers and convolutions, but got {model.architecture!r}"
     if change.activation and model.own_activation:
         return (
             "needs hidden layers of any non-linearity, "
             f"but got {model.architecture!r}, which has its own"
         )
-    if isinstance(change.kernel, tuple) and len(change.kernel) != model.hidden_layers:
-        return f"needs {len(change.kernel)} hidden layers, but got {model.hidden_layers}"
+    if change.spatial_dropout is not None and model.architecture != "cnn":
+        return f"needs the feature maps of a 'cnn', but got {model.architecture!r}"
+    if change.batch_norm and model.own_activation:
+        return (
+            "needs an output before the non-linearity of each hidden layer, "
+            f"but got {model.architecture!r}, which has none"
+        )
+    if change.recurrent_dropout is not None and model.architecture != "lstm":
+        return f"needs the steps of an 'lstm', but got {model.architecture!r}"
+    count = len(model.hidden_layers)
+    if isinstance(change.kernel, tuple) and len(change.kernel) != count:
+        return f"needs {len(change.kernel)} hidden layers, but got {count}"
     return None
+
+
+def _misfit_of_layer(own: Change, layer: str, model: Model) -> str | None:
+    """Why what is on one hidden layer does not fit it."""
+    kind, number = layer.split("_")
+    if not isinstance(own.kernel, Orthogonal) or kind == "lstm":
+        return None
+    if kind == "block":
+        return f"needs kernels of two axes, but got a convolution in {layer!r}"
+    if model.hidden[int(number) - 1] == 1:
+        return f"needs two units or more in each layer, but got 1 in {layer!r}"
+    return None
+
+
+def fitting(model: Model, images: bool) -> list[str]:
+    """The registered techniques that fit an architecture on images or points."""
+    return [n for n, each in TECHNIQUES.items() if misfit(each.lowest, model, images) is None]
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -223,6 +292,8 @@ class TechniqueParams:
     article: Mapping[str, float] | None = None
     tuned: bool = True  # False: the article's setting alone, as a claim about it needs
     search: Mapping[str, SearchRange] = Field(default_factory=dict)
+    # What it is made of, under a name of one's own: [l2, dropout], or [l1/first] for one layer.
+    combine: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -241,9 +312,14 @@ class Study:
         """The techniques that are searched, and then trained with what was found."""
         return [name for name, given in self.techniques.items() if given.tuned]
 
+    def technique(self, name: str) -> Technique:
+        """A registered technique, or the combination that the study gives this name."""
+        parts = self.techniques[name].combine
+        return combination(parts) if parts else TECHNIQUES[name]
+
     def search(self, technique: str) -> dict[str, Range]:
         """What is searched for a technique: its own ranges, then the learning rate's."""
-        own = dict(TECHNIQUES[technique].search)
+        own = dict(self.technique(technique).search)
         own |= {name: given.range() for name, given in self.techniques[technique].search.items()}
         if self.tuning.learning_rate is not None:
             own["learning_rate"] = self.tuning.learning_rate.range()
@@ -296,6 +372,7 @@ class Tracking:
     """What MLflow shows of a run."""
 
     curve_points: Annotated[int, Field(ge=3)] = 50  # points of a learning curve
+    system_metrics: bool = False  # the machine's load, every ten seconds, on the parent runs
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -403,12 +480,11 @@ def _known_keys(section: Sequence[str]) -> list[str]:
 
 def _study_problems(study: Study) -> Iterator[str]:
     """What no single field can see: names of techniques, their values, and counts that add up."""
-    for name, given in study.techniques.items():
-        if name not in TECHNIQUES:
-            yield f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}"
-            continue
-        yield from _technique_problems(name, given)
-    yield from _architecture_problems(study)
+    architecture = study.model.architecture
+    if isinstance(study.data, CirclesData) and architecture != "mlp":
+        yield f"model.architecture: circles are points, for an 'mlp'; {architecture!r} takes images"
+    for name in study.techniques:
+        yield from _technique_problems(name, study)
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)
@@ -431,18 +507,28 @@ def _study_problems(study: Study) -> Iterator[str]:
             yield f"data.draws: at least tuning.seeds + final.seeds = {needed}, but got {got}"
 
 
-def _architecture_problems(study: Study) -> Iterator[str]:
-    """Data and techniques that the architecture does not fit."""
-    name = study.model.architecture
-    if isinstance(study.data, CirclesData) and name != "mlp":
-        yield f"model.architecture: circles are points, for an 'mlp'; {name!r} takes images"
-    misfits = {
-        technique: misfit(known.lowest, study.model) for technique, known in TECHNIQUES.items()
-    }
-    fitting = ", ".join(technique for technique, problem in misfits.items() if problem is None)
-    for technique in study.techniques:
-        if problem := misfits.get(technique):
-            yield f"techniques.{technique}: {problem}; expected one of {fitting}"
+def _technique_problems(name: str, study: Study) -> Iterator[str]:
+    """What one technique is made of, whether it fits, and its values."""
+    given = study.techniques[name]
+    if given.combine and name in TECHNIQUES:
+        yield f"techniques.{name}.combine: expected a name of its own, but {name!r} is registered"
+        return
+    if not given.combine and name not in TECHNIQUES:
+        yield (
+            f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}; a name of your own needs"
+            " `combine`"
+        )
+        return
+    try:
+        technique = study.technique(name)
+    except ValueError as error:
+        yield f"techniques.{name}.combine: {error}"
+        return
+    images = study.data.images
+    if problem := misfit(technique.lowest, study.model, images):
+        expected = ", ".join(fitting(study.model, images))
+        yield f"techniques.{name}: {problem}; expected one of {expected}"
+    yield from _value_problems(name, given, technique)
 
 
 def _range_problems(place: str, given: SearchRange) -> Iterator[str]:
@@ -452,9 +538,9 @@ def _range_problems(place: str, given: SearchRange) -> Iterator[str]:
         yield f"{place}: {error}"
 
 
-def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
+def _value_problems(name: str, given: TechniqueParams, technique: Technique) -> Iterator[str]:
     """The article's values and the ranges of one technique, against what it takes."""
-    known = TECHNIQUES[name].search
+    known = technique.search
     for key, found in given.search.items():
         if key not in known:
             yield f"techniques.{name}.search: unknown key {key!r}{nearest(key, known)}"
@@ -465,7 +551,7 @@ def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
     searched = {**known, **given.search}
     for end in ("low", "high"):
         try:
-            TECHNIQUES[name].apply({key: getattr(found, end) for key, found in searched.items()})
+            technique.apply({key: getattr(found, end) for key, found in searched.items()})
         except ValueError as error:
             yield f"techniques.{name}.search: {error}"
     if not given.tuned and (given.article is None or name == "none"):
@@ -475,6 +561,6 @@ def _technique_problems(name: str, given: TechniqueParams) -> Iterator[str]:
         yield f"techniques.{name}.search: `tuned: false` searches nothing"
     if given.article is not None:
         try:
-            TECHNIQUES[name].apply(given.article)
+            technique.apply(given.article)
         except ValueError as error:
             yield f"techniques.{name}.article: {error}"

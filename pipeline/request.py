@@ -62,7 +62,9 @@ class Request:
         What it returns is still to be checked with `params.parse`. Raises UserError for a data
         set that params.yaml does not have and for an unknown technique.
         """
-        _check_names("techniques", self.techniques or (), TECHNIQUES)
+        present = [study["techniques"] for study in raw["studies"].values() if study]
+        known = dict.fromkeys([*TECHNIQUES, *(name for names in present for name in names)])
+        _check_names("techniques", self.techniques or (), known)
         studies = {name: self._study(raw["studies"][name]) for name in self.chosen(raw)}
         engine = dict(raw.get("engine", {}))
         if self.workers is not None:
@@ -81,7 +83,7 @@ class Request:
             # default ranges and no article's values. What is asked for is searched.
             techniques = {
                 name: {**techniques.get(name, {}), "tuned": True}
-                for name in TECHNIQUES
+                for name in {**TECHNIQUES, **techniques}
                 if name in wanted
             }
         return {**study, "tuning": tuning, "final": final, "techniques": techniques}

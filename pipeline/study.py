@@ -104,6 +104,7 @@ def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]
         "key": hashlib.sha256("".join(unit.key for unit in units).encode()).hexdigest()[:20],
         "dataset": units[0].dataset,
         "technique": units[0].technique,
+        **units[0].made_of,
         "trial": number,
         "state": "running",
         **units[0].hyperparameters,

@@ -7,17 +7,68 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from pipeline import models
+from pipeline import models, params, whitening
+from pipeline.changes import KERNEL_STEPS, Change, Ema, Swa
 from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
-from pipeline.measures import measure
-from pipeline.units import Result, Unit
+from pipeline.inspection import inspect
+from pipeline.measures import measure, probabilities
+from pipeline.units import INSPECTED, Result, Unit
 
 MODELS_KEPT = 64
+
+
+def training_of(
+    change: Change, model: keras.Sequential, how: params.Training, n_classes: int
+) -> Training:
+    """What all members share that train this change in this way."""
+    stopping = change.stopping
+    return Training(
+        optimizer=how.optimizer,
+        batch_size=int(change.batch_size or how.batch_size),
+        epochs=how.epochs,
+        n_classes=n_classes,
+        monitor=stopping.monitor if stopping else None,
+        smoothed=change.label_smoothing is not None,
+        averaging=_averaging(change),
+        start_from_epoch=_before_last_fit(change, how),
+        kernel_steps=tuple(
+            (name, places)
+            for name in KERNEL_STEPS
+            if (places := models.hidden_kernels(model, change, name))
+        ),
+        mixup=change.mixup is not None,
+    )
+
+
+def _before_last_fit(change: Change, how: params.Training) -> int:
+    """The epochs of all calls of `fit` but the last."""
+    return how.epochs - how.epochs // change.fits
+
+
+def _averaging(change: Change) -> Literal["steps", "epochs"] | None:
+    if change.averaging is None:
+        return None
+    return "steps" if isinstance(change.averaging, Ema) else "epochs"
+
+
+def member_numbers(change: Change, epochs: int) -> dict[str, Any]:
+    """The fields of a `Member` that a change sets, in a training of so many epochs."""
+    averaging = change.averaging
+    strengths = {name: change.anywhere(name) for name in KERNEL_STEPS}
+    return {
+        "patience": int(change.stopping.patience) if change.stopping else 0,
+        "label_smoothing": change.label_smoothing or 0.0,
+        "decay": averaging.decay if isinstance(averaging, Ema) else 0.0,
+        "average_after": int(averaging.start * epochs) if isinstance(averaging, Swa) else 0,
+        "kernel_steps": {name: found for name, found in strengths.items() if found is not None},
+        "mixup": change.mixup or 0.0,
+    }
 
 
 class Trainer:
@@ -26,6 +77,7 @@ class Trainer:
     def __init__(self, dataset: Dataset, engine: Engine) -> None:
         self.dataset, self.engine = dataset, engine
         self._models: dict[object, keras.Sequential] = {}
+        self._spectra: dict[bytes, whitening.Spectrum] = {}  # training rows → their fit
 
     def program(self, unit: Unit) -> tuple[str, int]:
         """A name of the program that trains units like this one, and how many it takes at once."""
@@ -53,61 +105,73 @@ class Trainer:
         return [self._result(*pair) for pair in zip(units, trained, strict=True)]
 
     def _training(self, unit: Unit) -> Training:
-        stopping, proximal = unit.change.stopping, unit.change.proximal
-        return Training(
-            optimizer=unit.training.optimizer,
-            batch_size=unit.training.batch_size,
-            epochs=unit.training.epochs,
-            n_classes=self.dataset.n_classes,
-            monitor=stopping.monitor if stopping else None,
-            resumable=unit.resumable,
-            thresholded=models.hidden_kernels(self._model(unit)) if proximal else (),
-        )
+        model = self._model(unit)
+        found = training_of(unit.change, model, unit.training, self.dataset.n_classes)
+        return replace(found, resumable=unit.resumable)
 
     def _member(self, unit: Unit) -> Member:
         model = self._model(unit)
-        stopping, proximal = unit.change.stopping, unit.change.proximal
+        train_rows = self.dataset.rows(unit.protocol, "train", unit.draw)
         return Member(
             model=model,
-            weights=models.initial_weights(model, unit.derived_seed("weights")),
+            weights=models.initial_weights(
+                model, unit.derived_seed("weights"), self._fitted(unit, train_rows)
+            ),
             learning_rate=unit.training.learning_rate,
-            train_rows=self.dataset.rows(unit.protocol, "train", unit.draw),
+            train_rows=train_rows,
             val_rows=self.dataset.rows(unit.protocol, "val", unit.draw),
             seed=unit.derived_seed("order"),
-            patience=int(stopping.patience) if stopping else 0,
-            proximal=proximal.l1 if proximal else 0.0,
+            **member_numbers(unit.change, unit.training.epochs),
         )
+
+    def _fitted(self, unit: Unit, rows: np.ndarray) -> dict[str, models.Arrays]:
+        """The values of layers that take theirs from the training rows, by the layers' names.
+
+        Nothing but these rows is read. Seeds that share rows share the fit.
+        """
+        if unit.change.whitening is None:
+            return {}
+        key = rows.tobytes()
+        if key not in self._spectra:
+            self._spectra[key] = whitening.fit(self.dataset.x[rows])
+        return {models.WHITENING: self._spectra[key].layer(unit.change.whitening.epsilon)}
 
     def _model(self, unit: Unit) -> keras.Sequential:
         """The plain Keras model; one serves all seeds, since building one takes long."""
-        key = (unit.model, unit.technique, tuple(sorted(unit.values.items())))
+        rows = len(self.dataset.rows(unit.protocol, "train", unit.draw))
+        key = (unit.model, unit.technique, tuple(sorted(unit.values.items())), rows)
         if key not in self._models:
             if len(self._models) == MODELS_KEPT:  # a search has a model for every trial
                 self._models.clear()
                 keras.utils.clear_session(free_memory=False)  # Keras holds what models were made of
             self._models[key] = models.build(
-                unit.model, unit.change, self.dataset.input_shape, self.dataset.n_classes
+                unit.model, unit.change, self.dataset.input_shape, self.dataset.n_classes, rows
             )
         return self._models[key]
 
     def _result(self, unit: Unit, trained: Trained) -> Result:
-        measured = _training_measures(trained)
+        measured = _training_measures(unit, trained)
         if unit.setting == "trial":
             return Result(unit.key, measured, checkpoint=_checkpoint_arrays(trained.checkpoint))
         model = self._model(unit)
         model.set_weights(trained.weights)
+        model = models.plain(model)
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
         found = measured | measure(model, parts)  # the exported model has the last word
         found["gap"] = found["train_accuracy"] - found["test_accuracy"]
-        return Result(unit.key, found, trained.curves, _saved(model))
+        inside = inspect(model, parts) if unit.seed == INSPECTED else None
+        outputs = probabilities(model, parts["test"][0])
+        return Result(unit.key, found, trained.curves, _saved(model), outputs, inspection=inside)
 
 
-def _training_measures(trained: Trained) -> dict[str, float]:
-    """The epoch whose weights were kept, as the curves tell it."""
+def _training_measures(unit: Unit, trained: Trained) -> dict[str, float]:
+    """The epoch whose weights were kept, as the curves tell it, and how many were run."""
+    before = _before_last_fit(unit.change, unit.training)
     kept = (trained.best_epoch or trained.epochs_run) - 1
     last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
     return last | {
         "epochs_run": trained.epochs_run,
+        "last_fit_epochs": max(0, trained.epochs_run - before),
         "diverged": trained.diverged is not None,
         "seconds": trained.seconds,
     }

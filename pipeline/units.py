@@ -15,8 +15,9 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.changes import Change
 from pipeline.params import Engine, Model, Study, Training
-from pipeline.techniques import TECHNIQUES, Change
+from pipeline.techniques import combination
 
 Protocol = Literal["article", "leak_free"]
 Phase = Literal["trial", "article", "tuned"]
@@ -26,11 +27,15 @@ PROTOCOLS: Mapping[Phase, Protocol] = {
     "article": "article",
     "tuned": "leak_free",
 }
+INSPECTED = 0  # the seed whose final runs are looked into
 FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
 
 # The files whose change can change a result, relative to this package. What a technique does is in
 # a unit's key itself, so that a new technique leaves the others' results alone.
-CODE = ("engine/*.py", "measures.py", "models.py", "trainer.py", "units.py")
+CODE = (
+    *("engine/*.py", "inspection.py", "layers.py", "measures.py", "models.py", "trainer.py"),
+    *("units.py", "whitening.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,11 @@ class Unit:
     deterministic: bool = True
     goes_on_from: str | None = None  # key of the unit whose checkpoint spares the first epochs
     resumable: bool = False  # whether another unit may go on from this one
+    combine: tuple[str, ...] = ()  # what the technique is made of, where it has a study's name
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        how_not_what = {"key", "goes_on_from", "resumable"}
+        how_not_what = {"key", "goes_on_from", "resumable", "combine"}  # `change` has the last
         parts = {
             name: getattr(self, name) for name in self.__dataclass_fields__.keys() - how_not_what
         }
@@ -67,7 +73,12 @@ class Unit:
     @property
     def change(self) -> Change:
         """What the technique changes at these values."""
-        return TECHNIQUES[self.technique].apply(self.values)
+        return combination(self.combine or (self.technique,)).apply(self.values)
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """The parts of a combination, as a column of its rows; empty for a registered technique."""
+        return {"made_of": " + ".join(self.combine)} if self.combine else {}
 
     @property
     def protocol(self) -> Protocol:
@@ -90,15 +101,19 @@ class Result:
     """What came of a unit.
 
     `measures`: scalars under the names of the columns of runs.csv. Final runs also have `curves`,
-    name → (epochs_run,) float32, and `model`, the bytes of a .keras file; resumable ones have
-    `checkpoint`: the arrays to go on from, by name.
+    name → (epochs_run,) float32, `model`, the bytes of a .keras file, and `probabilities`, what
+    that model puts out for each test row, (n, units) float32; resumable ones have `checkpoint`:
+    the arrays to go on from, by name; those of seed `INSPECTED` have `inspection`: the arrays of
+    `inspection.inspect`.
     """
 
     key: str
     measures: Mapping[str, float]
     curves: Mapping[str, np.ndarray] | None = None
     model: bytes | None = None
+    probabilities: np.ndarray | None = None
     checkpoint: Mapping[str, np.ndarray] | None = None
+    inspection: Mapping[str, np.ndarray] | None = None
 
 
 @cache
@@ -139,7 +154,7 @@ class Plan:
                 technique, values, "trial", FIRST_TUNING_SEED + seed, max(0, draw), epochs
             )
             unit = replace(unit, goes_on_from=before, resumable=epochs < rungs[-1])
-            before = unit.key
+            before = unit.key if unit.change.grows else None
         return unit
 
     def article(self, technique: str, seed: int) -> Unit | None:
@@ -163,6 +178,7 @@ class Plan:
     ) -> Unit:
         training, own = self.study.training, dict(values)
         learning_rate = own.pop("learning_rate", training.learning_rate)
+        epochs *= self.study.technique(technique).apply(own).fits
         return Unit(
             dataset=self.dataset,
             data_digest=self.data_digest,
@@ -177,4 +193,5 @@ class Plan:
             program=self.engine.program,
             population=self.engine.population,
             deterministic=self.engine.deterministic,
+            combine=self.study.techniques[technique].combine,
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 EPOCHS = 12
+SIGMAS = (0.0, 0.1, 0.2, 0.4)
 TRIALS = 8
 STRENGTH, LEARNING_RATE = 0.00031, 0.002  # chosen
 SEARCH = {"low": 1e-5, "high": 1e-1, "log": True, "integer": False}
@@ -45,6 +46,7 @@ def make_runs(
                     "test_loss": 0.5,
                     "gap": 0.97 - test,
                     "epochs_run": EPOCHS // 2 if technique == "early_stopping" else EPOCHS,
+                    "last_fit_epochs": EPOCHS // 2 if technique == "early_stopping" else EPOCHS,
                     "zero_weights": 0.25,
                     "near_zero_weights": 0.3,
                     "negative_weights": 0.4,
@@ -54,6 +56,7 @@ def make_runs(
                     "parameters": 2001,
                     "calibration_error": 0.05,
                     "noise_accuracy": test - 0.1,
+                    **{f"noise_{sigma:g}_accuracy": test - sigma / 2 for sigma in SIGMAS},
                     "zero_activations": 0.5,
                     "mean_activation": 0.1,
                     "diverged": False,
@@ -75,6 +78,19 @@ def make_curves(runs: pd.DataFrame) -> pd.DataFrame:
         values = {name: (run[name] * part).astype(np.float32) for name in measures}
         parts.append(pd.DataFrame({"key": run["key"], "epoch": epoch.astype(np.int32), **values}))
     return pd.concat(parts, ignore_index=True).astype({"key": "category"})
+
+
+def make_predictions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Of each run, probabilities of 200 test rows that are about as accurate as the run."""
+    labels = np.arange(200, dtype=np.int32) % 2
+    arrays = {f"{setting}.0/labels": labels for setting in runs["setting"].unique()}
+    for run in runs.to_dict("records"):
+        rng = np.random.default_rng([*run["key"].encode()])
+        right = rng.random(len(labels)) < run["test_accuracy"]
+        sure = rng.uniform(0.5, 1, len(labels)).astype(np.float32)
+        of_one = np.where(right == labels, sure, 1 - sure)
+        arrays[f"{run['setting']}.0/{run['key']}"] = of_one[:, None]
+    return arrays
 
 
 def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[str, Any]:
@@ -121,11 +137,36 @@ def make_trials(techniques: Sequence[str], dataset: str = "circles") -> pd.DataF
     return pd.DataFrame(rows)
 
 
+def make_inspection(runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Arrays of points in the plane and of images for each technique and setting."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "weights": rng.standard_normal(300) * (np.arange(300) % 4 > 0),
+        "active_1": np.linspace(0, 1, 9),
+        "active_2": np.ones(3),
+        "plane": np.tile(np.linspace(0, 1, 16), (16, 1)),
+        "extent": np.array([-1.5, 1.5, -1.5, 1.5]),
+        "train": np.array([[-1, 0, 0], [1, 0, 1]]),
+        "test": np.array([[-0.5, 0, 0], [0.5, 0, 1]]),
+        "filters": rng.standard_normal((12, 4, 4)),
+        "images": rng.random((6, 4, 4)),
+        "whitened": rng.standard_normal((6, 4, 4)),
+    }
+    return {
+        f"{setting}/{technique}/{name}": array.astype(np.float16)
+        for setting, technique in runs[["setting", "technique"]].drop_duplicates().to_numpy()
+        for name, array in arrays.items()
+    }
+
+
 def write_results(folder: Path, runs: pd.DataFrame, at_edge: Sequence[str] = ()) -> Path:
     """Write the result files that tune and train write, but for optuna.db; return the folder."""
     folder.mkdir(parents=True)
     runs.to_csv(folder / "runs.csv", index=False)
     make_curves(runs).to_parquet(folder / "curves.parquet", index=False)
+    np.savez(folder / "inspections.npz", **make_inspection(runs))  # type: ignore[arg-type]
+    predictions: dict[str, Any] = make_predictions(runs)
+    np.savez(folder / "predictions.npz", **predictions)
     techniques = list(runs["technique"].unique())
     make_trials(techniques, folder.name).to_csv(folder / "trials.csv", index=False)
     tuned = make_tuned(techniques, at_edge)

@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 from pipeline import measures, models
+from pipeline.changes import Activity, Change, Penalty
 from pipeline.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
 from pipeline.params import Cnn, Lstm, Model
-from pipeline.techniques import Activity, Change, Penalty
 
 from .engine.problem import Problem
 

@@ -8,8 +8,22 @@ import numpy as np
 import pytest
 
 from pipeline import models, params
+from pipeline.changes import (
+    Activation,
+    Activity,
+    BatchNorm,
+    Change,
+    Gates,
+    Orthogonal,
+    Penalty,
+    Place,
+    Whitening,
+)
+from pipeline.engine import backend
+from pipeline.engine.population import Population
+from pipeline.layers import HardConcrete, fixed_gates, open_probability
 from pipeline.params import Cnn, Lstm, Mlp, Model
-from pipeline.techniques import TECHNIQUES, Activation, Activity, Change, Penalty
+from pipeline.techniques import TECHNIQUES, combination
 
 SHAPE = (6, 6)
 EXAMPLES: dict[str, Model] = {
@@ -54,12 +68,22 @@ def test_penalties_are_on_all_hidden_layers_and_not_on_the_output(name: str) -> 
 
 @NAMES
 def test_each_hidden_layer_can_have_a_kernel_penalty_of_its_own(name: str) -> None:
-    penalties = tuple(Penalty(l2=0.5**i) for i in range(EXAMPLES[name].hidden_layers))
+    penalties = tuple(Penalty(l2=0.5**i) for i in range(len(EXAMPLES[name].hidden_layers)))
     *hidden, output = weighted(build(name, Change(kernel=penalties)))
     assert [layer.kernel_regularizer.l2 for layer in hidden] == [each.l2 for each in penalties]
     assert output.kernel_regularizer is None
     with pytest.raises(ValueError, match=f"needs {len(hidden) + 1} hidden layers, but got"):
         build(name, Change(kernel=(*penalties, Penalty())))
+
+
+@NAMES
+def test_max_norm_bounds_what_leads_into_each_hidden_unit(name: str) -> None:
+    *hidden, output = weighted(build(name, Change(max_norm=0.01)))
+    for layer in hidden:
+        bounded = np.asarray(layer.kernel_constraint(getattr(layer, "cell", layer).kernel))
+        norms = np.linalg.norm(bounded.reshape(-1, bounded.shape[-1]), axis=0)
+        np.testing.assert_allclose(norms, 0.01, rtol=1e-3)
+    assert output.kernel_constraint is None
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
@@ -130,6 +154,19 @@ def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None
             np.testing.assert_array_equal(ours, keras_own)
 
 
+@pytest.mark.parametrize("change", [Change(activation="selu"), Change()], ids=["selu", "relu"])
+def test_the_deviation_of_initial_weights_is_as_keras_initializes(change: Change) -> None:
+    keras.utils.set_random_seed(0)
+    model = models.build(Mlp("mlp", (100, 200)), change, (50,), 3)
+    initial = models.initial_weights(model, 0)
+    for weight, ours in zip(model.weights, initial, strict=True):
+        if weight.name == "kernel" and ours.size > 1000:
+            # Deviations of samples this large are within 3 % of each other.
+            assert np.std(ours) == pytest.approx(np.std(np.asarray(weight)), rel=0.05)
+    selu = change.activation == "selu"
+    assert np.std(initial[2]) == pytest.approx(0.1 if selu else (2 / 300) ** 0.5, rel=0.02)
+
+
 @NAMES
 def test_techniques_start_from_the_same_point(name: str) -> None:
     plain = models.initial_weights(build(name, Change()), 3)
@@ -140,9 +177,117 @@ def test_techniques_start_from_the_same_point(name: str) -> None:
 
 
 @NAMES
+def test_whitening_is_a_frozen_layer_before_an_architecture_that_starts_as_without(
+    name: str,
+) -> None:
+    plain = build(name, Change())
+    model = build(name, Change(whitening=Whitening(0.1)))
+    assert [layer.name for layer in model.layers[:3]] == ["features", "whitening", "whitened"]
+    assert [layer.name for layer in model.layers if not layer.trainable] == ["whitening"]
+    fitted = [np.eye(36, dtype=np.float32), np.zeros(36, np.float32)]
+    found = models.initial_weights(model, 3, {models.WHITENING: fitted})
+    expected = [*fitted, *models.initial_weights(plain, 3)]
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    change = Change(whitening=Whitening(0.1), kernel=Penalty(l1=1))
+    places = models.hidden_kernels(model, change, "kernel")
+    shifted = [place + 2 for place in models.hidden_kernels(plain, change, "kernel")]
+    assert list(places) == shifted
+
+
+@NAMES
+def test_a_part_reaches_the_first_or_the_named_layers_only(name: str) -> None:
+    layers = EXAMPLES[name].hidden_layers
+    everything = ("l1", "dropout", "bias_l2", "activity_l1_after", "proximal_l1", "max_norm")
+    for where, reached in (("first", {layers[0]}), ("/".join(layers[1:]), {*layers[1:]})):
+        mixed = combination([f"{part}/{where}" for part in everything])
+        change = mixed.apply(dict.fromkeys(mixed.search, 0.25))
+        model = build(name, change)
+        *hidden, _ = weighted(model)
+        for kind in ("kernel", "bias", "activity"):
+            penalised = {each.name for each in hidden if getattr(each, f"{kind}_regularizer")}
+            assert penalised == reached
+        assert {each.name for each in hidden if each.kernel_constraint} == reached
+        dropped = [each for each in model.layers if isinstance(each, keras.layers.Dropout)]
+        assert {each.name for each in dropped} == {f"{layer}_dropout" for layer in reached}
+        places = models.hidden_kernels(model, change, "proximal_l1")
+        kernels = {id(model.weights[place]) for place in places}
+        assert kernels == {id(each.weights[0]) for each in hidden if each.name in reached}
+        assert change.anywhere("proximal_l1") == 0.25
+
+
+@NAMES
+def test_article_a_keyword_is_on_dense_convolutional_and_recurrent_layers(name: str) -> None:
+    change = TECHNIQUES["activity_l1_after"].apply({"strength": 1e-4})
+    *hidden, _ = weighted(build(name, change))
+    kinds = {type(layer).__name__ for layer in hidden}
+    assert kinds >= {"mlp": {"Dense"}, "cnn": {"Conv2D"}, "lstm": {"LSTM"}}[name]
+    for layer in hidden:
+        assert isinstance(layer.activity_regularizer, keras.regularizers.L1)
+        assert float(layer.activity_regularizer.l1) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("model", [Mlp("mlp", (256,)), Lstm("lstm", (256,))], ids=["Dense", "LSTM"])
+def test_article_d_example_has_three_penalties_at_once(model: Model) -> None:
+    mixed = combination(["l1_l2", "bias_l1_l2", "activity_l1_l2_after"])
+    values = {name: 0.001 if name.endswith(".l1") else 0.01 for name in mixed.search}
+    layer = weighted(models.build(model, mixed.apply(values), SHAPE, 10))[0]
+    assert layer.units == 256
+    for place in ("kernel", "bias", "activity"):
+        penalty = getattr(layer, f"{place}_regularizer").get_config()
+        penalty = {name: float(strength) for name, strength in penalty.items()}
+        assert penalty == pytest.approx({"l1": 0.001, "l2": 0.01})
+
+
+def test_two_lstm_layers_can_have_an_l1_and_an_l2_penalty() -> None:
+    mixed = combination(["l1/lstm_1", "l2/lstm_2"])
+    change = mixed.apply({"l1/lstm_1.strength": 0.5, "l2/lstm_2.strength": 0.25})
+    first, second, dense, _ = weighted(build("lstm", change))
+    assert isinstance(first.kernel_regularizer, keras.regularizers.L1)
+    assert first.kernel_regularizer.l1 == 0.5
+    assert isinstance(second.kernel_regularizer, keras.regularizers.L2)
+    assert second.kernel_regularizer.l2 == 0.25
+    assert dense.kernel_regularizer is None
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_normalization_stands_before_the_non_linearity(name: str, place: Place) -> None:
+    change = Change(batch_norm=BatchNorm(), activity=Activity(Penalty(l1=1), place))
+    model = build(name, change)
+    layers = model.layers
+    plain = models.initial_weights(build(name, Change()), 3)
+    own = models.initial_weights(model, 3)
+    kernels = [array for array in own if array.ndim > 1]
+    drawn = [array for array in plain if array.ndim > 1]
+    assert all(np.array_equal(a, b) for a, b in zip(kernels, drawn, strict=True))
+    for layer, norm, activation in zip(layers, layers[1:], layers[2:], strict=False):
+        if isinstance(norm, keras.layers.BatchNormalization):
+            assert isinstance(layer, HIDDEN)
+            assert not layer.use_bias
+            assert isinstance(activation, keras.layers.Activation)
+            assert (layer if place == "before" else activation).activity_regularizer
+            assert not (activation if place == "before" else layer).activity_regularizer
+    with pytest.raises(ValueError, match="leaves no bias"):
+        change | Change(bias=Penalty(l2=1))
+    with pytest.raises(ValueError, match="needs an output before the non-linearity"):
+        build("lstm", Change(batch_norm=BatchNorm()))
+
+
+def test_orthogonal_units_need_two_and_kernels_of_two_axes() -> None:
+    change = Change(kernel=Orthogonal(0.1))
+    with pytest.raises(ValueError, match="needs kernels of two axes, but got a convolution"):
+        build("cnn", change)
+    build("cnn", change.only("hidden_1"))
+    with pytest.raises(ValueError, match=r"needs two units or more in .*but got 1 in 'hidden_2'"):
+        models.build(Mlp("mlp", (4, 1)), change, SHAPE, 3)
+
+
+@NAMES
 def test_hidden_kernels_are_where_a_kernel_penalty_is(name: str) -> None:
-    model = build(name, Change(kernel=Penalty(l1=1)))
-    found = {model.weights[place].path for place in models.hidden_kernels(model)}
+    change = Change(kernel=Penalty(l1=1))
+    model = build(name, change)
+    places = models.hidden_kernels(model, change, "kernel")
+    found = {model.weights[place].path for place in places}
     assert found == {
         getattr(layer, "cell", layer).kernel.path
         for layer in model.layers
@@ -161,8 +306,16 @@ PENALTIES: dict[str, tuple[dict[str, float], Callable[[Weights, Weights], float]
             0.3 * l1(kernels[0]) + 2 * l2(kernels[1]) + 0.7 * (l1(kernels[2]) + l2(kernels[2]))
         ),
     ),
+    "orthogonal": (
+        {"strength": 0.3},
+        lambda kernels, biases: 0.3 * sum(mean_cosine(kernel) for kernel in kernels),
+    ),
     "bias_l1": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l1(*biases)),
     "bias_l2": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l2(*biases)),
+    "bias_l1_l2": (
+        {"l1": 0.3, "l2": 2},
+        lambda kernels, biases: 0.3 * l1(*biases) + 2 * l2(*biases),
+    ),
 }
 
 
@@ -174,17 +327,53 @@ def l2(*arrays: np.ndarray) -> float:
     return float(sum(np.square(array).sum() for array in arrays))
 
 
-@pytest.mark.parametrize("technique", PENALTIES)
-def test_penalties_are_what_their_formulas_say(technique: str) -> None:
+def mean_cosine(kernel: np.ndarray) -> float:
+    columns = kernel / np.linalg.norm(kernel, axis=0)
+    return float(np.abs((columns.T @ columns)[~np.eye(kernel.shape[1], dtype=bool)]).mean())
+
+
+def penalised(technique: str) -> tuple[keras.Sequential, Weights, Callable[[Weights], float]]:
+    """A model with a penalty, random weights for it, and the penalty's formula for such weights."""
     values, formula = PENALTIES[technique]
     mlp = Mlp("mlp", (8, 4, 3))
     model = models.build(mlp, TECHNIQUES[technique].apply(values), SHAPE, 3)
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=weight.shape) for weight in model.weights]
+    return model, weights, lambda weights: formula(weights[:-2:2], weights[1:-2:2])
+
+
+@pytest.mark.parametrize("technique", PENALTIES)
+def test_penalties_are_what_their_formulas_say(technique: str) -> None:
+    model, weights, formula = penalised(technique)
     model.set_weights(weights)
-    *hidden, _ = zip(weights[::2], weights[1::2], strict=True)
-    kernels, biases = (list(each) for each in zip(*hidden, strict=True))
-    assert float(sum(model.losses)) == pytest.approx(formula(kernels, biases), rel=1e-5)
+    assert float(sum(model.losses)) == pytest.approx(formula(weights), rel=1e-5)
+
+
+@pytest.mark.parametrize("technique", PENALTIES)
+def test_gradients_of_penalties_are_the_slopes_of_their_formulas(technique: str) -> None:
+    model, weights, formula = penalised(technique)
+    population = Population(model, every_kernel=False)
+    x, numbers = np.zeros((1, 2, *SHAPE), np.float32), population.numbers(model)[:, None]
+
+    def penalty(values: Any) -> Any:
+        _, found, _ = population.forward(values, keras.ops.convert_to_tensor(x), numbers, None)
+        return found, found
+
+    tensors = [keras.ops.convert_to_tensor(w[None], "float32") for w in weights]
+    gradients, _ = backend.gradients(penalty, tensors)
+    rng, step = np.random.default_rng(1), 1e-6
+    for _ in range(3):
+        along = [rng.normal(size=w.shape) for w in weights]
+        ahead, behind = (
+            formula([w + sign * step * d for w, d in zip(weights, along, strict=True)])
+            for sign in (1, -1)
+        )
+        slope = sum(
+            float(np.sum(np.asarray(gradient)[0] * d))
+            for gradient, d in zip(gradients, along, strict=True)
+            if gradient is not None  # of what is not penalised
+        )
+        assert slope == pytest.approx((ahead - behind) / (2 * step), rel=1e-4)
 
 
 def test_mixed_penalties_are_article_cs() -> None:
@@ -202,3 +391,68 @@ def test_mixed_penalties_are_article_cs() -> None:
     assert [layer.units for layer in hidden] == [200, 100, 50]
     for layer, expected in zip(hidden, printed, strict=True):
         assert layer.kernel_regularizer.get_config() == pytest.approx(expected.get_config())
+
+
+GATED = pytest.mark.parametrize("name", ["mlp", "cnn"])
+
+
+def gated(name: str, strength: float = 0.3, rows: int = 50) -> keras.Sequential:
+    return models.build(EXAMPLES[name], Change(gates=Gates(strength)), SHAPE, 3, rows)
+
+
+def gates_of(model: keras.Sequential) -> list[HardConcrete]:
+    return [layer for layer in model.layers if isinstance(layer, HardConcrete)]
+
+
+@GATED
+def test_every_weight_of_a_kernel_is_behind_one_gate(name: str) -> None:
+    model = gated(name)
+    for layer in gates_of(model):
+        layer.log_alpha.assign(np.full(layer.log_alpha.shape, 0.7))
+    kernels = sum(int(np.prod(layer.kernel.shape)) for layer in weighted(model))
+    expected = 0.3 / 50 * kernels * float(open_probability(np.float32(0.7)))
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+@GATED
+def test_gates_leave_the_other_initial_weights_alone(name: str) -> None:
+    model = gated(name)
+    weights = models.initial_weights(model, 3)
+    paths = [weight.path for weight in model.weights]
+    rest = [w for w, path in zip(weights, paths, strict=True) if "log_alpha" not in path]
+    ungated = models.initial_weights(build(name, Change()), 3)
+    assert all(np.array_equal(a, b) for a, b in zip(rest, ungated, strict=True))
+    logits = [w.mean() for w, path in zip(weights, paths, strict=True) if "log_alpha" in path]
+    np.testing.assert_allclose(logits[0], np.log(4) if name == "mlp" else 0, atol=0.02)
+    np.testing.assert_allclose(logits[1:], 0, atol=0.02)
+
+
+@GATED
+@pytest.mark.parametrize("closed", ["some", "none", "all"])
+def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -> None:
+    model = gated(name)
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(size=weight.shape) for weight in model.weights]
+    model.set_weights(weights)
+    shift = {"some": 0, "none": 9, "all": -9}[closed]
+    for layer in gates_of(model):
+        layer.log_alpha.assign(3 * rng.normal(size=layer.log_alpha.shape) + shift)
+    x = rng.normal(size=(20, *SHAPE)).astype(np.float32)
+    found = models.plain(model)
+    np.testing.assert_allclose(np.asarray(found(x)), np.asarray(model(x)), rtol=1e-5, atol=1e-6)
+    assert {type(layer).__module__.split(".")[0] for layer in found.layers} == {"keras"}
+    *_, last = weighted(found)
+    left = last.kernel.shape[0]
+    gates = np.asarray(fixed_gates(gates_of(model)[-1].log_alpha))
+    assert left == max(1, np.count_nonzero(gates))
+    assert (found.count_params() == build(name, Change()).count_params()) == (closed == "none")
+
+
+def test_a_model_without_gates_is_plain_already() -> None:
+    model = build("mlp", Change())
+    assert models.plain(model) is model
+
+
+def test_an_lstm_has_no_gates() -> None:
+    with pytest.raises(ValueError, match="gates dense layers and convolutions, but got 'lstm'"):
+        build("lstm", Change(gates=Gates(0.1)))

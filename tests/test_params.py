@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from pipeline import params
+from pipeline.changes import Change, Penalty
 from pipeline.errors import UserError
-from pipeline.techniques import TECHNIQUES, Change, Penalty
+from pipeline.techniques import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -106,6 +107,56 @@ def test_the_projects_own_params_are_valid() -> None:
             "studies/circles/techniques/l2",
             {"search": {"strength": {"low": 0, "high": 1, "log": True}}},
             "`low` must be > 0 on a log scale",
+        ),
+        (
+            "studies/circles/techniques/rotation",
+            {},
+            "techniques.rotation: needs images for rotation, but the data are points; expected one",
+        ),
+        (
+            "studies/circles/techniques/spatial_dropout",
+            {},
+            "spatial_dropout: needs the feature maps of a 'cnn', but got 'mlp'; expected one of",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {},
+            "unknown key 'mine'; expected one of none, ",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {"combine": ["l2", "dropuot"]},
+            "techniques.mine.combine: unknown technique 'dropuot'; did you mean 'dropout'?",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {"combine": ["l1", "l2"]},
+            "techniques.mine.combine: two techniques both change kernel",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {"combine": ["early_stopping/first"]},
+            "techniques.mine.combine: stopping cannot be set for single layers",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {"combine": ["l1/hidden_2"]},
+            "techniques.mine: names the layer 'hidden_2', which there is not; did you mean 'hid",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {"combine": ["l1/first", "l2/hidden_1"]},
+            "techniques.mine: two techniques both change kernel",
+        ),
+        (
+            "studies/circles/techniques/mine",
+            {"combine": ["l2", "dropout"], "article": {"strength": 0.1, "rate": 0.5}},
+            "expected the hyperparameters ['dropout.rate', 'l2.strength'], but got ['rate', 'st",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"combine": ["l1"]},
+            "techniques.l2.combine: expected a name of its own, but 'l2' is registered",
         ),
         (
             "studies/circles/techniques/dropout",

@@ -16,11 +16,11 @@ from pipeline.request import NAMES, Request
 from pipeline.techniques import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-MODELS = [params.parse(RAW).study(name).model for name in params.DATASET_NAMES]
+STUDIES = [params.parse(RAW).study(name) for name in params.DATASET_NAMES]
 FIT_ALL = [
     name
     for name, technique in TECHNIQUES.items()
-    if not any(params.misfit(technique.lowest, model) for model in MODELS)
+    if not any(params.misfit(technique.lowest, each.model, each.data.images) for each in STUDIES)
 ]
 
 

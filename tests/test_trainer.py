@@ -8,13 +8,13 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline import models, params
+from pipeline import models, params, whitening
 from pipeline.claims import CLAIMS
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
 from pipeline.measures import measure
-from pipeline.params import CirclesData, Cnn, Lstm, Mlp, Model, Tuning
+from pipeline.params import CirclesData, Cnn, Lstm, Mlp, Model, Pruning, TechniqueParams, Tuning
 from pipeline.summary import COUNTS, MEANS
 from pipeline.trainer import Trainer
 from pipeline.units import Plan, Unit
@@ -86,6 +86,9 @@ def test_a_trained_unit_is_a_plain_model_that_has_learnt(
     again = measure(loaded, {"test": dataset.split("article", "test", 0)})
     assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
     assert again["parameters"] == result.measures["parameters"]
+    assert result.probabilities is not None
+    outputs = loaded.predict(dataset.split("article", "test", 0)[0], verbose=0)
+    np.testing.assert_allclose(result.probabilities, outputs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -99,20 +102,71 @@ def test_the_proximal_step_leaves_zeros_in_the_model_and_nothing_in_the_penalty(
     assert result.model is not None
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    hidden = models.hidden_kernels(loaded)
+    hidden = models.hidden_kernels(loaded, given.change, "proximal_l1")
     for place, weight in enumerate(loaded.get_weights()):
         kernel = weight.ndim > 1
         assert not kernel or np.any(weight == 0) == (place in hidden)
 
 
-def small(hidden: int) -> tuple[Dataset, Plan]:
-    """Few circles, and a study of one epoch on them."""
+def test_gates_that_close_make_the_stored_model_smaller(dataset: Dataset, tmp_path: Path) -> None:
+    """At a rate that closes gates in few steps; the model has learnt and gives its measures."""
+    given = unit(EXAMPLES["mlp"], "l0", {"strength": 0.05}, dataset)
+    given = replace(given, training=params.Training("adam", 0.05, 16, 60))
+    plain = replace(given, technique="none", values={})
+    trainer = Trainer(dataset, Engine())
+    (result,), (other,) = (trainer.run([each], [None]) for each in (given, plain))
+    assert result.measures["val_accuracy"] > 0.8
+    assert result.measures["parameters"] < other.measures["parameters"]
+    assert result.model is not None
+    (tmp_path / "model.keras").write_bytes(result.model)
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    again = measure(loaded, {"test": dataset.split("article", "test", 0)})
+    assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
+    assert again["parameters"] == result.measures["parameters"] == loaded.count_params()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
+    name: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    values = {"epsilon": 0.01, "rate": 0.1}
+    given = unit(EXAMPLES[name], "zca_dropout", values, dataset)
+    given = replace(given, training=params.Training("adam", 0.01, 16, 2))
+    other = dataset.x.copy()
+    other[dataset.splits["article"]["val"]] += 5
+    other[dataset.splits["article"]["test"]] -= 3
+    one, same = (
+        Trainer(data, Engine()).run([given], [None])[0]
+        for data in (dataset, replace(dataset, x=other))
+    )
+    loaded = []
+    for result in (one, same):
+        assert result.model is not None
+        (tmp_path / "model.keras").write_bytes(result.model)
+        loaded.append(keras.models.load_model(tmp_path / "model.keras", safe_mode=True))
+    weights = zip(*(model.get_weights() for model in loaded), strict=True)
+    assert all(np.array_equal(a, b) for a, b in weights)
+
+    layer = loaded[0].get_layer(models.WHITENING)
+    train, _ = dataset.split("article", "train", 0)
+    for found, expected in zip(layer.get_weights(), whitening.fit(train).layer(0.01), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    again = measure(loaded[0], {"test": dataset.split("article", "test", 0)})
+    assert again["test_loss"] == pytest.approx(one.measures["test_loss"], rel=1e-6)
+
+
+def small(hidden: int, epochs: int = 1) -> tuple[Dataset, Plan]:
+    """Few circles, and a study of few epochs on them."""
     given = params.load().study("circles")
     drawn = CirclesData(test=50, draws=2)
     data = prepare("circles", drawn, 1, Path("nowhere"))
-    tuning = Tuning(trials=1000, seeds=1, round=BATCH, epochs=1)
+    tuning = Tuning(trials=1000, seeds=1, round=BATCH, epochs=epochs)
     model = replace(given.model, hidden=(hidden,))
-    study = replace(given, data=drawn, model=model, tuning=tuning)
+    stopped = dict.fromkeys(
+        ("dropout_early_stopping", "dropout_early_stopping_again"), TechniqueParams()
+    )
+    techniques = {**given.techniques, **stopped}
+    study = replace(given, data=drawn, model=model, tuning=tuning, techniques=techniques)
     return data, Plan("circles", data.digest, study, 1, params.Engine())
 
 
@@ -134,6 +188,30 @@ def test_a_final_run_has_every_column_that_the_claims_need() -> None:
     (result,) = Trainer(data, Engine()).run([plan.tuned("none", {}, 0)], [None])
     assert not {each.measure for c in CLAIMS for each in c.statements} - result.measures.keys()
     assert not {*MEANS, *COUNTS} - result.measures.keys()
+
+
+def test_a_second_fit_goes_on_where_the_first_one_ended() -> None:
+    data, plan = small(20, epochs=6)
+    values = {"rate": 0.3}
+    once = plan.tuned("dropout", values, 0)
+    again = plan.tuned("dropout_early_stopping_again", values | {"patience": 1}, 0)
+    first, both = (Trainer(data, Engine()).run([unit], [None])[0] for unit in (once, again))
+    assert (once.training.epochs, again.training.epochs) == (6, 12)
+    assert first.curves is not None
+    assert both.curves is not None
+    for name, curve in first.curves.items():
+        np.testing.assert_allclose(both.curves[name][:6], curve, rtol=1e-5, err_msg=name)
+    assert first.measures["last_fit_epochs"] == 6
+    assert both.measures["last_fit_epochs"] == both.measures["epochs_run"] - 6 < 6
+
+
+def test_trials_of_two_fits_start_anew() -> None:
+    _, plan = small(20, epochs=4)
+    tuning = replace(plan.study.tuning, pruning=Pruning(first=1, factor=2))
+    plan = replace(plan, study=replace(plan.study, tuning=tuning))
+    values = {"rate": 0.3, "patience": 1}
+    assert plan.trial("dropout_early_stopping", values, 0).goes_on_from is not None
+    assert plan.trial("dropout_early_stopping_again", values, 0).goes_on_from is None
 
 
 @pytest.mark.slow

@@ -85,6 +85,10 @@ class Dataset:
         rows = self.rows(protocol, part, draw)
         return self.x[rows], self.y[rows]
 
+    def sample(self, protocol: Protocol, draw: int) -> str:
+        """A name, such as leak_free.3, that draws share if and only if they have the same rows."""
+        return f"{protocol}.{draw if self.draws(protocol) > 1 else 0}"
+
     def leaks(self, protocol: Protocol) -> bool:
         """Whether an example serves two of training, validation and test within one draw."""
         return any(

@@ -5,18 +5,19 @@ back their weights and curves, as `model.fit` would from the same weights, batch
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from pipeline.changes import Monitor
 from pipeline.engine import backend
 from pipeline.engine.backend import Kind, State
+from pipeline.engine.mixup import quantiles
 from pipeline.engine.population import Population
-from pipeline.engine.program import CURVES, EVALUATION_ROWS, Program, Shape
-from pipeline.techniques import Monitor
+from pipeline.engine.program import CURVES, EVALUATION_ROWS, Averaging, Program, Shape, validated
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
@@ -43,8 +44,13 @@ class Training:
     epochs: int
     n_classes: int  # 2: one sigmoid unit; more: a softmax over them
     monitor: Monitor | None = None  # early stopping on this, with each member's patience
+    start_from_epoch: int = 0  # early stopping looks at none before it; from 0, as in Keras
     resumable: bool = False  # give checkpoints back
-    thresholded: tuple[int, ...] = ()  # places in `model.weights` with each member's proximal step
+    averaging: Averaging | None = None  # validate and keep an average of the weights
+    smoothed: bool = False  # train on labels with each member's smoothing
+    # Names in KERNEL_STEPS, and the places in `model.weights` that take this step.
+    kernel_steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    mixup: bool = False  # with each member's alpha; train curves are then of the mixtures
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,13 @@ class Member:
 
     `weights`: initial values in the order of `model.weights`; the model itself is only read.
     `train_rows` (n,) and `val_rows` (m,): int32 rows of the data. `seed` decides batch order
-    and noise. `patience`: epochs, for early stopping. `proximal`: strength >= 0 of an L1 penalty
-    taken by soft thresholds of learning_rate * proximal after each step; it is not in the loss,
-    nor in the penalty's curve. `checkpoint`: of an earlier call with the same training but fewer
-    epochs, to go on from; used if all members of a program have one.
+    and noise. `patience`: epochs, for early stopping. `label_smoothing`: share in [0, 1) of each
+    label that is spread over the classes, as Keras's losses do. `decay`: of an average over steps.
+    `average_after`: epochs before the first that an average over epochs holds. `kernel_steps`:
+    strength >= 0 of each of the training's kernel steps, which are not in the loss, nor in the
+    penalty's curve. `mixup`: alpha >= 0, if the training has it; 0 mixes nothing. `checkpoint`: of
+    an earlier call with the same training but fewer epochs, to go on from; used if all members of
+    a program have one.
     """
 
     model: keras.Sequential
@@ -82,7 +91,11 @@ class Member:
     val_rows: np.ndarray
     seed: int
     patience: int = 0
-    proximal: float = 0.0
+    label_smoothing: float = 0.0
+    decay: float = 0.0
+    average_after: int = 0
+    kernel_steps: Mapping[str, float] = field(default_factory=dict)
+    mixup: float = 0.0
     checkpoint: Checkpoint | None = None
 
 
@@ -90,11 +103,12 @@ class Member:
 class Trained:
     """What became of a member.
 
-    `weights`: after the last epoch; with early stopping, after the best one; of a member that
-    diverged, before the epoch in which it did. `curves`: name → (epochs_run,) float32; losses
-    are unpenalised, train values are means over the epoch's batches as in `fit`. `diverged`:
-    the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of this call's
-    wall time, compilation included.
+    `weights`, or their average: after the last epoch; with early stopping, after the best one; of a
+    member that diverged, before the epoch in which it did. `curves`: name → (epochs_run,) float32;
+    losses are unpenalised and those of the labels as they are; train values are means over the
+    epoch's batches as in `fit`, of the weights as they are trained; validation is of those to keep.
+    `diverged`: the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of
+    this call's wall time, compilation included.
     """
 
     weights: list[np.ndarray]
@@ -263,11 +277,15 @@ class Engine:
             members=self.population(members[0], training),
             train_rows=len(members[0].train_rows),
             val_rows=len(members[0].val_rows),
-            batch_size=training.batch_size,
+            batch_size=min(training.batch_size, len(members[0].train_rows)),
             n_classes=training.n_classes,
             optimizer=training.optimizer,
             monitor=training.monitor,
-            thresholded=training.thresholded,
+            averaging=training.averaging,
+            smoothed=training.smoothed,
+            start_from_epoch=training.start_from_epoch,
+            kernel_steps=training.kernel_steps,
+            mixup=training.mixup,
             kind=kind,
         )
         return populations[0], signatures.pop(), shape
@@ -296,9 +314,18 @@ def _inputs(
         "numbers": numbers,
         "learning_rate": np.array([member.learning_rate for member in members], np.float32),
         "patience": np.array([member.patience for member in members], np.int32),
-        "proximal": np.array([member.proximal for member in members], np.float32),
         "key": np.stack([noise_key(member.seed) for member in members]),
     }
+    if program.shape.averaging == "steps":
+        arrays["decay"] = np.array([member.decay for member in members], np.float32)
+    if program.shape.averaging == "epochs":
+        arrays["average_after"] = np.array([member.average_after for member in members], np.int32)
+    if program.shape.smoothed:
+        arrays["smoothing"] = np.array([member.label_smoothing for member in members], np.float32)
+    for name, _ in program.shape.kernel_steps:
+        arrays[name] = np.array([member.kernel_steps[name] for member in members], np.float32)
+    if program.shape.mixup:
+        arrays["mixup"] = np.stack([quantiles(member.mixup) for member in members])
     return {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
 
 
@@ -319,7 +346,7 @@ def _trained(state: State, curves: np.ndarray, place: int, seconds: float) -> Tr
     epochs = int(state["epochs"][place])
     diverged = int(state["diverged"][place])
     stopping = "best" in state
-    weights = state["best"] if stopping else state["weights"]
+    weights = state["best"] if stopping else validated(state)
     return Trained(
         weights=[np.array(weight[place]) for weight in weights],
         curves={name: curves[:epochs, i, place].copy() for i, name in enumerate(CURVES)},

@@ -4,7 +4,7 @@ Everything else in the engine is written with `keras.ops`, so that another backe
 here. Import this module before anything else touches TensorFlow: threads are set once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -13,6 +13,8 @@ Kind = Literal["xla", "graph"]
 Tensor = Any
 State = Any  # a nest of tensors
 Variable = Any  # a tensor that is updated where it lies
+# (place, function, size): the weight in this place becomes function(weight, size); size (P,).
+PerWeight = Iterable[tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor]]
 
 
 def on_gpu() -> bool:
@@ -49,13 +51,17 @@ class Held:
     half as much as new tensors do. Only for graph programs: XLA fuses the functional update.
 
     Args:
-        shapes: of the weights, each (1, ...). slots: tensors that the optimizer keeps for each.
+        shapes: of the weights, each (1, ...). trained: the places of those with a gradient.
+        slots: tensors that the optimizer keeps for each of these.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], slots: int) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], trained: Sequence[int], slots: int
+    ) -> None:
+        self._trained = trained
         self._weights, *self._slots = (
-            [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
-            for _ in range(1 + slots)
+            [tf.Variable(tf.zeros(shape), trainable=False) for shape in each]
+            for each in [shapes, *[[shapes[place] for place in trained]] * slots]
         )
 
     def load(self, weights: Sequence[Tensor], slots: Sequence[Sequence[Tensor]]) -> None:
@@ -77,18 +83,20 @@ class Held:
         step: Callable[[Variable, Sequence[Variable], Tensor], None],
         gradients: Sequence[Tensor],
     ) -> None:
-        """Takes the optimizer's step (of a weight, its slots and its gradient) for each weight."""
+        """Takes the optimizer's step (of weight, slots and gradient) for each trained weight."""
         # Every reader of the old weights comes first, or TensorFlow would have to copy them.
         with tf.control_dependencies(gradients):
-            for weight, gradient, *slots in zip(
-                self._weights, gradients, *self._slots, strict=True
-            ):
-                step(weight, slots, gradient)
+            for place, gradient, *slots in zip(self._trained, gradients, *self._slots, strict=True):
+                step(self._weights[place], slots, gradient)
 
-    def apply(self, places: Sequence[int], function: Callable[[Tensor], Tensor]) -> None:
-        """Replaces the weights in these places by the function of what they are now."""
-        for place in places:
-            self._weights[place].assign(function(self._weights[place].read_value()))
+    def assign(self, place: int, value: Tensor) -> None:
+        """Gives the weight in this place another value."""
+        self._weights[place].assign(value)
+
+    def apply(self, functions: PerWeight) -> None:
+        """Replaces the weight in each place by the function of what it is now."""
+        for place, function, size in functions:
+            self._weights[place].assign(function(self._weights[place].read_value(), size))
 
 
 def adam_in_place(

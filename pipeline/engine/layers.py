@@ -11,9 +11,32 @@ from typing import Any
 import keras
 from keras import ops
 
+from pipeline.engine import images
 from pipeline.engine.backend import Tensor
 from pipeline.engine.noise import Noise
 from pipeline.engine.optimizers import per_member
+from pipeline.layers import HardConcrete, fixed_gates, open_probability, random_gates
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    return ops.sum(tensor, axis=tuple(range(1, len(tensor.shape))))
+
+
+def _mean_cosine(kernel: Tensor) -> Tensor:
+    """Mean |cosine| (P,) over pairs of the columns of (P, in, out), in OrthogonalRegularizer."""
+    units = kernel.shape[-1]
+    columns = ops.normalize(kernel, axis=1)
+    cosines = ops.matmul(ops.transpose(columns, (0, 2, 1)), columns)
+    apart = ops.abs(cosines) * (1.0 - ops.eye(units))
+    return ops.sum(apart, axis=(1, 2)) / (units * (units - 1.0))
+
+
+# What a penalty makes of a tensor (P, ...), each (P,), by the name of its strength.
+SIZES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "l1": lambda tensor: _sum(ops.abs(tensor)),
+    "l2": lambda tensor: _sum(ops.square(tensor)),
+    "orthogonal": _mean_cosine,
+}
 
 
 @dataclass
@@ -23,14 +46,15 @@ class Pass:
     numbers: Mapping[str, Tensor]  # slot → (P,) float32
     noise: Noise | None  # None while evaluating
     penalty: Tensor = 0.0  # (P,)
+    # "layer's index.weight's name" → new value, of the weights that a training pass itself moves
+    moved: dict[str, Tensor] = field(default_factory=dict)
 
     def penalize(self, slot: str, tensor: Tensor, scale: float = 1.0) -> None:
-        """Adds `scale * (l1 * sum(|t|) + l2 * sum(t**2))` for the strengths the slot has."""
-        axes = tuple(range(1, len(tensor.shape)))
-        for name, size in (("l1", ops.abs), ("l2", ops.square)):
+        """Adds `scale * strength * size(tensor)` for each of SIZES whose strength the slot has."""
+        for name, size in SIZES.items():
             strength = self.numbers.get(f"{slot}.{name}")
             if strength is not None:
-                self.penalty += strength * ops.sum(size(tensor), axis=axes) * scale
+                self.penalty += strength * size(tensor) * scale
 
 
 @dataclass(frozen=True)
@@ -39,13 +63,16 @@ class LayerRule:
 
     `forward(layer, slot, weights, x, pass)`: its output (P, rows, ...) for its weights, each
     (P, ...). `weights`: what a regularizer calls them, in order. `numbers`: attributes that
-    members may differ in. `only`: options of the layer's configuration, and the one value of
-    each that the engine knows.
+    members may differ in. `switches`: such attributes at 0 are off, which is another structure.
+    `ranges`: such attributes that are (low, high), or a number for minus to plus. `only`: options
+    of the layer's configuration, and the one value of each that the engine knows.
     """
 
     forward: Callable[[Any, str, Sequence[Tensor], Tensor, Pass], Tensor]
     weights: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
     only: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -126,16 +153,39 @@ def _lstm(
     x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (members, steps * rows, width))
     projections = sum((ops.expand_dims(b, 1) for b in bias), _product(x, kernel))
     projections = ops.reshape(projections, (members, steps, rows, -1))
+    handed_on = _recurrence(layer, slot, recurrent, rows, run)
     h = c = ops.zeros((members, rows, layer.units))
     outputs = []
     # Unrolled: 28 steps of 256 units trace 0.6 s longer than a loop in the program would, and
     # train a tenth faster.
     for projection in ops.unstack(projections, axis=1):
-        i, f, candidate, o = ops.split(projection + _product(h, recurrent), 4, axis=-1)
+        i, f, candidate, o = ops.split(projection + handed_on(h), 4, axis=-1)
         c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(candidate)
         h = ops.sigmoid(o) * ops.tanh(c)
         outputs.append(h)
     return ops.stack(outputs, axis=2) if layer.return_sequences else h
+
+
+def _recurrence(
+    layer: keras.layers.LSTM, slot: str, kernel: Tensor, rows: int, run: Pass
+) -> Callable[[Tensor], Tensor]:
+    """What (P, rows, units) of one step adds to the gates (P, rows, 4 * units) of the next.
+
+    With dropout each gate has its own mask, drawn once for all steps, as in Keras's `LSTMCell`.
+    """
+    rate = run.numbers.get(f"{slot}.recurrent_dropout")
+    if run.noise is None or rate is None:
+        return lambda h: _product(h, kernel)
+    units = layer.units
+    kept = _kept(run.noise, int(slot), (4, rows, units), rate)
+    mask = kept * per_member(1 / (1 - rate), kept)
+    gates = ops.transpose(ops.reshape(kernel, (-1, units, 4, units)), (0, 2, 1, 3))
+
+    def dropped(h: Tensor) -> Tensor:
+        each = ops.matmul(ops.expand_dims(h, 1) * mask, gates)
+        return ops.concatenate(ops.unstack(each, axis=1), axis=-1)
+
+    return dropped
 
 
 def _reshape(
@@ -168,10 +218,27 @@ def _drop(slot: str, shape: tuple[int, ...], x: Tensor, run: Pass) -> Tensor:
     if run.noise is None:
         return x
     rate = run.numbers[f"{slot}.rate"]
-    bits = run.noise.bits(int(slot), shape)
+    return x * (_kept(run.noise, int(slot), shape, rate) * per_member(1 / (1 - rate), x))
+
+
+def _kept(noise: Noise, stream: int, shape: tuple[int, ...], rate: Tensor) -> Tensor:
+    """(P, *shape) float32: 0 in a share `rate` (P,) of the places, else 1."""
+    bits = noise.bits(stream, shape)
     threshold = ops.cast(rate * 2.0**32, "uint32")
-    kept = ops.cast(bits >= per_member(threshold, bits), x.dtype)
-    return x * (kept * per_member(1 / (1 - rate), x))
+    return ops.cast(bits >= per_member(threshold, bits), "float32")
+
+
+def _alpha_dropout(
+    layer: keras.layers.AlphaDropout, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
+) -> Tensor:
+    """Klambauer et al. 2017: SELU's limit replaces x; mean 0 and variance 1 are kept."""
+    if run.noise is None:
+        return x
+    rate = run.numbers[f"{slot}.rate"]
+    kept = _kept(run.noise, int(slot), tuple(x.shape[1:]), rate)
+    scale = ops.rsqrt((1 - rate) * (1 + rate * SELU_LIMIT**2))
+    shift = -scale * SELU_LIMIT * rate
+    return (x * kept + SELU_LIMIT * (1 - kept)) * per_member(scale, x) + per_member(shift, x)
 
 
 def _gaussian_noise(
@@ -194,7 +261,113 @@ def _gaussian_dropout(
     return x * (1 + normal * per_member(ops.sqrt(rate / (1 - rate)), x))
 
 
+def _batch_normalization(
+    layer: keras.layers.BatchNormalization,
+    slot: str,
+    weights: Sequence[Tensor],
+    x: Tensor,
+    run: Pass,
+) -> Tensor:
+    """Ioffe and Szegedy 2015: by the batch while training, by moving statistics afterwards."""
+    gamma, beta, *statistics = weights
+    if run.noise is not None and layer.trainable:
+        batch = ops.moments(x, axes=tuple(range(1, len(x.shape) - 1)))
+        names = ("moving_mean", "moving_variance")
+        for name, old, new in zip(names, statistics, batch, strict=True):
+            run.moved[f"{slot}.{name}"] = old * layer.momentum + new * (1 - layer.momentum)
+        statistics = batch
+    mean, variance = statistics
+    scale = gamma * ops.rsqrt(variance + layer.epsilon)
+    shape = (x.shape[0], *[1] * (len(x.shape) - 2), x.shape[-1])
+    return x * ops.reshape(scale, shape) + ops.reshape(beta - mean * scale, shape)
+
+
+def _hard_concrete(
+    layer: HardConcrete, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
+) -> Tensor:
+    """Louizos, Welling and Kingma 2018; one draw of the gates for all rows of a batch."""
+    (log_alpha,) = weights
+    run.penalty += run.numbers[f"{slot}.strength"] * ops.sum(open_probability(log_alpha), axis=1)
+    if run.noise is None:
+        gates = fixed_gates(log_alpha)
+    else:
+        uniform = run.noise.uniform(int(slot), tuple(log_alpha.shape[1:]))
+        gates = random_gates(log_alpha, uniform)
+    return x * ops.reshape(gates, (-1, *[1] * (len(x.shape) - 2), gates.shape[1]))
+
+
+def _uniforms(slot: str, count: int, x: Tensor, run: Pass) -> list[Tensor]:
+    """`count` numbers in [0, 1) for each row of x, (P, rows) each, in Keras's order."""
+    assert run.noise is not None
+    return list(ops.unstack(run.noise.uniform(int(slot), (x.shape[1], count)), axis=-1))
+
+
+def _within(slot: str, uniform: Tensor, run: Pass) -> Tensor:
+    """Numbers (P, rows) in [0, 1) stretched to the range of the slot."""
+    low, high = (ops.expand_dims(run.numbers[f"{slot}.{end}"], 1) for end in ("low", "high"))
+    return low + (high - low) * uniform
+
+
+def _random_translation(
+    layer: keras.layers.RandomTranslation,
+    slot: str,
+    weights: Sequence[Tensor],
+    x: Tensor,
+    run: Pass,
+) -> Tensor:
+    if run.noise is None:
+        return x
+    down, right = _uniforms(slot, 2, x, run)
+    down = _within(f"{slot}.height_factor", down, run) * x.shape[2]
+    right = _within(f"{slot}.width_factor", right, run) * x.shape[3]
+    return images.affine(x, images.shifts(right, down))
+
+
+def _random_rotation(
+    layer: keras.layers.RandomRotation, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
+) -> Tensor:
+    if run.noise is None:
+        return x
+    turns = _within(f"{slot}.factor", _uniforms(slot, 1, x, run)[0], run)
+    return images.affine(x, images.rotations(turns, *x.shape[2:4]))
+
+
+def _random_zoom(
+    layer: keras.layers.RandomZoom, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
+) -> Tensor:
+    if run.noise is None:
+        return x
+    scale = 1 + _within(f"{slot}.height_factor", _uniforms(slot, 1, x, run)[0], run)
+    return images.affine(x, images.zooms(scale, *x.shape[2:4]))
+
+
+def _random_flip(
+    layer: keras.layers.RandomFlip, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
+) -> Tensor:
+    if run.noise is None:
+        return x
+    flips = ops.expand_dims(_uniforms(slot, 1, x, run)[0] <= 0.5, (2, 3, 4))
+    return ops.where(flips, ops.flip(x, axis=3), x)
+
+
+def _random_erasing(
+    layer: keras.layers.RandomErasing, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
+) -> Tensor:
+    """Zhong et al. 2017; the two sides are drawn apart, as shares whose product is the area's."""
+    if run.noise is None:
+        return x
+    wide, high, left, top = _uniforms(slot, 4, x, run)
+    sides = [ops.sqrt(_within(f"{slot}.scale", each, run)) for each in (wide, high)]
+    return images.erased(x, sides, [left, top])
+
+
+SELU_LIMIT = -1.0507009873554805 * 1.6732632423543772  # of selu(x) for x to minus infinity
 _CHANNELS_LAST = {"data_format": "channels_last"}
+_ZERO_OUTSIDE = _CHANNELS_LAST | {
+    "fill_mode": "constant",
+    "fill_value": 0,
+    "interpolation": "bilinear",
+}
 
 RULES: Mapping[type, LayerRule] = {
     keras.layers.Dense: LayerRule(_dense, weights=("kernel", "bias")),
@@ -208,16 +381,21 @@ RULES: Mapping[type, LayerRule] = {
     keras.layers.LSTM: LayerRule(
         _lstm,
         weights=("kernel", "recurrent", "bias"),
+        switches=("recurrent_dropout",),
         only={
             "activation": "tanh",
             "recurrent_activation": "sigmoid",
             "dropout": 0,
-            "recurrent_dropout": 0,
             "return_state": False,
             "go_backwards": False,
             "stateful": False,
             "unroll": False,
         },
+    ),
+    keras.layers.BatchNormalization: LayerRule(
+        _batch_normalization,
+        weights=("gamma", "beta"),
+        only={"axis": -1, "center": True, "scale": True, "renorm": False, "synchronized": False},
     ),
     keras.layers.Flatten: LayerRule(_reshape, only=_CHANNELS_LAST),
     keras.layers.Reshape: LayerRule(_reshape),
@@ -228,4 +406,23 @@ RULES: Mapping[type, LayerRule] = {
     ),
     keras.layers.GaussianNoise: LayerRule(_gaussian_noise, numbers=("stddev",)),
     keras.layers.GaussianDropout: LayerRule(_gaussian_dropout, numbers=("rate",)),
+    keras.layers.RandomTranslation: LayerRule(
+        _random_translation, ranges=("height_factor", "width_factor"), only=_ZERO_OUTSIDE
+    ),
+    keras.layers.RandomRotation: LayerRule(
+        _random_rotation, ranges=("factor",), only=_ZERO_OUTSIDE
+    ),
+    keras.layers.RandomZoom: LayerRule(
+        _random_zoom, ranges=("height_factor",), only=_ZERO_OUTSIDE | {"width_factor": None}
+    ),
+    keras.layers.RandomFlip: LayerRule(_random_flip, only=_CHANNELS_LAST | {"mode": "horizontal"}),
+    keras.layers.RandomErasing: LayerRule(
+        _random_erasing,
+        ranges=("scale",),
+        only=_CHANNELS_LAST | {"factor": (1, 1), "fill_value": 0, "value_range": (0, 1)},
+    ),
+    keras.layers.AlphaDropout: LayerRule(
+        _alpha_dropout, numbers=("rate",), only={"noise_shape": None}
+    ),
+    HardConcrete: LayerRule(_hard_concrete, numbers=("strength",)),
 }

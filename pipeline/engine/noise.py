@@ -33,6 +33,10 @@ class Noise:
         position = ops.expand_dims(ops.convert_to_tensor(np.arange(size, dtype=np.uint32)), 0)
         return ops.reshape(_mix(position ^ first, second), (-1, *shape))
 
+    def uniform(self, stream: int, shape: tuple[int, ...]) -> Tensor:
+        """(P, *shape) uniform float32 in (0, 1): odd multiples of 2**-24, so never at an end."""
+        return (ops.cast(_shift(self.bits(stream, shape), 9), "float32") + 0.5) * 2.0**-23
+
     def normal(self, stream: int, shape: tuple[int, ...]) -> Tensor:
         """(P, *shape) standard normal float32, `sqrt(2) * erfinv(u)`; no |z| is above 5.3.
 

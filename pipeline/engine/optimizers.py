@@ -1,8 +1,10 @@
 """Keras's optimizers as pure functions over P members, each with its own learning rate."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import keras
 from keras import ops
 
 from pipeline.engine import backend
@@ -84,9 +86,62 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 
 
-def soft_threshold(weight: Tensor, size: Tensor) -> Tensor:
+def decayed(kernel: Tensor, size: Tensor) -> Tensor:
+    """`w - size * w`, as Keras's `weight_decay` does it; size (P,) >= 0."""
+    return kernel - kernel * per_member(size, kernel)
+
+
+def soft_threshold(kernel: Tensor, size: Tensor) -> Tensor:
     """`sign(w) * max(|w| - size, 0)`, the proximal step of `size * sum(|w|)`; size (P,) >= 0."""
-    return ops.sign(weight) * ops.relu(ops.abs(weight) - per_member(size, weight))
+    return ops.sign(kernel) * ops.relu(ops.abs(kernel) - per_member(size, kernel))
+
+
+def group_soft_threshold(kernel: Tensor, size: Tensor) -> Tensor:
+    """`w_i * max(0, 1 - size * sqrt(n) / ||w_i||)` for the n weights w_i of each input i.
+
+    The proximal step of `size * sum_i(sqrt(n) * ||w_i||)`. kernel: (P, ..., inputs, units), where
+    the axes between belong to the group, as a convolution's rows and columns; size (P,) >= 0.
+    """
+    last = len(kernel.shape) - 1
+    axes = (*range(1, last - 1), last)
+    root = math.sqrt(math.prod(kernel.shape[axis] for axis in axes))
+    norms = ops.sqrt(ops.sum(ops.square(kernel), axis=axes, keepdims=True))
+    shrunk = per_member(size, norms) * root / ops.maximum(norms, keras.config.epsilon())
+    return kernel * ops.relu(1 - shrunk)
+
+
+@dataclass(frozen=True)
+class KernelStep:
+    """A step on kernels beside the optimizer's: `function(kernel (P, ...), size (P,))`.
+
+    size: learning_rate * strength. With SGD, a penalty's proximal step after the gradient's makes
+    proximal gradient descent. Adam's steps have a size of their own for each weight, and their
+    exact proximal step would threshold most where gradients are smallest; here, as AdamW's weight
+    decay does, size stays apart from Adam's scaling.
+    """
+
+    before: bool  # the optimizer's step, whose gradients are known by then; else after it
+    function: Callable[[Tensor, Tensor], Tensor]
+
+
+# In this order. A threshold of single weights and then of groups is the proximal step of both
+# penalties' sum: Simon et al. 2013.
+KERNEL_STEPS: Mapping[str, KernelStep] = {
+    "weight_decay": KernelStep(before=True, function=decayed),
+    "proximal_l1": KernelStep(before=False, function=soft_threshold),
+    "proximal_group_lasso": KernelStep(before=False, function=group_soft_threshold),
+}
+
+
+def max_norm(weight: Tensor, bound: Tensor) -> Tensor:
+    """`keras.constraints.MaxNorm` over all axes of a (P, ..., units) kernel but the last.
+
+    bound: (P,) > 0.
+    """
+    axes = tuple(range(1, len(weight.shape) - 1))
+    norms = ops.sqrt(ops.sum(ops.square(weight), axis=axes, keepdims=True))
+    desired = ops.minimum(norms, per_member(bound, norms))
+    return weight * (desired / (keras.config.epsilon() + norms))
 
 
 def per_member(values: Tensor, like: Tensor) -> Tensor:

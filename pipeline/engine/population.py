@@ -6,8 +6,9 @@ in numbers and weights are members of one population.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,9 +20,10 @@ from pipeline.engine.noise import Noise
 
 # What a layer's configuration says that is no part of its structure.
 _NOT_STRUCTURE = {
-    "name", "dtype", "trainable", "rate", "stddev", "seed", "quantization_config",
+    "name", "dtype", "seed", "quantization_config",
+    "rate", "stddev", "recurrent_dropout", "strength", "droprate",
     "activity_regularizer", "unit_forget_bias",
-    *(f"{weight}_{what}" for weight in ("kernel", "recurrent", "bias")
+    *(f"{weight}_{what}" for weight in ("kernel", "recurrent", "bias", "gamma", "beta")
       for what in ("initializer", "regularizer", "constraint")),
 }  # fmt: skip
 
@@ -39,18 +41,20 @@ class Population:
     model: keras.Sequential
     every_kernel: bool
     slots: tuple[str, ...] = field(init=False)
+    trained: tuple[int, ...] = field(init=False)  # places in `model.weights` that have a gradient
+    bounded: Mapping[int, int] = field(init=False)  # place in `model.weights` → max_norm's slot
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slots", tuple(sorted(self._numbers(self.model))))
+        trained = {id(weight) for weight in self.model.trainable_weights}
+        places = [place for place, w in enumerate(self.model.weights) if id(w) in trained]
+        object.__setattr__(self, "trained", tuple(places))
+        object.__setattr__(self, "bounded", dict(self._bounded()))
 
     @property
     def signature(self) -> str:
         """Equal for models that can be members of one population."""
-        layers = [
-            (type(layer).__name__, {k: v for k, v in config.items() if k not in _NOT_STRUCTURE})
-            for layer in self.model.layers
-            for config in [layer.get_config()]
-        ]
+        layers = [(type(layer).__name__, _structure(layer)) for layer in self.model.layers]
         return json.dumps([self.model.input_shape, layers, self.slots], default=str)
 
     def numbers(self, model: keras.Sequential) -> np.ndarray:
@@ -60,8 +64,10 @@ class Population:
 
     def forward(
         self, weights: Sequence[Tensor], x: Tensor, numbers: Tensor, noise: Noise | None
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs (P, rows, units) and penalties (P,).
+    ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+        """Outputs (P, rows, units), penalties (P,), and the weights that a pass itself moves.
+
+        The last are by place in `model.weights`: moving statistics, which no optimizer trains.
 
         Args:
             weights: in the order of `model.weights`, each (P, ...).
@@ -77,7 +83,21 @@ class Population:
                 run.penalize(f"{slot}.{place}", weight)
             x = rule.forward(layer, slot, own, x, run)
             run.penalize(f"{slot}.activity", x, scale=1 / x.shape[1])
-        return x, run.penalty + ops.zeros(x.shape[0])
+        moved = {self._place(name): value for name, value in run.moved.items()}
+        return x, run.penalty + ops.zeros(x.shape[0]), moved
+
+    def _bounded(self) -> Iterator[tuple[int, int]]:
+        for slot, name in enumerate(self.slots):
+            if name.endswith(".max_norm"):
+                yield self._place(name.removesuffix(".max_norm")), slot
+
+    def _place(self, name: str) -> int:
+        """The place in `model.weights` of "layer's index.weight's name"."""
+        return [
+            f"{index}.{weight.name}"
+            for index, layer in enumerate(self.model.layers)
+            for weight in layer.weights
+        ].index(name)
 
     def _numbers(self, model: keras.Sequential) -> dict[str, float]:
         return dict(self._walk(model))
@@ -86,13 +106,30 @@ class Population:
         """(slot, number) of every layer; raises ValueError for what the engine does not know."""
         for index, layer in enumerate(model.layers):
             rule = _rule(layer)
-            if self.every_kernel and "kernel" in rule.weights:
-                yield from ((f"{index}.kernel.{name}", 0.0) for name in ("l1", "l2"))
             for name in rule.numbers:
                 yield f"{index}.{name}", float(getattr(layer, name))
-            for place in (*rule.weights, "activity"):
+            for name in rule.ranges:
+                for end, number in zip(("low", "high"), _ends(getattr(layer, name)), strict=True):
+                    yield f"{index}.{name}.{end}", number
+            for name in rule.switches:
+                if number := float(getattr(layer, name)):
+                    yield f"{index}.{name}", number
+            # As in Keras, what is frozen is neither penalised nor bounded.
+            trained = rule.weights if layer.trainable else ()
+            if self.every_kernel and "kernel" in trained:
+                yield from ((f"{index}.kernel.{name}", 0.0) for name in ("l1", "l2"))
+            for place in (*trained, "activity"):
                 for name, strength in _strengths(layer, place):
                     yield f"{index}.{place}.{name}", strength
+            for place in trained:
+                for name, bound in _bounds(layer, place):
+                    yield f"{index}.{place}.{name}", bound
+
+
+def _structure(layer: keras.Layer) -> dict[str, Any]:
+    """A layer's configuration without what members may differ in."""
+    numbers = _NOT_STRUCTURE | set(RULES[type(layer)].ranges)
+    return {name: value for name, value in layer.get_config().items() if name not in numbers}
 
 
 def _rule(layer: keras.Layer) -> LayerRule:
@@ -104,8 +141,7 @@ def _rule(layer: keras.Layer) -> LayerRule:
             f"layer {layer.name}: the engine trains {known}, but got {type(layer).__name__}"
         )
     config = layer.get_config() | {"dtype": layer.dtype_policy.name}
-    only = {"trainable": True, "dtype": "float32", **rule.only}
-    only |= {f"{place}_constraint": None for place in rule.weights}
+    only = {"dtype": "float32", **rule.only}
     for name, value in only.items():
         if config.get(name, value) != value:
             raise ValueError(
@@ -115,17 +151,45 @@ def _rule(layer: keras.Layer) -> LayerRule:
     return rule
 
 
+def _bounds(layer: keras.Layer, place: str) -> Iterator[tuple[str, float]]:
+    """The number of Keras's MaxNorm on the weights that lead into a unit."""
+    constraint = getattr(layer, f"{place}_constraint")
+    if constraint is None:
+        return
+    known = place == "kernel" and type(constraint) is keras.constraints.MaxNorm
+    if known:
+        inputs = len(getattr(layer, "cell", layer).kernel.shape) - 1
+        known = sorted(np.atleast_1d(constraint.axis)) == list(range(inputs))
+    if not known:
+        raise ValueError(
+            f"layer {layer.name}: {place}_constraint: the engine knows MaxNorm of a kernel over "
+            f"all axes but the last, but got {constraint!r}"
+        )
+    yield "max_norm", float(constraint.max_value)
+
+
+def _ends(found: float | Sequence[float]) -> tuple[float, float]:
+    """The ends of a range as Keras's augmentation layers take it."""
+    low, high = found if isinstance(found, Sequence) else (-found, found)
+    return float(low), float(high)
+
+
 def _strengths(layer: keras.Layer, place: str) -> Iterator[tuple[str, float]]:
-    """The numbers of Keras's L1, L2 or L1L2 on a weight or on the activity."""
+    """The numbers of Keras's penalty on a weight or on the activity, by their names in SIZES."""
     regularizer = getattr(layer, f"{place}_regularizer")
     if regularizer is None:
         return
+    kind = type(regularizer)
+    columns = kind is keras.regularizers.OrthogonalRegularizer and regularizer.mode == "columns"
+    if columns and place == "kernel":
+        yield "orthogonal", float(regularizer.factor)
+        return
     names = {keras.regularizers.L1: ["l1"], keras.regularizers.L2: ["l2"]}
     names[keras.regularizers.L1L2] = ["l1", "l2"]
-    if type(regularizer) not in names:
+    if kind not in names:
         raise ValueError(
-            f"layer {layer.name}: {place}_regularizer: the engine knows L1, L2 and L1L2, "
-            f"but got {regularizer!r}"
+            f"layer {layer.name}: {place}_regularizer: the engine knows L1, L2 and L1L2, and on "
+            f"kernels OrthogonalRegularizer of columns, but got {regularizer!r}"
         )
-    for name in names[type(regularizer)]:
+    for name in names[kind]:
         yield name, float(getattr(regularizer, name))

@@ -1,22 +1,25 @@
 """A population's whole training as one compiled program: steps, validation, stopping."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-from pipeline.engine import backend
-from pipeline.engine.backend import Kind, State, Tensor
+from pipeline.changes import Monitor
+from pipeline.engine import backend, mixup
+from pipeline.engine.backend import Kind, PerWeight, State, Tensor
 from pipeline.engine.noise import Noise
-from pipeline.engine.optimizers import OPTIMIZERS, per_member, soft_threshold
+from pipeline.engine.optimizers import KERNEL_STEPS, OPTIMIZERS, max_norm, per_member
 from pipeline.engine.population import Population
-from pipeline.techniques import Monitor
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
 EVALUATION_ROWS = 2048  # at once: enough for oneDNN's peak, few enough for the cache
 STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
+
+Averaging = Literal["steps", "epochs"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,11 @@ class Shape:
     n_classes: int
     optimizer: str
     monitor: Monitor | None  # None: train to the last epoch
-    thresholded: tuple[int, ...]  # places of the weights that each step soft-thresholds
+    averaging: Averaging | None  # of the weights, exponential over steps or equal over epochs
+    smoothed: bool  # whether training labels are
+    start_from_epoch: int  # early stopping looks at none before it; from 0
+    kernel_steps: tuple[tuple[str, tuple[int, ...]], ...]  # their names, and places of the weights
+    mixup: bool  # whether training rows and labels are mixed
     kind: Kind
 
     @property
@@ -67,7 +74,7 @@ class Program:
 
     def _make_held(self) -> backend.Held:
         shapes = [(1, *weight.shape) for weight in self.population.model.weights]
-        return backend.Held(shapes, self.optimizer.slots)
+        return backend.Held(shapes, self.population.trained, self.optimizer.slots)
 
     def start(self, weights: list[np.ndarray]) -> State:
         """The state before the first epoch; weights: (P, ...) each, in Keras's order."""
@@ -75,12 +82,17 @@ class Program:
         tensors = [ops.convert_to_tensor(weight) for weight in weights]
         state = {
             "weights": tensors,
-            "slots": [[ops.zeros_like(w) for w in tensors] for _ in range(self.optimizer.slots)],
+            "slots": [
+                [ops.zeros_like(tensors[place]) for place in self.population.trained]
+                for _ in range(self.optimizer.slots)
+            ],
             "step": ops.zeros((), "uint32"),
             "epochs": ops.zeros((members,), "int32"),  # trained by each member
             "diverged": ops.zeros((members,), "int32"),  # epoch of divergence, 0: none
             "active": ops.ones((members,), "bool"),
         }
+        if self.shape.averaging is not None:
+            state["average"] = tensors
         if self.shape.monitor is not None:
             state |= {
                 "best": tensors,
@@ -114,7 +126,8 @@ class Program:
 
         `inputs`: count (); x (N, ...), y (N,); train (epochs_per_call, P, n) or, for one batch,
         (1, P, n), and val (P, m) rows of them; numbers (slots, P); learning_rate, patience,
-        proximal (P,); key (P, 2).
+        what this program has of decay, average_after, smoothing and the strengths of kernel steps,
+        each (P,); key (P, 2); mixup, if rows are mixed, (P, STEPS + 1) quantiles.
         """
         self.traces += 1
         shape = self.shape
@@ -125,7 +138,11 @@ class Program:
             index, state = carry
             rows = inputs["train"][index] if whole is None else None
             new, train = self._epoch(state, rows, whole, inputs)
-            loss, accuracy = self._validate(new["weights"], inputs, val)
+            if shape.averaging == "epochs":
+                counted = ops.maximum(state["epochs"] + 1 - inputs["average_after"], 1)
+                counted = ops.cast(counted, "float32")
+                new["average"] = self._averaged(state, new["weights"], 1 / counted)
+            loss, accuracy = self._validate(validated(new), inputs, val)
             curves = ops.stack([train[0], train[1], loss, accuracy, train[2]])
             return (index + 1, self._close(state, new, curves, inputs)), curves
 
@@ -188,34 +205,80 @@ class Program:
         """One update; (3, P) sums over the batch's rows of loss, accuracy and penalty."""
         x, y = batch
         noise = Noise(inputs["key"], state["step"])
-
-        def loss(weights: Any) -> tuple[Tensor, Tensor]:
-            outputs, penalty = self.population.forward(weights, x, inputs["numbers"], noise)
-            losses, hits = self._score(outputs, y)
-            mean = ops.mean(losses, axis=1)
-            return mean + penalty, ops.stack([mean, ops.mean(hits, axis=1), penalty])
-
-        def shrink(weight: Tensor) -> Tensor:
-            return soft_threshold(weight, inputs["learning_rate"] * inputs["proximal"])
+        mixing = mixup.draw(noise, inputs["mixup"], x.shape[1]) if self.shape.mixup else None
+        if mixing is not None:
+            x = mixing.mix(x, mixing.partner(x))
 
         weights = state["weights"] if self._held is None else self._held.weights()
-        gradients, means = backend.gradients(loss, weights)
+        trained = self.population.trained
+
+        def loss(values: Any) -> tuple[Tensor, tuple[Tensor, dict[int, Tensor]]]:
+            outputs, penalty, moved = self.population.forward(
+                _replaced(weights, zip(trained, values, strict=True)), x, inputs["numbers"], noise
+            )
+            losses, hits = self._score(outputs, y)
+            if mixing is not None:
+                others = self._score(outputs, mixing.partner(y))
+                losses, hits = mixing.mix(losses, others[0]), mixing.mix(hits, others[1])
+            mean = ops.mean(losses, axis=1)
+            curves = ops.stack([mean, ops.mean(hits, axis=1), penalty])
+            if self.shape.smoothed:
+                mean = mean + inputs["smoothing"] * (self._uniform_loss(outputs) - mean)
+            return mean + penalty, (curves, moved)
+
+        values = [weights[place] for place in trained]
+        gradients, (means, moved) = backend.gradients(loss, values)
         new = state | {"step": state["step"] + ops.cast(1, "uint32")}
         step, rates = ops.cast(new["step"], "float32"), inputs["learning_rate"]
         if self._held is None:
-            weights, slots = self.optimizer.update(weights, state["slots"], gradients, rates, step)
-            for place in self.shape.thresholded:
-                weights[place] = shrink(weights[place])
+            weights = _applied(weights, self._kernel_steps(inputs, before=True))
+            values = [weights[place] for place in trained]
+            values, slots = self.optimizer.update(values, state["slots"], gradients, rates, step)
+            weights = _replaced(weights, [*zip(trained, values, strict=True), *moved.items()])
+            weights = _applied(weights, self._bounds(inputs))
+            weights = _applied(weights, self._kernel_steps(inputs, before=False))
             new |= {"weights": weights, "slots": slots}
         else:
+            self._held.apply(self._kernel_steps(inputs, before=True))
             self._held.update(
                 lambda weight, slots, gradient: self.optimizer.in_place(
                     weight, slots, gradient, rates[0], step
                 ),
                 gradients,
             )
-            self._held.apply(self.shape.thresholded, shrink)
+            for place, value in moved.items():
+                self._held.assign(place, value)
+            self._held.apply(self._bounds(inputs))
+            self._held.apply(self._kernel_steps(inputs, before=False))
+        if self.shape.averaging == "steps":
+            after = new["weights"] if self._held is None else self._held.weights()
+            share = ops.where(step > 1, 1 - inputs["decay"], 1.0)
+            new["average"] = self._averaged(state, after, share)
         return new, means * float(x.shape[1])
+
+    def _averaged(self, state: State, weights: list[Tensor], share: Tensor) -> list[Tensor]:
+        """The average with a share (P,) of the trained weights; others are what they are."""
+        return _replaced(
+            weights,
+            [
+                (place, old * per_member(1 - share, old) + weights[place] * per_member(share, old))
+                for place in self.population.trained
+                for old in [state["average"][place]]
+            ],
+        )
+
+    def _bounds(self, inputs: dict[str, Any]) -> PerWeight:
+        """The constraints of the model, which Keras applies after the optimizer's step."""
+        for place, slot in self.population.bounded.items():
+            yield place, max_norm, inputs["numbers"][slot]
+
+    def _kernel_steps(self, inputs: dict[str, Any], before: bool) -> PerWeight:
+        """The steps that come before the optimizer's, or those that come after it."""
+        for name, places in self.shape.kernel_steps:
+            if KERNEL_STEPS[name].before == before:
+                size = inputs["learning_rate"] * inputs[name]
+                for place in places:
+                    yield place, KERNEL_STEPS[name].function, size
 
     def _score(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and hits, each (P, rows), of outputs (P, rows, units) for labels (P, rows)."""
@@ -228,13 +291,23 @@ class Program:
             hits = ops.equal(ops.argmax(outputs, axis=-1), y)
         return losses, ops.cast(hits, "float32")
 
+    def _uniform_loss(self, outputs: Tensor) -> Tensor:
+        """Mean loss (P,) of outputs (P, rows, units) if each class were as likely as the others.
+
+        The cross-entropy is linear in the labels, so that this is all that smoothing adds.
+        """
+        target = ops.full_like(outputs, 1 / self.shape.n_classes)
+        if self.shape.n_classes == 2:
+            return ops.mean(ops.binary_crossentropy(target, outputs), axis=(1, 2))
+        return ops.mean(ops.categorical_crossentropy(target, outputs), axis=1)
+
     def _validate(
         self, weights: list[Tensor], inputs: dict[str, Any], val: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy (P,) on the validation rows."""
 
         def sums(batch: tuple[Tensor, Tensor]) -> Tensor:
-            outputs, _ = self.population.forward(weights, batch[0], inputs["numbers"], None)
+            outputs, *_ = self.population.forward(weights, batch[0], inputs["numbers"], None)
             losses, hits = self._score(outputs, batch[1])
             return ops.stack([ops.sum(losses, axis=1), ops.sum(hits, axis=1)])
 
@@ -271,6 +344,8 @@ class Program:
             "diverged": ops.where(lost, epochs, old["diverged"]),
             "active": keep,
         }
+        if self.shape.averaging is not None:
+            state["average"] = _choose(keep, new["average"], old["average"])
         return state if self.shape.monitor is None else self._stop(state, curves, inputs)
 
     def _stop(self, state: State, curves: Tensor, inputs: dict[str, Any]) -> State:
@@ -279,20 +354,41 @@ class Program:
         value = accuracy if self.shape.monitor == "val_accuracy" else -loss
         active = state["active"]
         better = ops.logical_and(active, value > state["best_value"])
+        # Until stopping starts no value is best, so every epoch is: the newest weights are kept.
+        looks = ops.logical_and(better, state["epochs"] > self.shape.start_from_epoch)
         wait = ops.where(better, 0, state["wait"] + 1)
         patient = ops.logical_or(wait < inputs["patience"], state["epochs"] <= 1)
         return state | {
-            "best": _choose(better, state["weights"], state["best"]),
-            "best_value": ops.where(better, value, state["best_value"]),
+            "best": _choose(better, validated(state), state["best"]),
+            "best_value": ops.where(looks, value, state["best_value"]),
             "best_epoch": ops.where(better, state["epochs"], state["best_epoch"]),
             "wait": wait,
             "active": ops.logical_and(active, ops.logical_or(better, patient)),
         }
 
 
+def validated(state: State) -> list[Tensor]:
+    """The weights that are validated and kept: their average, if the state has one."""
+    return state["average"] if "average" in state else state["weights"]  # type: ignore[no-any-return]
+
+
 def _per_member(state: State) -> State:
     """The entries of a state whose first axis is the population."""
     return {name: value for name, value in state.items() if name != "step"}
+
+
+def _replaced(weights: list[Tensor], new: Iterable[tuple[int, Tensor]]) -> list[Tensor]:
+    """The weights with new ones in the places that are given."""
+    found = dict(new)
+    return [found.get(place, weight) for place, weight in enumerate(weights)]
+
+
+def _applied(weights: list[Tensor], functions: PerWeight) -> list[Tensor]:
+    """The weights with the functions' values in their places."""
+    new = list(weights)
+    for place, function, size in functions:
+        new[place] = function(new[place], size)
+    return new
 
 
 def _choose(mask: Tensor, yes: list[Tensor], no: list[Tensor]) -> list[Tensor]:

@@ -30,6 +30,12 @@ def test_the_article_meets_its_own_hundred_points() -> None:
         np.testing.assert_array_equal(found_y, y[rows])
 
 
+def test_draws_share_a_sample_where_they_share_their_rows() -> None:
+    dataset = circles.prepare(SMALL, seed=5)
+    assert dataset.sample("article", 0) == dataset.sample("article", 3)
+    assert len({dataset.sample("leak_free", draw) for draw in range(SMALL.draws)}) == SMALL.draws
+
+
 @settings(max_examples=20, deadline=None)
 @given(SECTIONS, SEEDS)
 def test_fresh_draws_have_the_sizes_asked_for_and_do_not_leak(data: CirclesData, seed: int) -> None:

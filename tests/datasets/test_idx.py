@@ -116,7 +116,14 @@ def test_a_missing_file_names_the_command_that_fetches_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", gzip.compress(b"text"), gzip.compress(encode(IMAGES[:8]))[:-9]]
+    "content",
+    [
+        b"",
+        b"text",
+        gzip.compress(b"text", mtime=0),
+        gzip.compress(encode(IMAGES[:8]), mtime=0)[:-9],
+    ],
+    ids=["empty", "not packed", "no images", "cut short"],
 )
 def test_a_broken_file_is_named(folder: Path, content: bytes) -> None:
     (folder / idx.TRAIN_IMAGES).write_bytes(content)

@@ -2,18 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from pipeline import models
+from pipeline import models, params, whitening
 from pipeline.engine import Engine, Member, Trained, Training
-from pipeline.params import Mlp
+from pipeline.engine.program import CURVES
+from pipeline.params import Cnn, Lstm, Mlp, Model, misfit
 from pipeline.techniques import TECHNIQUES, Range
+from pipeline.trainer import member_numbers, training_of
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
-ARCHITECTURE = Mlp("mlp", (12, 9, 7), "relu")
+POINT, IMAGE = (WIDTH,), (6, 6)
+# What the techniques are tested on: each on the first that it fits.
+SETTINGS: tuple[tuple[Model, tuple[int, ...]], ...] = (
+    (Mlp("mlp", (12, 9, 7), "relu"), POINT),
+    (Mlp("mlp", (12, 9)), IMAGE),
+    (Cnn("cnn", (4, 3), hidden=(7,)), IMAGE),
+    (Lstm("lstm", (5, 4), hidden=(7,)), IMAGE),
+)
 
 
 @dataclass(frozen=True)
@@ -21,33 +30,28 @@ class Problem:
     """Data with `n_classes` classes, and how members are trained on it."""
 
     n_classes: int = 3
-    batch_size: int = 16  # 50 rows: three full batches and one of 2
+    batch_size: int = 25  # 50 rows: two batches, which compile in half the time of three and a rest
     epochs: int = 4
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 0.01
+    architecture: Model = SETTINGS[0][0]
+    shape: tuple[int, ...] = POINT
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)
-        x = rng.normal(size=(ROWS + VAL_ROWS, WIDTH)).astype(np.float32)
-        y = (x @ rng.normal(size=(WIDTH, self.n_classes))).argmax(axis=1).astype(np.int32)
-        return x, y
+        x = rng.normal(size=(ROWS + VAL_ROWS, *self.shape)).astype(np.float32)
+        flat = x.reshape(len(x), -1)
+        y = (flat @ rng.normal(size=(flat.shape[1], self.n_classes))).argmax(axis=1)
+        return x, y.astype(np.int32)
 
     def model(self, technique: str, values: Mapping[str, float]) -> keras.Sequential:
         change = TECHNIQUES[technique].apply(values)
-        return models.build(ARCHITECTURE, change, (WIDTH,), self.n_classes)
+        return models.build(self.architecture, change, self.shape, self.n_classes, ROWS)
 
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
+        how = params.Training(self.optimizer, self.learning_rate, self.batch_size, self.epochs)
         change = TECHNIQUES[technique].apply(values)
-        return Training(
-            self.optimizer,
-            self.batch_size,
-            self.epochs,
-            self.n_classes,
-            monitor=change.stopping.monitor if change.stopping else None,
-            thresholded=(
-                models.hidden_kernels(self.model(technique, values)) if change.proximal else ()
-            ),
-        )
+        return training_of(change, self.model(technique, values), how, self.n_classes)
 
     def member(
         self,
@@ -57,17 +61,19 @@ class Problem:
         learning_rate: float | None = None,
     ) -> Member:
         values = values or {}
-        change = TECHNIQUES[technique].apply(values)
-        model = self.model(technique, values)
+        model, change = self.model(technique, values), TECHNIQUES[technique].apply(values)
+        fitted = {}
+        if change.whitening:
+            spectrum = whitening.fit(self.data()[0][:ROWS])
+            fitted[models.WHITENING] = spectrum.layer(change.whitening.epsilon)
         return Member(
             model=model,
-            weights=models.initial_weights(model, seed),
+            weights=models.initial_weights(model, seed, fitted),
             learning_rate=learning_rate or self.learning_rate,
             train_rows=np.arange(ROWS, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
-            patience=int(change.stopping.patience) if change.stopping else 0,
-            proximal=change.proximal.l1 if change.proximal else 0.0,
+            **member_numbers(change, self.epochs),
         )
 
     def train(
@@ -77,10 +83,22 @@ class Problem:
         return engine.train(members, self.training(technique, values), *self.data())
 
 
+def suited(technique: str, **options: Any) -> Problem:
+    """A problem for an architecture that the technique fits."""
+    change = TECHNIQUES[technique].lowest
+    model, shape = next(
+        (model, shape)
+        for model, shape in SETTINGS
+        if misfit(change, model, images=shape == IMAGE) is None
+    )
+    return Problem(**options, architecture=model, shape=shape)
+
+
 def typical(technique: str) -> dict[str, float]:
-    """Values in the middle of the technique's ranges, with a patience that stops a short run."""
+    """Values in the middle of the technique's ranges; a patience and a batch for short runs."""
     values = {name: middle(found) for name, found in TECHNIQUES[technique].search.items()}
-    return values | ({"patience": 1} if "patience" in values else {})
+    small = {"patience": 1, "log2_batch_size": 4}
+    return values | {name: small[name] for name in values.keys() & small.keys()}
 
 
 def middle(found: Range) -> float:
@@ -88,6 +106,17 @@ def middle(found: Range) -> float:
     return round(value) if found.integer else float(value)
 
 
+OFF = {"patience": 10**6, "max_norm": 10**6, "horizon": 1, "start": 1}  # of what is not off at 0
+
+
 def off(technique: str) -> dict[str, float]:
     """Values with which the technique does nothing."""
-    return {name: 10**6 if name == "patience" else 0 for name in TECHNIQUES[technique].search}
+    return {name: OFF.get(name, 0) for name in TECHNIQUES[technique].search}
+
+
+def same(one: Trained, other: Trained) -> bool:
+    """Equal to the last bit."""
+    weights = zip(one.weights, other.weights, strict=True)
+    return all(np.array_equal(a, b) for a, b in weights) and all(
+        np.array_equal(one.curves[name], other.curves[name], equal_nan=True) for name in CURVES
+    )

@@ -1,7 +1,13 @@
-"""The engine gives what `model.fit` gives, technique by technique."""
+"""Technique by technique: the engine gives what `model.fit` gives, and plain Keras models.
 
-from collections.abc import Callable, Iterator, Mapping
+These tests are in one file so that each technique is compiled once.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -9,16 +15,31 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipeline.engine import Engine, Member, batch_order, noise_key
+from pipeline import models
+from pipeline.engine import Engine, Member, batch_order, mixup, noise_key
+from pipeline.engine.mixup import quantiles
 from pipeline.engine.noise import Noise
 from pipeline.engine.program import CURVES
+from pipeline.layers import HardConcrete
 from pipeline.techniques import TECHNIQUES
 
-from .problem import ROWS, Problem, typical
+from .problem import ROWS, Problem, off, same, suited, typical
 
 # Kept between tests, as in a worker: techniques that share a program compile it once.
 ENGINES = [Engine("xla", 3), Engine("graph", 1)]
 IDS = ["xla, 3 members", "graph, 1 member"]
+# What is left of a technique at zero, where it is not `none`.
+BASELINES = {"alpha_dropout": "activation_selu"}
+
+
+# How many numbers the engine draws for each row.
+IMAGE_DRAWS = {
+    keras.layers.RandomTranslation: 2,
+    keras.layers.RandomRotation: 1,
+    keras.layers.RandomZoom: 1,
+    keras.layers.RandomFlip: 1,
+    keras.layers.RandomErasing: 4,
+}
 
 
 class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
@@ -32,25 +53,99 @@ class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no typ
         self.step += 1
 
 
-class SoftThreshold(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """The proximal step of an L1 penalty on the hidden kernels, after each batch."""
+def soft_threshold(kernel: np.ndarray, size: float) -> np.ndarray:
+    return np.asarray(np.sign(kernel) * np.maximum(np.abs(kernel) - size, 0))
 
-    def __init__(self, size: float) -> None:
+
+def group_soft_threshold(kernel: np.ndarray, size: float) -> np.ndarray:
+    inputs = kernel.shape[-2]
+    groups = np.moveaxis(kernel, -2, 0).reshape(inputs, -1)
+    norms = np.linalg.norm(groups, axis=1)
+    with np.errstate(divide="ignore"):
+        kept = np.maximum(0, 1 - size * np.sqrt(groups.shape[1]) / norms)
+    return np.asarray(kernel * kept[:, None])
+
+
+PROXIMAL = {"proximal_l1": soft_threshold, "proximal_group_lasso": group_soft_threshold}
+
+
+class ProximalStep(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """The proximal step of a penalty on the hidden kernels, after each batch."""
+
+    def __init__(self, step: Callable[[np.ndarray], np.ndarray]) -> None:
         super().__init__()
-        self.size = size
+        self.step = step
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         for layer in self.model.layers[:-1]:
             if layer.weights:
-                kernel = np.asarray(layer.kernel)
-                shrunk = np.maximum(np.abs(kernel) - self.size, 0)
-                layer.kernel.assign(np.sign(kernel) * shrunk)
+                layer.kernel.assign(self.step(np.asarray(layer.kernel)))
+
+
+Loss = Callable[[Any, Any], Any]
+
+
+def losses_of(problem: Problem, smoothing: float) -> tuple[Loss, Loss]:
+    """Keras's loss of labels as they are, and of smoothed ones."""
+    if problem.n_classes == 2:
+        plain = keras.losses.binary_crossentropy
+        return plain, partial(plain, label_smoothing=smoothing)
+
+    def smoothed(y: Any, outputs: Any) -> Any:
+        target = ops.one_hot(ops.reshape(y, (-1,)), problem.n_classes)
+        return keras.losses.categorical_crossentropy(target, outputs, label_smoothing=smoothing)
+
+    plain = keras.losses.sparse_categorical_crossentropy
+    return plain, smoothed if smoothing else plain
+
+
+def optimizer_of(problem: Problem, member: Member) -> keras.optimizers.Optimizer:
+    """Keras's optimizer, with weight decay on the hidden kernels if the member has it."""
+    decay = member.kernel_steps.get("weight_decay")
+    if decay is None:
+        plain = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+        ema = {"use_ema": True, "ema_momentum": member.decay} if member.decay else {}
+        return plain[problem.optimizer](member.learning_rate, **ema)
+    kinds = {"adam": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    optimizer = kinds[problem.optimizer](member.learning_rate, weight_decay=decay)
+    *hidden, output = member.model.layers
+    biases = [weight for layer in hidden for weight in layer.weights if weight.name != "kernel"]
+    optimizer.exclude_from_weight_decay([*biases, *output.weights])
+    return optimizer
+
+
+class AverageOverEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Validates and keeps the mean of the weights at the ends of the epochs after `after`."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+        self.ends: list[list[np.ndarray]] = []
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.ends.append(self.model.get_weights())
+        counted = self.ends[self.after :] or self.ends[-1:]
+        self.mean = [np.mean(weights, axis=0) for weights in zip(*counted, strict=True)]
+        self.model.set_weights(self.mean)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.model.set_weights(self.ends[-1])
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.model.set_weights(self.mean)
 
 
 def give_engine_noise(
     model: keras.Sequential, member: Member, steps: Steps, monkeypatch: Any
 ) -> None:
     """Makes the model's random layers use the noise that the engine would use for the member."""
+
+    def uniform(gates: HardConcrete) -> Any:
+        key = ops.convert_to_tensor(noise_key(member.seed)[None])
+        stream, shape = model.layers.index(gates), tuple(gates.log_alpha.shape)
+        return Noise(key, ops.cast(steps.step, "uint32")).uniform(stream, shape)[0]
+
+    monkeypatch.setattr(HardConcrete, "uniform", uniform)
 
     def patch(kind: type, noisy: Callable[[Any, Any, Noise, int], Any]) -> None:
         def call(layer: Any, inputs: Any, training: bool = False) -> Any:
@@ -72,6 +167,18 @@ def give_engine_noise(
 
     patch(keras.layers.Dropout, drop(lambda x: tuple(x.shape)))
     patch(keras.layers.SpatialDropout2D, drop(lambda x: (x.shape[0], 1, 1, x.shape[-1])))
+    patch(keras.layers.AlphaDropout, alpha_drop)
+    for kind in IMAGE_DRAWS:
+        patch(kind, transformed)
+
+    def recurrent_masks(cell: Any, step_input: Any, rate: float) -> list[np.ndarray]:
+        layer = next(each for each in model.layers if getattr(each, "cell", None) is cell)
+        key = ops.convert_to_tensor(noise_key(member.seed)[None])
+        noise = Noise(key, ops.cast(steps.step, "uint32"))
+        bits = noise.bits(model.layers.index(layer), (4, *step_input.shape))
+        return list(mask(bits, rate) / (1 - rate))
+
+    monkeypatch.setattr(keras.layers.LSTMCell, "_create_dropout_mask", recurrent_masks)
     patch(
         keras.layers.GaussianNoise,
         lambda layer, x, noise, stream: x + layer.stddev * normal(x, noise, stream),
@@ -82,6 +189,31 @@ def give_engine_noise(
             x * (1 + np.sqrt(layer.rate / (1 - layer.rate)) * normal(x, noise, stream))
         ),
     )
+
+
+def transformed(layer: Any, x: Any, noise: Noise, stream: int) -> Any:
+    """Keras's own transformation of images, with this noise for its uniform numbers."""
+    rows = x.shape[0]
+    drawn = noise.uniform(stream, (rows, IMAGE_DRAWS[type(layer)]))
+    columns = iter(np.asarray(drawn)[0].T)
+
+    def uniform(shape: Any, minval: float = 0, maxval: float = 1, **options: Any) -> Any:
+        # Whether to erase at all is drawn too; the answer is always yes.
+        values = [next(columns, np.zeros(rows)) for _ in range(int(np.prod(shape)) // rows)]
+        numbers = minval + (maxval - minval) * np.stack(values, axis=1).reshape(shape)
+        return ops.cast(numbers, "float32")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(layer.backend.random, "uniform", uniform)
+        return layer.transform_images(x, layer.get_random_transformation(x))
+
+
+def alpha_drop(layer: Any, x: Any, noise: Noise, stream: int) -> Any:
+    """As in Keras's call, but for where the mask comes from."""
+    kept = mask(noise.bits(stream, tuple(x.shape)), layer.rate)
+    limit = -1.6732632423543772 * 1.0507009873554805
+    a = ((1 - layer.rate) * (1 + layer.rate * limit**2)) ** -0.5
+    return a * (x * kept + limit * (1 - kept)) - a * limit * layer.rate
 
 
 def mask(bits: Any, rate: float) -> np.ndarray:
@@ -97,58 +229,169 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
     y = labels[:, None] if problem.n_classes == 2 else labels
     give_engine_noise(model, member, steps, monkeypatch)
     model.set_weights(member.weights)
-    binary = problem.n_classes == 2
-    loss = "binary_crossentropy" if binary else "sparse_categorical_crossentropy"
-    optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[problem.optimizer]
-    unpenalised = keras.metrics.MeanMetricWrapper(keras.losses.get(loss), name="unpenalised")
+    loss, smoothed = losses_of(problem, member.label_smoothing)
+    accuracy: Any = "accuracy"
+    if member.mixup:
+        y = keras.utils.to_categorical(labels)
+        loss = smoothed = keras.losses.categorical_crossentropy
+        accuracy = keras.metrics.MeanMetricWrapper(share_on_predicted, name="accuracy")
+    unpenalised = keras.metrics.MeanMetricWrapper(loss, name="unpenalised")
+    trained = keras.metrics.MeanMetricWrapper(smoothed, name="trained")
     model.compile(
-        optimizer(member.learning_rate), loss, metrics=["accuracy", unpenalised], run_eagerly=True
+        optimizer_of(problem, member),
+        smoothed,
+        metrics=[accuracy, unpenalised, trained],
+        run_eagerly=True,
     )
     stopping = TECHNIQUES[technique].apply(typical(technique)).stopping
     callbacks: list[keras.callbacks.Callback] = [steps]
-    if member.proximal:
-        callbacks.append(SoftThreshold(member.learning_rate * member.proximal))
+    averaging = problem.training(technique, typical(technique)).averaging
+    if averaging == "steps":
+        callbacks.append(keras.callbacks.SwapEMAWeights())
+    if averaging == "epochs":
+        callbacks.append(AverageOverEpochs(member.average_after))
+    for name, strength in member.kernel_steps.items():
+        if name in PROXIMAL:
+            size = member.learning_rate * strength
+            callbacks.append(ProximalStep(partial(PROXIMAL[name], size=size)))
     if stopping:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 "val_accuracy", patience=stopping.patience, restore_best_weights=True, mode="max"
             )
         )
-    history = model.fit(
-        batches(x[:ROWS], y[:ROWS], problem.batch_size, member.seed),
-        steps_per_epoch=-(-ROWS // problem.batch_size),
-        epochs=problem.epochs,
-        validation_data=(x[ROWS:], y[ROWS:]),
-        callbacks=callbacks,
-        verbose=0,
-        shuffle=False,
-    ).history
+    training = problem.training(technique, typical(technique))
+    first, batch_size = training.start_from_epoch, training.batch_size
+    history: dict[str, list[float]] = defaultdict(list)
+    for begin, end in ((0, first), (first, problem.epochs)):
+        if begin == end:
+            continue
+        rows = batches(x[:ROWS], y[:ROWS], batch_size, member.seed, begin)
+        found = model.fit(
+            mixed(rows, member) if member.mixup else rows,
+            steps_per_epoch=-(-ROWS // batch_size),
+            epochs=end - begin,
+            validation_data=(x[ROWS:], y[ROWS:]),
+            callbacks=callbacks if end == problem.epochs else [steps],
+            verbose=0,
+            shuffle=False,
+        ).history
+        for name, values in found.items():
+            history[name] += values
     return model, {
         "train_loss": history["unpenalised"],
         "train_accuracy": history["accuracy"],
         "val_loss": history["val_unpenalised"],
         "val_accuracy": history["val_accuracy"],
-        "penalty": np.subtract(history["loss"], history["unpenalised"]),
+        "penalty": np.subtract(history["loss"], history["trained"]),
     }
 
 
 def batches(
-    x: np.ndarray, y: np.ndarray, size: int, seed: int
+    x: np.ndarray, y: np.ndarray, size: int, seed: int, first_epoch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches in the engine's order, epoch after epoch."""
-    for epoch in count():
+    for epoch in count(first_epoch):
         order = batch_order(seed, epoch, len(x))
         for start in range(0, len(x), size):
             rows = order[start : start + size]
             yield x[rows], y[rows]
 
 
+def mixed(
+    rows: Iterator[tuple[np.ndarray, np.ndarray]], member: Member
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of rows and one-hot labels, mixed with the engine's numbers."""
+    table, key = quantiles(member.mixup), ops.convert_to_tensor(noise_key(member.seed)[None])
+    for step, arrays in enumerate(rows):
+        noise = Noise(key, ops.cast(step, "uint32"))
+        level, shift = np.asarray(noise.uniform(mixup.STREAM, (2,)))[0]
+        share = np.interp(level, np.linspace(0, 1, len(table)), table)
+        size = len(arrays[0])
+        partners = (np.arange(size) + int(shift * size)) % size
+        x, y = (share * each + (1 - share) * each[partners] for each in arrays)
+        yield x.astype(np.float32), y.astype(np.float32)
+
+
+def share_on_predicted(target: Any, predicted: Any) -> Any:
+    """How much of a row's mixed label is on the class that is predicted for it."""
+    hits = ops.one_hot(ops.argmax(predicted, axis=-1), target.shape[-1])
+    return ops.sum(target * hits, axis=-1)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_engines_equal_fit(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = suited(technique, epochs=8 if "stopping" in technique else 4)
+    check(problem, technique, typical(technique), ENGINES, monkeypatch)
+
+
 @pytest.mark.parametrize("technique", TECHNIQUES)
 @pytest.mark.parametrize("engine", ENGINES, ids=IDS)
-def test_engine_equals_fit(technique: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = Problem(epochs=8 if "stopping" in technique else 4)
-    values = typical(technique)
-    check(problem, technique, values, engine, monkeypatch)
+def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> None:
+    """But for techniques that say of themselves that they always act: those lose their penalty."""
+    if not TECHNIQUES[technique].search:
+        pytest.skip(f"{technique} has no hyperparameter, so no value that switches it off")
+    if TECHNIQUES[technique].lowest.whitening:
+        pytest.skip(f"{technique} has no value that leaves the inputs as they are")
+    if TECHNIQUES[technique].lowest.batch_size:
+        pytest.skip(f"{technique} has no value that is every study's")
+    problem = suited(technique, epochs=25)  # two steps each
+    baseline = BASELINES.get(technique, "none")
+    none = problem.train(engine, [problem.member(baseline)], baseline)[0]
+    training = problem.training(technique, off(technique))
+    member = problem.member(technique, off(technique))
+    zero = engine.train([member], training, *problem.data())[0]
+    if not TECHNIQUES[technique].off_at_zero:
+        assert not np.any(zero.curves["penalty"])
+        assert not np.allclose(zero.curves["train_loss"], none.curves["train_loss"], rtol=1e-3)
+        return
+    one_program = engine.program_name([member], training) == engine.program_name(
+        [problem.member(baseline)], problem.training(baseline, {})
+    )
+    assert not one_program or same(none, zero)
+    for name in CURVES:
+        np.testing.assert_allclose(zero.curves[name], none.curves[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "technique",
+    [name for name, each in TECHNIQUES.items() if each.search.keys() & {"strength", "l1"}],
+)
+def test_more_strength_leaves_less_of_what_is_penalised(technique: str) -> None:
+    problem, values = Problem(epochs=25), typical(technique)
+    factors = (1, 10, 100)
+    members = [
+        problem.member(technique, {n: v if n == "rate" else v * factor for n, v in values.items()})
+        for factor in factors
+    ]
+    trained = problem.train(ENGINES[0], members, technique)
+    if trained[0].curves["penalty"].any():
+        left = [
+            each.curves["penalty"][-1] / factor
+            for each, factor in zip(trained, factors, strict=True)
+        ]
+    else:  # a step on the hidden kernels
+        left = [sum(float(np.sum(k**2)) for k in each.weights[:-2:2]) for each in trained]
+    assert left[0] > left[1] > left[2]
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
+    """They load in safe mode and hold layers of Keras alone."""
+    problem = suited(technique, epochs=1)
+    model = problem.model(technique, typical(technique))
+    model.set_weights(
+        problem.train(ENGINES[0], [problem.member(technique, typical(technique))], technique)[
+            0
+        ].weights
+    )
+    x, _ = problem.data()
+    models.plain(model).save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "expected.npy", np.asarray(model(x, training=False)))
+    loaded: Any = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    np.testing.assert_allclose(np.asarray(loaded(x)), np.load(tmp_path / "expected.npy"), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -157,16 +400,19 @@ def test_engine_equals_fit(technique: str, engine: Engine, monkeypatch: pytest.M
         Problem(n_classes=2),
         Problem(n_classes=2, batch_size=64),  # the whole data set in one batch, as in article A
         Problem(optimizer="sgd"),
-        Problem(batch_size=10),  # batches come out even
+        Problem(batch_size=16),  # three full batches and one of 2
         Problem(batch_size=1, epochs=2),
     ],
-    ids=["binary", "one batch", "sgd", "even batches", "single rows"],
+    ids=["binary", "one batch", "sgd", "smaller last batch", "single rows"],
 )
-@pytest.mark.parametrize("engine", ENGINES, ids=IDS)
-def test_engine_equals_fit_for_other_shapes(
-    problem: Problem, engine: Engine, monkeypatch: pytest.MonkeyPatch
+def test_engines_equal_fit_for_other_shapes(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check(problem, "l2", {"strength": 1e-3}, engine, monkeypatch)
+    check(problem, "l2", {"strength": 1e-3}, ENGINES, monkeypatch)
+
+
+def test_smoothed_labels_of_two_classes_equal_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    check(Problem(n_classes=2), "label_smoothing", {"smoothing": 0.3}, ENGINES, monkeypatch)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -175,7 +421,7 @@ def test_the_proximal_step_gives_exact_zeros_where_the_gradient_of_the_penalty_g
     optimizer: Literal["sgd", "adam"], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem, values = Problem(optimizer=optimizer), {"strength": 1.0}
-    check(problem, "proximal_l1", values, engine, monkeypatch)
+    check(problem, "proximal_l1", values, [engine], monkeypatch)
     zeros = {}
     for technique in ("proximal_l1", "l1"):
         member = problem.member(technique, values)
@@ -188,21 +434,36 @@ def test_the_proximal_step_gives_exact_zeros_where_the_gradient_of_the_penalty_g
     assert zeros["l1"] == 0
 
 
+@pytest.mark.parametrize("engine", ENGINES, ids=IDS)
+def test_the_proximal_step_of_groups_removes_whole_inputs(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, values = Problem(), {"strength": 4.0}
+    check(problem, "proximal_group_lasso", values, [engine], monkeypatch)
+    member = problem.member("proximal_group_lasso", values)
+    training = problem.training("proximal_group_lasso", values)
+    *kernels, output = engine.train([member], training, *problem.data())[0].weights[::2]
+    removed = [np.all(kernel == 0, axis=1) for kernel in kernels]
+    assert 0 < np.mean(np.concatenate(removed)) < 1
+    for kernel, rows in zip(kernels, removed, strict=True):
+        assert np.all(kernel[~rows] != 0)
+    assert np.all(output != 0)
+
+
 def check(
     problem: Problem,
     technique: str,
     values: Mapping[str, float],
-    engine: Engine,
+    engines: Sequence[Engine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Trains a population with the engine and its members with `fit`, and compares them."""
-    training = problem.training(technique, values)
-    members = engine.population(problem.member(technique, values), training)
-    population = [problem.member(technique, values, seed) for seed in range(members)]
-    trained = engine.train(population, training, *problem.data())
-    for place in {0, members - 1}:
-        model, curves = fit(problem, technique, population[place], monkeypatch)
-        found = trained[place]
+    """Trains the last member of each engine's population with `fit`, and compares the two."""
+    training, last = problem.training(technique, values), problem.member(technique, values, seed=2)
+    before = [problem.member(technique, values, seed) for seed in range(2)]
+    model, curves = fit(problem, technique, last, monkeypatch)
+    for engine in engines:
+        members = [*before, last][-engine.population(last, training) :]
+        found = engine.train(members, training, *problem.data())[-1]
         assert found.epochs_run == len(curves["val_loss"])
         for name in CURVES:
             np.testing.assert_allclose(

@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras.constraints import MaxNorm
 from keras.regularizers import L1, L1L2, L2
 
 from pipeline.engine import Engine, work_per_step
 from pipeline.engine.layers import RULES
 from pipeline.engine.population import Population
 from pipeline.engine.program import CURVES
+from pipeline.layers import HardConcrete
 
 from .problem import ROWS, VAL_ROWS, Problem
 from .test_equals_fit import check
@@ -28,7 +30,6 @@ Stack = Callable[[], list[keras.Layer]]
 class Images(Problem):
     """Images of 6 x 6 pixels, or 6 steps of 6 features, for a stack of layers."""
 
-    batch_size: int = 25
     epochs: int = 2
     stack: Stack = field(default=list, kw_only=True)
 
@@ -59,7 +60,15 @@ STACKS: dict[str, Stack] = {
         image(),
         layers.Conv2D(4, 3, activation="relu", **everywhere()),
         layers.MaxPooling2D(2),
-        layers.Conv2D(3, (1, 2), 2, "same", use_bias=False, kernel_regularizer=L1(0.01)),
+        layers.Conv2D(
+            3,
+            (1, 2),
+            2,
+            "same",
+            use_bias=False,
+            kernel_regularizer=L1(0.01),
+            kernel_constraint=MaxNorm(0.5, axis=[0, 1, 2]),
+        ),
         layers.Flatten(),
     ],
     "pooling": lambda: [
@@ -72,7 +81,13 @@ STACKS: dict[str, Stack] = {
     "lstm": lambda: [
         layers.Reshape((3, 12)),
         layers.LSTM(4, return_sequences=True, **everywhere("kernel recurrent bias activity")),
-        layers.LSTM(3, use_bias=False, recurrent_regularizer=L2(0.01)),
+        layers.LSTM(
+            3,
+            use_bias=False,
+            recurrent_dropout=0.3,
+            recurrent_regularizer=L2(0.01),
+            kernel_constraint=MaxNorm(0.5),
+        ),
     ],
     "article D": lambda: [
         layers.Reshape((3, 12)),
@@ -87,6 +102,33 @@ STACKS: dict[str, Stack] = {
         layers.LSTM(3, activity_regularizer=L1(0.001)),
         layers.Dense(4, activation="relu", activity_regularizer=L1(0.001)),
     ],
+    "batch normalization": lambda: [
+        image(),
+        layers.Conv2D(3, 3, use_bias=False),
+        layers.BatchNormalization(momentum=0.9, gamma_regularizer=L2(0.1)),
+        layers.Activation("relu"),
+        layers.Flatten(),
+        layers.Dense(5, use_bias=False),
+        layers.BatchNormalization(momentum=0.5, epsilon=0.1),
+        layers.BatchNormalization(trainable=False),
+    ],
+    "frozen": lambda: [
+        image(),
+        layers.Conv2D(3, 3, **everywhere(), kernel_constraint=MaxNorm(0.1, [0, 1, 2])),
+        layers.Conv2D(3, 3, trainable=False, **everywhere()),
+        layers.Flatten(),
+        layers.Dense(4, trainable=False, kernel_constraint=MaxNorm(0.1)),
+    ],
+    "images": lambda: [
+        image(),
+        layers.RandomTranslation(0.2, (0.1, 0.4), "constant"),
+        layers.RandomRotation(0.1, "constant"),
+        layers.RandomZoom((-0.3, 0.1), None, "constant"),
+        layers.RandomFlip("horizontal"),
+        layers.RandomErasing((1.0, 1.0), (0.1, 0.3), 0.0, (0, 1)),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.Flatten(),
+    ],
     "noise": lambda: [
         layers.GaussianNoise(0.3),
         image(),
@@ -94,15 +136,31 @@ STACKS: dict[str, Stack] = {
         layers.SpatialDropout2D(0.3),
         layers.Dropout(0.4),
         layers.GaussianDropout(0.2),
+        layers.AlphaDropout(0.3),
         layers.Flatten(activity_regularizer=L2(0.001)),
+    ],
+    "gates": lambda: [
+        image(),
+        layers.Conv2D(4, 3, activation="relu"),
+        HardConcrete(0.01),
+        layers.Flatten(),
     ],
 }
 
 
 @pytest.mark.parametrize("name", STACKS)
+def test_engines_equal_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(Images(stack=STACKS[name]), "none", {}, ENGINES, monkeypatch)
+
+
 @pytest.mark.parametrize("engine", ENGINES, ids=IDS)
-def test_engine_equals_fit(name: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(Images(stack=STACKS[name]), "none", {}, engine, monkeypatch)
+def test_frozen_layers_keep_their_weights(engine: Engine) -> None:
+    problem = Images(stack=STACKS["frozen"])
+    member = problem.member()
+    trained = problem.train(engine, [member])[0]
+    pairs = zip(member.weights, trained.weights, strict=True)
+    frozen = [np.array_equal(one, other) for one, other in pairs]
+    assert frozen == [False, False, True, True, True, True, False, False]
 
 
 def test_the_stacks_hold_every_layer() -> None:
@@ -140,21 +198,29 @@ def test_zero_strength_equals_no_regularizer() -> None:
         (layers.MaxPooling2D(2, data_format="channels_first"), "data_format=channels_first"),
         (layers.SpatialDropout2D(0.5, "channels_first"), "data_format=channels_first"),
         (layers.Dropout(0.5, noise_shape=(None, 1, 1, 1)), r"noise_shape=\(None, 1, 1, 1\)"),
-        (layers.Conv2D(2, 3, trainable=False), "trainable=True only, but got trainable=False"),
+        (layers.BatchNormalization(center=False), "with center=True only, but got center=False"),
         (layers.Conv2D(2, 3, dtype="float16"), "dtype=float32 only, but got dtype=float16"),
-        (layers.Dense(2, kernel_constraint="non_neg"), "kernel_constraint=None only, but got"),
-        (layers.Dense(2, bias_regularizer="orthogonal_regularizer"), "L1, L2 and L1L2, but got"),
+        (
+            layers.Dense(2, kernel_constraint="non_neg"),
+            "kernel_constraint: the engine knows MaxNorm",
+        ),
+        (layers.Dense(2, kernel_constraint=MaxNorm(1, axis=-1)), "over all axes but the last"),
+        (layers.Conv2D(2, 3, kernel_constraint=MaxNorm(1, axis=0)), "over all axes but the last"),
+        (layers.Dense(2, bias_constraint=MaxNorm(1)), "bias_constraint: the engine knows"),
+        (
+            layers.Dense(2, bias_regularizer="orthogonal_regularizer"),
+            "L1, L2 and L1L2, and on kernels",
+        ),
         *[
             (keras.Sequential([layers.Reshape((6, 12)), layers.LSTM(2, **{name: value})]), message)
             for name, value, message in [
                 ("activation", "relu", "activation=tanh only, but got activation=relu"),
                 ("recurrent_activation", "tanh", "but got recurrent_activation=tanh"),
                 ("dropout", 0.1, "LSTM with dropout=0 only, but got dropout=0.1"),
-                ("recurrent_dropout", 0.1, "but got recurrent_dropout=0.1"),
                 ("go_backwards", True, "but got go_backwards=True"),
                 ("stateful", True, "but got stateful=True"),
                 ("unroll", True, "but got unroll=True"),
-                ("recurrent_constraint", "non_neg", "recurrent_constraint=None only"),
+                ("recurrent_constraint", "non_neg", "recurrent_constraint: the engine knows"),
             ]
         ],
     ],

@@ -1,0 +1,58 @@
+"""Mixup: every row and its label mixed with another row of the batch. Zhang et al. 2018.
+
+A batch of each member has one share, drawn from Beta(alpha, alpha) by inverting its distribution
+function: the quantiles are a table made on the host, as samplers of Beta need loops of unknown
+length. A row's partner is as far along the batch as a second number says, so that batches that are
+never shuffled are mixed anew in each step as well.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+from scipy import stats
+
+from pipeline.engine.backend import Tensor
+from pipeline.engine.noise import Noise
+from pipeline.engine.optimizers import per_member
+
+STREAM = 2**16  # of the noise; a layer's stream is its place
+STEPS = 1024  # of the table of quantiles, which is linear in between
+
+
+def quantiles(alpha: float) -> np.ndarray:
+    """(STEPS + 1,) float32 of Beta(alpha, alpha), evenly spaced; alpha 0 mixes nothing."""
+    if alpha == 0:
+        return np.ones(STEPS + 1, np.float32)
+    levels = np.linspace(0, 1, STEPS + 1)
+    return np.asarray(stats.beta.ppf(levels, alpha, alpha), np.float32)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """`share`: (P,) of each row itself in [0, 1]; `partners`: (P, rows) places in (P * rows,)."""
+
+    share: Tensor
+    partners: Tensor
+
+    def mix(self, own: Tensor, others: Tensor) -> Tensor:
+        """share * own + (1 - share) * others, each (P, ...)."""
+        return own * per_member(self.share, own) + others * per_member(1 - self.share, others)
+
+    def partner(self, values: Tensor) -> Tensor:
+        """Each row's partner's part of (P, rows, ...)."""
+        flat = ops.reshape(values, (-1, *values.shape[2:]))
+        return ops.take(flat, self.partners, axis=0)
+
+
+def draw(noise: Noise, table: Tensor, rows: int) -> Mixing:
+    """How a step mixes its batches of this many rows; table: (P, STEPS + 1) quantiles."""
+    members = table.shape[0]
+    level, shift = ops.unstack(noise.uniform(STREAM, (2,)), axis=1)
+    below = ops.floor(level * STEPS)
+    places = ops.cast(ops.stack([below, below + 1], axis=1), "int32")
+    low, high = ops.unstack(ops.take_along_axis(table, places, axis=1), axis=1)
+    first = ops.convert_to_tensor(np.arange(members, dtype=np.int32)[:, None] * np.int32(rows))
+    place = ops.convert_to_tensor(np.arange(rows, dtype=np.int32)[None])
+    shift = ops.expand_dims(ops.cast(ops.floor(shift * rows), "int32"), 1)
+    return Mixing(low + (level * STEPS - below) * (high - low), first + (place + shift) % rows)
