@@ -31,6 +31,7 @@ class Journal:
         for other in home.iterdir():
             if other != self.folder:
                 shutil.rmtree(other)
+        self.programs = root / "programs"  # compiled ones; not a data set's, nor the code's
         self._lines = self.folder / "units.jsonl"
         self._measures = self._read()
 
@@ -56,17 +57,28 @@ class Journal:
         return len(self._measures)
 
     def result(self, key: str) -> Result:
-        """A finished unit's result, without its model's bytes (see `model_path`)."""
+        """A finished unit's measures and curves; what is large has methods of its own."""
         path = self.folder / f"{key}.npz"
-        curves = None
-        if path.exists():
-            with np.load(path) as arrays:
-                curves = {name: arrays[name] for name in arrays.files}
-        return Result(key, self._measures[key], curves)
+        return Result(key, self._measures[key], _arrays(path) if path.exists() else None)
 
     def model_path(self, key: str) -> Path:
         """Where a final run's .keras file is."""
         return self.folder / f"{key}.keras"
+
+    def probabilities(self, key: str) -> np.ndarray:
+        """What a final run's model puts out for each test row, (n, units) float32."""
+        found: np.ndarray = np.load(self._probabilities_path(key))
+        return found
+
+    def _probabilities_path(self, key: str) -> Path:
+        return self.folder / f"{key}.probabilities.npy"
+
+    def inspection(self, key: str) -> dict[str, np.ndarray]:
+        """What an inspected run's model looks like inside: arrays by name."""
+        return _arrays(self._inspection_path(key))
+
+    def _inspection_path(self, key: str) -> Path:
+        return self.folder / f"{key}.inspection.npz"
 
     def checkpoint_path(self, key: str) -> Path:
         """Where the checkpoint of a resumable unit is."""
@@ -86,11 +98,21 @@ class Journal:
         if result.curves is not None:
             curves: dict[str, Any] = dict(result.curves)
             np.savez(self.folder / f"{result.key}.npz", **curves)
+        if result.inspection is not None:
+            inside: dict[str, Any] = dict(result.inspection)
+            np.savez_compressed(self._inspection_path(result.key), **inside)
         if result.model is not None:
             self.model_path(result.key).write_bytes(result.model)
+        if result.probabilities is not None:
+            np.save(self._probabilities_path(result.key), result.probabilities)
         entry = json.dumps({"key": result.key, "measures": result.measures})
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(entry + "\n")
             file.flush()
             os.fsync(file.fileno())
         self._measures[result.key] = dict(result.measures)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}

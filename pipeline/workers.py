@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from pipeline.compiled import Compiled
 from pipeline.devices import Device, devices
 from pipeline.errors import UserError
 from pipeline.journal import Journal
@@ -31,15 +32,19 @@ from pipeline.units import Result, Unit
 
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
 _epochs: Any = None  # shared with the parent: epochs done of the population in work
+_compiled: Compiled | None = None  # on a core
 
 
-def _start(prepared: Path, engine: Engine, device: Device, epochs: Any) -> None:
+def _start(prepared: Path, engine: Engine, device: Device, epochs: Any, programs: Path) -> None:
     """Prepares a worker process."""
-    global _trainer, _epochs
+    global _trainer, _epochs, _compiled
     _epochs = epochs
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
+    if device.gpu is None:
+        _compiled = Compiled(programs)
+        _compiled.switch_on()
     with _without_greetings():
         from pipeline.engine import backend
     backend.set_up(engine.deterministic)
@@ -88,7 +93,12 @@ def _run(units: Sequence[Unit], checkpoints: Sequence[Path | None]) -> tuple[lis
     def on_chunk(done: int) -> None:
         _epochs.value = done * len(units)
 
-    return _trainer.run(units, checkpoints, on_chunk), time.perf_counter() - began
+    if _compiled:
+        _compiled.take()
+    results = _trainer.run(units, checkpoints, on_chunk)
+    if _compiled:
+        _compiled.share()
+    return results, time.perf_counter() - began
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ class Workers:
                 1,
                 mp_context=context,
                 initializer=_start,
-                initargs=(prepared, engine, device, epochs),
+                initargs=(prepared, engine, device, epochs, journal.programs),
             )
             for device, epochs in zip(given, self._epochs, strict=True)
         ]
@@ -252,8 +262,9 @@ class Workers:
         The finished ones leave their places empty: an interruption moves nobody else.
         """
 
-        def shared(unit: Unit) -> tuple[str, str, int]:
-            return unit.technique, unit.setting, unit.training.epochs
+        def shared(unit: Unit) -> tuple[str, str, int, float | None]:
+            batch_size = unit.change.batch_size  # a hyperparameter, but also a program's shape
+            return unit.technique, unit.setting, unit.training.epochs, batch_size
 
         for _, group in groupby(units, key=shared):
             members = list(group)

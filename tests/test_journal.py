@@ -11,7 +11,10 @@ from pipeline.units import Result
 
 def result(key: str) -> Result:
     curves = {"val_loss": np.arange(3, dtype=np.float32)}
-    return Result(key, {"val_accuracy": 0.5, "diverged": False}, curves, b"model")
+    probabilities = np.full((4, 1), 0.1, np.float32)
+    inside = {"weights": np.ones(2, np.float16)}
+    measures = {"val_accuracy": 0.5, "diverged": False}
+    return Result(key, measures, curves, b"model", probabilities, inspection=inside)
 
 
 def test_results_are_there_for_the_next_process(tmp_path: Path) -> None:
@@ -24,6 +27,8 @@ def test_results_are_there_for_the_next_process(tmp_path: Path) -> None:
     assert found.curves is not None
     np.testing.assert_array_equal(found.curves["val_loss"], [0, 1, 2])
     assert again.model_path("a").read_bytes() == b"model"
+    np.testing.assert_array_equal(again.inspection("a")["weights"], [1, 1])
+    np.testing.assert_array_equal(again.probabilities("a"), np.full((4, 1), 0.1, np.float32))
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])

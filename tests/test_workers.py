@@ -1,6 +1,7 @@
 """Units run the same whatever runs them, and an interruption loses nothing that was finished."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,21 @@ def run(prepared: Path, units: list[Unit], journal: Journal, workers: int) -> di
 
 def measured(result: Result) -> dict[str, float]:
     return {name: value for name, value in result.measures.items() if name != "seconds"}
+
+
+def test_programs_are_compiled_once_for_all_stages(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    units = [unit for unit in final_units(plan) if unit.technique == "none"]
+    first = run(prepared, units, Journal("circles", tmp_path), 1)
+    (folder,) = (tmp_path / "programs").iterdir()
+    programs = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert programs
+    shutil.rmtree(tmp_path / "circles")
+    again = run(prepared, units, Journal("circles", tmp_path), 2)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == programs
+    for key, result in first.items():
+        assert measured(again[key]) == measured(result)
 
 
 def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
@@ -208,7 +224,7 @@ def test_keys_tell_units_apart(plan: Plan) -> None:
         plan.tuned("l2", {"strength": 0.2}, 0),
         plan.tuned("l2", {"strength": 0.1, "learning_rate": 0.5}, 0),
         plan.tuned("l2", {"strength": 0.1}, 1),
-        plan.tuned("l1", {"strength": 0.1}, 0),
+        plan.tuned("activity_l1_before", {"strength": 0.1}, 0),
         plan.trial("l2", {"strength": 0.1}, 0),
         other_plan.tuned("l2", {"strength": 0.1}, 0),
         replace(plan, data_digest="other").tuned("l2", {"strength": 0.1}, 0),
