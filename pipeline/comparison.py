@@ -53,6 +53,7 @@ class Measure:
 OTHERS = (
     Measure("gap", share=True, better=""),
     Measure("epochs_run", share=False, better=""),
+    Measure("last_fit_epochs", share=False, better=""),
     Measure("seconds", share=False, better=""),
     Measure("zero_weights", share=True, better=""),
     Measure("near_zero_weights", share=True, better=""),

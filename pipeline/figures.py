@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from pipeline import statistics
 from pipeline.errors import UserError
 from pipeline.files import replace
 from pipeline.summary import BASELINE, SIGNIFICANCE, interval, number, points, signed
@@ -53,6 +54,7 @@ POINTS = 300  # of a thinned learning curve, at most
 LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
 MEASURES = ("train_accuracy", "val_accuracy", "val_loss")
 BAND = (0.1, 0.9)  # quantiles over the seeds
+NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
 COSTS = {"seconds": "seconds per run", "epochs_run": "epochs run"}  # column: in words
 
 
@@ -236,6 +238,67 @@ def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
         axes.grid(axis="y", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         return figure
+
+
+def noise_curves(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean test accuracy under input noise: a row per setting, technique and standard deviation.
+
+    Columns `setting`, `technique`, `sigma`, in units of the input, `accuracy`, `low` and `high`,
+    the ends of its 95 % BCa interval over the seeds; from the columns `noise_<sigma>_accuracy`.
+    """
+    sigmas = {
+        float(found[1]): name for name in runs.columns if (found := NOISY.fullmatch(str(name)))
+    }
+    rows = []
+    for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
+        for sigma in sorted(sigmas):
+            rng = np.random.default_rng(seed)
+            estimate = statistics.mean_interval(group[sigmas[sigma]], rng)
+            rows.append((setting, technique, sigma, *estimate))
+    names = ["setting", "technique", "sigma", "accuracy", "low", "high"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def noise_panel(curves: pd.DataFrame, technique: str) -> Figure:
+    """One technique's accuracy in % by the noise's standard deviation; dotted: the baseline's.
+
+    `curves` holds all techniques of a setting, from `noise_curves`.
+    """
+    low, high = _noise_limits(curves)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.96, bottom=0.2, top=0.95)
+        axes = figure.add_subplot()
+        if technique != BASELINE:
+            baseline = curves[curves["technique"] == BASELINE]
+            axes.plot(
+                baseline["sigma"],
+                100 * baseline["accuracy"],
+                color=MUTED,
+                linewidth=1.2,
+                dashes=(1, 1),
+            )
+        shown = curves[curves["technique"] == technique]
+        axes.plot(shown["sigma"], 100 * shown["accuracy"], "o-", color=TRAIN, markersize=4)
+        axes.vlines(shown["sigma"], 100 * shown["low"], 100 * shown["high"], color=TRAIN)
+        _set_scores(axes, low, high)
+        if 100 * shown["accuracy"].max() < low:
+            axes.text(
+                0.5, 0.08, "below this axis", color=MUTED, transform=axes.transAxes, ha="center"
+            )
+        axes.set_xticks(shown["sigma"], [f"{sigma:g}" for sigma in shown["sigma"]])
+        axes.set_xlabel("standard deviation of the noise", labelpad=1)
+        return figure
+
+
+def _noise_limits(curves: pd.DataFrame) -> tuple[float, float]:
+    """Limits in % that hold all intervals but those of techniques that learn nothing."""
+    still = curves.groupby("technique")["accuracy"].first()
+    usual = curves[curves["technique"].map(still) >= still.median() - 0.2]
+    low = 100 * float(usual["low"].fillna(usual["accuracy"]).min())
+    high = 100 * float(usual["high"].fillna(usual["accuracy"]).max())
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,27 +17,42 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline import advice, claims, figures, summary, trials, verdicts
+from pipeline import (
+    advice,
+    claims,
+    ensembles,
+    figures,
+    galleries,
+    interior,
+    summary,
+    trials,
+    verdicts,
+)
 from pipeline.advice import Advice
 from pipeline.claims import Verdict
 from pipeline.errors import UserError
 from pipeline.files import replace_csv, replace_text
+from pipeline.galleries import Gallery, Panel, Source
+from pipeline.interior import Arrays
 from pipeline.summary import (
     BASELINE,
     SIGNIFICANCE,
+    UNKNOWN,
     Finding,
     interval,
     number,
     p_text,
     percent,
     points,
+    signed,
 )
 from pipeline.verdicts import Judged
 
 PAGE = "report.html"
 ADVICE = "advice.json"
 CLAIMS = "claims.csv"  # beside the folders of the data sets
-THUMBNAIL = "figures/best.svg"
+FIGURES = "figures"
+THUMBNAIL = f"{FIGURES}/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -138,14 +154,6 @@ class Background:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A small figure under a title."""
-
-    title: str
-    svg: Markup
-
-
-@dataclass(frozen=True)
 class Setting:
     """What the page shows of one setting."""
 
@@ -153,10 +161,13 @@ class Setting:
     n: int  # paired seeds
     leaks: bool
     rows: list[dict[Any, Any]]  # of the summary, best first
+    ensembles: list[dict[Any, Any]]  # of ensembles.csv
     forest: tuple[Markup, Markup]  # for a wide page and for a phone
     cost: list[Panel]
     accuracy: list[Panel]
     loss: list[Panel]
+    galleries: list[Gallery]
+    activations: tuple[Markup, Markup] | None
 
 
 @dataclass(frozen=True)
@@ -172,22 +183,37 @@ class Choice:
 def write(folder: Path, background: Background, ui: str = UI) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
-    Reads runs.csv, curves.parquet, tuned.json and trials.csv. The page links each run to MLflow
-    at the address `ui`. Raises UserError if a file is missing or does not hold what it must.
+    Reads runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and trials.csv.
+    The page links each run to MLflow at the address `ui`. Raises UserError if a file is missing or
+    does not hold what it must.
     """
     runs = summary.read_runs(folder / "runs.csv")
     tuned = read_tuned(folder / "tuned.json")
     tried = trials.read(folder / "trials.csv")
     curves = figures.read_curves(folder / "curves.parquet", runs)
+    inspected = interior.read(folder / "inspections.npz")
+    noise = figures.noise_curves(runs)
     table = summary.summarize(runs)
+    combined = ensembles.summarize(runs, ensembles.read(folder / "predictions.npz", runs))
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, place(folder.name, background))
     summary.write_summary(table, folder / "summary.csv")
+    ensembles.write(combined, folder / "ensembles.csv")
     write_metrics(table, folder / "metrics.json")
     write_advice(advised, folder / ADVICE)
     write_plot_data(curves, folder / "plots" / "curves.csv")
+    replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
+    shutil.rmtree(folder / FIGURES, ignore_errors=True)  # of techniques that are no more
     write_figures(table, curves, folder)
-    settings = [_setting(name, table, curves) for name in summary.ordered_settings(table)]
+    settings = []
+    for name in summary.ordered_settings(table):
+        own = (
+            runs[runs["setting"] == name],
+            noise[noise["setting"] == name],
+            inspected.get(name, {}),
+        )
+        settings.append(_setting(name, table, curves, combined, *own))
+    write_drawings(settings, folder / FIGURES)
     page = _render(
         "report.html",
         name=folder.name,
@@ -252,6 +278,30 @@ def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
     replace_csv(path, curves[columns], digits=6)
 
 
+def write_drawings(settings: Sequence[Setting], folder: Path) -> None:
+    """SVG on white: the map of active units, and `<technique>/<kind>-<setting>.svg`."""
+    drawn = {
+        f"{panel.technique}/{gallery.kind}-{each.name}.svg": panel.svg
+        for each in settings
+        for gallery in each.galleries
+        for panel in gallery.panels
+    }
+    drawn |= {
+        f"active-{each.name}.svg": each.activations[0] for each in settings if each.activations
+    }
+    for name, svg in drawn.items():
+        replace_text(folder / name, str(svg).replace("<svg ", '<svg style="background: #fff" ', 1))
+
+
+def drawings(folder: Path) -> dict[str, list[Path]]:
+    """Technique -> files of its figures; those of all techniques together are the baseline's."""
+    found: dict[str, list[Path]] = {BASELINE: []}
+    for path in sorted((folder / FIGURES).rglob("*.*")):
+        common = path.parent.name == FIGURES
+        found.setdefault(BASELINE if common else path.parent.name, []).append(path)
+    return found
+
+
 def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
     """Each setting's figures as PNG, and the best technique's curve as SVG for the overview."""
     for setting in summary.ordered_settings(table):
@@ -268,8 +318,26 @@ def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> No
     replace_text(folder / THUMBNAIL, best.svg)
 
 
-def _setting(name: str, table: pd.DataFrame, curves: pd.DataFrame) -> Setting:
+def _setting(
+    name: str,
+    table: pd.DataFrame,
+    curves: pd.DataFrame,
+    combined: pd.DataFrame,
+    runs: pd.DataFrame,
+    noise: pd.DataFrame,
+    inspected: Mapping[str, Arrays],
+) -> Setting:
     rows = summary.ranked(table, name)
+    first = rows.iloc[0]
+    source = Source(
+        where=f"{describe(first['dataset']).title}, {name} setting",
+        name=name,
+        n=int(first["n"]),
+        techniques=list(rows["technique"]),
+        runs=runs,
+        noise=noise,
+        inspected=inspected,
+    )
     wide, narrow = (
         Markup(figures.svg(figures.forest(rows, width), f"forest-{name}-{width:g}", _alt(rows)))
         for width in (7.6, 3.5)
@@ -279,6 +347,7 @@ def _setting(name: str, table: pd.DataFrame, curves: pd.DataFrame) -> Setting:
         n=int(rows["n"].min()),
         leaks=bool(rows["leaks"].any()),
         rows=rows.to_dict("records"),
+        ensembles=combined[combined["setting"] == name].to_dict("records"),
         forest=(wide, narrow),
         cost=[
             _cost_panel(rows, cost)
@@ -287,6 +356,8 @@ def _setting(name: str, table: pd.DataFrame, curves: pd.DataFrame) -> Setting:
         ],
         accuracy=_panels(rows, curves, "accuracy"),
         loss=_panels(rows, curves, "loss"),
+        galleries=galleries.galleries(source),
+        activations=galleries.activations(source),
     )
 
 
@@ -298,7 +369,9 @@ def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str) -> list[Pane
     for technique in rows["technique"]:
         name = "-".join((rows["dataset"].iloc[0], setting, measure, technique))
         figure = figures.curve_panel(shown, technique, measure)
-        panels.append(Panel(technique, Markup(figures.svg(figure, name, f"{title}: {technique}."))))
+        panels.append(
+            Panel(technique, Markup(figures.svg(figure, name, f"{title}: {technique}.")), technique)
+        )
     return panels
 
 
@@ -544,6 +617,8 @@ def _render(template: str, **values: Any) -> str:
     environment.globals.update(
         percent=percent,
         points=points,
+        loss=_loss,
+        loss_difference=_loss_difference,
         headline=headline,
         groups=groups,
         caution=caution,
@@ -556,6 +631,14 @@ def _render(template: str, **values: Any) -> str:
 def _name(technique: str) -> Markup:
     """A technique's name that may break after an underscore, for narrow columns."""
     return Markup("_<wbr>").join(technique.split("_"))
+
+
+def _loss(loss: float) -> str:
+    return f"{loss:.4f}" if math.isfinite(loss) else UNKNOWN
+
+
+def _loss_difference(difference: float) -> str:
+    return signed(f"{difference:+.4f}") if math.isfinite(difference) else UNKNOWN
 
 
 def _unbroken(text: str) -> Markup:

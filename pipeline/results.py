@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.datasets import Dataset
 from pipeline.errors import UserError
 from pipeline.files import replace, replace_text
 from pipeline.units import Result, Unit
 
 Row = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
 
 RESULTS = Path("results")
 MODELS = Path("models")
@@ -33,6 +35,7 @@ def final_row(unit: Unit, result: Result, leaks: bool) -> Row:
         "dataset": unit.dataset,
         "architecture": unit.model.architecture,
         "technique": unit.technique,
+        **unit.made_of,
         "setting": unit.setting,
         "protocol": unit.protocol,
         "leaks": leaks,
@@ -58,7 +61,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     columns = [c for c in columns if c not in _LAST] + [c for c in _LAST if c in columns]
     frame = pd.DataFrame(rows, columns=columns)
     # A patience of 3 in a column with gaps would be read back as 3.0.
-    frame = frame.convert_dtypes(convert_floating=False)
+    frame = frame.convert_dtypes()
     replace(path, lambda scratch: frame.to_csv(scratch, index=False))
 
 
@@ -74,6 +77,31 @@ def write_curves(finished: Iterable[Result], path: Path) -> None:
     frames = [pd.DataFrame({"key": each.key, **curve_columns(each)}) for each in finished]
     frame = pd.concat(frames, ignore_index=True).astype({"key": "category"})
     replace(path, lambda scratch: frame.to_parquet(scratch, index=False, compression="zstd"))
+
+
+def write_inspections(inspected: Iterable[tuple[Unit, Arrays]], path: Path) -> None:
+    """Writes what the inspected runs look like inside: arrays named setting/technique/name."""
+    arrays: dict[str, Any] = {
+        f"{unit.setting}/{unit.technique}/{name}": array
+        for unit, found in inspected
+        for name, array in found.items()
+    }
+    replace(path, lambda scratch: np.savez_compressed(scratch, **arrays))
+
+
+def write_predictions(runs: Iterable[tuple[Unit, np.ndarray]], data: Dataset, path: Path) -> None:
+    """Writes final runs' probabilities of the test rows, and the labels of those, as .npz.
+
+    `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
+    runs of one sample have the same training, validation and test rows. The probabilities stay
+    float32: float16 takes 0.9999 for 1, and a row's loss would be another.
+    """
+    arrays: dict[str, Any] = {}
+    for unit, probabilities in runs:
+        sample = data.sample(unit.protocol, unit.draw)
+        arrays[f"{sample}/labels"] = data.split(unit.protocol, "test", unit.draw)[1]
+        arrays[f"{sample}/{unit.key}"] = probabilities
+    replace(path, lambda scratch: np.savez_compressed(scratch, **arrays))
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

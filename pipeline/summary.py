@@ -52,7 +52,7 @@ COLUMNS = (
 )
 RUN_COLUMNS = (
     *("key", "dataset", "technique", "setting", "leaks", "seed"),
-    *("train_accuracy", "test_accuracy", "val_loss", "gap", *MEANS, *COUNTS),
+    *("train_accuracy", "test_accuracy", "val_loss", "gap", "last_fit_epochs", *MEANS, *COUNTS),
 )
 
 

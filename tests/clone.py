@@ -22,7 +22,10 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
         study["final"]["seeds"] = 2
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
         study["techniques"] = {each: study["techniques"][each] for each in kept}
+        if not images:
+            study["techniques"]["cocktail"] = {"combine": ["l2/first", "dropout"]}
         study["model"]["hidden"] = [8]
+    params["engine"]["workers"] = 2
     return params
 
 

@@ -14,7 +14,7 @@ from pipeline import figures, summary
 from pipeline.errors import UserError
 from pipeline.trials import tuning_curve
 
-from .synthetic import EPOCHS, STRENGTH, make_curves, make_runs, make_trials
+from .synthetic import EPOCHS, SIGMAS, STRENGTH, make_curves, make_runs, make_trials
 
 EFFECTS = {"none": 0.0, "early_stopping": 0.02, "l1": -0.01}
 
@@ -246,3 +246,24 @@ def test_scores_far_below_the_usual_do_not_stretch_the_axis() -> None:
     low, high = figures.score_limits(pd.Series([0.1, 0.78, 0.8, 0.8, 0.82]))
     assert 0.7 < low < 0.78
     assert high > 0.82
+
+
+def test_accuracy_under_noise_is_the_mean_over_seeds_and_drawn_against_the_baseline() -> None:
+    runs = make_runs(EFFECTS | {"l2": -0.7})
+    curves = figures.noise_curves(runs)
+    assert len(curves) == 4 * len(SIGMAS)
+    row = curves[(curves["technique"] == "l1") & (curves["sigma"] == 0.2)].iloc[0]
+    mean = runs.loc[runs["technique"] == "l1", "noise_0.2_accuracy"].mean()
+    assert row["accuracy"] == pytest.approx(mean)
+    assert row["low"] < mean < row["high"]
+    panels = {name: figures.noise_panel(curves, name).axes[0] for name in ("none", "l1", "l2")}
+    assert [len(axes.lines) for axes in panels.values()] == [1, 2, 2]
+    assert len({axes.get_ylim() for axes in panels.values()}) == 1
+    assert panels["l1"].get_ylim()[0] > 30  # what learns nothing does not squeeze the others
+    assert [text.get_text() for text in panels["l2"].texts] == ["below this axis"]
+
+
+def test_accuracy_under_noise_of_one_seed_has_no_interval() -> None:
+    curves = figures.noise_curves(make_runs(EFFECTS, seeds=1))
+    assert curves["low"].isna().all()
+    assert "<svg" in figures.svg(figures.noise_panel(curves, "l1"), "a", "")

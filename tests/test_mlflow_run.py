@@ -73,7 +73,8 @@ def test_as_params_yaml_says_it_is_dvc_repro(project: Clone, outside: Path) -> N
     opened, rest = runs(outside)
     assert opened.info.status == "FINISHED"
     assert opened.data.metrics.keys() == {
-        f"digits/val_accuracy/{name}" for name in ("none", "l2", "dropout", "early_stopping")
+        f"digits/val_accuracy/{name}"
+        for name in ("none", "l2", "dropout", "early_stopping", "cocktail")
     }
     assert {run.info.status for run in rest} == {"FINISHED", "KILLED"}  # the pruned trials
 

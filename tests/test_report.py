@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,9 @@ from .synthetic import make_runs, write_results
 
 EFFECTS = {"none": 0.0, "l2": 0.03, "dropout_l2": 0.0, "l1": -0.05}
 NULL = dict.fromkeys(EFFECTS, 0.0)
+GALLERIES = ("boundary", "weights", "filters", "whitening", "noise")
+RUNS = ["runs.csv", "curves.parquet", "predictions.npz", "inspections.npz"]
+INPUTS = [*RUNS, "tuned.json", "trials.csv"]
 COSTS = 1  # cost figures of a setting: all techniques run the same number of epochs
 BACKGROUND = report.Background(points=30, random=3)
 
@@ -142,11 +146,15 @@ def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
 
 def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> None:
     labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', page)
-    # Of both settings: forests, costs, curves. Of the search: strengths and tuning curves.
-    assert len(labels) == page.count("<svg") == 2 * 2 + 2 * COSTS + 2 * (4 + 2) + 4 + 4
+    # Of both settings: forests and activations, costs, and panels of each technique. Of the
+    # search: strengths and tuning curves.
+    wide_and_narrow, panels = 2 * 2, 2 + len(GALLERIES)
+    expected = 2 * wide_and_narrow + 2 * COSTS + panels * (4 + 2) + 4 + 4
+    assert len(labels) == page.count("<svg") == expected
+    told = r"10 (pairs|seeds)|[Ii]n 8 trials of 2 seeds|1 to 8 trials of 2 s|seed 0( of 10)?\.$"
     for label in labels:
         assert label.startswith("Circles, ")
-        assert re.search(r"10 (pairs|seeds)|[Ii]n 8 trials of 2 seeds|1 to 8 trials of 2 s", label)
+        assert re.search(told, label)
 
 
 def test_epochs_are_set_against_accuracy_where_they_differ(page: str, tmp_path: Path) -> None:
@@ -201,14 +209,14 @@ def test_plot_data_hold_one_thinned_curve_for_each_technique_and_setting(folder:
 
 
 def test_figures_are_also_written_as_files(folder: Path) -> None:
-    assert {path.name for path in (folder / "figures").iterdir()} == {
-        *("forest-tuned.png", "accuracy-tuned.png", "loss-tuned.png"),
-        *("forest-article.png", "accuracy-article.png", "loss-article.png"),
+    assert {path.name for path in (folder / "figures").iterdir() if path.is_file()} == {
+        *("forest-tuned.png", "accuracy-tuned.png", "loss-tuned.png", "active-tuned.svg"),
+        *("forest-article.png", "accuracy-article.png", "loss-article.png", "active-article.svg"),
         "best.svg",
     }
 
 
-@pytest.mark.parametrize("name", ["runs.csv", "curves.parquet", "tuned.json", "trials.csv"])
+@pytest.mark.parametrize("name", INPUTS)
 def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path / "digits", make_runs(EFFECTS, dataset="digits"))
     (folder / name).unlink()
@@ -308,6 +316,20 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
             assert each["values"] == tuned[each["technique"]]["values"]
 
 
+def test_drawings_are_whole_files_by_technique(folder: Path) -> None:
+    drawings = report.drawings(folder)
+    assert set(drawings) == set(EFFECTS)
+    kinds = {path.name for path in drawings["l2"]}
+    assert kinds == {f"{kind}-{each}.svg" for kind in GALLERIES for each in ("article", "tuned")}
+    assert {path.name for path in drawings["none"]} > kinds | {"forest-tuned.png"}
+    for path in drawings["l1"]:
+        root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+        assert root.get("style") == "background: #fff"
+    table = pd.read_csv(folder / "plots" / "noise.csv")
+    assert set(table["technique"]) == set(EFFECTS)
+    assert table["accuracy"].between(0, 1).all()
+
+
 def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
     assert "pruned" not in text_of(section(page, "values"))
     folder = write_results(tmp_path / "circles", make_runs(EFFECTS))
@@ -318,6 +340,15 @@ def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
     text = text_of(section((folder / report.PAGE).read_text(encoding="utf-8"), "values"))
     assert "2 trials were pruned by successive halving: small and grey" in text
     assert "A pruned trial counts with the accuracy it had when it was pruned." in text
+
+
+def test_every_ensemble_is_on_the_page(folder: Path, page: str) -> None:
+    table = pd.read_csv(folder / "ensembles.csv")
+    assert set(table["setting"]) == {"tuned", "article"}
+    for row in table.to_dict("records"):
+        shown = text_of(section(page, row["setting"])).split("Ensembles:")[1]
+        name = f"5 seeds of {row['techniques']}" if row["kind"] == "seeds" else "all 4 techniques"
+        assert f"{name} {row['n']} {summary.percent(row['test_accuracy'])}" in shown
 
 
 def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:

@@ -5,7 +5,7 @@ import datetime
 import platform
 from pathlib import Path
 
-from pipeline import devices, report, verdicts
+from pipeline import devices, readme, report, verdicts
 
 RESULTS = Path("results")
 PAGE = Path("reports/index.html")
@@ -25,7 +25,8 @@ def main(argv: list[str]) -> None:
     verdicts.write(found.judged, CLAIMS)
     if arguments.readme:
         block = verdicts.markdown(found.judged, measured())
-        README.write_text(verdicts.update(README.read_text("utf-8"), block), encoding="utf-8")
+        text = readme.update(README.read_text("utf-8"), "claims", block)
+        README.write_text(text, encoding="utf-8")
     print(verdicts.table(found.judged))
     print()
     for name in found.missing:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from pipeline import params, report, summary
+from pipeline import params, report, summary, tracking
 
 
 def main(argv: list[str]) -> None:
-    """Write a data set's summary and page, then print the table and what it shows."""
+    """Write a data set's summary and page, print what they show, and give MLflow the figures."""
     parser = argparse.ArgumentParser(prog="python -m pipeline report", description=__doc__)
     parser.add_argument("dataset", help="a data set that `train` has finished, such as circles")
     parser.add_argument(
@@ -21,6 +21,8 @@ def main(argv: list[str]) -> None:
     if not arguments.table:
         study = params.load().study(arguments.dataset)
         report.write(folder, background(study), arguments.ui)
+        runs = tracking.studies(summary.read_runs(folder / "runs.csv"))
+        tracking.log_figures(arguments.dataset, report.drawings(folder), runs)
     rows = summary.read_summary(folder / "summary.csv")
     print(summary.table(rows))
     print()
