@@ -15,7 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.processes import Timing, engine, fit, peak, together
+from benchmarks.tracking import log, opened
 from benchmarks.work import WORKS
+from pipeline import params
 from pipeline.devices import cores
 
 VARIANTS = ("circles", "circles, activity before", "circles, activity after")
@@ -110,9 +112,26 @@ def stages() -> None:
                 print(f"  {stage} {done.stdout.strip()}")
 
 
+def tracking() -> None:
+    """MLflow on SQLite: 2,000 final runs of 500 epochs, each with a model."""
+    runs, epochs = 2000, 500
+    for points in (params.load().tracking.curve_points, epochs):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (logged,) = together(1, log, folder, runs, epochs, points)
+            print(f"  {points} points a curve: {logged.write / runs:.3f} s a run "
+                  f"({logged.processor / runs:.3f} on the processor), "
+                  f"{logged.database / runs / 1e3:.0f} kB each, "
+                  f"published again in {logged.again:.1f} s")  # fmt: skip
+            if shutil.which("chromium") and shutil.which("chromedriver"):
+                (times,) = together(1, opened, folder, 3)
+                print(f"    the experiment's page opens in {times[0]:.1f} s, then in "
+                      f"{min(times[1:]):.1f} s", flush=True)  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[], None]] = {
     function.__name__: function
-    for function in (article_a, wide, dropout, population, workers, stages)
+    for function in (article_a, wide, dropout, population, workers, stages, tracking)
 }
 
 

@@ -2,12 +2,16 @@
 
 import ast
 import importlib
+import logging
 import pkgutil
 import sys
+import time
 from pathlib import Path
 
-from pipeline import stages
+from pipeline import logs, stages
 from pipeline.errors import UserError
+
+_log = logging.getLogger("pipeline")
 
 
 def usage() -> str:
@@ -29,15 +33,25 @@ def main(argv: list[str]) -> int:
     if argv[0] not in names:
         print(f"unknown stage {argv[0]!r}; expected one of {', '.join(names)}", file=sys.stderr)
         return 2
-    stage = importlib.import_module(f"pipeline.stages.{argv[0]}")
+    with logs.kept(argv[0], argv[1:]):
+        return _run(argv[0], argv[1:])
+
+
+def _run(name: str, argv: list[str]) -> int:
+    stage, began = importlib.import_module(f"pipeline.stages.{name}"), time.perf_counter()
     try:
-        stage.main(argv[1:])
+        stage.main(argv)
     except UserError as error:
-        print(f"{argv[0]}: {error}", file=sys.stderr)
+        _log.error("%s: %s", name, error)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{argv[0]}: interrupted; what was finished is kept", file=sys.stderr)
+        print(file=sys.stderr)  # after what the terminal shows of Ctrl-C
+        _log.error("%s: interrupted; what was finished is kept", name)
         return 130
+    except Exception:
+        _log.exception("%s: failed", name)
+        return 1
+    _log.info("%s: finished in %.0f s", name, time.perf_counter() - began)
     return 0
 
 

@@ -5,14 +5,17 @@ runs.csv become `Record`s, and a `Tracker` writes those whose key the experiment
 Training never waits for the tracking server and never stops with it.
 
     experiment        regularization/<dataset>
-      parent run      a technique's search, or its final runs      tags: phase, technique
+      parent run      a technique's search, or its final runs      tags: phase, technique, study
         child run     a trial, or a final run                      tag: unit_key
     registered model  regularization-<dataset>                     alias: champion
 
 A child's metrics have the names of the columns; `curve/…` are its learning curves by epoch and
 `best_…` the values at the best epoch. A parent's metrics are means over its children, with
-`article/…` and `tuned/…` apart, or the best trial's values. The thinned curves of the children are
-complete in the parent's artifact curves.parquet.
+`article/…` and `tuned/…` apart, or the best trial's values. Its artifacts are figures, the report's
+under `report`, and curves.parquet, in which the thinned curves of the children are complete.
+
+Other params or other data make another study, with parents of its own. A run that two studies have
+in common stays with the parent that had it first, and counts in the figures of both.
 """
 
 import importlib.metadata
@@ -40,8 +43,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import numpy as np
 import pandas as pd
 
+from pipeline import charts
 from pipeline.params import Params, Study
-from pipeline.techniques import TECHNIQUES
+from pipeline.techniques import TECHNIQUES, Range
 
 # mlflow takes seconds to import. That happens where it is used, on the writer's thread, while
 # training starts; so `--help` does not wait for it either.
@@ -73,9 +77,11 @@ Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+STUDY = "study_digest"  # a column and a tag: the params and the data that decide a technique's runs
 PARAMS = {"learning_rate", "epochs"} | {name for t in TECHNIQUES.values() for name in t.search}
 IDENTITY = {"key", "dataset", "architecture", "technique", "setting", "protocol", "leaks"} | {
-    *("seed", "trial", "state", "mlflow_run_id", "model")
+    "made_of",
+    *("seed", "trial", "state", "mlflow_run_id", "model", STUDY),
 }
 HEADLINES = ("test_accuracy", "val_accuracy", "train_accuracy", "gap")  # in MLflow's order too
 
@@ -96,6 +102,7 @@ class Record:
     params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
     metrics: Mapping[str, float]  # finite
     status: Status = "FINISHED"
+    study: str = ""  # digest of the params and data behind it; "": those of the context
     curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
     model: Path | None = None  # a .keras file
     tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
@@ -120,7 +127,7 @@ def trial_record(row: Row, architecture: str) -> Record:
         seed=int(row["trial"]),
         metrics=_metrics(row),
         status=STATES[state],
-        tags={"state": state},
+        tags={"state": state} | _texts(row, "made_of"),
     )
 
 
@@ -141,22 +148,33 @@ def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Re
         metrics=_metrics(row) | _best(curve),
         curve=curve,
         model=model,
-        tags={name: _text(row[name]) for name in ("protocol", "leaks") if not _missing(row[name])},
+        tags=_texts(row, "protocol", "leaks", "made_of"),
     )
 
 
+def _texts(row: Row, *names: str) -> dict[str, str]:
+    """These columns where the row has them."""
+    return {name: _text(row[name]) for name in names if name in row and not _missing(row[name])}
+
+
 def _common(row: Row) -> dict[str, Any]:
-    params = {name: float(row[name]) for name in row if name in PARAMS and _finite(row[name])}
+    params = {name: float(row[name]) for name in row if _is_param(name) and _finite(row[name])}
     names = ("key", "dataset", "technique")
-    return {**{name: str(row[name]) for name in names}, "params": params}
+    study = _texts(row, STUDY).get(STUDY, "")
+    return {**{name: str(row[name]) for name in names}, "params": params, "study": study}
 
 
 def _metrics(row: Row) -> dict[str, float]:
     """The finite numbers that a row measures: a NaN or an infinity would spoil a chart's axis."""
-    names = [name for name in row if name not in IDENTITY | PARAMS]
+    names = [name for name in row if name not in IDENTITY and not _is_param(name)]
     columns = [name for name in HEADLINES if name in names]
     columns += [name for name in names if name not in columns]
     return {name: float(row[name]) for name in columns if _finite(row[name])}
+
+
+def _is_param(name: str) -> bool:
+    """Whether a column is a hyperparameter's, of a part of a combination too: `l2.strength`."""
+    return name.rpartition(".")[2] in PARAMS
 
 
 def _finite(value: object) -> bool:
@@ -217,6 +235,7 @@ class Context:
     data_digest: str
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)  # of the parents
+    ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)  # by technique
     points: int = 100  # of a learning curve; >= 3
     example: np.ndarray | None = field(default=None, compare=False)  # (1, *input_shape) float32
 
@@ -227,8 +246,42 @@ class Context:
         """The context that params.yaml gives a data set; logged models show the example."""
         study = settings.study(dataset)
         tags = {"params_digest": sha256(repr(study).encode()).hexdigest()[:16]}
-        points = settings.tracking.curve_points
-        return cls(dataset, data_digest, tags | git_tags(), study_params(study), points, example)
+        engine = settings.engine
+        params = {
+            "seed": settings.seed,
+            "engine.program": engine.program,
+            "engine.population": engine.population,
+            "engine.deterministic": engine.deterministic,
+            **study_params(study),
+        }
+        return cls(
+            dataset,
+            data_digest,
+            tags | git_tags(),
+            params,
+            {name: study.search(name) for name in study.techniques},
+            settings.tracking.curve_points,
+            example,
+        )
+
+    def study_digest(self, technique: str, phase: Phase) -> str:
+        """Names what decides a technique's runs: its params, then, after a hyphen, its data.
+
+        More seeds of the final runs continue a study; they make no other.
+        """
+        idle = ("final.", f"techniques.{technique}.article") if phase == "tune" else ("final.",)
+        params = {
+            name: _text(value)
+            for name, value in self.parent_params(technique).items()
+            if not name.startswith(idle)
+        }
+        ranges = {name: asdict(found) for name, found in self.ranges.get(technique, {}).items()}
+        return f"{_digest([technique, params, ranges])}-{_digest(self.data_digest)}"
+
+    def describes(self, record: Record) -> bool:
+        """Whether the params are those behind the record; result files can be older than they."""
+        params, _, _ = self.study_digest(record.technique, record.phase).partition("-")
+        return not record.study or record.study.startswith(params)
 
     def parent_params(self, technique: str) -> dict[str, object]:
         """The study's params without those of other techniques."""
@@ -238,6 +291,10 @@ class Context:
             for name, value in self.params.items()
             if not name.startswith("techniques.") or name.startswith(own)
         }
+
+
+def _digest(content: object) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def study_params(study: Study) -> dict[str, object]:
@@ -300,14 +357,17 @@ class Tracker:
 
     After the `with` block, `run_ids` maps keys to MLflow runs, and `added` and `present` count
     the records that were written and those that had been there.
+
+    `system_metrics`: whether parents show the machine's load from their first new record on.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, system_metrics: bool = False) -> None:
         self.run_ids: Mapping[str, str] = {}
         self.added = 0
         self.present = 0
         self.failure: Exception | None = None
         self._context = context
+        self._system_metrics = system_metrics
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
 
@@ -342,25 +402,42 @@ class Tracker:
 
     def _write(self) -> None:
         try:
-            with _Experiment(tracking_uri(), self._context) as experiment:
+            with _Experiment(tracking_uri(), self._context, self._system_metrics) as experiment:
                 self.run_ids = experiment.run_ids
                 for job in iter(self._jobs.get, None):
                     job(experiment)
         except Exception as error:
             self.failure = error
             _log.warning(
-                "%s: MLflow failed (%s); results are not affected, and `python -m pipeline publish "
-                "%s` completes its runs later",
+                "%s: MLflow %s; results are not affected, and `python -m pipeline publish %s` "
+                "completes its record later",
                 self._context.dataset,
                 _describe(error),
                 self._context.dataset,
             )
 
 
+def _away(error: BaseException | None) -> bool:
+    """Whether a server gave no answer, as opposed to one that refuses something."""
+    from requests import HTTPError, RequestException
+
+    while error is not None:
+        if isinstance(error, RequestException):
+            return not isinstance(error, HTTPError)
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _describe(error: Exception) -> str:
-    """An error in one line, without the password that a tracking URI may hold."""
-    text = re.sub(r"//[^/@\s]*@", "//", str(error) or type(error).__name__)
-    return textwrap.shorten(text, 200)
+    """What happened to MLflow in one line, without the password that a URI may hold."""
+    if _away(error):
+        happened = f"is away ({tracking_uri()} does not answer)"
+    else:
+        happened = f"failed ({str(error) or type(error).__name__})"
+    return textwrap.shorten(re.sub(r"//[^/@\s]*@", "//", happened), 200)
+
+
+_Place = tuple[str, Phase, str]  # technique, phase, study: what tells parents apart
 
 
 @dataclass
@@ -368,6 +445,7 @@ class _Parent:
     run_id: str
     status: str
     changed: bool = False
+    monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
     records: list[Record] = field(default_factory=list)
 
 
@@ -377,14 +455,17 @@ class _Experiment:
     Leaving the `with` block ends the parents that are still running.
     """
 
-    def __init__(self, uri: str, context: Context) -> None:
+    def __init__(self, uri: str, context: Context, system_metrics: bool) -> None:
         from mlflow import MlflowClient
 
         _prepare_sqlite(uri)
+        self._uri = uri
+        self._system_metrics = system_metrics
         self.run_ids: dict[str, str] = {}
         self._began = _now()
         self._context = context
-        self._parents: dict[tuple[str, Phase], _Parent] = {}
+        self._parents: dict[_Place, _Parent] = {}
+        self._parent_ids: dict[str, str] = {}  # by the keys of the children
         self._client = MlflowClient(uri)
         self._id = self._get_or_create(experiment_name(context.dataset), uri)
         self._look_up()
@@ -393,9 +474,15 @@ class _Experiment:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._packages.close()
-        # A server that has gone away cannot be told; the next tracker ends what it finds running.
+        if _away(error):  # the next tracker ends what it finds running
+            return
         with suppress(Exception):
             for parent in self._parents.values():
                 if parent.status == "RUNNING":
@@ -420,11 +507,14 @@ class _Experiment:
                 self._discard(run.info.run_id)
             else:
                 self.run_ids[tags["unit_key"]] = run.info.run_id
+                self._parent_ids[tags["unit_key"]] = tags.get("mlflow.parentRunId", "")
 
     def _look_up_parent(self, run: "Run") -> None:
-        technique, phase = (run.data.tags.get(name) for name in ("technique", "phase"))
-        if technique and phase:
-            self._parents[technique, cast(Phase, phase)] = _Parent(run.info.run_id, run.info.status)
+        tags = run.data.tags
+        technique, phase, study = (tags.get(name) for name in ("technique", "phase", STUDY))
+        if technique and phase and study:
+            place = technique, cast(Phase, phase), study
+            self._parents[place] = _Parent(run.info.run_id, run.info.status)
 
     def _runs(self) -> "Iterator[Run]":
         token: str | None = ""
@@ -440,20 +530,39 @@ class _Experiment:
         if record.key in self.run_ids:
             return False
         parent.changed = True
+        if self._system_metrics and parent.monitor is None:
+            self._watch(parent)
         self.run_ids[record.key] = self._create(record, parent.run_id)
+        self._parent_ids[record.key] = parent.run_id
         return True
 
+    def _study(self, record: Record) -> str:
+        return record.study or self._context.study_digest(record.technique, record.phase)
+
     def _parent(self, record: Record) -> _Parent:
-        place = (record.technique, record.phase)
+        place = record.technique, record.phase, self._study(record)
         if place not in self._parents:
             self._parents[place] = self._create_parent(record)
         return self._parents[place]
 
+    def _watch(self, parent: _Parent) -> None:
+        """Has MLflow write the machine's load to a parent until it ends."""
+        from mlflow.system_metrics import system_metrics_monitor as mlflows
+
+        # It stops by itself when the store fails, of which the tracker tells.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
+        self._client.update_run(parent.run_id, "RUNNING")  # it watches no other runs
+        parent.status = "RUNNING"
+        monitor: Any = mlflows.SystemMetricsMonitor
+        parent.monitor = monitor(parent.run_id, resume_logging=True, tracking_uri=self._uri)
+        parent.monitor.start()
+
     def _create_parent(self, record: Record) -> _Parent:
         name = f"{record.technique} · {record.phase}"
         run = self._client.create_run(self._id, tags=self._tags(record), run_name=name)
-        params = self._context.parent_params(record.technique)
-        self._client.log_batch(run.info.run_id, params=_params(params))
+        if self._context.describes(record):
+            params = self._context.parent_params(record.technique)
+            self._client.log_batch(run.info.run_id, params=_params(params))
         self._client.log_inputs(run.info.run_id, [self._data()])
         return _Parent(run.info.run_id, "RUNNING")
 
@@ -465,6 +574,7 @@ class _Experiment:
             "data_digest": self._context.data_digest,
             **{name: getattr(record, name) for name in ("dataset", "architecture", "technique")},
             "phase": record.phase,
+            STUDY: self._study(record),
         }
 
     def _data(self) -> "DatasetInput":
@@ -491,9 +601,10 @@ class _Experiment:
         run_id = str(run.info.run_id)
         try:
             self._fill(run_id, record, end)
-        except Exception:
-            with suppress(Exception):
-                self._discard(run_id)
+        except Exception as error:
+            if not _away(error):  # asking in vain once more would only take time
+                with suppress(Exception):
+                    self._discard(run_id)
             raise
         return run_id
 
@@ -529,8 +640,8 @@ class _Experiment:
 
     def finish_all(self) -> None:
         """Ends every parent that has records, and names the champion of the final runs."""
-        for technique, phase in self._parents:
-            self.finish(technique, phase)
+        for parent in self._parents.values():
+            self._finish(parent)
         self._register([record for each in self._parents.values() for record in each.records])
 
     def _register(self, records: list[Record]) -> None:
@@ -574,36 +685,48 @@ class _Experiment:
         self._client.set_logged_model_tags(model.model_id, tags)
         return version
 
-    def finish(self, technique: str, phase: Phase) -> None:
+    def _finish(self, parent: _Parent) -> None:
         """Describes a parent by its records and ends it, if anything in it is new."""
         from mlflow.entities import RunTag
 
-        parent = self._parents.get((technique, phase))
-        if parent is None or not parent.records:
-            return
-        if parent.changed or parent.status != "FINISHED":
-            tags = self._tags(parent.records[0]) | {"mlflow.note.content": note(parent.records)}
+        if parent.records and (parent.changed or parent.status != "FINISHED"):
+            elsewhere = sum(
+                self._parent_ids[record.key] != parent.run_id for record in parent.records
+            )
+            description = note(parent.records, elsewhere)
+            tags = self._tags(parent.records[0]) | {"mlflow.note.content": description}
             metrics = _scalars(summary(parent.records), _now(), None)
             run_tags = [RunTag(name, value) for name, value in tags.items()]
             self._client.log_batch(parent.run_id, metrics, tags=run_tags)
-            self._log_curves(parent)
+            with tempfile.TemporaryDirectory() as folder:
+                self._draw(parent.records, Path(folder))
+                self._client.log_artifacts(parent.run_id, folder)
             self._end(parent, "FINISHED")
 
-    def _log_curves(self, parent: _Parent) -> None:
+    def _draw(self, records: list[Record], folder: Path) -> None:
+        """A parent's artifacts: figures of its search, or its curves as figure and as table."""
+        trials = [
+            charts.Trial(
+                record.params, record.metrics.get("val_accuracy", 0.0), record.status == "KILLED"
+            )
+            for record in records
+            if record.phase == "tune" and record.status != "FAILED"
+        ]
+        charts.draw_search(trials, self._context.ranges.get(records[0].technique, {}), folder)
         labelled = [
             record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
-            for record in parent.records
+            for record in records
             if record.curve is not None
         ]
-        if not labelled:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "curves.parquet")
+        if labelled:
             curves = pd.concat(labelled, ignore_index=True)
-            curves.astype({"key": "category", "setting": "category"}).to_parquet(path, index=False)
-            self._client.log_artifact(parent.run_id, str(path))
+            curves = curves.astype({"key": "category", "setting": "category"})
+            curves.to_parquet(folder / "curves.parquet", index=False)
+            charts.draw_curves(curves, folder / charts.CURVES)
 
     def _end(self, parent: _Parent, status: Status) -> None:
+        if parent.monitor is not None:
+            parent.monitor.finish()
         self._client.set_terminated(parent.run_id, status)
         parent.status = status
         parent.changed = False
@@ -750,18 +873,26 @@ def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
     return accuracy, loss
 
 
-def note(records: Iterable[Record]) -> str:
-    """A parent's description: what it is, and what was found."""
+def note(records: Iterable[Record], elsewhere: int = 0) -> str:
+    """A parent's description: what it is, and what was found.
+
+    `elsewhere`: how many of its runs are listed under a parent that had them before.
+    """
     records = list(records)
-    about = TECHNIQUES[records[0].technique].summary
-    name = f"`{records[0].technique}` ({about}) on {records[0].dataset}"
-    return _tune_note(name, records) if records[0].phase == "tune" else _train_note(name, records)
+    technique = records[0].technique
+    about = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
+    name = f"`{technique}` ({about}) on {records[0].dataset}"
+    listed = f", {elsewhere} of them listed under an earlier study" if elsewhere else ""
+    if records[0].phase == "tune":
+        return _tune_note(name, records, listed)
+    return _train_note(name, records, listed)
 
 
-def _tune_note(name: str, records: list[Record]) -> str:
+def _tune_note(name: str, records: list[Record], listed: str) -> str:
     counts = {state: sum(r.tags["state"] == state for r in records) for state in STATES}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    what = f"The search for the hyperparameters of {name}: {len(records)} trials ({states})."
+    count = f"{len(records)} trials ({states})"
+    what = f"The search for the hyperparameters of {name}: {count}{listed}."
     if not counts["complete"]:
         return f"{what} None was completed, so nothing was found."
     best = best_trial(records)
@@ -770,7 +901,7 @@ def _tune_note(name: str, records: list[Record]) -> str:
     return f"{what} Trial {best.seed} is best, with validation accuracy {accuracy:.4f} at {values}."
 
 
-def _train_note(name: str, records: list[Record]) -> str:
+def _train_note(name: str, records: list[Record], listed: str) -> str:
     table = _table(records).reindex(columns=["test_accuracy"])["test_accuracy"]
     found = table.groupby(level="setting").agg(["size", "mean", "std"])
     counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in found.iterrows())
@@ -778,7 +909,7 @@ def _train_note(name: str, records: list[Record]) -> str:
         f"{row['mean']:.4f} (standard deviation {row['std']:.4f}, {setting})"
         for setting, row in found.iterrows()
     )
-    what = f"The final runs of {name}, one per setting and seed: {counts}."
+    what = f"The final runs of {name}, one per setting and seed: {counts}{listed}."
     return f"{what} Mean test accuracy: {means}."
 
 
@@ -856,6 +987,59 @@ def _floats(*shape: int) -> "Schema":
     return Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])
 
 
+# Figures
+
+
+def studies(runs: pd.DataFrame) -> dict[str, str]:
+    """Technique → the study digest of its rows of runs.csv; older files have none."""
+    told = runs.reindex(columns=["technique", STUDY]).dropna().drop_duplicates("technique")
+    return dict(zip(told["technique"], told[STUDY], strict=True))
+
+
+def log_figures(
+    dataset: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
+) -> int:
+    """Puts files, technique → paths, under `report` in the parents of a study's final runs.
+
+    `studies`: technique → study digest; a technique without one has its newest parent. Returns
+    how many files there are now; one of the same name is replaced. A store without the data set is
+    left alone, and one that fails costs a warning.
+    """
+    file = _sqlite_file(tracking_uri())
+    if file is not None and not file.exists():
+        return 0
+    from mlflow import MlflowClient
+
+    try:
+        client = MlflowClient(tracking_uri())
+        found = client.get_experiment_by_name(experiment_name(dataset))
+        return 0 if found is None else _log_figures(client, found.experiment_id, figures, studies)
+    except Exception as error:
+        _log.warning(
+            "%s: MLflow %s; the figures are in the result files", dataset, _describe(error)
+        )
+        return 0
+
+
+def _log_figures(
+    client: "MlflowClient",
+    experiment_id: str,
+    figures: Mapping[str, Sequence[Path]],
+    studies: Mapping[str, str],
+) -> int:
+    logged = 0
+    for technique, paths in figures.items():
+        # Of all runs of this name none is a child: children's names end in a seed.
+        wanted = f"attributes.run_name = '{technique} · train'"
+        if technique in studies:
+            wanted += f" and tags.{STUDY} = '{studies[technique]}'"
+        for run in client.search_runs([experiment_id], wanted, max_results=1):
+            for path in paths:
+                client.log_artifact(run.info.run_id, str(path), "report")
+                logged += 1
+    return logged
+
+
 # What `mlflow run` opened
 
 
@@ -927,7 +1111,7 @@ class ProjectRun:
             write(MlflowClient(self._uri), self._run_id)
         except Exception as error:
             _log.warning(
-                "run %s of `mlflow run` is left as it is: %s",
+                "run %s of `mlflow run` is left as it is: MLflow %s",
                 self._run_id,
                 _describe(error),
             )

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, LoggedModel, Run
 
-from pipeline import params, tracking
+from pipeline import charts, params, tracking
 from pipeline.errors import UserError
 from pipeline.results import Row
 from pipeline.stages import publish
@@ -149,11 +151,11 @@ def folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 class Server:
     """A real tracking server that can be killed, and started again on the same port and data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
-        self.database = f"sqlite:///{folder}/mlflow.db"
+        self.database = database or f"sqlite:///{folder}/mlflow.db"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -173,14 +175,20 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, seconds=60)
+        wait_until(self._answers, seconds=120)
 
     def kill(self) -> None:
         """Kills the server with all its processes, if it is running."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to all processes of the server."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -310,6 +318,44 @@ def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: 
     assert set(whole["key"]) == {record.key}
 
 
+def test_figures_go_to_the_parent_of_their_own_study(folder: Path) -> None:
+    log([trial_record(TRIALS[0], "mlp")])
+    log([replace(final_record(final_row(0), curve(0), None), study="a-b")])
+    log([replace(final_record(final_row(1), curve(1), None), key="other", study="c-d")])
+    drawing = folder / "weights-tuned.svg"
+    drawing.write_text("<svg/>", encoding="utf-8")
+    rows = pd.DataFrame({"technique": ["l2", "l2"], tracking.STUDY: ["a-b", "a-b"]})
+    figures = {"l2": [drawing], "unheard_of": [drawing]}
+    for _ in range(2):
+        assert tracking.log_figures("circles", figures, tracking.studies(rows)) == 1
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    (holder,) = (run for run in runs() if client.list_artifacts(run.info.run_id, "report"))
+    assert holder.info.run_name == "l2 · train"
+    assert holder.data.tags[tracking.STUDY] == "a-b"
+
+
+def test_figures_need_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.log_figures("digits", {"l2": []}, {}) == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/none.db")
+    assert tracking.log_figures("circles", {"l2": []}, {}) == 0
+    assert not (folder / "none.db").exists()
+
+
+def test_parents_show_figures_of_the_search_and_of_the_curves(folder: Path) -> None:
+    log(study())
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    shown = {
+        name: {each.path for each in client.list_artifacts(run.info.run_id)}
+        for name, run in parents().items()
+    }
+    curves = {charts.CURVES, "curves.parquet"}
+    assert shown == {
+        "l2 · tune": {f"{name}.png" for name in charts.SEARCH},
+        "l2 · train": curves,
+        "none · train": curves,
+    }
+
+
 def test_logging_twice_adds_nothing(folder: Path) -> None:
     log(study())
     before = view()
@@ -326,6 +372,92 @@ def test_a_later_record_joins_its_parent_and_counts_in_its_mean(folder: Path) ->
     (parent,) = parents().values()
     assert len(children()) == 2
     assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
+
+
+def test_another_study_has_parents_of_its_own_and_no_run_twice(folder: Path) -> None:
+    records = study()
+    log(records)
+    before = {run.info.run_id: run.to_dictionary() for run in runs()}
+    longer = replace(CONTEXT, params={"training.epochs": 80})
+    changed = [replace(record, key=f"{record.key}b") for record in records]
+    log([*changed[:-1], records[-1]], longer)  # the last is the same run in both
+    after = {run.info.run_id: run for run in runs()}
+    assert {name: after[name].to_dictionary() for name in before} == before
+    new = [run for name, run in after.items() if name not in before]
+    parents = {r.info.run_id: r for r in new if "unit_key" not in r.data.tags}
+    children = [run for run in new if run.info.run_id not in parents]
+    assert {run.info.run_name for run in parents.values()} == {
+        "l2 · tune",
+        "l2 · train",
+        "none · train",
+    }
+    assert len(children) == 10
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} < parents.keys()
+    assert {run.data.params["training.epochs"] for run in parents.values()} == {"80"}
+    (shared,) = [run for run in parents.values() if run.info.run_name == "none · train"]
+    assert (
+        ": 1 tuned, 1 of them listed under an earlier study."
+        in shared.data.tags["mlflow.note.content"]
+    )
+    shown = view()
+    log(records)  # back again: nothing is new
+    log([*changed[:-1], records[-1]], longer)
+    assert view() == shown
+    assert len(runs()) == len(after)
+
+
+def digests(technique: str, phase: tracking.Phase, data: str, *changes: object) -> str:
+    """The digest of a technique of circles with some values of params.yaml replaced."""
+    raw = params.read(ROOT / "params.yaml")
+    for place, value in zip(changes[::2], changes[1::2], strict=True):
+        *sections, name = str(place).split(".")
+        section = raw["studies"]["circles"]
+        for each in sections:
+            section = section[each]
+        section[name] = value
+    return Context.of_study("circles", params.parse(raw), data).study_digest(technique, phase)
+
+
+@pytest.mark.parametrize(
+    ("changes", "phases"),
+    [
+        (("final.seeds", 40), ()),
+        (("techniques.l1.search", {"strength": {"low": 0.1, "high": 1.0}}), ()),
+        (("techniques.l2.article", {"strength": 0.1}), ("train",)),
+        (("techniques.l2.search", {"strength": {"low": 0.1, "high": 1.0}}), ("tune", "train")),
+        (("tuning.trials", 32), ("tune", "train")),
+        (("training.batch_size", 16), ("tune", "train")),
+    ],
+)
+def test_what_decides_a_techniques_runs_tells_its_studies_apart(
+    changes: tuple[object, ...], phases: tuple[str, ...]
+) -> None:
+    for phase in ("tune", "train"):
+        before = digests("l2", phase, "d")
+        assert (digests("l2", phase, "d", *changes) != before) == (phase in phases)
+        assert digests("l2", phase, "other data") != before
+
+
+def test_system_metrics_are_on_the_parents_if_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+
+    def load(run: Run) -> set[str]:
+        return {name for name in run.data.metrics if name.startswith("system/")}
+
+    log(study()[:1])
+    (parent,) = parents().values()
+    assert load(parent) == set()
+    with Tracker(CONTEXT, system_metrics=True) as tracker:
+        for record in study()[:2]:
+            tracker.log(record)
+        wait_until(lambda: load(parents()["l2 · tune"]) != set(), seconds=30)
+    assert tracker.failure is None
+    (parent,) = parents().values()
+    assert parent.info.status == "FINISHED"
+    assert "system/cpu_utilization_percentage" in load(parent)
+    assert all(load(run) == set() for run in children())
 
 
 def test_a_server_shows_the_same_runs_as_sqlite(
@@ -393,9 +525,12 @@ def test_a_run_that_cannot_be_written_whole_is_not_written(
     assert "RUNNING" not in {run.info.status for run in runs()}
 
 
-def test_a_warning_holds_no_password() -> None:
-    error = ConnectionError("no answer from\nhttp://user:secret@host/api")
-    assert tracking._describe(error) == "no answer from http://host/api"
+def test_a_warning_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    error: Exception = OSError("no answer from\nhttp://user:secret@host/api")
+    assert tracking._describe(error) == "failed (no answer from http://host/api)"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@host")
+    error.__context__ = requests.ConnectionError()
+    assert tracking._describe(error) == "is away (http://host does not answer)"
 
 
 @pytest.mark.parametrize("store", ["sqlite", "server"])
@@ -450,15 +585,34 @@ def test_a_server_that_goes_away_stops_no_training_and_publish_completes_the_run
         for record in records[10:]:
             tracker.log(record)
     (warning,) = [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
+    assert "MLflow is away" in warning.getMessage()
     assert "`python -m pipeline publish circles`" in warning.getMessage()
     assert "\n" not in warning.getMessage()
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.database)
+    server.start()
     tracker = log(records)
     assert (tracker.added, tracker.present) == (10, 10)
     written = [run for run in runs() if run.data.tags["technique"] == "dropout"]
     assert len(written) == 20 + 1
     assert {run.info.status for run in written} == {"FINISHED"}
+
+
+def test_a_server_that_hangs_is_waited_for_once(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with Tracker(CONTEXT) as tracker:
+        tracker.log(study()[0])
+        wait_until(lambda: tracker.added == 1, seconds=90)
+        server.signal(signal.SIGSTOP)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+        began = time.monotonic()
+        for record in study()[1:]:
+            tracker.log(record)
+    waited = time.monotonic() - began
+    server.signal(signal.SIGCONT)
+    assert tracker.failure is not None
+    assert waited < 2 * 2 + 4  # a request, again after a second, and nothing more
 
 
 # The champion
@@ -635,6 +789,22 @@ def test_publishing_to_an_empty_store_gives_the_runs_of_the_live_one(
     publish.main(["circles"])
     assert capsys.readouterr().out == "circles: 0 runs added, 7 were present\n"
     assert view() == live
+
+
+def test_results_older_than_params_yaml_stay_those_of_their_study(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = Context.of_study("circles", params.load(ROOT / "params.yaml"), "unknown")
+    of_l2 = {tracking.STUDY: context.study_digest("l2", "tune")}
+    write_results([final_row(0)], [trial_row(0) | of_l2, trial_row(0, "l1")])
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("epochs: 4000", "epochs: 3000"), encoding="utf-8")
+    publish.main(["circles"])
+    assert "params.yaml has changed since l2 had these results" in caplog.text
+    found = {name: run.data for name, run in parents().items()}
+    assert found["l2 · tune"].tags[tracking.STUDY] == of_l2[tracking.STUDY]
+    assert found["l2 · tune"].params == {}
+    assert found["l1 · tune"].params["training.epochs"] == "3000"
 
 
 def test_publishing_without_results_is_refused(folder: Path) -> None:

@@ -1,16 +1,28 @@
-"""Create the MLflow runs that the result files have and MLflow lacks."""
+"""Create the MLflow runs that the result files have and MLflow lacks; renew their figures."""
 
 import argparse
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline import datasets, params
+from pipeline import datasets, params, report
 from pipeline.errors import UserError
 from pipeline.results import RESULTS, Row, prepared
-from pipeline.tracking import Context, Record, Tracker, final_record, trial_record
+from pipeline.tracking import (
+    STUDY,
+    Context,
+    Record,
+    Tracker,
+    final_record,
+    log_figures,
+    studies,
+    trial_record,
+)
+
+_log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
@@ -30,12 +42,28 @@ def publish(dataset: str, settings: params.Params) -> None:
     architecture = settings.study(dataset).model.architecture
     if not _with_results((dataset,)):
         raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
-    with Tracker(Context.of_study(dataset, settings, *_data(dataset))) as tracker:
+    context = Context.of_study(dataset, settings, *_data(dataset))
+    older = set()
+    with Tracker(context) as tracker:
         for record in records(dataset, architecture):
             tracker.log(record)
-    print(f"{dataset}: {tracker.added} runs added, {tracker.present} were present")
+            if not context.describes(record):
+                older.add(record.technique)
+    if older:
+        _log.warning(
+            "%s: %s has changed since %s had these results; a parent run that is made now shows "
+            "no params",
+            dataset,
+            params.FILE,
+            ", ".join(sorted(older)),
+        )
+    done = f"{dataset}: {tracker.added} runs added, {tracker.present} were present"
+    _log.info(done)
+    print(done)
     if tracker.failure:
         raise UserError(f"{dataset} is incomplete in MLflow; publish again to complete it")
+    finals = pd.DataFrame(_rows(RESULTS / dataset / "runs.csv"))
+    log_figures(dataset, report.drawings(RESULTS / dataset), studies(finals))
 
 
 def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
@@ -69,7 +97,7 @@ def _data(dataset: str) -> tuple[str, np.ndarray | None]:
 def _rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
-    frame = pd.read_csv(path, dtype={"key": str})  # a key may consist of digits alone
+    frame = pd.read_csv(path, dtype={"key": str, STUDY: str})  # a key may consist of digits alone
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 

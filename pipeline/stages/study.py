@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from pipeline import params, report, summary
+from pipeline import logs, params, report, summary
 from pipeline.errors import UserError
 from pipeline.request import NAMES, Request
 from pipeline.results import RESULTS
@@ -166,7 +166,8 @@ def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
     with chdir(folder):
         for dataset in datasets:
             for name, stage in STAGES.items():
-                stage([dataset])
+                with logs.stage_file(name, dataset):
+                    stage([dataset])
                 if name == until:
                     break
         if until == "overview":

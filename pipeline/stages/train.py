@@ -1,20 +1,24 @@
 """Train the article's and the tuned setting of each technique, on paired seeds."""
 
 import argparse
+import logging
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from pipeline import datasets, params, results, study
 from pipeline.journal import Journal
-from pipeline.tracking import Context, Tracker, final_record
-from pipeline.units import Plan, Unit
+from pipeline.tracking import STUDY, Context, Tracker, final_record
+from pipeline.units import INSPECTED, Plan, Unit
 from pipeline.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes runs.csv, curves.parquet and the models of one data set."""
+    """Writes runs.csv, curves.parquet, predictions.npz, inspections.npz and the models."""
     parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
     parser.add_argument("dataset", choices=params.DATASET_NAMES)
     dataset = parser.parse_args(argv).dataset
@@ -26,23 +30,44 @@ def main(argv: list[str]) -> None:
     by_key, rows = {unit.key: unit for unit in units}, {}
     example, _ = data.split("leak_free", "train", 0)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
+    left = Counter(unit.technique for unit in units)
+    context = Context.of_study(dataset, settings, data.digest, example[:1])
     with (
-        Tracker(Context.of_study(dataset, settings, data.digest, example[:1])) as tracker,
+        Tracker(context, settings.tracking.system_metrics) as tracker,
         Workers(results.prepared(dataset), settings.engine, journal) as workers,
     ):
         for result in workers.run(units, f"train {dataset}"):
             unit = by_key[result.key]
             row = results.final_row(unit, result, leaks[unit.protocol])
+            row[STUDY] = context.study_digest(unit.technique, "train")
             rows[unit.key] = row
             curve = pd.DataFrame(results.curve_columns(result))
             tracker.log(final_record(row, curve, journal.model_path(unit.key)))
-    _write(units, rows, journal, tracker)
+            left[unit.technique] -= 1
+            if not left[unit.technique]:
+                _log.info(_line(unit.technique, rows.values()))
+    _write(units, rows, journal, tracker, data)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
 
 
+def _line(technique: str, rows: Iterable[results.Row]) -> str:
+    """What the log tells of a technique whose final runs are done."""
+    own = [row for row in rows if row["technique"] == technique]
+    found = pd.DataFrame(own).groupby("setting")["test_accuracy"].agg(["size", "mean"])
+    means = [
+        f"{size:.0f} {name} runs, mean test accuracy {mean:.4f}"
+        for name, (size, mean) in zip(found.index, found.to_numpy(), strict=True)
+    ]
+    return f"{technique}: {'; '.join(means)}"
+
+
 def _write(
-    units: Sequence[Unit], rows: dict[str, results.Row], journal: Journal, tracker: Tracker
+    units: Sequence[Unit],
+    rows: dict[str, results.Row],
+    journal: Journal,
+    tracker: Tracker,
+    data: datasets.Dataset,
 ) -> None:
     """Writes the result files, in the order of the units, whatever finished first."""
     folder = results.RESULTS / units[0].dataset
@@ -51,5 +76,14 @@ def _write(
         ((journal.model_path(unit.key), results.model_path(unit)) for unit in units),
         results.MODELS / units[0].dataset,
     )
+    results.write_inspections(
+        ((unit, journal.inspection(unit.key)) for unit in units if unit.seed == INSPECTED),
+        folder / "inspections.npz",
+    )
     results.write_curves((journal.result(unit.key) for unit in units), folder / "curves.parquet")
+    results.write_predictions(
+        ((unit, journal.probabilities(unit.key)) for unit in units),
+        data,
+        folder / "predictions.npz",
+    )
     results.write_rows(ordered, folder / "runs.csv")

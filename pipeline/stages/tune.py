@@ -1,13 +1,16 @@
 """Search each technique's hyperparameters, on validation data only."""
 
 import argparse
+import logging
 import time
 
 from pipeline import datasets, params, results, search, study
 from pipeline.journal import Journal
-from pipeline.tracking import Context, Tracker, trial_record
+from pipeline.tracking import STUDY, Context, Tracker, trial_record
 from pipeline.units import Plan
 from pipeline.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
@@ -19,14 +22,19 @@ def main(argv: list[str]) -> None:
     prepared = results.prepared(dataset)
     digest = datasets.load(prepared).digest
     plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
+    context = Context.of_study(dataset, settings, digest)
     searching, rows, journal = study.searches(plan), [], Journal(dataset)
     with (
-        Tracker(Context.of_study(dataset, settings, digest)) as tracker,
+        Tracker(context, settings.tracking.system_metrics) as tracker,
         Workers(prepared, settings.engine, journal) as workers,
     ):
         for row in study.tune(plan, searching, workers.run):
+            row[STUDY] = context.study_digest(row["technique"], "tune")
             rows.append(row)
             tracker.log(trial_record(row, plan.study.model.architecture))
+            found = searching[row["technique"]]
+            if sum(each["technique"] == found.name for each in rows) == found.trials:
+                _log.info(_line(found))
     journal.keep_checkpoints(())
     folder = results.RESULTS / dataset
     rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
@@ -35,3 +43,11 @@ def main(argv: list[str]) -> None:
     results.write_json(study.tuned(plan, searching), folder / "tuned.json")
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")
+
+
+def _line(found: search.Search) -> str:
+    """What the log tells of a technique whose search is over."""
+    best = found.outcomes[found.best]
+    values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
+    accuracy = f"best validation accuracy {best.val_accuracy:.4f}"
+    return f"{found.name}: {found.trials} trials, {accuracy} (trial {found.best}{values})"

@@ -1,0 +1,141 @@
+"""What MLflow costs: writing thousands of runs with long curves, and opening their page.
+
+The records are of the shape that `train` writes: 18 metrics, five learning curves and a model.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import tracking
+from pipeline.techniques import TECHNIQUES
+
+DATASET = "circles"
+CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
+STARTS = 60.0  # seconds within which a server must answer, and a page show its runs
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Seconds of writing all runs, in all and on the processor, of publishing them again; bytes."""
+
+    write: float
+    processor: float
+    again: float
+    database: int
+
+
+def log(folder: Path, runs: int, epochs: int, points: int) -> Logged:
+    """Writes `runs` final runs with curves of `epochs` epochs, thinned to `points`, to SQLite."""
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    _track(folder, 1, epochs, points)  # makes the tables
+    began = time.process_time()
+    write = _track(folder, runs, epochs, points)
+    processor = time.process_time() - began
+    again = _track(folder, runs, epochs, points)
+    return Logged(write, processor, again, (folder / "mlflow.db").stat().st_size)
+
+
+def _track(folder: Path, runs: int, epochs: int, points: int) -> float:
+    context = tracking.Context(DATASET, "digest", points=points)
+    began = time.perf_counter()
+    with tracking.Tracker(context) as tracker:
+        for record in _records(_model(folder), runs, epochs):
+            tracker.log(record)
+    assert tracker.failure is None, tracker.failure
+    return time.perf_counter() - began
+
+
+def _model(folder: Path) -> Path:
+    """A small .keras file."""
+    path = folder / "model.keras"
+    if not path.exists():
+        import keras
+
+        layers = [keras.Input((2,)), keras.layers.Dense(500), keras.layers.Dense(2)]
+        keras.Sequential(layers).save(path)
+    return path
+
+
+def _records(model: Path, runs: int, epochs: int) -> Iterator[tracking.Record]:
+    techniques, rng = list(TECHNIQUES), np.random.default_rng(1)
+    for run in range(runs):
+        seed, place = divmod(run, len(techniques))
+        row = {"key": f"{run:x}", "dataset": DATASET, "architecture": "mlp", "seed": seed}
+        row |= {"technique": techniques[place], "setting": "tuned", "protocol": "leak_free"}
+        row |= {"leaks": False, "learning_rate": 1e-3, "epochs": epochs, "seconds": 0.1}
+        row |= dict(zip((*tracking.HEADLINES, *"abcdefghijkl"), rng.random(16), strict=True))
+        curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
+        yield tracking.final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)
+
+
+def opened(folder: Path, repeats: int) -> list[float]:
+    """Seconds from asking for the experiment's page, in chromium, until its runs are listed."""
+    from mlflow import MlflowClient
+    from selenium import webdriver
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1000"):
+        options.add_argument(f"--{flag}")
+    service = webdriver.ChromeService(str(shutil.which("chromedriver")))
+    with _server(folder) as uri, webdriver.Chrome(options, service) as browser:
+        found = MlflowClient(uri).get_experiment_by_name(tracking.experiment_name(DATASET))
+        assert found is not None
+        page = f"{uri}/#/experiments/{found.experiment_id}/runs?workflowType=machine_learning"
+        listed = "//*[@role='gridcell']//a[contains(., ' · train')]"
+        times = []
+        for _ in range(repeats):
+            browser.get("about:blank")
+            began = time.perf_counter()
+            browser.get(page)
+            WebDriverWait(browser, STARTS, 0.05).until(
+                lambda shown: shown.find_elements(By.XPATH, listed)
+            )
+            times.append(time.perf_counter() - began)
+        return times
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[str]:
+    """MLflow's server over the store in a folder; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", *store, "--workers", "1"]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "log").open("wb") as output:
+        server = subprocess.Popen(
+            command, env=os.environ | quiet, stdout=output, stderr=output, cwd=folder
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait(address: str) -> None:
+    end = time.monotonic() + STARTS
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=STARTS).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)

@@ -1,0 +1,131 @@
+"""Figures of one technique for its parent run in MLflow: its search as Optuna draws it, its curves.
+
+PNG files: MLflow shows them beside the run, and each needs nothing else. Drawn without a display.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.techniques import Range
+
+if TYPE_CHECKING:  # these take a second to import, and not every stage draws
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+SEARCH = ("optimization_history", "parallel_coordinate", "slice", "param_importances")
+CURVES = "learning_curves.png"
+DPI = 80
+BAND = (0.1, 0.9)  # quantiles over the seeds
+PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
+COLORS = {"train": "#0072b2", "val": "#d55e00"}  # Okabe and Ito's blue and vermilion
+LINES = {"tuned": "-", "article": "--"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trial tried and what came of it."""
+
+    values: Mapping[str, float]
+    accuracy: float  # validation
+    pruned: bool
+
+
+def draw_search(trials: Sequence[Trial], ranges: Mapping[str, Range], folder: Path) -> None:
+    """Writes Optuna's figures of a search: history, parallel coordinates, slice and importance.
+
+    Writes none unless two trials were trained to the end that differ in what they tried and gave.
+    `ranges`: the scale of each hyperparameter; one without a range is drawn linearly.
+    """
+    import matplotlib.pyplot as plt
+    import optuna
+    from optuna.visualization import matplotlib as plots
+
+    names = _varied(trials)
+    if not names or len({t.accuracy for t in trials if not t.pruned}) < 2:
+        return
+    plt.switch_backend("agg")  # a window's toolkit would refuse the writer's thread
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _study(trials, {name: _distribution(name, trials, ranges) for name in names})
+    with plt.rc_context():  # Optuna sets a style for good
+        for name in SEARCH:
+            getattr(plots, f"plot_{name}")(study, target_name="validation accuracy")
+            figure = plt.gcf()
+            _save(figure, folder / f"{name}.png")
+            plt.close(figure)
+
+
+def _varied(trials: Sequence[Trial]) -> list[str]:
+    """The hyperparameters that every trial has and that are not the same in all."""
+    complete = [trial.values for trial in trials if not trial.pruned]
+    shared = [name for name in (complete or [{}])[0] if all(name in t.values for t in trials)]
+    return [name for name in shared if len({values[name] for values in complete}) > 1]
+
+
+def _study(trials: Sequence[Trial], distributions: Mapping[str, "BaseDistribution"]) -> "Study":
+    import optuna
+
+    study, states = optuna.create_study(direction="maximize"), optuna.trial.TrialState
+    for trial in trials:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: trial.values[name] for name in distributions},
+                distributions=dict(distributions),
+                value=None if trial.pruned else trial.accuracy,
+                intermediate_values={0: trial.accuracy} if trial.pruned else {},
+                state=states.PRUNED if trial.pruned else states.COMPLETE,
+            )
+        )
+    return study
+
+
+def _distribution(
+    name: str, trials: Sequence[Trial], ranges: Mapping[str, Range]
+) -> "BaseDistribution":
+    """The scale on which a hyperparameter was searched, wide enough for all that was tried."""
+    from optuna.distributions import FloatDistribution
+
+    tried = [trial.values[name] for trial in trials]
+    found = ranges.get(name)
+    if found is None:
+        return FloatDistribution(min(tried), max(tried))
+    low, high = min(found.low, *tried), max(found.high, *tried)
+    return FloatDistribution(low, high, log=found.log and low > 0)
+
+
+def draw_curves(curves: pd.DataFrame, path: Path) -> None:
+    """Writes the learning curves of a technique's final runs: means and 80 % bands over the seeds.
+
+    Args:
+        curves: a row per run and epoch: setting, epoch, and measures such as val_accuracy.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, (measure, columns) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
+        for setting, of_setting in curves.groupby("setting", observed=True):
+            for column in curves.columns.intersection(list(columns)):
+                _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
+        axes.set(xlabel="epoch", ylabel=measure)
+        if axes.lines:
+            axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _draw_band(axes: "Axes", by_epoch: Any, setting: str, column: str) -> None:
+    mean, low, high = by_epoch.mean(), *(by_epoch.quantile(share) for share in BAND)
+    color = COLORS[column.partition("_")[0]]
+    label = f"{column}, {setting}"
+    axes.plot(mean.index, mean, LINES.get(setting, ":"), color=color, linewidth=1, label=label)
+    axes.fill_between(mean.index, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})

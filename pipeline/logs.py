@@ -1,0 +1,61 @@
+"""What a stage tells: a log file for later, and warnings on the terminal.
+
+`logs/<stage>-<dataset>.log` has a line per technique as it finishes, warnings, and how the stage
+ended, each with its time. A stage that runs again adds to it: what an interruption cut short reads
+on below. Worker processes write to the terminal alone.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+FOLDER = Path("logs")
+STAGES = ("fetch", "prepare", "tune", "train", "report", "publish")  # those of one data set
+LINE = "%(asctime)s %(levelname)s %(message)s"
+
+_pipeline = logging.getLogger("pipeline")
+
+
+@contextmanager
+def kept(stage: str, argv: Sequence[str]) -> Iterator[None]:
+    """Shows warnings on the terminal, and keeps a stage's log if it is of a data set."""
+    with ExitStack() as stack:
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setLevel(logging.WARNING)
+        stack.enter_context(_handling(terminal))
+        if stage in STAGES and argv and argv[0].isidentifier():
+            stack.enter_context(stage_file(stage, argv[0]))
+        logging.captureWarnings(True)
+        stack.callback(logging.captureWarnings, False)
+        yield
+
+
+@contextmanager
+def stage_file(stage: str, dataset: str) -> Iterator[None]:
+    """Adds to a stage's log file what the pipeline tells, and all warnings."""
+    FOLDER.mkdir(exist_ok=True)
+    file = logging.FileHandler(FOLDER / f"{stage}-{dataset}.log", encoding="utf-8", delay=True)
+    file.setFormatter(logging.Formatter(LINE))
+    file.addFilter(_worth_keeping)
+    level = _pipeline.level
+    _pipeline.setLevel(logging.INFO)
+    try:
+        with closing(file), _handling(file):
+            yield
+    finally:
+        _pipeline.setLevel(level)
+
+
+def _worth_keeping(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.startswith("pipeline")
+
+
+@contextmanager
+def _handling(handler: logging.Handler) -> Iterator[None]:
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -1,0 +1,69 @@
+"""A real stage whose tracking server is killed finishes its work, and `publish` its record."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from .clone import Clone
+from .test_tracking import Server, wait_until
+
+
+def two_rounds(params: dict[str, Any]) -> dict[str, Any]:
+    """Two techniques and two rounds of trials: the server goes after the first."""
+    digits = params["studies"]["digits"]
+    digits["tuning"]["trials"] = 4
+    digits["techniques"] = {name: digits["techniques"][name] for name in ("none", "l2")}
+    return params
+
+
+def trials_in(database: Path) -> int:
+    """How many trials the store holds by now; read beside the server."""
+    query = "SELECT count(*) FROM tags WHERE key = 'unit_key'"
+    with closing(sqlite3.connect(database)) as connection:
+        return int(connection.execute(query).fetchone()[0])
+
+
+@pytest.mark.slow
+def test_a_stage_outlives_its_server_and_publish_completes_every_run_once(tmp_path: Path) -> None:
+    clone = Clone(tmp_path)
+    clone.edit(two_rounds)
+    for name in ("fetch", "prepare"):
+        clone.run(sys.executable, "-m", "pipeline", name, "digits")
+    server = Server(clone.folder)
+    try:
+        server.start()
+        command = [sys.executable, "-m", "pipeline", "tune", "digits"]
+        environment = os.environ | {"MLFLOW_TRACKING_URI": server.uri}
+        with (clone.folder / "errors").open("w") as errors:
+            stage = subprocess.Popen(command, cwd=clone.folder, env=environment, stderr=errors)
+        wait_until(lambda: trials_in(clone.folder / "mlflow.db") > 0, seconds=240)
+        server.kill()
+        assert stage.wait(timeout=240) == 0
+        (line,) = (clone.folder / "errors").read_text(encoding="utf-8").splitlines()
+        assert line.startswith(f"digits: MLflow is away ({server.uri} does not answer);")
+        assert "`python -m pipeline publish digits` completes its record" in line
+        assert (clone.folder / "results/digits/tuned.json").exists()
+
+        server.start()
+        publish = (sys.executable, "-m", "pipeline", "publish", "digits")
+        done = clone.attempt(*publish, MLFLOW_TRACKING_URI=server.uri)
+        assert done.returncode == 0, done.stderr
+        trials = pd.read_csv(clone.folder / "results/digits/trials.csv", dtype={"key": str})
+        client = MlflowClient(server.uri)
+        found = client.get_experiment_by_name("regularization/digits")
+        assert found is not None
+        runs = client.search_runs([found.experiment_id])
+    finally:
+        server.kill()
+    keys = [run.data.tags["unit_key"] for run in runs if "unit_key" in run.data.tags]
+    assert sorted(keys) == sorted(trials["key"])
+    assert len(runs) == len(trials) + trials["technique"].nunique()
+    assert "RUNNING" not in {run.info.status for run in runs}
