@@ -1,0 +1,129 @@
+"""No choice depends on the test set: the stages choose the same when test labels are random."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline import datasets, params, results
+from pipeline.datasets.sources import prepare
+from pipeline.engine import Engine
+from pipeline.journal import Journal
+from pipeline.stages import publish, report, train, tune
+from pipeline.tracking import STUDY, Record, champion
+from pipeline.trainer import Trainer
+from pipeline.units import Result, Unit
+
+from .clone import tiny
+
+NAME = "digits"
+TECHNIQUES = ("none", "l2", "early_stopping")
+ENGINE = Engine()  # of both studies, so that nothing is compiled twice
+
+
+class InProcess:
+    """Stands for `workers.Workers`: trains here, and keeps what a final run leaves."""
+
+    def __init__(self, prepared: Path, _: params.Engine, journal: Journal) -> None:
+        self._trainer, self._journal = Trainer(datasets.load(prepared), ENGINE), journal
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def share(self, seconds: float) -> str:
+        return f"all of {seconds:.0f} s"
+
+    def run(self, units: Sequence[Unit], title: str) -> Iterator[Result]:
+        for _, group in groupby(units, key=lambda u: (u.technique, u.setting, u.training.epochs)):
+            alike = list(group)
+            for result in self._trainer.run(alike, [None] * len(alike)):
+                self._journal.add(result)
+                yield result
+
+
+class Nowhere:
+    """Stands for `tracking.Tracker`: MLflow's runs are no part of a choice."""
+
+    def __init__(self, context: object, system_metrics: bool = False) -> None:
+        self.run_ids: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def log(self, record: Record) -> None:
+        pass
+
+
+def write_params(path: Path) -> None:
+    """A study of one data set with budgets of seconds, in which trials differ."""
+    given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
+    study = given["studies"][NAME]
+    study["techniques"] = {name: study["techniques"][name] for name in TECHNIQUES}
+    study["training"]["epochs"] = 4
+    study["tuning"] |= {"trials": 6, "round": 3, "epochs": 4, "pruning": {"first": 2, "factor": 2}}
+    path.write_text(yaml.safe_dump(given | {"studies": {NAME: study}}), encoding="utf-8")
+
+
+def run_study(folder: Path, data: datasets.Dataset) -> dict[str, Any]:
+    """Runs the stages in a folder on these data; everything that was chosen."""
+    datasets.save(data, results.prepared(NAME))
+    for stage in (tune, train, report):
+        stage.main([NAME])
+    home = folder / results.RESULTS / NAME
+    records = list(publish.records(NAME, "mlp", folder / results.RESULTS))
+    best = champion(records)
+    assert best is not None
+    names = ["key", STUDY, "seconds"]  # the first two name the data too
+    trials = pd.read_csv(home / "trials.csv").drop(columns=names)
+    runs = pd.read_csv(home / "runs.csv").drop(columns=[*names, "model"])
+    of_test = ("test_", "gap", "noise_", "calibration_error", "collapsed")
+    advised = yaml.safe_load((home / "advice.json").read_text(encoding="utf-8"))
+    return {
+        "trials": trials,
+        "tuned": (home / "tuned.json").read_text(encoding="utf-8"),
+        "runs": runs.drop(columns=[c for c in runs.columns if c.startswith(of_test)]),
+        "champion": (best.technique, best.seed),
+        "by_validation": advised["by_validation"],
+        "test": pd.read_csv(home / "runs.csv")["test_accuracy"],
+    }
+
+
+@pytest.mark.slow
+def test_random_test_labels_change_nothing_that_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in (tune, train):
+        monkeypatch.setattr(stage, "Workers", InProcess)
+        monkeypatch.setattr(stage, "Tracker", Nowhere)
+    write_params(tmp_path / params.FILE)
+    monkeypatch.chdir(tmp_path)
+    settings = params.load()
+    data = prepare(NAME, settings.study(NAME).data, settings.seed, Path("nowhere"))
+    labels, rows = data.y.copy(), data.splits["leak_free"]["test"]
+    labels[rows] = np.random.default_rng(0).integers(data.n_classes, size=rows.shape)
+    found = []
+    for name, given in (("true", data), ("random", replace(data, y=labels))):
+        folder = tmp_path / name
+        folder.mkdir()
+        write = (tmp_path / params.FILE).read_text(encoding="utf-8")
+        (folder / params.FILE).write_text(write, encoding="utf-8")
+        monkeypatch.chdir(folder)
+        found.append(run_study(folder, given))
+    one, other = found
+    assert one["test"].mean() > other["test"].mean() + 0.2  # what was tested did change
+    pd.testing.assert_frame_equal(one["trials"], other["trials"], check_exact=True)
+    pd.testing.assert_frame_equal(one["runs"], other["runs"], check_exact=True)
+    for name in ("tuned", "champion", "by_validation"):
+        assert one[name] == other[name]
