@@ -1,6 +1,5 @@
 """Verdicts on the articles' claims as a table: in the terminal, in a CSV file, in README.md."""
 
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ import pandas as pd
 
 from pipeline import comparison
 from pipeline.claims import CLAIMS, Claim, Found, Runs, Side, Verdict, beside, judge
-from pipeline.errors import UserError
 from pipeline.files import replace_csv
 from pipeline.summary import RUN_COLUMNS, p_text, points, signed
 
 MEASURES = comparison.measures(pd.DataFrame(columns=list(RUN_COLUMNS)))
-BLOCK = re.compile(r"(<!-- claims -->\n).*(<!-- /claims -->)", re.DOTALL)
 NO_BREAK = "\N{NO-BREAK SPACE}"
 WIDTH = 100  # of the terminal's table
 
@@ -192,10 +189,3 @@ def _line(verdict: Verdict) -> str:
         str(verdict.n) if shows else "",
     )
     return f"| {' | '.join(cells)} |\n"
-
-
-def update(text: str, block: str) -> str:
-    """README.md's text with a new block between its markers. Raises UserError without markers."""
-    if not BLOCK.search(text):
-        raise UserError("README.md must have the lines <!-- claims --> and <!-- /claims -->")
-    return BLOCK.sub(lambda found: found[1] + block + found[2], text)

@@ -117,7 +117,7 @@ def test_without_runs_there_is_a_reason_and_no_number(claim: Claim) -> None:
     other = pd.DataFrame({"technique": ["x"], "setting": ["article"], "seed": [0]})
     for runs in ({}, dict.fromkeys(claim.datasets, other)):
         verdict = judge(claim, runs)
-        assert verdict.word == "not run"
+        assert verdict.word == ("does not hold" if claim.refuted_by else "not run")
         assert verdict.found == ()
         assert len(verdict.notes) >= 1
         assert all(verdict.notes)
@@ -206,7 +206,7 @@ def test_a_denial_is_the_negation_of_its_effect() -> None:
 def test_ids_are_unique_and_every_measure_is_a_column() -> None:
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
     for claim in CLAIMS:
-        assert bool(claim.statements) != bool(claim.lacks)
+        assert [bool(claim.statements), bool(claim.lacks), bool(claim.refuted_by)].count(True) == 1
         assert all(each.measure in RUN_COLUMNS for each in claim.statements)
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,22 @@ def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
     after = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
     pd.testing.assert_frame_equal(after.loc[before.index], before)  # taken from the journal
 
+    tables = [clone.folder / "results/circles" / name for name in ("trials.csv", "runs.csv")]
+    of_two_workers = [decided(table) for table in tables]
+    clone.edit(lambda params: params | {"engine": params["engine"] | {"workers": 1}})
+    shutil.rmtree(clone.folder / ".journal/circles")
+    for stage in ("tune", "train"):
+        clone.run("python", "-m", "pipeline", stage, "circles")
+    for table, two in zip(tables, of_two_workers, strict=True):
+        pd.testing.assert_frame_equal(decided(table), two)
+
     assert "test_accuracy" in clone.run("dvc", "metrics", "show")
     assert "vega" in (clone.folder / plots_page(clone)).read_text(encoding="utf-8")
+
+
+def decided(table: Path) -> pd.DataFrame:
+    """A result table without what a run's time and its record in MLflow add."""
+    return pd.read_csv(table).drop(columns=["seconds", "mlflow_run_id"], errors="ignore")
 
 
 def plots_page(clone: Clone) -> str:

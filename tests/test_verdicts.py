@@ -1,19 +1,22 @@
 """Verdicts as tables: the same words and numbers everywhere, and none that was not measured."""
 
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pipeline import verdicts
+from pipeline import readme, verdicts
 from pipeline.claims import CLAIMS, WORDS
-from pipeline.errors import UserError
 from pipeline.stages import overview
 
 from .synthetic import make_runs
 
 EFFECTS = {"none": 0.0, "activity_l1_before": 0.03, "activity_l1_after": -0.04}
+NUMBER = r"([+\N{MINUS SIGN}]?\d[\d,]*\.?\d*)"
+SHOWN = re.compile(rf"{NUMBER}\s(?:points|%)?\s?\[{NUMBER}, {NUMBER}\], p\s(?:<\s)?(\d\.\d+)")
+FEWEST = {"circles": 30}  # paired seeds of a committed verdict; 10 elsewhere
 ROW = re.compile(r"\| ([^|]+) \| ([^|]+) \| \*\*([^|]+)\*\* \| ([^|]*) \| (\d*) \|")
 
 
@@ -28,14 +31,37 @@ def rows_of(block: str) -> list[tuple[str, ...]]:
     return [row.groups() for row in found[1:] if row]
 
 
+# What is judged without runs.
+REFUTED = {claim.id for claim in CLAIMS if claim.refuted_by}
+
+
 def assert_form(block: str) -> None:
     rows = rows_of(block)
     assert [row[:2] for row in rows] == [(claim.id, claim.sentence) for claim in CLAIMS]
-    for _, _, word, shows, pairs in rows:
+    for identity, _, word, shows, pairs in rows:
         assert word in WORDS
         assert shows
-        assert (word == "not run") == (pairs == "")
-        assert (word == "not run") == ("[" not in shows)
+        assert (word == "not run" or identity in REFUTED) == (pairs == "") == ("[" not in shows)
+
+
+def value(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-").replace(",", ""))
+
+
+def assert_numbers(block: str) -> None:
+    """Each statement has a difference inside its interval and a p-value."""
+    for identity, _, word, shows, pairs in rows_of(block):
+        if word == "not run" or identity in REFUTED:
+            continue
+        *statements, where = shows.split("<br>")
+        assert int(pairs) >= FEWEST.get(where.split(",")[0], 10), identity
+        assert statements, identity
+        for statement in statements:
+            found = SHOWN.search(statement)
+            assert found, statement
+            difference, low, high, p = map(value, found.groups())
+            assert low <= difference <= high, statement
+            assert 0 < p <= 1, statement
 
 
 def test_the_block_has_a_row_for_each_claim(judged: list[verdicts.Judged]) -> None:
@@ -45,20 +71,12 @@ def test_the_block_has_a_row_for_each_claim(judged: list[verdicts.Judged]) -> No
 
 
 def test_the_readme_has_the_form_that_the_code_gives() -> None:
-    found = verdicts.BLOCK.search(Path("README.md").read_text("utf-8"))
-    assert found is not None
-    assert re.search(r"^Judged \d{4}-\d\d-\d\d on \d+ cores, ", found[0], re.MULTILINE)
-    assert_form(found[0])
-
-
-def test_the_block_replaces_the_one_before(judged: list[verdicts.Judged]) -> None:
-    block = verdicts.markdown(judged, r"2026 with \1 and \g<2> in it")
-    text = "before\n<!-- claims -->\nold\n<!-- /claims -->\nafter\n"
-    once = verdicts.update(text, block)
-    assert once == f"before\n<!-- claims -->\n{block}<!-- /claims -->\nafter\n"
-    assert verdicts.update(once, block) == once
-    with pytest.raises(UserError, match="must have the lines <!-- claims -->"):
-        verdicts.update("no markers", block)
+    block = readme.block(Path("README.md").read_text("utf-8"), "claims")
+    told = re.match(r"Judged (\S+) on \d+ cores, \w+ \w+\.\n", block)
+    assert told
+    assert date.fromisoformat(told[1]) <= datetime.now(tz=UTC).date()
+    assert_form(block)
+    assert_numbers(block)
 
 
 def test_csv_terminal_and_readme_tell_the_same(
@@ -95,17 +113,18 @@ def test_the_stage_writes_page_csv_and_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    readme = Path("README.md")
-    readme.write_text("<!-- claims -->\n<!-- /claims -->\n", encoding="utf-8")
+    text = Path("README.md")
+    text.write_text("<!-- claims -->\n<!-- /claims -->\n", encoding="utf-8")
     overview.main([])
-    assert readme.read_text("utf-8") == "<!-- claims -->\n<!-- /claims -->\n"
+    assert text.read_text("utf-8") == "<!-- claims -->\n<!-- /claims -->\n"
     overview.main(["--readme"])
-    assert_form(readme.read_text("utf-8"))
+    assert_form(text.read_text("utf-8"))
     assert Path("results/claims.csv").is_file()
     assert "A1" in capsys.readouterr().out
     page = Path("reports/index.html").read_text("utf-8")
     assert page.index('id="claims"') < page.index('id="more"')
     for claim in CLAIMS:
         assert f'<span class="id">{claim.id}</span>' in page
-    assert page.count('<strong class="verdict">not run</strong>') == len(CLAIMS)
+    not_run = page.count('<strong class="verdict">not run</strong>')
+    assert not_run == len(CLAIMS) - len(REFUTED)
     assert 'href="../results/claims.csv"' in page

@@ -1,22 +1,58 @@
 """List the techniques: what each adds, its formula, its source, and what is searched."""
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
 
-from pipeline.techniques import TECHNIQUES, Range
+from pipeline import readme
+from pipeline.params import Cnn, Lstm, Mlp, Model, misfit
+from pipeline.techniques import TECHNIQUES, Range, Technique
+
+README = Path("README.md")
+# Three hidden layers each, which every technique fits that fits the architecture.
+EXAMPLES: Mapping[str, Model] = {
+    "mlp": Mlp("mlp", (2, 2, 2)),
+    "cnn": Cnn("cnn", (2, 2), hidden=(2,)),
+    "lstm": Lstm("lstm", (2, 2), hidden=(2,)),
+}
 
 
 def main(argv: list[str]) -> None:
     """Prints the registry; the ranges are the defaults, which params.yaml can replace."""
     parser = argparse.ArgumentParser(prog="python -m pipeline techniques", description=__doc__)
-    parser.parse_args(argv)
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    if parser.parse_args(argv).readme:
+        text = readme.update(README.read_text("utf-8"), "techniques", markdown())
+        README.write_text(text, encoding="utf-8")
     for name, technique in TECHNIQUES.items():
         print(f"{name}: {technique.summary}")
         print(f"  {technique.formula}" + (f"  ({technique.source})" if technique.source else ""))
         for hyperparameter, found in technique.search.items():
             print(f"  {hyperparameter}: {describe(found)}")
+        print(f"  fits {', '.join(fits(technique))}")
 
 
 def describe(found: Range) -> str:
     """A range in words."""
     kinds = [kind for kind, is_so in (("whole", found.integer), ("log", found.log)) if is_so]
     return f"{found.low:g} to {found.high:g}" + (f" ({', '.join(kinds)})" if kinds else "")
+
+
+def fits(technique: Technique) -> list[str]:
+    """The architectures that a technique fits."""
+    change = technique.lowest
+    return [name for name, model in EXAMPLES.items() if misfit(change, model) is None]
+
+
+def markdown() -> str:
+    """README's table of the registry."""
+    rows = [
+        f"| `{name}` | {each.summary} | {_searched(each)} | {', '.join(fits(each))} |"
+        for name, each in TECHNIQUES.items()
+    ]
+    head = "| technique | what it is | searched by default | fits |\n|---|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
+
+
+def _searched(technique: Technique) -> str:
+    return "; ".join(f"{name} {describe(found)}" for name, found in technique.search.items())
