@@ -171,6 +171,7 @@ class Engine:
     ) -> None:
         self._program, self._population, self._memory = program, population, memory
         self._programs: dict[tuple[str, Shape], Program] = {}
+        self._data: tuple[np.ndarray, np.ndarray, dict[str, Any]] | None = None
 
     @property
     def traces(self) -> int:
@@ -208,6 +209,7 @@ class Engine:
         """Trains members of one structure on rows of x (N, ...) float32 and y (N,) int32.
 
         Results do not depend on which members share a call. `on_chunk` is told the epochs done.
+        The arrays of the last call are kept as tensors and must not change their content.
         Raises ValueError where the models differ in more than numbers.
         """
         size = self.population(members[0], training)
@@ -232,7 +234,7 @@ class Engine:
         size = program.shape.members
         places = [*members, *[members[-1]] * (size - len(members))]
         state, curves = _start(places, program)
-        inputs = _inputs(places, program, x, y)
+        inputs = self._rows(x, y) | _inputs(places, program)
         chunks, done = [curves], len(curves)
         while done < training.epochs and np.any(state["active"]):
             count = min(program.shape.epochs_per_call, training.epochs - done)
@@ -251,6 +253,13 @@ class Engine:
                 checkpoint = Checkpoint(program.member(state, place), curves[..., place])
                 found = replace(found, checkpoint=checkpoint)
             yield found
+
+    def _rows(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """The data as tensors, which are made once for the calls on the same arrays."""
+        if self._data is None or self._data[0] is not x or self._data[1] is not y:
+            arrays = {"x": np.asarray(x, np.float32), "y": np.asarray(y, np.int32)}
+            self._data = x, y, _tensors(arrays)
+        return self._data[2]
 
     def program_name(self, members: Sequence[Member], training: Training) -> str:
         """Equal for calls that share a compiled program."""
@@ -302,14 +311,10 @@ def _start(members: Sequence[Member], program: Program) -> tuple[State, np.ndarr
     return program.start(weights), np.zeros((0, len(CURVES), len(members)), np.float32)
 
 
-def _inputs(
-    members: Sequence[Member], program: Program, x: np.ndarray, y: np.ndarray
-) -> dict[str, Any]:
-    """The program's inputs that stay the same from chunk to chunk, as tensors."""
+def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:
+    """The program's inputs beside the data that stay the same from chunk to chunk, as tensors."""
     numbers = np.stack([program.population.numbers(member.model) for member in members], axis=1)
     arrays = {
-        "x": np.asarray(x, np.float32),
-        "y": np.asarray(y, np.int32),
         "val": np.stack([member.val_rows for member in members]).astype(np.int32),
         "numbers": numbers,
         "learning_rate": np.array([member.learning_rate for member in members], np.float32),
@@ -326,6 +331,10 @@ def _inputs(
         arrays[name] = np.array([member.kernel_steps[name] for member in members], np.float32)
     if program.shape.mixup:
         arrays["mixup"] = np.stack([quantiles(member.mixup) for member in members])
+    return _tensors(arrays)
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
 
 

@@ -80,14 +80,20 @@ class Held:
 
     def update(
         self,
-        step: Callable[[Variable, Sequence[Variable], Tensor], None],
+        update: Callable[[Variable, Sequence[Variable], Tensor], None],
         gradients: Sequence[Tensor],
     ) -> None:
-        """Takes the optimizer's step (of weight, slots and gradient) for each trained weight."""
-        # Every reader of the old weights comes first, or TensorFlow would have to copy them.
-        with tf.control_dependencies(gradients):
-            for place, gradient, *slots in zip(self._trained, gradients, *self._slots, strict=True):
-                step(self._weights[place], slots, gradient)
+        """The optimizer's update (of weight, slots and gradient) for each trained weight.
+
+        From the last weight to the first, each as soon as its gradient is there and still in the
+        cache.
+        """
+        trained = list(zip(self._trained, gradients, *self._slots, strict=True))
+        for i, (place, gradient, *slots) in reversed(list(enumerate(trained))):
+            # Every reader of the old weight comes first, or TensorFlow would have to copy it: on the
+            # way back its last one leads to the gradient of the weight before.
+            with tf.control_dependencies(gradients[max(0, i - 1) : i + 1]):
+                update(self._weights[place], slots, gradient)
 
     def assign(self, place: int, value: Tensor) -> None:
         """Gives the weight in this place another value."""
@@ -105,14 +111,14 @@ def adam_in_place(
     square: Variable,
     gradient: Tensor,
     rate: Tensor,
-    step: Tensor,
+    powers: tuple[Tensor, Tensor],
     betas_and_epsilon: tuple[float, float, float],
 ) -> None:
-    """Adam's step, with step () float32 from 1."""
+    """Adam's step, with the betas to the power of the step, counted from 1."""
     beta_1, beta_2, epsilon = betas_and_epsilon
     tf.raw_ops.ResourceApplyAdam(
         var=weight.handle, m=mean.handle, v=square.handle, grad=gradient, lr=rate,
-        beta1_power=beta_1**step, beta2_power=beta_2**step,
+        beta1_power=powers[0], beta2_power=powers[1],
         beta1=beta_1, beta2=beta_2, epsilon=epsilon,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from pipeline.engine import backend
 from pipeline.engine.backend import Tensor, Variable
 
 Tensors = list[Tensor]
-
+InPlace = Callable[[Variable, Sequence[Variable], Tensor], None]
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
 
@@ -20,8 +20,8 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
 class Optimizer:
     """`slots` zero tensors a weight, and the update of (weights, slots).
 
-    `in_place`: the same update of one member's weight and slots where they lie; takes the
-    variables, the gradient, the learning rate () and the step.
+    `in_place`: takes one member's learning rate () and the step, and gives the same update of a
+    weight and its slots where they lie, given the variables and the gradient.
     """
 
     slots: int
@@ -29,7 +29,7 @@ class Optimizer:
         [Sequence[Tensor], Sequence[Tensors], Sequence[Tensor], Tensor, Tensor],
         tuple[Tensors, list[Tensors]],
     ]
-    in_place: Callable[[Variable, Sequence[Variable], Tensor, Tensor, Tensor], None]
+    in_place: Callable[[Tensor, Tensor], InPlace]
 
 
 def _adam(
@@ -67,17 +67,20 @@ def _sgd(
     return [w - per_member(learning_rate, w) * g for w, g in pairs], []
 
 
-def _adam_in_place(
-    weight: Variable, slots: Sequence[Variable], gradient: Tensor, rate: Tensor, step: Tensor
-) -> None:
-    mean, square = slots
-    backend.adam_in_place(weight, mean, square, gradient, rate, step, (BETA_1, BETA_2, EPSILON))
+def _adam_in_place(rate: Tensor, step: Tensor) -> InPlace:
+    powers = BETA_1**step, BETA_2**step
+
+    def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
+        backend.adam_in_place(weight, *slots, gradient, rate, powers, (BETA_1, BETA_2, EPSILON))
+
+    return update
 
 
-def _sgd_in_place(
-    weight: Variable, slots: Sequence[Variable], gradient: Tensor, rate: Tensor, step: Tensor
-) -> None:
-    backend.sgd_in_place(weight, gradient, rate)
+def _sgd_in_place(rate: Tensor, step: Tensor) -> InPlace:
+    def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
+        backend.sgd_in_place(weight, gradient, rate)
+
+    return update
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {

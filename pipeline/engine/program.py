@@ -240,12 +240,7 @@ class Program:
             new |= {"weights": weights, "slots": slots}
         else:
             self._held.apply(self._kernel_steps(inputs, before=True))
-            self._held.update(
-                lambda weight, slots, gradient: self.optimizer.in_place(
-                    weight, slots, gradient, rates[0], step
-                ),
-                gradients,
-            )
+            self._held.update(self.optimizer.in_place(rates[0], step), gradients)
             for place, value in moved.items():
                 self._held.assign(place, value)
             self._held.apply(self._bounds(inputs))
