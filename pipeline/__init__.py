@@ -9,7 +9,7 @@ A map, in the order in which the rooms may import each other:
 - `techniques`  every regularization technique, as data: what it changes and which values to search
 - `params`      params.yaml as frozen, checked sections; its only reader
 - `request`     what a command line replaces in params.yaml, for one study
-- `datasets`    circles, digits, MNIST, Fashion-MNIST: fetch, prepare, load
+- `datasets`    circles, digits, features, MNIST, Fashion-MNIST: fetch, prepare, load
 - `statistics`  intervals, paired tests, corrections
 - `layers`      hard concrete gates, which Keras lacks
 - `whitening`   a linear layer that whitens, fitted on training rows

@@ -67,6 +67,21 @@ class DigitsData:
 
 
 @dataclass(frozen=True, config=FROZEN)
+class FeaturesData:
+    """Points of which some inputs tell the class and the others are noise. Counts are per draw."""
+
+    images: ClassVar[bool] = False
+
+    inputs: Annotated[int, Field(ge=2)] = 50
+    informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 have room for 4 clusters
+    separation: Annotated[float, Field(gt=0)] = 1.0  # half a side of the cube of class centres
+    train: Annotated[int, Field(ge=2)] = 480
+    validation: Annotated[int, Field(ge=2)] = 480
+    test: Annotated[int, Field(ge=2)] = 2_000
+    draws: Count = 32  # independent draws; tuning and final seeds never share one
+
+
+@dataclass(frozen=True, config=FROZEN)
 class ImagesData:
     """Which of the 60,000 training images validate."""
 
@@ -300,7 +315,7 @@ class TechniqueParams:
 class Study:
     """Everything that decides one data set's results."""
 
-    data: CirclesData | DigitsData | ImagesData
+    data: CirclesData | DigitsData | FeaturesData | ImagesData
     model: Model
     training: Training
     tuning: Tuning
@@ -341,6 +356,13 @@ class DigitsStudy(Study):
 
 
 @dataclass(frozen=True, config=FROZEN)
+class FeaturesStudy(Study):
+    """A study of inputs that are known to be informative or noise."""
+
+    data: FeaturesData
+
+
+@dataclass(frozen=True, config=FROZEN)
 class ImagesStudy(Study):
     """A study of MNIST or Fashion-MNIST."""
 
@@ -353,6 +375,7 @@ class Studies:
 
     circles: CirclesStudy | None = None
     digits: DigitsStudy | None = None
+    features: FeaturesStudy | None = None
     mnist: ImagesStudy | None = None
     fashion_mnist: ImagesStudy | None = None
 
@@ -481,8 +504,11 @@ def _known_keys(section: Sequence[str]) -> list[str]:
 def _study_problems(study: Study) -> Iterator[str]:
     """What no single field can see: names of techniques, their values, and counts that add up."""
     architecture = study.model.architecture
-    if isinstance(study.data, CirclesData) and architecture != "mlp":
-        yield f"model.architecture: circles are points, for an 'mlp'; {architecture!r} takes images"
+    if not study.data.images and architecture != "mlp":
+        yield f"model.architecture: points are for an 'mlp'; {architecture!r} takes images"
+    if isinstance(study.data, FeaturesData) and study.data.informative >= study.data.inputs:
+        got = study.data.informative
+        yield f"data.informative: must be below inputs={study.data.inputs}, but got {got}"
     for name in study.techniques:
         yield from _technique_problems(name, study)
     learning_rate = study.tuning.learning_rate
@@ -500,7 +526,7 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield "techniques: `none`, the baseline of every comparison, is missing"
     if study.tuning.round > study.tuning.trials:
         yield f"tuning.round: at most trials={study.tuning.trials}, but got {study.tuning.round}"
-    if isinstance(study.data, CirclesData):
+    if isinstance(study.data, CirclesData | FeaturesData):
         needed = study.tuning.seeds + study.final.seeds
         if study.data.draws < needed:
             got = study.data.draws

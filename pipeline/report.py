@@ -77,6 +77,11 @@ DATASETS = {
     "digits": Dataset(
         "Digits", "Handwritten digits of 8 by 8 pixels, from scikit-learn: which of ten is it?"
     ),
+    "features": Dataset(
+        "Features",
+        "Fifty inputs, of which ten tell the class and forty are noise: which of two classes is it,"
+        " and which inputs matter?",
+    ),
     "mnist": Dataset("MNIST", "Handwritten digits of 28 by 28 pixels: which of ten is it?"),
     "fashion_mnist": Dataset(
         "Fashion-MNIST",

@@ -161,7 +161,9 @@ class Plan:
         """One final run of the article's setting; None where the article has none."""
         values = self.study.techniques[technique].article
         epochs = self.study.training.epochs
-        return None if values is None else self._unit(technique, values, "article", seed, 0, epochs)
+        return (
+            None if values is None else self._unit(technique, values, "article", seed, seed, epochs)
+        )
 
     def tuned(self, technique: str, values: Mapping[str, float], seed: int) -> Unit:
         """One final run of the values that were chosen."""

@@ -65,7 +65,7 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
     }
     for dep in STAGES[stage]["deps"]:
         generic = dep
-        for name in ("circles", "digits", "mnist", "fashion_mnist"):
+        for name in ("circles", "digits", "features", "mnist", "fashion_mnist"):
             generic = generic.replace(f"/{name}/", "/${item.dataset}/")
         assert Path(dep).exists() or generic in made, dep
 
@@ -73,12 +73,12 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
 @pytest.mark.slow
 def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
-    names = ["circles", "digits"]
+    names = ["circles", "digits", "features"]
     if os.environ.get("DATA_MIRROR"):
         names += ["mnist", "fashion_mnist"]
     else:
         clone.edit(lambda p: p | {"studies": {n: p["studies"][n] for n in names}})
-    targets = [f"report@{name}" for name in names] if len(names) == 2 else []
+    targets = [f"report@{name}" for name in names] if len(names) == 3 else []
     stages = {
         f"{s}@{n}" for s in ("fetch", "prepare", "tune", "train", "report") for n in names
     } | (set() if targets else {"overview"})

@@ -28,7 +28,13 @@ def changed(place: str, value: object) -> dict[str, Any]:
 
 def test_the_projects_own_params_are_valid() -> None:
     settings = params.load()
-    assert [settings.study(name).final.seeds for name in params.DATASET_NAMES] == [30, 10, 10, 10]
+    assert [settings.study(name).final.seeds for name in params.DATASET_NAMES] == [
+        30,
+        10,
+        10,
+        10,
+        10,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/model",
             {"architecture": "cnn", "filters": [8]},
-            "circles.model.architecture: circles are points, for an 'mlp'; 'cnn' takes images",
+            "circles.model.architecture: points are for an 'mlp'; 'cnn' takes images",
         ),
     ],
 )

@@ -380,7 +380,13 @@ def test_background_is_that_of_the_study(name: str) -> None:
     search = Search("l2", study.search("l2"), study.tuning.trials, study.tuning.round, 0)
     asked_for = sum(trial.state == TrialState.WAITING for trial in search.study.trials)
     assert background.random == asked_for
-    told = {"circles": 30, "digits": 1_088, "mnist": 42_000, "fashion_mnist": 55_000}
+    told = {
+        "circles": 30,
+        "digits": 1_088,
+        "features": 480,
+        "mnist": 42_000,
+        "fashion_mnist": 55_000,
+    }
     assert background.points == told[name]
 
 
