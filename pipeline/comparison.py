@@ -62,7 +62,10 @@ OTHERS = (
     Measure("bias_norm", share=False, better=""),
     Measure("kernel_gzip_bytes", share=False, better=""),
     Measure("parameters", share=False, better=""),
+    Measure("nonzero_parameters", share=False, better=""),
     Measure("calibration_error", share=True, better="lower"),
+    Measure("informative_recall", share=True, better=""),
+    Measure("noise_inputs_dropped", share=True, better=""),
     Measure("zero_activations", share=True, better=""),
     Measure("mean_activation", share=False, better=""),
 )

@@ -42,8 +42,9 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
     `collapsed`, whether a single class is predicted, `calibration_error`, the accuracies under
     input noise of `noise_accuracies`, `zero_activations`, a share, and `mean_activation`, of |h|
-    over rows and units of the hidden layers. `parameters` is the number of all weights; `weights`
-    tells the rest, of those that are trained.
+    over rows and units of the hidden layers. `parameters` is the number of all weights,
+    `nonzero_parameters` of those that are not exactly 0; `weights` tells the rest, of those that
+    are trained.
     """
     found: dict[str, float] = {}
     for name, (x, y) in parts.items():
@@ -60,6 +61,7 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
         **noise_accuracies(lambda rows: _classes(model, rows), x[::every], y[::every]),
         **weights(kernels, biases),
         "parameters": model.count_params(),
+        "nonzero_parameters": sum(int(np.count_nonzero(w)) for w in model.get_weights()),
         **_activations(model, x[:ACTIVATION_ROWS]),
     }
 
@@ -83,6 +85,37 @@ def weights(kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict
 
 def _norm(arrays: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(sum(float(np.sum(np.square(a, dtype=np.float64))) for a in arrays)))
+
+
+def selection(norms: np.ndarray, informative: np.ndarray) -> dict[str, float]:
+    """How well weights tell informative inputs from noise.
+
+    `norms`, (inputs,), is what each input weighs, as `input_norms` has it; `informative`, (k,),
+    the columns of those that tell the class, k < inputs. `informative_recall` is the share of
+    these that are among the k heaviest; an input without weight is not. As both are k, recall is
+    precision too, and a choice at random has k / inputs. `noise_inputs_dropped` is the share of
+    the other inputs whose weight is exactly 0.
+    """
+    heaviest = np.argsort(-norms, kind="stable")[: len(informative)]
+    chosen = heaviest[norms[heaviest] > 0]
+    return {
+        "informative_recall": float(np.isin(informative, chosen).mean()),
+        "noise_inputs_dropped": float(np.mean(np.delete(norms, informative) == 0)),
+    }
+
+
+def input_norms(model: keras.Sequential) -> np.ndarray:
+    """The norms of the rows of the first trained kernel, (inputs,), of a model of points.
+
+    Behind a frozen linear layer, such as one that whitens, those of the product of both kernels.
+    """
+    kernel = np.eye(model.input_shape[-1], dtype=np.float32)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense):
+            kernel = kernel @ np.asarray(layer.kernel)
+            if layer.trainable:
+                break
+    return np.asarray(np.linalg.norm(kernel, axis=1))
 
 
 def calibration_error(confidences: np.ndarray, hits: np.ndarray) -> float:

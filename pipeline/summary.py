@@ -32,6 +32,7 @@ MEANS = (
     "bias_norm",
     "kernel_gzip_bytes",
     "parameters",
+    "nonzero_parameters",
     "zero_activations",
     "mean_activation",
     "calibration_error",
@@ -47,13 +48,15 @@ COLUMNS = (
     *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
     *("gap", "gap_low", "gap_high", "test_loss", "calibration_error", "noise_accuracy"),
     *("epochs_run", "zero_weights", "near_zero_weights", "negative_weights", "kernel_norm"),
-    *("bias_norm", "kernel_gzip_bytes", "parameters", "zero_activations", "mean_activation"),
+    *("bias_norm", "kernel_gzip_bytes", "parameters", "nonzero_parameters"),
+    *("zero_activations", "mean_activation"),
     *("diverged", "collapsed", "seconds"),
 )
 RUN_COLUMNS = (
     *("key", "dataset", "technique", "setting", "leaks", "seed"),
     *("train_accuracy", "test_accuracy", "val_loss", "gap", "last_fit_epochs", *MEANS, *COUNTS),
 )
+SELECTION = ("informative_recall", "noise_inputs_dropped")  # of runs that know informative inputs
 
 
 # Files

@@ -17,7 +17,7 @@ from pipeline.changes import KERNEL_STEPS, Change, Ema, Swa
 from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.inspection import inspect
-from pipeline.measures import measure, probabilities
+from pipeline.measures import input_norms, measure, probabilities, selection
 from pipeline.units import INSPECTED, Result, Unit
 
 MODELS_KEPT = 64
@@ -158,6 +158,8 @@ class Trainer:
         model = models.plain(model)
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
         found = measured | measure(model, parts)  # the exported model has the last word
+        if self.dataset.informative is not None:
+            found |= selection(input_norms(model), self.dataset.informative)
         found["gap"] = found["train_accuracy"] - found["test_accuracy"]
         inside = inspect(model, parts) if unit.seed == INSPECTED else None
         outputs = probabilities(model, parts["test"][0])
