@@ -27,12 +27,13 @@ A map, in the order in which the rooms may import each other:
 - `measures`    what is measured of a trained model
 - `inspection`  what a trained model looks like inside, as arrays for figures
 - `claims`, `verdicts`  the articles' claims as data; their verdicts as tables
+- `timing`      what predicting takes, of models in turn
 - `comparison`, `trials`, `advice`  two techniques compared; what was tried; what to use
 - `readme`      the blocks of README.md that are written by code
 - `ensembles`   mean probabilities of several final runs, against single ones
 - `summary`, `figures`, `report`  tables and pages from the result files
 - `interior`, `galleries`  figures of trained models, and all figures of single techniques
-- `stages`      fetch, prepare, tune, train, report, overview, publish; study runs them all
+- `stages`      fetch, prepare, tune, train, timing, report, overview, publish; study runs them all
 
 Importing the package imports none of them.
 """

@@ -42,7 +42,7 @@ class Measure:
     @property
     def unit(self) -> str:
         """Of a value; a leading space included."""
-        return " %" if self.share else " s" if self.name == "seconds" else ""
+        return " %" if self.share else " s" if self.name.endswith("seconds") else ""
 
     @property
     def difference_unit(self) -> str:
@@ -55,6 +55,7 @@ OTHERS = (
     Measure("epochs_run", share=False, better=""),
     Measure("last_fit_epochs", share=False, better=""),
     Measure("seconds", share=False, better=""),
+    Measure("inference_seconds", share=False, better=""),
     Measure("zero_weights", share=True, better=""),
     Measure("near_zero_weights", share=True, better=""),
     Measure("negative_weights", share=True, better=""),

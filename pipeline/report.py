@@ -25,6 +25,7 @@ from pipeline import (
     galleries,
     interior,
     summary,
+    timing,
     trials,
     verdicts,
 )
@@ -546,7 +547,12 @@ def read_overview(results: Path, page: Path) -> Overview:
     names = [*DATASETS, *sorted(found - set(DATASETS))]
     link = Path(os.path.relpath(results, page.parent))
     entries = [_entry(results / name, link / name) for name in names if name in found]
-    runs = {name: summary.read_runs(results / name / "runs.csv") for name in sorted(found)}
+    runs = {
+        name: timing.joined(
+            summary.read_runs(results / name / "runs.csv"), results / name / timing.FILE
+        )
+        for name in sorted(found)
+    }
     missing = [name for name in names if name not in found]
     return Overview(entries, verdicts.judge_all(runs), missing, link / CLAIMS)
 

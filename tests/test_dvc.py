@@ -15,6 +15,8 @@ from .clone import Clone
 
 STAGES: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
+TIMED = STAGES["timing"]["matrix"]["dataset"]
+
 
 def module_file(name: str) -> Path | None:
     """The file of a module of this package."""
@@ -81,7 +83,7 @@ def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
     targets = [f"report@{name}" for name in names] if len(names) == 3 else []
     stages = {
         f"{s}@{n}" for s in ("fetch", "prepare", "tune", "train", "report") for n in names
-    } | (set() if targets else {"overview"})
+    } | (set() if targets else {"overview", *(f"timing@{name}" for name in TIMED)})
 
     assert clone.ran(*targets) == stages
     assert clone.ran(*targets) == set()
@@ -100,7 +102,9 @@ def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
 
     before = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
     clone.edit(more_seeds)
-    changed = {"train@digits", "report@digits"} | (set() if targets else {"overview"})
+    changed = {"train@digits", "report@digits"} | (
+        set() if targets else {"overview", "timing@digits"}
+    )
     assert clone.ran(*targets) == changed
     after = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
     pd.testing.assert_frame_equal(after.loc[before.index], before)  # taken from the journal

@@ -137,7 +137,7 @@ def test_informative_inputs_are_saved_and_loaded(tmp_path: Path) -> None:
         save(saved, tmp_path / "toy.npz")
         loaded = load(tmp_path / "toy.npz")
         assert loaded.digest == saved.digest
-        np.testing.assert_array_equal(loaded.informative, saved.informative)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(loaded.informative, saved.informative)
 
 
 @pytest.mark.parametrize(

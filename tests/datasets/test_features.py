@@ -27,7 +27,7 @@ SEEDS = st.integers(0, 2**40)
 
 def informative(dataset: Dataset) -> list[int]:
     assert dataset.informative is not None
-    return dataset.informative.tolist()
+    return [int(place) for place in dataset.informative]
 
 
 @settings(max_examples=20, deadline=None)
