@@ -78,7 +78,7 @@ class FeaturesData:
     train: Annotated[int, Field(ge=2)] = 480
     validation: Annotated[int, Field(ge=2)] = 480
     test: Annotated[int, Field(ge=2)] = 2_000
-    draws: Count = 32  # independent draws; tuning and final seeds never share one
+    draws: Count = 64  # independent draws; tuning and final seeds never share one
 
 
 @dataclass(frozen=True, config=FROZEN)
