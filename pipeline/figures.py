@@ -55,7 +55,11 @@ LONG = 300  # epochs from which the axis is logarithmic: early and late epochs b
 MEASURES = ("train_accuracy", "val_accuracy", "val_loss")
 BAND = (0.1, 0.9)  # quantiles over the seeds
 NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
-COSTS = {"seconds": "seconds per run", "epochs_run": "epochs run"}  # column: in words
+COSTS = {  # column: in words
+    "seconds": "seconds per run",
+    "epochs_run": "epochs run",
+    "kernel_gzip_bytes": "kernels under gzip, bytes",
+}
 
 
 # Learning curves as numbers
