@@ -237,7 +237,7 @@ def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: 
         report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)), BACKGROUND)
     missing = overview(results, index).missing
     page = index.read_text(encoding="utf-8")
-    assert missing == ["mnist", "fashion_mnist"]
+    assert missing == ["features", "mnist", "fashion_mnist"]
     assert_stands_alone(page)
     text = text_of(page)
     assert "On Circles (tuned setting), l2 has the highest" in text
