@@ -68,7 +68,7 @@ class Stopping:
     again: bool = False
 
     def __post_init__(self) -> None:
-        if self.patience < 0 or int(self.patience) != self.patience:
+        if not (0 <= self.patience < float("inf") and self.patience % 1 == 0):
             raise ValueError(f"`patience` must be a whole number >= 0, but got {self.patience}")
 
 
