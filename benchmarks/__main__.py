@@ -11,10 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial, update_wrapper
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.processes import Timing, engine, fit, peak, together
+from benchmarks.published import SEEDS as PUBLISHED_SEEDS
+from benchmarks.published import published
 from benchmarks.tracking import log, opened
 from benchmarks.work import WORKS
 from pipeline import params
@@ -138,15 +141,28 @@ TABLES: Mapping[str, Callable[[], None]] = {
 def main(argv: list[str]) -> None:
     """Prints the tables that `argv` names, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("table", nargs="*", help=f"of {', '.join(TABLES)}; default: all")
-    names = parser.parse_args(argv).table or list(TABLES)
-    if unknown := set(names) - TABLES.keys():
-        parser.error(f"unknown table {unknown.pop()!r}; expected one of {', '.join(TABLES)}")
+    every = f"{', '.join(TABLES)}; and published, which trains for ten minutes"
+    parser.add_argument("table", nargs="*", help=f"of {every}; default: all but published")
+    parser.add_argument("--epochs", type=count, help="of published, instead of each network's own")
+    parser.add_argument("--seeds", type=count, default=PUBLISHED_SEEDS, help="of published")
+    given = parser.parse_args(argv)
+    names = given.table or list(TABLES)
+    trained = update_wrapper(partial(published, given.epochs, given.seeds), published)
+    tables: Mapping[str, Callable[[], None]] = {**TABLES, "published": trained}
+    if unknown := set(names) - tables.keys():
+        parser.error(f"unknown table {unknown.pop()!r}; expected one of {', '.join(tables)}")
     libraries = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {libraries}")
     for name in names:
-        print(f"\n{TABLES[name].__doc__}")
-        TABLES[name]()
+        print(f"\n{tables[name].__doc__}")
+        tables[name]()
+
+
+def count(text: str) -> int:
+    """A whole number >= 1 of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, but got {text!r}")
+    return int(text)
 
 
 def row(label: str, seconds: float, fit_seconds: float) -> None:
