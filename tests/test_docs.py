@@ -11,7 +11,7 @@ def test_the_example_of_a_technique_is_the_source() -> None:
     blocks = re.findall(
         r"`(pipeline/[^`]*\.py)`(?:(?!`pipeline/).)*?```python\n(.*?)```", text, re.S
     )
-    assert len(blocks) == text.count("```python") == 5
+    assert len(blocks) == text.count("```python") == 6
     assert sum(len(code.splitlines()) for _, code in blocks) <= 20
     for path, code in blocks:
         assert code in Path(path).read_text("utf-8"), path
