@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import tracking
+from pipeline.objectives import CLASSIFICATION
 from pipeline.techniques import TECHNIQUES
 
 DATASET = "circles"
@@ -75,7 +76,7 @@ def _records(model: Path, runs: int, epochs: int) -> Iterator[tracking.Record]:
         row = {"key": f"{run:x}", "dataset": DATASET, "architecture": "mlp", "seed": seed}
         row |= {"technique": techniques[place], "setting": "tuned", "protocol": "leak_free"}
         row |= {"leaks": False, "learning_rate": 1e-3, "epochs": epochs, "seconds": 0.1}
-        row |= dict(zip((*tracking.HEADLINES, *"abcdefghijkl"), rng.random(16), strict=True))
+        row |= dict(zip((*CLASSIFICATION.headlines, *"abcdefghijkl"), rng.random(16), strict=True))
         curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
         yield tracking.final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)
 

@@ -5,6 +5,8 @@ A map, in the order in which the rooms may import each other:
 - `errors`      the one error shown to a user without a traceback
 - `logs`        a stage's log file, and warnings on the terminal
 - `files`       writes a file whole or not at all
+- `texts`       numbers as text
+- `objectives`  what models are trained for, and the measure by which techniques are compared
 - `changes`     what a technique can change in a model or its training, as values that can be joined
 - `techniques`  every regularization technique, as data: what it changes and which values to search
 - `params`      params.yaml as frozen, checked sections; its only reader

@@ -290,6 +290,7 @@ PER_LAYER = {
 # The parts that only images can have.
 IMAGE_SHARES = ("shift", "rotation", "zoom", "cutout")
 IMAGE_PARTS = (*IMAGE_SHARES, "flip")
+MOVES = ("shift", "rotation", "zoom", "flip")  # of these, the ones that move what an image shows
 # The parts that are a share of what they drop.
 RATES = (
     *("dropout", "gaussian_dropout", "alpha_dropout"),

@@ -33,8 +33,8 @@ FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares o
 # The files whose change can change a result, relative to this package. What a technique does is in
 # a unit's key itself, so that a new technique leaves the others' results alone.
 CODE = (
-    *("engine/*.py", "inspection.py", "layers.py", "measures.py", "models.py", "trainer.py"),
-    *("units.py", "whitening.py"),
+    *("engine/*.py", "inspection.py", "layers.py", "measures.py", "models.py", "objectives.py"),
+    *("trainer.py", "units.py", "whitening.py"),
 )
 
 
@@ -102,9 +102,9 @@ class Result:
 
     `measures`: scalars under the names of the columns of runs.csv. Final runs also have `curves`,
     name → (epochs_run,) float32, `model`, the bytes of a .keras file, and `probabilities`, what
-    that model puts out for each test row, (n, units) float32; resumable ones have `checkpoint`:
-    the arrays to go on from, by name; those of seed `INSPECTED` have `inspection`: the arrays of
-    `inspection.inspect`.
+    that model, a classifier, puts out for each test row, (n, units) float32; resumable ones have
+    `checkpoint`: the arrays to go on from, by name; those of seed `INSPECTED` have `inspection`:
+    the arrays of `inspection.inspect`.
     """
 
     key: str

@@ -11,7 +11,8 @@ import pandas as pd
 from pipeline import comparison
 from pipeline.claims import CLAIMS, Claim, Found, Runs, Side, Verdict, beside, judge
 from pipeline.files import replace_csv
-from pipeline.summary import RUN_COLUMNS, p_text, points, signed
+from pipeline.summary import RUN_COLUMNS
+from pipeline.texts import p_text, points, signed
 
 MEASURES = comparison.measures(pd.DataFrame(columns=list(RUN_COLUMNS)))
 NO_BREAK = "\N{NO-BREAK SPACE}"

@@ -108,6 +108,7 @@ def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[s
     }
     return {
         "dataset": "circles",
+        "objective": "val_accuracy",
         "trials": TRIALS,
         "epochs": EPOCHS,
         "seeds": 2,
