@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from .clone import Clone
-from .test_tracking import Server, wait_until
+from .store import Server, wait_until
 
 
 def two_rounds(params: dict[str, Any]) -> dict[str, Any]:

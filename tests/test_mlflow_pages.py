@@ -19,7 +19,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from .clone import Clone
-from .test_tracking import EXPERIMENT, Server
+from .store import EXPERIMENT, Server
 
 SHOTS = Path(__file__).parents[1] / "test-artifacts"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

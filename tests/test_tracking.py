@@ -4,14 +4,9 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +18,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, LoggedModel, Run
+from mlflow.entities import LoggedModel, Run
 
 from pipeline import charts, params, tracking
 from pipeline.errors import UserError
@@ -41,8 +36,9 @@ from pipeline.tracking import (
     trial_record,
 )
 
+from .store import EXPERIMENT, Server, children, inputs, parents, runs, view, wait_until
+
 ROOT = Path(__file__).parents[1]
-EXPERIMENT = "regularization/circles"
 CONTEXT = Context("circles", "d1", {"params_digest": "p1"}, {"training.epochs": 40}, points=10)
 
 
@@ -90,137 +86,14 @@ def log(records: list[Record], context: Context = CONTEXT) -> Tracker:
     return tracker
 
 
-def runs() -> list[Run]:
-    """All runs of the experiment in the store that MLFLOW_TRACKING_URI names."""
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
+def wait_until_added(tracker: Tracker, count: int) -> None:
+    """Waits until a tracker has written so many runs; fails when it cannot."""
 
+    def added() -> bool:
+        assert (tracker.failure, tracker.present) == (None, 0)
+        return tracker.added == count
 
-def view() -> dict[str, Any]:
-    """What the experiment shows, by names and without ids and times."""
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    names = {run.info.run_id: run.info.run_name for run in runs()}
-    return {run.info.run_name: _shown(client, run, names) for run in runs()}
-
-
-def _shown(client: MlflowClient, run: Run, names: dict[str, str]) -> tuple[object, ...]:
-    histories = {
-        name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
-        for name in run.data.metrics
-    }
-    tags = dict(run.data.tags)
-    parent = names.get(tags.pop("mlflow.parentRunId", ""))
-    curves = sorted(name for name in histories if name.startswith("curve/"))
-    assert all(histories[name] for name in curves)
-    data = [(each.dataset.name, each.dataset.digest) for each in inputs(run)]
-    steps = {name: sorted(history) for name, history in histories.items()}
-    return run.info.status, parent, tags, run.data.params, run.data.metrics, steps, data
-
-
-def inputs(run: Run) -> list[DatasetInput]:
-    assert run.inputs is not None
-    return run.inputs.dataset_inputs
-
-
-def children() -> list[Run]:
-    return [run for run in runs() if "unit_key" in run.data.tags]
-
-
-def parents() -> dict[str, Run]:
-    return {run.info.run_name: run for run in runs() if "unit_key" not in run.data.tags}
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables, which take it seconds to make."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with an empty mlflow.db, which is the tracking store."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    return tmp_path
-
-
-class Server:
-    """A real tracking server that can be killed, and started again on the same port and data."""
-
-    def __init__(self, folder: Path, database: str | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.database = database or f"sqlite:///{folder}/mlflow.db"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Starts the server, unless it is running, and waits until it answers."""
-        if self._process is not None:
-            return
-        store = ["--backend-store-uri", self.database, "--artifacts-destination", "files"]
-        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self._folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *store, *place],
-                cwd=self._folder,
-                env=os.environ | quiet,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_until(self._answers, seconds=120)
-
-    def kill(self) -> None:
-        """Kills the server with all its processes, if it is running."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to all processes of the server."""
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return int(answer.status) == 200
-        except (urllib.error.URLError, OSError):
-            return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def one_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_database, folder / "mlflow.db")
-    server = Server(folder)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(one_server: Server) -> Server:
-    """The module's server, running: a start takes seconds, so tests share it where they can."""
-    one_server.start()
-    return one_server
+    wait_until(added, seconds=240)
 
 
 @pytest.fixture
@@ -580,7 +453,7 @@ def test_a_server_that_goes_away_stops_no_training_and_publish_completes_the_run
     with Tracker(CONTEXT) as tracker:
         for record in records[:10]:
             tracker.log(record)
-        wait_until(lambda: tracker.added == 10, seconds=30)
+        wait_until_added(tracker, 10)
         server.kill()
         for record in records[10:]:
             tracker.log(record)
@@ -603,7 +476,7 @@ def test_a_server_that_hangs_is_waited_for_once(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with Tracker(CONTEXT) as tracker:
         tracker.log(study()[0])
-        wait_until(lambda: tracker.added == 1, seconds=90)
+        wait_until_added(tracker, 1)
         server.signal(signal.SIGSTOP)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
         began = time.monotonic()
@@ -702,9 +575,6 @@ def test_the_champion_is_registered_once_and_follows_the_results(
     if store == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").uri)
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    for model in client.search_registered_models():  # of another test on the same server
-        client.delete_registered_model(model.name)
     example = np.array([[0.25, -1]], np.float32)
     context = replace(CONTEXT, example=example)
     rows = [final_row(seed, "tuned", "l1") | {"val_accuracy": 0.5} for seed in range(20, 22)]
