@@ -24,6 +24,7 @@ CURVES = "learning_curves.png"
 DPI = 80
 BAND = (0.1, 0.9)  # quantiles over the seeds
 PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
+LEGENDS = {"accuracy": "lower right", "loss": "upper right"}  # "best" searches all points
 COLORS = {"train": "#0072b2", "val": "#d55e00"}  # Okabe and Ito's blue and vermilion
 LINES = {"tuned": "-", "article": "--"}
 
@@ -115,7 +116,7 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
                 _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
         axes.set(xlabel="epoch", ylabel=measure)
         if axes.lines:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc=LEGENDS[measure])
     _save(figure, path)
 
 

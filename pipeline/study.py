@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 
 from pipeline.errors import UserError
+from pipeline.params import Tuning
 from pipeline.search import Outcome, Search
 from pipeline.units import Plan, Result, Unit
 
@@ -47,10 +48,17 @@ def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]
             }
             going_on = {(name, trial.number) for name in asked for trial in asked[name]}
             yield from (
-                row | {"state": "pruned" if epochs < plan.study.tuning.epochs else "complete"}
+                row | {"state": _state(row, plan.study.tuning, epochs)}
                 for place, row in rows.items()
                 if place not in going_on
             )
+
+
+def _state(row: Row, tuning: Tuning, epochs: int) -> str:
+    """How a trial ended after `epochs`: failed where every seed diverged."""
+    if row["diverged"] == tuning.seeds:
+        return "failed"
+    return "complete" if epochs == tuning.epochs else "pruned"
 
 
 def _rung(

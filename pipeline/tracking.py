@@ -10,9 +10,11 @@ Training never waits for the tracking server and never stops with it.
     registered model  regularization-<dataset>                     alias: champion
 
 A child's metrics have the names of the columns; `curve/…` are its learning curves by epoch and
-`best_…` the values at the best epoch. A parent's metrics are means over its children, with
-`article/…` and `tuned/…` apart, or the best trial's values. Its artifacts are figures, the report's
-under `report`, and curves.parquet, in which the thinned curves of the children are complete.
+`best_…` the values at the best epoch. A parent's metrics are the best trial's values, or means over
+its children, of each setting too: MLflow's charts have a section for each name before a slash, so
+`test_accuracy/article` and `test_accuracy/tuned` are side by side, and above all other charts. Its
+artifacts are figures, the report's under `report`, and curves.parquet, in which the thinned curves
+of the children are complete.
 
 Other params or other data make another study, with parents of its own. A run that two studies have
 in common stays with the parent that had it first, and counts in the figures of both.
@@ -788,7 +790,9 @@ def summary(records: Iterable[Record]) -> dict[str, float]:
         return {}
     if done[0].phase == "tune":
         best = best_trial(done)
-        return {**best.metrics, **{f"best_{name}": value for name, value in best.params.items()}}
+        # A combination's `l2/first.strength` would be a section of its own.
+        values = {f"best_{name.replace('/', '.')}": value for name, value in best.params.items()}
+        return {**best.metrics, **values}
     return _means(_table(done))
 
 
@@ -817,8 +821,8 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
     found = dict(means.iloc[-1])  # `tuned` sorts after `article`
     for setting in means.index:
         for name in means.columns.intersection(list(HEADLINES)):
-            found[f"{setting}/{name}"] = means.loc[setting, name]
-            found[f"{setting}/{name}_sd"] = deviations.loc[setting, name]
+            found[f"{name}/{setting}"] = means.loc[setting, name]
+            found[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
     return {str(name): float(value) for name, value in found.items() if _finite(value)}
 
 

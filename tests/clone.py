@@ -25,7 +25,7 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
         if not images:
             study["techniques"]["cocktail"] = {"combine": ["l2/first", "dropout"]}
         study["model"]["hidden"] = [8]
-    params["engine"]["workers"] = 2
+    params["engine"]["workers"] = 1  # each takes seconds to start
     return params
 
 

@@ -73,6 +73,7 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
 @pytest.mark.slow
 def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
+    clone.edit(lambda params: params | {"engine": params["engine"] | {"workers": 2}})
     names = ["circles", "digits"]
     if os.environ.get("DATA_MIRROR"):
         names += ["mnist", "fashion_mnist"]

@@ -2,11 +2,14 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,25 @@ def log(records: list[Record], context: Context = CONTEXT) -> Tracker:
     return tracker
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> tuple[Path, Tracker]:
+    """A store to which a tracker has logged the study; drawing its figures takes seconds."""
+    path = tmp_path_factory.mktemp("once") / "mlflow.db"
+    shutil.copy(empty_database, path)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        return path, log(study())
+
+
+@pytest.fixture
+def logged(folder: Path, once: tuple[Path, Tracker]) -> Tracker:
+    """What has logged the study to the store, which is a copy; the artifacts are shared."""
+    path, tracker = once
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect("mlflow.db")) as copy:
+        source.backup(copy)
+    return tracker
+
+
 def wait_until_added(tracker: Tracker, count: int) -> None:
     """Waits until a tracker has written so many runs; fails when it cannot."""
 
@@ -126,12 +148,11 @@ def test_thinning_to_fewer_than_three_points_is_refused() -> None:
 
 
 def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
-    folder: Path,
+    logged: Tracker,
 ) -> None:
-    tracker = log(study())
-    assert (tracker.added, tracker.present, tracker.failure) == (11, 0, None)
+    assert (logged.added, logged.present, logged.failure) == (11, 0, None)
     by_key = {run.data.tags["unit_key"]: run for run in children()}
-    assert {key: run.info.run_id for key, run in by_key.items()} == tracker.run_ids
+    assert {key: run.info.run_id for key, run in by_key.items()} == logged.run_ids
 
     pruned, run = by_key["l2a4"], by_key["l2t2f"]
     assert (pruned.info.status, pruned.data.tags["state"]) == ("KILLED", "pruned")
@@ -161,15 +182,19 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert parent.info.start_time > max(child.info.start_time for child in children())
     assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
-    assert parent.data.metrics["article/test_accuracy"] == 0.5
+    assert parent.data.metrics["test_accuracy/article"] == 0.5
     assert parent.data.params == {"training.epochs": "40"}
     assert (
         "1 article and 3 tuned. Mean test accuracy: 0.5000"
         in parent.data.tags["mlflow.note.content"]
     )
+    shown = [name for name in parent.data.metrics if "/" in name]  # above all other charts
+    assert {name.partition("/")[0] for name in shown} == {*tracking.HEADLINES} - {"gap"}
     search = parents()["l2 · tune"]
     assert search.data.metrics["best_strength"] == 1e-3
     assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]
+    for each in (search, parent):
+        assert len(re.findall(r"[a-z0-9)]\.( |$)", each.data.tags["mlflow.note.content"])) == 2
     for each in (search, parent, run):
         (data,) = inputs(each)
         assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
@@ -214,8 +239,7 @@ def test_figures_need_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not (folder / "none.db").exists()
 
 
-def test_parents_show_figures_of_the_search_and_of_the_curves(folder: Path) -> None:
-    log(study())
+def test_parents_show_figures_of_the_search_and_of_the_curves(logged: Tracker) -> None:
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     shown = {
         name: {each.path for each in client.list_artifacts(run.info.run_id)}
@@ -229,8 +253,7 @@ def test_parents_show_figures_of_the_search_and_of_the_curves(folder: Path) -> N
     }
 
 
-def test_logging_twice_adds_nothing(folder: Path) -> None:
-    log(study())
+def test_logging_twice_adds_nothing(logged: Tracker) -> None:
     before = view()
     tracker = log(study())
     assert (tracker.added, tracker.present) == (0, 11)
@@ -247,9 +270,8 @@ def test_a_later_record_joins_its_parent_and_counts_in_its_mean(folder: Path) ->
     assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
 
 
-def test_another_study_has_parents_of_its_own_and_no_run_twice(folder: Path) -> None:
+def test_another_study_has_parents_of_its_own_and_no_run_twice(logged: Tracker) -> None:
     records = study()
-    log(records)
     before = {run.info.run_id: run.to_dictionary() for run in runs()}
     longer = replace(CONTEXT, params={"training.epochs": 80})
     changed = [replace(record, key=f"{record.key}b") for record in records]
@@ -334,9 +356,8 @@ def test_system_metrics_are_on_the_parents_if_asked_for(
 
 
 def test_a_server_shows_the_same_runs_as_sqlite(
-    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    logged: Tracker, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log(study())
     local = view()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     assert log(study()).failure is None
@@ -766,7 +787,7 @@ def test_however_a_command_ends_its_run_ends(
 
 def test_a_tracker_leaves_the_run_of_mlflow_run_alone(opened: str) -> None:
     before = project_run(opened)
-    log(study())
+    log([study()[0], study()[-1]])
     after = project_run(opened)
     assert after.to_dictionary() == before.to_dictionary()
     assert opened not in {run.info.run_id for run in runs()}
