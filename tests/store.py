@@ -47,7 +47,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, seconds=120)
+        wait_until(self._answers, seconds=300)
 
     def kill(self) -> None:
         """Kills the server with all its processes, if it is running."""

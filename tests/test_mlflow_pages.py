@@ -137,13 +137,6 @@ def test_the_experiment_lists_parents_and_opens_to_their_children(pages: Pages) 
     pages.shoot("runs")
 
 
-def test_the_chart_view_compares_techniques_by_the_measures_that_matter(pages: Pages) -> None:
-    pages.open(f"experiments/{pages.id}/runs?compareRunsMode=CHART")
-    pages.text("test_accuracy/tuned")
-    pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'bars')]//*")
-    pages.shoot("charts")
-
-
 def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
     run = pages.runs["l2 · tuned · seed 0"].info.run_id
     pages.open(f"experiments/{pages.id}/runs/{run}/model-metrics")
