@@ -17,13 +17,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from pipeline import tracking
+from pipeline.objectives import CLASSIFICATION
 from pipeline.techniques import TECHNIQUES
 
 DATASET = "circles"
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
-STARTS = 60.0  # seconds within which a server must answer, and a page show its runs
+STARTS = 300.0  # seconds within which a server must answer, and a page show its runs, if busy
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Seconds until a page shows its runs, and what browser and server computed meanwhile."""
+
+    seconds: float
+    browser: float  # processor seconds
+    server: float
 
 
 @dataclass(frozen=True)
@@ -75,13 +86,16 @@ def _records(model: Path, runs: int, epochs: int) -> Iterator[tracking.Record]:
         row = {"key": f"{run:x}", "dataset": DATASET, "architecture": "mlp", "seed": seed}
         row |= {"technique": techniques[place], "setting": "tuned", "protocol": "leak_free"}
         row |= {"leaks": False, "learning_rate": 1e-3, "epochs": epochs, "seconds": 0.1}
-        row |= dict(zip((*tracking.HEADLINES, *"abcdefghijkl"), rng.random(16), strict=True))
+        row |= dict(zip((*CLASSIFICATION.headlines, *"abcdefghijkl"), rng.random(16), strict=True))
         curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
         yield tracking.final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)
 
 
-def opened(folder: Path, repeats: int) -> list[float]:
-    """Seconds from asking for the experiment's page, in chromium, until its runs are listed."""
+def opened(folder: Path, repeats: int) -> list[Opening]:
+    """From asking for the experiment's page, in chromium, until its runs are listed.
+
+    The first opening fills the browser's cache and has the server open its store.
+    """
     from mlflow import MlflowClient
     from selenium import webdriver
     from selenium.webdriver.common.by import By
@@ -92,26 +106,36 @@ def opened(folder: Path, repeats: int) -> list[float]:
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1000"):
         options.add_argument(f"--{flag}")
     service = webdriver.ChromeService(str(shutil.which("chromedriver")))
-    with _server(folder) as uri, webdriver.Chrome(options, service) as browser:
+    with _server(folder) as (uri, server), webdriver.Chrome(options, service) as browser:
         found = MlflowClient(uri).get_experiment_by_name(tracking.experiment_name(DATASET))
         assert found is not None
         page = f"{uri}/#/experiments/{found.experiment_id}/runs?workflowType=machine_learning"
         listed = "//*[@role='gridcell']//a[contains(., ' · train')]"
-        times = []
+        openings = []
         for _ in range(repeats):
             browser.get("about:blank")
+            before = _processor(service.process.pid), _processor(server)
             began = time.perf_counter()
             browser.get(page)
             WebDriverWait(browser, STARTS, 0.05).until(
                 lambda shown: shown.find_elements(By.XPATH, listed)
             )
-            times.append(time.perf_counter() - began)
-        return times
+            seconds = time.perf_counter() - began
+            after = _processor(service.process.pid), _processor(server)
+            openings.append(Opening(seconds, *(b - a for a, b in zip(before, after, strict=True))))
+        return openings
+
+
+def _processor(pid: int) -> float:
+    """Processor seconds of a process and of all below it."""
+    top = psutil.Process(pid)
+    times = [each.cpu_times() for each in (top, *top.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    """MLflow's server over the store in a folder; gives its address."""
+def _server(folder: Path) -> Iterator[tuple[str, int]]:
+    """MLflow's server over the store in a folder; gives its address and process id."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port)]
@@ -123,7 +147,7 @@ def _server(folder: Path) -> Iterator[str]:
         )
     try:
         _wait(f"http://127.0.0.1:{port}/health")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server.pid
     finally:
         server.terminate()
         server.wait()

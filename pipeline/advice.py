@@ -9,15 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.summary import (
-    BASELINE,
-    Finding,
-    interval,
-    number,
-    p_text,
-    percent,
-    points,
-)
+from pipeline.objectives import scored_by
+from pipeline.summary import BASELINE, Finding
+from pipeline.texts import interval, number, p_text
 
 Tuned = Mapping[str, Any]
 
@@ -36,7 +30,7 @@ class Advice:
 def advise(finding: Finding, tuned: Tuned, where: str) -> Advice:
     """The advice that a finding allows; `where` begins the sentence, such as `On Circles`."""
     technique = _technique(finding)
-    picked = by_validation(tuned)
+    picked, val = by_validation(tuned), scored_by(tuned["objective"]).val
     if technique is None:
         why = "there are no tuned runs" if finding.setting != "tuned" else _too_few(finding)
         return Advice(None, {}, (), picked, f"{where}: no advice, for {why}.")
@@ -45,22 +39,17 @@ def advise(finding: Finding, tuned: Tuned, where: str) -> Advice:
         f"{where}: {_verdict(finding, technique, values_text(found['values']))}",
         *_edges(technique, found),
         f"Validation alone, before any test, favoured {picked}"
-        f" ({percent(tuned['techniques'][picked]['val_accuracy'])} %).",
+        f" ({val.told(tuned['techniques'][picked][val.name])}).",
     ]
     edges = tuple(found["at_edge"])
     return Advice(technique, found["values"], edges, picked, " ".join(sentences))
 
 
 def by_validation(tuned: Tuned) -> str:
-    """The technique whose best trial has the highest validation accuracy, then the lowest loss."""
-
-    def rank(technique: str) -> tuple[float, float]:
-        found = tuned["techniques"][technique]
-        loss = found["val_loss"]  # None: it diverged
-        return found["val_accuracy"], float("-inf") if loss is None else -loss
-
-    techniques: list[str] = list(tuned["techniques"])
-    return max(techniques, key=rank)
+    """The technique whose best trial has the best validation score, then the lowest loss."""
+    objective = scored_by(tuned["objective"])
+    techniques: dict[str, dict[str, Any]] = tuned["techniques"]
+    return min(techniques, key=lambda name: objective.rank(techniques[name]))
 
 
 def range_text(searched: Mapping[str, Any]) -> str:
@@ -91,7 +80,8 @@ def _verdict(finding: Finding, technique: str, values: str) -> str:
     if technique == BASELINE:
         return f"train without regularization, at {values}. {_doubt(finding)}"
     row = next(row for row in finding.rows if row["technique"] == technique)
-    lead = interval(points, row, "difference", " points")
+    measure = finding.measure
+    lead = interval(measure.difference, row, "difference", measure.difference_unit)
     rivals = [name for name in finding.candidates if name != technique]
     also = (
         f" Not told apart from the best: {', '.join(rivals)}."
@@ -99,17 +89,17 @@ def _verdict(finding: Finding, technique: str, values: str) -> str:
         else " No other technique was as good."
     )
     return (
-        f"use {technique}, at {values}. Against no regularization that is {lead} of test accuracy"
+        f"use {technique}, at {values}. Against no regularization that is {lead} of {measure.title}"
         f" over {finding.n} seeds, corrected p: {p_text(row['p_holm'])}.{also}"
     )
 
 
 def _doubt(finding: Finding) -> str:
     """Why the baseline is advised: nothing was shown to be better than it."""
-    best = finding.best
+    best, measure = finding.best, finding.measure
     if best["technique"] == BASELINE:
-        return "No technique has a higher mean test accuracy."
-    lead = interval(points, best, "difference", " points")
+        return f"No technique has a {measure.better} mean {measure.title}."
+    lead = interval(measure.difference, best, "difference", measure.difference_unit)
     return (
         f"No technique was shown to be better over {finding.n} seeds: the lead of"
         f" {best['technique']}, {lead}, may be chance (corrected p: {p_text(best['p_holm'])})."

@@ -68,7 +68,7 @@ class Stopping:
     again: bool = False
 
     def __post_init__(self) -> None:
-        if self.patience < 0 or int(self.patience) != self.patience:
+        if not (0 <= self.patience < float("inf") and self.patience % 1 == 0):
             raise ValueError(f"`patience` must be a whole number >= 0, but got {self.patience}")
 
 
@@ -290,6 +290,7 @@ PER_LAYER = {
 # The parts that only images can have.
 IMAGE_SHARES = ("shift", "rotation", "zoom", "cutout")
 IMAGE_PARTS = (*IMAGE_SHARES, "flip")
+MOVES = ("shift", "rotation", "zoom", "flip")  # of these, the ones that move what an image shows
 # The parts that are a share of what they drop.
 RATES = (
     *("dropout", "gaussian_dropout", "alpha_dropout"),

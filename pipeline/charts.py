@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipeline.objectives import CLASSIFICATION, Objective
 from pipeline.techniques import Range
 
 if TYPE_CHECKING:  # these take a second to import, and not every stage draws
@@ -24,6 +25,7 @@ CURVES = "learning_curves.png"
 DPI = 80
 BAND = (0.1, 0.9)  # quantiles over the seeds
 PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
+LEGENDS = {"accuracy": "lower right", "loss": "upper right"}  # "best" searches all points
 COLORS = {"train": "#0072b2", "val": "#d55e00"}  # Okabe and Ito's blue and vermilion
 LINES = {"tuned": "-", "article": "--"}
 
@@ -33,11 +35,16 @@ class Trial:
     """What one trial tried and what came of it."""
 
     values: Mapping[str, float]
-    accuracy: float  # validation
+    score: float  # validation
     pruned: bool
 
 
-def draw_search(trials: Sequence[Trial], ranges: Mapping[str, Range], folder: Path) -> None:
+def draw_search(
+    trials: Sequence[Trial],
+    ranges: Mapping[str, Range],
+    folder: Path,
+    objective: Objective = CLASSIFICATION,
+) -> None:
     """Writes Optuna's figures of a search: history, parallel coordinates, slice and importance.
 
     Writes none unless two trials were trained to the end that differ in what they tried and gave.
@@ -48,15 +55,16 @@ def draw_search(trials: Sequence[Trial], ranges: Mapping[str, Range], folder: Pa
     from optuna.visualization import matplotlib as plots
 
     names = _varied(trials)
-    if not names or len({t.accuracy for t in trials if not t.pruned}) < 2:
+    if not names or len({t.score for t in trials if not t.pruned}) < 2:
         return
     plt.switch_backend("agg")  # a window's toolkit would refuse the writer's thread
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _study(trials, {name: _distribution(name, trials, ranges) for name in names})
+    distributions = {name: _distribution(name, trials, ranges) for name in names}
+    study = _study(trials, distributions, objective)
     with plt.rc_context():  # Optuna sets a style for good
         for name in SEARCH:
-            getattr(plots, f"plot_{name}")(study, target_name="validation accuracy")
+            getattr(plots, f"plot_{name}")(study, target_name=objective.val.title)
             figure = plt.gcf()
             _save(figure, folder / f"{name}.png")
             plt.close(figure)
@@ -69,17 +77,19 @@ def _varied(trials: Sequence[Trial]) -> list[str]:
     return [name for name in shared if len({values[name] for values in complete}) > 1]
 
 
-def _study(trials: Sequence[Trial], distributions: Mapping[str, "BaseDistribution"]) -> "Study":
+def _study(
+    trials: Sequence[Trial], distributions: Mapping[str, "BaseDistribution"], objective: Objective
+) -> "Study":
     import optuna
 
-    study, states = optuna.create_study(direction="maximize"), optuna.trial.TrialState
+    study, states = optuna.create_study(direction=objective.direction), optuna.trial.TrialState
     for trial in trials:
         study.add_trial(
             optuna.trial.create_trial(
                 params={name: trial.values[name] for name in distributions},
                 distributions=dict(distributions),
-                value=None if trial.pruned else trial.accuracy,
-                intermediate_values={0: trial.accuracy} if trial.pruned else {},
+                value=None if trial.pruned else trial.score,
+                intermediate_values={0: trial.score} if trial.pruned else {},
                 state=states.PRUNED if trial.pruned else states.COMPLETE,
             )
         )
@@ -108,14 +118,16 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, (measure, columns) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
+    panels = {name: own for name, own in PANELS.items() if set(own) & set(curves.columns)}
+    figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (measure, columns) in zip(row, panels.items(), strict=True):
         for setting, of_setting in curves.groupby("setting", observed=True):
             for column in curves.columns.intersection(list(columns)):
                 _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
         axes.set(xlabel="epoch", ylabel=measure)
         if axes.lines:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc=LEGENDS[measure])
     _save(figure, path)
 
 

@@ -7,54 +7,23 @@ not corrected for others.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from pipeline import statistics
 from pipeline.errors import UserError, nearest
+from pipeline.objectives import Measure, of_columns
 from pipeline.statistics import Estimate
-from pipeline.summary import SIGNIFICANCE, p_text, percent, points, signed
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A column of runs.csv that can be compared."""
-
-    name: str
-    share: bool  # a share in [0, 1], told in percent; otherwise a number in its own unit
-    better: Literal["higher", "lower", ""]  # empty: neither is better in itself
-
-    @property
-    def title(self) -> str:
-        """Its name in words."""
-        return self.name.replace("_", " ")
-
-    def value(self, number: float) -> str:
-        """A value as text, without its unit."""
-        return percent(number) if self.share else f"{number:.4g}"
-
-    def difference(self, number: float) -> str:
-        """A signed difference as text, without its unit."""
-        return points(number) if self.share else signed(f"{number:+.3g}")
-
-    @property
-    def unit(self) -> str:
-        """Of a value; a leading space included."""
-        return " %" if self.share else " s" if self.name == "seconds" else ""
-
-    @property
-    def difference_unit(self) -> str:
-        """Of a difference; a leading space included."""
-        return " points" if self.share else self.unit
-
+from pipeline.summary import SIGNIFICANCE
+from pipeline.texts import p_text
 
 OTHERS = (
     Measure("gap", share=True, better=""),
     Measure("epochs_run", share=False, better=""),
     Measure("last_fit_epochs", share=False, better=""),
     Measure("seconds", share=False, better=""),
+    Measure("inference_seconds", share=False, better=""),
     Measure("zero_weights", share=True, better=""),
     Measure("near_zero_weights", share=True, better=""),
     Measure("negative_weights", share=True, better=""),
@@ -62,9 +31,14 @@ OTHERS = (
     Measure("bias_norm", share=False, better=""),
     Measure("kernel_gzip_bytes", share=False, better=""),
     Measure("parameters", share=False, better=""),
+    Measure("nonzero_parameters", share=False, better=""),
     Measure("calibration_error", share=True, better="lower"),
+    Measure("informative_recall", share=True, better=""),
+    Measure("noise_inputs_dropped", share=True, better=""),
     Measure("zero_activations", share=True, better=""),
     Measure("mean_activation", share=False, better=""),
+    Measure("code_zero_activations", share=True, better=""),
+    Measure("code_mean_activation", share=False, better=""),
 )
 
 
@@ -104,17 +78,18 @@ def compare(
     first: str,
     second: str,
     setting: str = "tuned",
-    measure: str = "test_accuracy",
+    measure: str | None = None,
     seed: int = 0,
     resamples: int = statistics.RESAMPLES,
 ) -> Comparison:
     """Compare two techniques of `runs`, as read by `summary.read_runs`.
 
-    `seed` fixes bootstrap and random sign flips, as in the summary: against `none` the numbers
-    are those of summary.csv. Raises UserError for a technique, setting or measure that `runs`
+    Without a `measure`, by the score on test data: of classifiers the accuracy. `seed` fixes
+    bootstrap and random sign flips, as in the summary: against `none` the numbers are those of
+    summary.csv. Raises UserError for a technique, setting or measure that `runs`
     lack, for fewer than two pairs, seeds that do not pair up, or values that are not finite.
     """
-    known = measures(runs)
+    known, measure = measures(runs), measure or of_columns(runs.columns).test.name
     if measure not in known:
         raise UserError(f"unknown measure {measure!r}{nearest(measure, known)}")
     shown = _of_setting(runs, setting)
@@ -164,7 +139,7 @@ def _values(runs: pd.DataFrame, technique: str, measure: str, setting: str) -> "
         seeds = ", ".join(map(str, values.index[~np.isfinite(values)]))
         raise UserError(
             f"{measure} of {technique} must be finite, but is not on seed {seeds}: a run"
-            " diverged; compare test_accuracy instead"
+            " diverged; choose a measure that is finite"
         )
     return values
 

@@ -23,7 +23,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from pipeline import statistics
 from pipeline.errors import UserError
 from pipeline.files import replace
-from pipeline.summary import BASELINE, SIGNIFICANCE, interval, number, points, signed
+from pipeline.objectives import Measure, of_columns
+from pipeline.summary import BASELINE, SIGNIFICANCE, measure_of
+from pipeline.texts import interval, number, signed
 
 INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
@@ -52,10 +54,18 @@ STYLE: Any = {
 }
 POINTS = 300  # of a thinned learning curve, at most
 LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
-MEASURES = ("train_accuracy", "val_accuracy", "val_loss")
+# Of learning curves: score → the columns that are read.
+MEASURES = {
+    "accuracy": ("train_accuracy", "val_accuracy", "val_loss"),
+    "loss": ("train_loss", "val_loss"),
+}
 BAND = (0.1, 0.9)  # quantiles over the seeds
 NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
-COSTS = {"seconds": "seconds per run", "epochs_run": "epochs run"}  # column: in words
+COSTS = {  # column: in words
+    "seconds": "seconds per run",
+    "epochs_run": "epochs run",
+    "kernel_gzip_bytes": "kernels under gzip, bytes",
+}
 
 
 # Learning curves as numbers
@@ -64,15 +74,16 @@ COSTS = {"seconds": "seconds per run", "epochs_run": "epochs run"}  # column: in
 def read_curves(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """Thinned mean curves from `curves.parquet`: one row per setting, technique and epoch.
 
-    Each of `MEASURES` is a mean over the seeds, with the middle 80 % of them in `_low` and
-    `_high`. A run that has stopped counts on with the values of its final model, since a mean
-    over the few that go on would show a selection. Raises UserError if the file or the curve of a
-    run is missing.
+    Each of the objective's `MEASURES` is a mean over the seeds, with the middle 80 % of them in
+    `_low` and `_high`. A run that has stopped counts on with the values of its final model, since
+    a mean over the few that go on would show a selection. Raises UserError if the file or the curve
+    of a run is missing.
     """
     command = f"python -m pipeline train {path.parent.name}"
     if not path.is_file():
         raise UserError(f"{path} is missing; `{command}` makes it")
-    curves = pd.read_parquet(path, columns=["key", "epoch", *MEASURES])
+    measures = MEASURES[of_columns(runs.columns).score]
+    curves = pd.read_parquet(path, columns=["key", "epoch", *measures])
     absent = sorted(set(runs["key"]) - set(curves["key"].unique()))
     if absent:
         raise UserError(
@@ -81,16 +92,17 @@ def read_curves(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
         )
     parts = []
     for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
-        part = _mean_curve(curves[curves["key"].isin(group["key"])], group.set_index("key"))
+        own = curves[curves["key"].isin(group["key"])]
+        part = _mean_curve(own, group.set_index("key"), measures)
         parts.append(part.assign(setting=str(setting), technique=str(technique)))
     return pd.concat(parts, ignore_index=True)
 
 
-def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     kept = curves[curves["epoch"].isin(thinned(int(curves["epoch"].max())))]
     kept = kept.astype({"key": str}).replace([np.inf, -np.inf], np.nan)
     columns = {}
-    for measure in MEASURES:
+    for measure in measures:
         by_run = kept.pivot(index="epoch", columns="key", values=measure).fillna(runs[measure])
         columns[measure] = by_run.mean(axis=1)
         columns[f"{measure}_low"] = by_run.quantile(BAND[0], axis=1)
@@ -133,7 +145,8 @@ def frame(curves: pd.DataFrame, measure: str) -> Frame:
     """The axes for `accuracy` or for `loss`, from the curves of all techniques of a setting."""
     epochs = max(int(curves["epoch"].max()), 2)
     if measure == "loss":
-        losses = curves["val_loss"].where(curves["val_loss"] > 0).dropna()
+        columns = curves.columns.intersection(["train_loss", "val_loss"])
+        losses = pd.concat([curves[name].where(curves[name] > 0).dropna() for name in columns])
         middle = float(losses.median()) if len(losses) else 1.0
         # A run that diverges would squeeze all others together.
         near = losses[losses.between(middle / 10, middle * 10)]
@@ -178,23 +191,24 @@ def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title:
 
 
 def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
-    """Paired differences of test accuracy to the baseline, in points, with their intervals.
+    """Paired differences of the test score to the baseline, with their intervals.
 
     `rows` is one setting of a summary, drawn from top to bottom; `width` is in inches, and from
     six on the numbers stand beside the marks. A difference far outside the others is drawn as an
     arrow at the edge.
     """
+    measure = measure_of(rows.iloc[0])
     rows = rows[rows["technique"] != BASELINE]
     with mpl.rc_context(STYLE):
         height = 0.75 + 0.3 * len(rows) + (0.45 if title else 0)
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
         axes = figure.add_subplot()
-        low, high = _forest_limits(rows)
+        low, high = _forest_limits(rows, measure)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
         axes.axvline(0, color=MUTED, linewidth=1)
         for place, row in enumerate(rows.to_dict("records")):
-            _draw_difference(axes, place, row, numbers=width >= 6)
+            _draw_difference(axes, place, row, measure, numbers=width >= 6)
         axes.set_yticks(range(len(rows)), rows["technique"])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -202,8 +216,12 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
         axes.set_axisbelow(True)
         axes.xaxis.set_major_locator(MaxNLocator(5 if width < 6 else 8, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}")))
-        axes.set_xlabel("percentage points")
-        for text, side, offset in (("← worse", "right", -7), ("better →", "left", 7)):
+        axes.set_xlabel("percentage points" if measure.share else measure.title)
+        sides = ("worse", "better")[:: measure.sign]
+        for text, side, offset in (
+            (f"← {sides[0]}", "right", -7),
+            (f"{sides[1]} →", "left", 7),
+        ):
             axes.annotate(
                 text,
                 (0, 1),
@@ -217,23 +235,26 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
 
 
 def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
-    """Test accuracy in %, with its interval, against the mean of `cost`, a column of `rows`.
+    """The test score, with its interval, against the mean of `cost`, a column of `rows`.
 
-    `rows` is one setting of a summary. The names stand right of the axes, from the most accurate
-    down, each with a line to its mark.
+    `rows` is one setting of a summary. The names stand right of the axes, in the order of the
+    marks from the top down, each with a line to its mark.
     """
-    rows = rows[np.isfinite(rows["test_accuracy"])]
+    measure = measure_of(rows.iloc[0])
+    rows = rows[np.isfinite(rows[measure.name])].sort_values(
+        measure.name, ascending=False, kind="stable"
+    )
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.9, max(2.6, 0.75 + 0.2 * len(rows))))
         figure.subplots_adjust(left=0.12, right=0.6, bottom=0.45 / figure.get_figheight(), top=0.96)
         axes = figure.add_subplot()
         _set_cost(axes, rows[cost], cost)
-        low, high = _accuracy_limits(rows)
+        low, high = _cost_limits(rows, measure)
         axes.set_ylim(low, high)
         frame = Frame(2, low, high, log=False)
-        heights = _apart([frame.height(100 * value) for value in rows["test_accuracy"]])
+        heights = _apart([frame.height(measure.scale * value) for value in rows[measure.name]])
         for height, row in zip(heights, rows.to_dict("records"), strict=True):
-            _draw_cost(axes, row, cost, height)
+            _draw_cost(axes, row, cost, measure, height)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.grid(axis="y", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
@@ -314,16 +335,22 @@ class Searched:
 
 
 def strength_panel(
-    trials: pd.DataFrame, searched: Searched, random: int, limits: tuple[float, float]
+    trials: pd.DataFrame,
+    searched: Searched,
+    random: int,
+    measure: Measure,
+    limits: tuple[float, float],
 ) -> Figure:
-    """Validation accuracy in % against one hyperparameter, a mark per trial of one technique.
+    """The validation score against one hyperparameter, a mark per trial of one technique.
 
-    The first `random` trials are hollow. Pruned ones are small and grey, with the accuracy they
-    had then. The chosen value is ringed, the article's is a dotted line. `limits` are shares; a
-    trial below them is a triangle at the bottom.
+    The first `random` trials are hollow. Pruned ones are small and grey, with the score they had
+    then. The chosen value is ringed, the article's is a dotted line. A trial that is worse than
+    `limits` is a triangle at the edge.
     """
-    x, y = trials[searched.name].to_numpy(float), 100 * trials["val_accuracy"].to_numpy(float)
-    low, high = 100 * limits[0], 100 * limits[1]
+    x, y = trials[searched.name].to_numpy(float), trials[measure.name].to_numpy(float)
+    y, low, high = measure.scale * y, measure.scale * limits[0], measure.scale * limits[1]
+    worst, far = (low, y < low) if measure.sign > 0 else (high, y > high)
+    inward = 0.04 * measure.sign * (high - low)
     drawn_at_random = trials["trial"].to_numpy() < random
     pruned = trials["state"].to_numpy() == "pruned"
     with mpl.rc_context(STYLE):
@@ -335,12 +362,13 @@ def strength_panel(
         for kind, color, size in ((pruned, MUTED, 3), (~pruned, TRAIN, 5)):
             for origin, face in ((drawn_at_random, PAPER), (~drawn_at_random, color)):
                 shown = kind & origin
-                inside, below = shown & (y >= low), shown & (y < low)
+                inside, beyond = shown & ~far, shown & far
                 style: Any = {"color": color, "markerfacecolor": face, "markersize": size}
                 axes.plot(x[inside], y[inside], "o", **style)
-                bottom = np.full(below.sum(), low + 0.04 * (high - low))
-                axes.plot(x[below], bottom, "v", **style)
-        best = y[np.isclose(x, searched.chosen) & ~pruned].max(initial=low)
+                edge = np.full(beyond.sum(), worst + inward)
+                axes.plot(x[beyond], edge, "v" if measure.sign > 0 else "^", **style)
+        scores = measure.sign * y[np.isclose(x, searched.chosen) & ~pruned]
+        best = measure.sign * scores.max(initial=measure.sign * worst)
         axes.plot(
             searched.chosen,
             best,
@@ -356,9 +384,12 @@ def strength_panel(
 
 
 def tuning_panel(
-    curve: pd.DataFrame, baseline: pd.DataFrame | None, limits: tuple[float, float]
+    curve: pd.DataFrame,
+    baseline: pd.DataFrame | None,
+    measure: Measure,
+    limits: tuple[float, float],
 ) -> Figure:
-    """Best validation accuracy in % after k trials, from `trials.tuning_curve`.
+    """Best validation score after k trials, from `trials.tuning_curve`.
 
     Solid: expected of k random trials; dashed: found by the search that went on from them; dotted:
     the curve of the baseline.
@@ -368,26 +399,31 @@ def tuning_panel(
         figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
         axes = figure.add_subplot()
         if baseline is not None:
-            best = 100 * baseline["expected"].fillna(baseline["found"])
+            best = measure.scale * baseline["expected"].fillna(baseline["found"])
             axes.plot(baseline["trials"], best, color=MUTED, linewidth=0.9, dashes=(1, 1))
         axes.plot(
-            curve["trials"], 100 * curve["expected"], "o-", color=TRAIN, linewidth=1.4, markersize=3
+            curve["trials"],
+            measure.scale * curve["expected"],
+            "o-",
+            color=TRAIN,
+            linewidth=1.4,
+            markersize=3,
         )
         axes.plot(
             curve["trials"],
-            100 * curve["found"],
+            measure.scale * curve["found"],
             "--",
             color=VALIDATION,
             linewidth=1.4,
             drawstyle="steps-post",
         )
-        low, high = 100 * limits[0], 100 * limits[1]
-        last = float(100 * curve["found"].iloc[-1])
+        low, high = (measure.scale * limit for limit in limits)
+        last = float(measure.scale * curve["found"].iloc[-1])
         height = Frame(2, low, high, log=False).height(last)
         axes.text(
             1.03,
             max(height, 0.1),
-            f"best\n{last:.1f}",
+            f"best\n{last:.1f}" if measure.share else f"best\n{last:.3g}",
             color=VALIDATION if len(curve) > curve["expected"].count() else TRAIN,
             transform=axes.transAxes,
             va="center",
@@ -399,12 +435,14 @@ def tuning_panel(
         return figure
 
 
-def score_limits(scores: "pd.Series[float]") -> tuple[float, float]:
-    """Shared limits for validation accuracies: all but those far below the usual, with a margin."""
+def score_limits(scores: "pd.Series[float]", measure: Measure) -> tuple[float, float]:
+    """Shared limits for validation scores: all but those far worse than usual, with a margin."""
+    scores = measure.sign * scores
     top, usual = float(scores.max()), float(scores.median())
-    low = max(float(scores.min()), usual - max(3 * (top - usual), 0.02))
-    margin = 0.08 * (top - low) or 0.01
-    return low - margin, top + margin
+    low = max(float(scores.min()), usual - max(3 * (top - usual), 0.02 if measure.share else 0))
+    margin = 0.08 * (top - low) or 0.01 * (1 if measure.share else abs(top))
+    ends = measure.sign * (low - margin), measure.sign * (top + margin)
+    return min(ends), max(ends)
 
 
 def _set_scores(axes: Axes, low: float, high: float) -> None:
@@ -458,29 +496,36 @@ def _set_cost(axes: Axes, values: "pd.Series[float]", cost: str) -> None:
     axes.set_xlabel(COSTS[cost] + (" (log scale)" if log else ""), labelpad=1)
 
 
-def _accuracy_limits(rows: pd.DataFrame) -> tuple[float, float]:
-    """Limits in % that hold all intervals but those of techniques far below the usual."""
-    lows = 100 * rows["test_accuracy_low"].fillna(rows["test_accuracy"])
-    highs = 100 * rows["test_accuracy_high"].fillna(rows["test_accuracy"])
-    usual = float(lows.median())
-    low = max(float(lows.min()), usual - max(3 * (float(highs.max()) - usual), 1.0))
-    margin = 0.06 * (float(highs.max()) - low) or 0.1
-    return low - margin, float(highs.max()) + margin
+def _cost_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    """Limits that hold all intervals but those of techniques far worse than usual."""
+    scale = measure.sign * measure.scale
+    ends = [
+        scale * rows[f"{measure.name}_{end}"].fillna(rows[measure.name]) for end in ("low", "high")
+    ]
+    worst, best = ends[:: measure.sign]
+    usual, top = float(worst.median()), float(best.max())
+    low = max(float(worst.min()), usual - max(3 * (top - usual), 1.0 if measure.share else 0))
+    margin = 0.06 * (top - low) or 0.1 * (1 if measure.share else abs(top))
+    limits = measure.sign * (low - margin), measure.sign * (top + margin)
+    return min(limits), max(limits)
 
 
-def _draw_cost(axes: Axes, row: Mapping[Any, Any], cost: str, height: float) -> None:
+def _draw_cost(
+    axes: Axes, row: Mapping[Any, Any], cost: str, measure: Measure, height: float
+) -> None:
     """One technique's mark, its name at `height` right of the axes, and a line between them."""
-    x, y = row[cost], 100 * row["test_accuracy"]
+    x, y = row[cost], measure.scale * row[measure.name]
     color = MUTED if row["technique"] == BASELINE else TRAIN
     low, high = axes.get_ylim()
-    axes.vlines(
-        x, 100 * row["test_accuracy_low"], 100 * row["test_accuracy_high"], color=color, alpha=0.45
-    )
+    ends = (measure.scale * row[f"{measure.name}_{end}"] for end in ("low", "high"))
+    axes.vlines(x, *ends, color=color, alpha=0.45)
+    inside, edge = low <= y <= high, 0.02 * (high - low)
     marker = "s" if row["technique"] == BASELINE else "o"
-    axes.plot(x, max(y, low + 0.02 * (high - low)), marker if y >= low else "v", color=color)
+    beyond = "v" if y < low else "^"
+    axes.plot(x, np.clip(y, low + edge, high - edge), marker if inside else beyond, color=color)
     axes.annotate(
-        row["technique"] if y >= low else f"{row['technique']} {y:.1f}",
-        (x, max(y, low)),
+        row["technique"] if inside else f"{row['technique']} {y:.3g}",
+        (x, np.clip(y, low, high)),
         xytext=(1.06, height),
         textcoords="axes fraction",
         va="center",
@@ -519,10 +564,10 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str)
             baseline["epoch"], baseline[f"val_{measure}"], color=MUTED, linewidth=0.9, dashes=(1, 1)
         )
     lines = [(f"val_{measure}", "val.", VALIDATION, "--")]
-    if measure == "accuracy":
-        gap = shown["val_accuracy"], shown["train_accuracy"]
+    if f"train_{measure}" in shown:
+        gap = shown[f"val_{measure}"], shown[f"train_{measure}"]
         axes.fill_between(shown["epoch"], *gap, color=GRID, linewidth=0)
-        lines.append(("train_accuracy", "train", TRAIN, "-"))
+        lines.append((f"train_{measure}", "train", TRAIN, "-"))
     for column, _, color, dashes in lines:
         band = shown[f"{column}_low"], shown[f"{column}_high"]
         axes.fill_between(shown["epoch"], *band, color=color, alpha=0.18, linewidth=0)
@@ -573,31 +618,34 @@ def _set_frame(axes: Axes, limits: Frame) -> None:
     axes.set_axisbelow(True)
 
 
-def _forest_limits(rows: pd.DataFrame) -> tuple[float, float]:
-    """Limits in points that hold zero and all intervals but those of extreme techniques."""
+def _forest_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    """Limits that hold zero and all intervals but those of extreme techniques."""
     if rows.empty:
         return -1.0, 1.0
-    lows = 100 * rows["difference_low"].fillna(rows["difference"])
-    highs = 100 * rows["difference_high"].fillna(rows["difference"])
+    lows = measure.scale * rows["difference_low"].fillna(rows["difference"])
+    highs = measure.scale * rows["difference_high"].fillna(rows["difference"])
     reach = lows.abs().combine(highs.abs(), max)
-    limit = max(4 * float(reach.median()), 0.1)
+    limit = max(4 * float(reach.median()), 0.1 if measure.share else 0)
     low, high = max(-limit, min(lows.min(), 0.0)), min(limit, max(highs.max(), 0.0))
     margin = 0.06 * (high - low) or 0.1
     return low - margin, high + margin
 
 
-def _draw_difference(axes: Axes, place: int, row: Mapping[Any, Any], numbers: bool) -> None:
-    value, (low, high) = 100 * row["difference"], axes.get_xlim()
+def _draw_difference(
+    axes: Axes, place: int, row: Mapping[Any, Any], measure: Measure, numbers: bool
+) -> None:
+    value, (low, high) = measure.scale * row["difference"], axes.get_xlim()
     color = TRAIN if row["p_holm"] < SIGNIFICANCE else MUTED
     filled = color if row["p_holm"] < SIGNIFICANCE else PAPER
-    ends = 100 * row["difference_low"], 100 * row["difference_high"]
+    ends = measure.scale * row["difference_low"], measure.scale * row["difference_high"]
     axes.hlines(place, *ends, color=color, linewidth=1.8)
     if low <= value <= high:
         axes.plot(value, place, "o", color=color, markerfacecolor=filled, markersize=6)
     else:
-        _draw_arrow(axes, place, "" if numbers else points(row["difference"]), value > 0, color)
+        text = "" if numbers else measure.difference(row["difference"])
+        _draw_arrow(axes, place, text, value > 0, color)
     if numbers:
-        text = interval(points, row, "difference")
+        text = interval(measure.difference, row, "difference")
         axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center")
 
 

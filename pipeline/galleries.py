@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from pipeline import figures, interior
 from pipeline.interior import Arrays
-from pipeline.summary import BASELINE, percent
+from pipeline.summary import BASELINE
+from pipeline.texts import percent
 
 INSPECTED = 0  # the seed whose runs `inspections.npz` shows
 

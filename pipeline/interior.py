@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from pipeline.errors import UserError
 from pipeline.figures import GRID, INK, MUTED, PAPER, STYLE, TRAIN, VALIDATION
-from pipeline.summary import signed
+from pipeline.texts import signed
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -7,12 +7,14 @@ Sources: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599 (
 """
 
 import gzip
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
+
+from pipeline.models import CODE, HIDDEN, below_output
 
 # What a layer puts out at a time, at most, so that memory does not grow with the data.
 ROWS_AT_ONCE = 16_384
@@ -42,8 +44,9 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
     `collapsed`, whether a single class is predicted, `calibration_error`, the accuracies under
     input noise of `noise_accuracies`, `zero_activations`, a share, and `mean_activation`, of |h|
-    over rows and units of the hidden layers. `parameters` is the number of all weights; `weights`
-    tells the rest, of those that are trained.
+    over rows and units of the hidden layers. `parameters` is the number of all weights,
+    `nonzero_parameters` of those that are not exactly 0; `weights` tells the rest, of those that
+    are trained.
     """
     found: dict[str, float] = {}
     for name, (x, y) in parts.items():
@@ -51,15 +54,44 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
         found[f"{name}_accuracy"] = float(np.mean(predicted.classes == y))
         found[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
     every = -(-len(x) // NOISE_ROWS)  # spread over the part: MNIST's first test images are easier
-    trained = [np.asarray(weight) for weight in model.trainable_weights]
-    kernels = [weight for weight in trained if weight.ndim > 1]
-    biases = [weight for weight in trained if weight.ndim == 1]
     return found | {
         "collapsed": len(np.unique(predicted.classes)) == 1,
         "calibration_error": calibration_error(predicted.confidences, predicted.classes == y),
         **noise_accuracies(lambda rows: _classes(model, rows), x[::every], y[::every]),
+        **_inside(model, x),
+    }
+
+
+def measure_reconstruction(
+    model: keras.Sequential, parts: Mapping[Any, Labelled]
+) -> dict[str, float]:
+    """The same of a model that reproduces its input, as far as it has a meaning; no label is read.
+
+    `<part>_loss` is the mean squared error of the rows' values. `collapsed`: whether the last part
+    gives one output only. `code_zero_activations` and `code_mean_activation` are of the layer
+    named code alone.
+    """
+    found: dict[str, float] = {}
+    for name, (x, _) in parts.items():
+        outputs = _outputs(model, x)
+        found[f"{name}_loss"] = float(np.mean(np.square(outputs - x), dtype=np.float64))
+    code = _activations(model, x[:ACTIVATION_ROWS], {CODE})
+    return found | {
+        "collapsed": bool(np.all(outputs == outputs[0])),
+        **_inside(model, x),
+        **{f"{CODE}_{name}": value for name, value in code.items()},
+    }
+
+
+def _inside(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
+    """Of weights, and of activations for these rows."""
+    trained = [np.asarray(weight) for weight in model.trainable_weights]
+    kernels = [weight for weight in trained if weight.ndim > 1]
+    biases = [weight for weight in trained if weight.ndim == 1]
+    return {
         **weights(kernels, biases),
         "parameters": model.count_params(),
+        "nonzero_parameters": sum(int(np.count_nonzero(w)) for w in model.get_weights()),
         **_activations(model, x[:ACTIVATION_ROWS]),
     }
 
@@ -83,6 +115,37 @@ def weights(kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict
 
 def _norm(arrays: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(sum(float(np.sum(np.square(a, dtype=np.float64))) for a in arrays)))
+
+
+def selection(norms: np.ndarray, informative: np.ndarray) -> dict[str, float]:
+    """How well weights tell informative inputs from noise.
+
+    `norms`, (inputs,), is what each input weighs, as `input_norms` has it; `informative`, (k,),
+    the columns of those that tell the class, k < inputs. `informative_recall` is the share of
+    these that are among the k heaviest; an input without weight is not. As both are k, recall is
+    precision too, and a choice at random has k / inputs. `noise_inputs_dropped` is the share of
+    the other inputs whose weight is exactly 0.
+    """
+    heaviest = np.argsort(-norms, kind="stable")[: len(informative)]
+    chosen = heaviest[norms[heaviest] > 0]
+    return {
+        "informative_recall": float(np.isin(informative, chosen).mean()),
+        "noise_inputs_dropped": float(np.mean(np.delete(norms, informative) == 0)),
+    }
+
+
+def input_norms(model: keras.Sequential) -> np.ndarray:
+    """The norms of the rows of the first trained kernel, (inputs,), of a model of points.
+
+    Behind a frozen linear layer, such as one that whitens, those of the product of both kernels.
+    """
+    kernel = np.eye(model.input_shape[-1], dtype=np.float32)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense):
+            kernel = kernel @ np.asarray(layer.kernel)
+            if layer.trainable:
+                break
+    return np.asarray(np.linalg.norm(kernel, axis=1))
 
 
 def calibration_error(confidences: np.ndarray, hits: np.ndarray) -> float:
@@ -138,6 +201,10 @@ def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted
 
 def probabilities(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
     """What the model puts out for rows: (n, classes) float32, or (n, 1) of one sigmoid unit."""
+    return _outputs(model, x)
+
+
+def _outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(model(x[rows])) for rows in _parts(model, len(x))])
 
 
@@ -165,10 +232,15 @@ def _width(layer: keras.Layer) -> int:
     return int(np.prod(layer.output.shape[1:]))
 
 
-def _activations(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
+def _activations(
+    model: keras.Sequential, x: np.ndarray, layers: Collection[str] | None = None
+) -> dict[str, float]:
+    """Over the hidden layers, or those of these names."""
     count, zeros, size = 0, 0, 0.0
     for rows in _parts(model, len(x)):
-        for hidden in _hidden_outputs(model, x[rows]):
+        for name, hidden in _hidden_outputs(model, x[rows]):
+            if layers is not None and name not in layers:
+                continue
             count += hidden.size
             zeros += int(np.sum(hidden == 0))
             size += float(np.sum(np.abs(hidden), dtype=np.float64))
@@ -184,20 +256,23 @@ def active_shares(model: keras.Sequential, x: np.ndarray) -> list[np.ndarray]:
     parts = [
         [
             len(x[rows]) / len(x) * np.mean(hidden != 0, axis=tuple(range(hidden.ndim - 1)))
-            for hidden in _hidden_outputs(model, x[rows])
+            for _, hidden in _hidden_outputs(model, x[rows])
         ]
         for rows in _parts(model, len(x))
     ]
     return [np.sum(layer, axis=0) for layer in zip(*parts, strict=True)]
 
 
-def _hidden_outputs(model: keras.Sequential, x: np.ndarray) -> Iterator[np.ndarray]:
-    """Each hidden layer's output after its non-linearity; an LSTM's as the next layer sees it."""
-    apart = (keras.layers.BatchNormalization, keras.layers.Activation)
-    for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
+def _hidden_outputs(model: keras.Sequential, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Each hidden layer's name and output after its non-linearity.
+
+    An LSTM's as the next layer sees it.
+    """
+    apart, name = (keras.layers.BatchNormalization, keras.layers.Activation), ""
+    for layer, following in zip(below_output(model), model.layers[1:], strict=False):
         x = layer(x)
-        kinds = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM)
-        weighted = isinstance(layer, kinds) and layer.trainable  # whitening is no hidden layer
+        weighted = isinstance(layer, HIDDEN) and layer.trainable  # whitening is no hidden layer
+        name = layer.name if weighted else name
         activated = isinstance(layer, keras.layers.Activation)
         if activated or (weighted and not isinstance(following, apart)):
-            yield np.asarray(x)
+            yield name, np.asarray(x)

@@ -15,11 +15,11 @@ from scipy import stats
 
 from pipeline.changes import Activity, Change, Orthogonal, Penalty
 from pipeline.layers import SPREAD, HardConcrete, fixed_gates
-from pipeline.params import Cnn, Lstm, Mlp, Model, misfit
+from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 
 Arrays = list[np.ndarray]
 
-WHITENING = "whitening"  # the layer's name
+WHITENING, CODE = "whitening", "code"  # the layers' names
 AUGMENTATION = (
     keras.layers.RandomTranslation,
     keras.layers.RandomRotation,
@@ -39,7 +39,8 @@ def build(
 
     Args:
         input_shape: one row's shape, such as (28, 28).
-        n_classes: 2 gives one sigmoid unit; more give a softmax over the classes.
+        n_classes: 2 gives one sigmoid unit; more give a softmax over the classes; of no
+            importance to an architecture that reproduces its rows.
         rows: of the training data, over which the gates' penalty is spread.
 
     Raises ValueError for a change or an input shape that the architecture does not fit.
@@ -50,17 +51,32 @@ def build(
         *_noisy_input(change),
         *ARCHITECTURES[model.architecture](model, change, input_shape),
     )
-    output = (
-        keras.layers.Dense(1, activation="sigmoid", name="output")
-        if n_classes == 2
-        else keras.layers.Dense(n_classes, activation="softmax", name="output")
-    )
-    stack = [*layers, output]
+    outputs = OUTPUTS[model.objective.name](input_shape, n_classes)
+    stack = [*layers, *outputs]
     if change.gates is not None:
         stack = list(_gated(stack, change.gates.strength / rows, input_shape))
     whitening = _whitening(input_shape) if change.whitening else ()
     augmentation = _augmentation(change, input_shape)
     return keras.Sequential([keras.Input(input_shape), *augmentation, *whitening, *stack])
+
+
+def _classes(_: tuple[int, ...], n_classes: int) -> Iterator[keras.Layer]:
+    """The classes' probabilities."""
+    units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
+    yield keras.layers.Dense(units, activation=activation, name="output")
+
+
+def _reproduction(input_shape: tuple[int, ...], _: int) -> Iterator[keras.Layer]:
+    """As many values as a row has, of any size, in its shape."""
+    yield keras.layers.Dense(int(np.prod(input_shape)), name="output")
+    if len(input_shape) > 1:
+        yield keras.layers.Reshape(input_shape, name="reproduction")
+
+
+OUTPUTS: dict[str, Callable[[tuple[int, ...], int], Iterator[keras.Layer]]] = {
+    "classification": _classes,
+    "reconstruction": _reproduction,
+}
 
 
 def _whitening(input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
@@ -109,7 +125,7 @@ def _noisy_input(change: Change) -> Iterator[keras.Layer]:
 def _mlp(model: Mlp, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
     if len(input_shape) > 1:
         yield keras.layers.Flatten(name="flatten")
-    yield from _hidden_dense(model.hidden, model.activation, change)
+    yield from _hidden_dense(model.dense, model.activation, change)
 
 
 def _cnn(model: Cnn, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
@@ -132,7 +148,7 @@ def _cnn(model: Cnn, change: Change, input_shape: tuple[int, ...]) -> Iterator[k
             yield keras.layers.SpatialDropout2D(rate, name=f"{name}_spatial_dropout")
         yield from _dropout(own, name)
     yield keras.layers.Flatten(name="flatten")
-    yield from _hidden_dense(model.hidden, model.activation, change, len(model.filters))
+    yield from _hidden_dense(model.dense, model.activation, change, len(model.filters))
 
 
 def _lstm(model: Lstm, change: Change, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
@@ -150,24 +166,36 @@ def _lstm(model: Lstm, change: Change, input_shape: tuple[int, ...]) -> Iterator
         options |= {"recurrent_dropout": change.recurrent_dropout or 0}
         yield keras.layers.LSTM(units, return_sequences=sequences, name=name, **options)
         yield from _dropout(own, name)
-    yield from _hidden_dense(model.hidden, model.activation, change, len(model.units))
+    yield from _hidden_dense(model.dense, model.activation, change, len(model.units))
+
+
+def _autoencoder(
+    model: Autoencoder, change: Change, input_shape: tuple[int, ...]
+) -> Iterator[keras.Layer]:
+    """Every layer but the output is a hidden one, the code too."""
+    if len(input_shape) > 1:
+        yield keras.layers.Flatten(name="flatten")
+    yield from _hidden_dense(model.dense, model.activation, change)
 
 
 ARCHITECTURES: dict[str, Callable[[Any, Change, tuple[int, ...]], Iterator[keras.Layer]]] = {
     "mlp": _mlp,
     "cnn": _cnn,
     "lstm": _lstm,
+    "autoencoder": _autoencoder,
 }
 
 
 def _hidden_dense(
-    hidden: tuple[int, ...], activation: str, change: Change, before: int = 0
+    dense: Mapping[str, int], activation: str, change: Change, before: int = 0
 ) -> Iterator[keras.Layer]:
-    """Dense layers, and what the change adds around each; `before`: hidden layers below them."""
-    for place, units in enumerate(hidden):
-        name, size = f"hidden_{place + 1}", {"units": units}
-        own = change.on(name, before + place)
-        yield from _activated(keras.layers.Dense, size, activation, own, before + place, name)
+    """Dense layers of these units, by name, and what the change adds around each.
+
+    `before`: hidden layers below them.
+    """
+    for place, (name, units) in enumerate(dense.items(), start=before):
+        own = change.on(name, place)
+        yield from _activated(keras.layers.Dense, {"units": units}, activation, own, place, name)
         yield from _dropout(own, name)
 
 
@@ -271,13 +299,19 @@ def _regularizer(penalty: Penalty | Orthogonal | None) -> keras.Regularizer | No
     return keras.regularizers.L1L2(penalty.l1, penalty.l2)
 
 
+def below_output(model: keras.Sequential) -> list[keras.Layer]:
+    """The layers below the output: the last dense one, whatever only reshapes what it gives."""
+    dense = [isinstance(layer, keras.layers.Dense) for layer in model.layers]
+    return list(model.layers[: max(np.flatnonzero(dense))])
+
+
 def hidden_kernels(model: keras.Sequential, change: Change, part: str) -> tuple[int, ...]:
     """The places in `model.weights` of the hidden layers' kernels that have a part of a change.
 
     Frozen layers are no hidden layers.
     """
-    hidden = [layer for layer in model.layers[:-1] if isinstance(layer, HIDDEN)]
-    layers = [layer for layer in hidden if layer.trainable]
+    layers = [layer for layer in below_output(model) if isinstance(layer, HIDDEN)]
+    layers = [layer for layer in layers if layer.trainable]
     kernels = {
         id(layer.weights[0])
         for place, layer in enumerate(layers)

@@ -27,12 +27,14 @@ from pydantic.dataclasses import dataclass
 from pipeline.changes import (
     IMAGE_PARTS,
     KERNEL_STEPS,
+    MOVES,
     Activation,
     Change,
     Orthogonal,
     Place,
 )
 from pipeline.errors import UserError, nearest
+from pipeline.objectives import CLASSIFICATION, RECONSTRUCTION, Objective
 from pipeline.techniques import TECHNIQUES, Range, Technique, combination
 
 FILE = "params.yaml"
@@ -67,6 +69,21 @@ class DigitsData:
 
 
 @dataclass(frozen=True, config=FROZEN)
+class FeaturesData:
+    """Points of which some inputs tell the class and the others are noise. Counts are per draw."""
+
+    images: ClassVar[bool] = False
+
+    inputs: Annotated[int, Field(ge=2)] = 50
+    informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 have room for 4 clusters
+    separation: Annotated[float, Field(gt=0)] = 1.0  # half a side of the cube of class centres
+    train: Annotated[int, Field(ge=2)] = 480
+    validation: Annotated[int, Field(ge=2)] = 480
+    test: Annotated[int, Field(ge=2)] = 2_000
+    draws: Count = 64  # independent draws; tuning and final seeds never share one
+
+
+@dataclass(frozen=True, config=FROZEN)
 class ImagesData:
     """Which of the 60,000 training images validate."""
 
@@ -77,8 +94,9 @@ class ImagesData:
     article_trains_on_validation: bool  # the article's split keeps them in the training set
 
 
-def _names(kind: str, sizes: Sequence[int]) -> tuple[str, ...]:
-    return tuple(f"{kind}_{place + 1}" for place in range(len(sizes)))
+def _named(kind: str, sizes: Sequence[int]) -> dict[str, int]:
+    """Layers' names → their sizes."""
+    return {f"{kind}_{place}": size for place, size in enumerate(sizes, start=1)}
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -87,6 +105,7 @@ class Mlp:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
+    objective: ClassVar[Objective] = CLASSIFICATION
 
     architecture: Literal["mlp"]
     hidden: Layers  # units of each
@@ -95,7 +114,12 @@ class Mlp:
     @property
     def hidden_layers(self) -> tuple[str, ...]:
         """The names of the layers that have a kernel, the output aside."""
-        return _names("hidden", self.hidden)
+        return tuple(self.dense)
+
+    @property
+    def dense(self) -> Mapping[str, int]:
+        """The hidden dense layers: name → units."""
+        return _named("hidden", self.hidden)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -104,6 +128,7 @@ class Cnn:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
+    objective: ClassVar[Objective] = CLASSIFICATION
 
     architecture: Literal["cnn"]
     filters: Layers  # of each block
@@ -115,7 +140,12 @@ class Cnn:
     @property
     def hidden_layers(self) -> tuple[str, ...]:
         """The names of the layers that have a kernel, the output aside."""
-        return _names("block", self.filters) + _names("hidden", self.hidden)
+        return (*_named("block", self.filters), *self.dense)
+
+    @property
+    def dense(self) -> Mapping[str, int]:
+        """The hidden dense layers: name → units."""
+        return _named("hidden", self.hidden)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -125,6 +155,7 @@ class Lstm:
     # Its output is a product of two non-linearities, so there is nothing before them.
     activity_places: ClassVar[tuple[Place, ...]] = ("after",)
     own_activation: ClassVar[bool] = True
+    objective: ClassVar[Objective] = CLASSIFICATION
 
     architecture: Literal["lstm"]
     units: Layers  # of each LSTM layer
@@ -134,13 +165,50 @@ class Lstm:
     @property
     def hidden_layers(self) -> tuple[str, ...]:
         """The names of the layers that have a kernel, the output aside."""
-        return _names("lstm", self.units) + _names("hidden", self.hidden)
+        return (*_named("lstm", self.units), *self.dense)
+
+    @property
+    def dense(self) -> Mapping[str, int]:
+        """The hidden dense layers: name → units."""
+        return _named("hidden", self.hidden)
 
 
-MODELS: Mapping[str, type[Mlp | Cnn | Lstm]] = {"mlp": Mlp, "cnn": Cnn, "lstm": Lstm}
+@dataclass(frozen=True, config=FROZEN)
+class Autoencoder:
+    """Dense layers down to a code and back, which reproduce their input. Hinton et al. 2006."""
+
+    activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
+    own_activation: ClassVar[bool] = False
+    objective: ClassVar[Objective] = RECONSTRUCTION
+
+    architecture: Literal["autoencoder"]
+    hidden: tuple[Count, ...]  # units of each layer before the code; mirrored after it
+    code: Count  # units
+    activation: Activation = "relu"  # of the code too, so that a code can be sparse
+
+    @property
+    def hidden_layers(self) -> tuple[str, ...]:
+        """The names of the layers that have a kernel, the output aside."""
+        return tuple(self.dense)
+
+    @property
+    def dense(self) -> Mapping[str, int]:
+        """The hidden dense layers: name → units."""
+        decoder = _named("decoder", self.hidden[::-1])
+        return {**_named("encoder", self.hidden), "code": self.code, **decoder}
+
+
+MODELS: Mapping[str, type[Mlp | Cnn | Lstm | Autoencoder]] = {
+    "mlp": Mlp,
+    "cnn": Cnn,
+    "lstm": Lstm,
+    "autoencoder": Autoencoder,
+}
+
+TAKE_IMAGES = ("cnn", "lstm")
 
 # The architecture that every technique of a study starts from.
-Model = Annotated[Mlp | Cnn | Lstm, Field(discriminator="architecture")]
+Model = Annotated[Mlp | Cnn | Lstm | Autoencoder, Field(discriminator="architecture")]
 
 
 def misfit(change: Change, model: Model, images: bool = True) -> str | None:
@@ -186,6 +254,8 @@ def _misfit_of_kind(change: Change, model: Model) -> str | None:
             "needs an output before the non-linearity of each hidden layer, "
             f"but got {model.architecture!r}, which has none"
         )
+    if model.objective is RECONSTRUCTION and (problem := _misfit_of_reconstruction(change, model)):
+        return problem
     if change.recurrent_dropout is not None and model.architecture != "lstm":
         return f"needs the steps of an 'lstm', but got {model.architecture!r}"
     count = len(model.hidden_layers)
@@ -194,14 +264,27 @@ def _misfit_of_kind(change: Change, model: Model) -> str | None:
     return None
 
 
+def _misfit_of_reconstruction(change: Change, model: Model) -> str | None:
+    """Why a part means nothing where the row itself, as the data have it, is the target."""
+    got = f"but got {model.architecture!r}, which"
+    if change.label_smoothing is not None or change.mixup is not None:
+        return f"needs labels, {got} has none"
+    if change.stopping and change.stopping.monitor == "val_accuracy":
+        return f"needs a validation accuracy, {got} has none"
+    if change.gates:
+        return f"cuts units out of a classifier, {got} is none"
+    if moved := [part for part in MOVES if getattr(change, part) is not None]:
+        return f"moves images by {', '.join(moved)}, {got} must reproduce them where they were"
+    return None
+
+
 def _misfit_of_layer(own: Change, layer: str, model: Model) -> str | None:
     """Why what is on one hidden layer does not fit it."""
-    kind, number = layer.split("_")
-    if not isinstance(own.kernel, Orthogonal) or kind == "lstm":
+    if not isinstance(own.kernel, Orthogonal) or layer.startswith("lstm"):
         return None
-    if kind == "block":
+    if layer not in model.dense:
         return f"needs kernels of two axes, but got a convolution in {layer!r}"
-    if model.hidden[int(number) - 1] == 1:
+    if model.dense[layer] == 1:
         return f"needs two units or more in each layer, but got 1 in {layer!r}"
     return None
 
@@ -300,7 +383,7 @@ class TechniqueParams:
 class Study:
     """Everything that decides one data set's results."""
 
-    data: CirclesData | DigitsData | ImagesData
+    data: CirclesData | DigitsData | FeaturesData | ImagesData
     model: Model
     training: Training
     tuning: Tuning
@@ -341,6 +424,13 @@ class DigitsStudy(Study):
 
 
 @dataclass(frozen=True, config=FROZEN)
+class FeaturesStudy(Study):
+    """A study of inputs that are known to be informative or noise."""
+
+    data: FeaturesData
+
+
+@dataclass(frozen=True, config=FROZEN)
 class ImagesStudy(Study):
     """A study of MNIST or Fashion-MNIST."""
 
@@ -353,6 +443,7 @@ class Studies:
 
     circles: CirclesStudy | None = None
     digits: DigitsStudy | None = None
+    features: FeaturesStudy | None = None
     mnist: ImagesStudy | None = None
     fashion_mnist: ImagesStudy | None = None
 
@@ -481,8 +572,14 @@ def _known_keys(section: Sequence[str]) -> list[str]:
 def _study_problems(study: Study) -> Iterator[str]:
     """What no single field can see: names of techniques, their values, and counts that add up."""
     architecture = study.model.architecture
-    if isinstance(study.data, CirclesData) and architecture != "mlp":
-        yield f"model.architecture: circles are points, for an 'mlp'; {architecture!r} takes images"
+    if not study.data.images and architecture in TAKE_IMAGES:
+        yield (
+            "model.architecture: points are for an 'mlp' or 'autoencoder'; "
+            f"{architecture!r} takes images"
+        )
+    if isinstance(study.data, FeaturesData) and study.data.informative >= study.data.inputs:
+        got = study.data.informative
+        yield f"data.informative: must be below inputs={study.data.inputs}, but got {got}"
     for name in study.techniques:
         yield from _technique_problems(name, study)
     learning_rate = study.tuning.learning_rate
@@ -500,7 +597,7 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield "techniques: `none`, the baseline of every comparison, is missing"
     if study.tuning.round > study.tuning.trials:
         yield f"tuning.round: at most trials={study.tuning.trials}, but got {study.tuning.round}"
-    if isinstance(study.data, CirclesData):
+    if isinstance(study.data, CirclesData | FeaturesData):
         needed = study.tuning.seeds + study.final.seeds
         if study.data.draws < needed:
             got = study.data.draws

@@ -25,6 +25,7 @@ from pipeline import (
     galleries,
     interior,
     summary,
+    timing,
     trials,
     verdicts,
 )
@@ -34,18 +35,9 @@ from pipeline.errors import UserError
 from pipeline.files import replace_csv, replace_text
 from pipeline.galleries import Gallery, Panel, Source
 from pipeline.interior import Arrays
-from pipeline.summary import (
-    BASELINE,
-    SIGNIFICANCE,
-    UNKNOWN,
-    Finding,
-    interval,
-    number,
-    p_text,
-    percent,
-    points,
-    signed,
-)
+from pipeline.objectives import CLASSIFICATION, Measure, Objective, of_columns, scored_by
+from pipeline.summary import BASELINE, SIGNIFICANCE, Finding, measure_of
+from pipeline.texts import UNKNOWN, interval, number, p_text, percent, points, signed
 from pipeline.verdicts import Judged
 
 PAGE = "report.html"
@@ -77,6 +69,11 @@ DATASETS = {
     "digits": Dataset(
         "Digits", "Handwritten digits of 8 by 8 pixels, from scikit-learn: which of ten is it?"
     ),
+    "features": Dataset(
+        "Features",
+        "Fifty inputs, of which ten tell the class and forty are noise: which of two classes is it,"
+        " and which inputs matter?",
+    ),
     "mnist": Dataset("MNIST", "Handwritten digits of 28 by 28 pixels: which of ten is it?"),
     "fashion_mnist": Dataset(
         "Fashion-MNIST",
@@ -98,20 +95,24 @@ def describe(name: str) -> Dataset:
 def headline(finding: Finding) -> str:
     """The main thing to say about a data set, in plain text, no stronger than the runs allow."""
     best, where = finding.best, f"On {describe(finding.dataset).title} ({finding.setting} setting)"
-    accuracy = f"{interval(percent, best, 'test_accuracy', ' %')} over {finding.n} seeds"
+    measure = finding.measure
+    score = f"{interval(measure.value, best, measure.name, measure.unit)} over {finding.n} seeds"
     if best["technique"] == BASELINE:
         return (
-            f"{where}, no technique has a higher mean test accuracy than training without"
-            f" regularization: {accuracy}."
+            f"{where}, no technique has a {measure.better} mean {measure.title} than training"
+            f" without regularization: {score}."
         )
-    lead = interval(points, best, "difference", " points")
+    lead = interval(measure.difference, best, "difference", measure.difference_unit)
     p = p_text(best["p_holm"])
     verdict = (
         f"That is {lead} against no regularization, corrected p: {p}."
         if best["technique"] in finding.better
         else f"Its lead over no regularization, {lead}, may be chance: corrected p: {p}."
     )
-    return f"{where}, {best['technique']} has the highest mean test accuracy: {accuracy}. {verdict}"
+    return (
+        f"{where}, {best['technique']} has the {measure.best} mean {measure.title}: {score}."
+        f" {verdict}"
+    )
 
 
 def place(name: str, background: "Background") -> str:
@@ -164,8 +165,8 @@ class Setting:
     ensembles: list[dict[Any, Any]]  # of ensembles.csv
     forest: tuple[Markup, Markup]  # for a wide page and for a phone
     cost: list[Panel]
-    accuracy: list[Panel]
-    loss: list[Panel]
+    curves: list[Panel]  # of the score
+    loss: list[Panel]  # of its own only where the score is another
     galleries: list[Gallery]
     activations: tuple[Markup, Markup] | None
 
@@ -189,12 +190,13 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
     """
     runs = summary.read_runs(folder / "runs.csv")
     tuned = read_tuned(folder / "tuned.json")
-    tried = trials.read(folder / "trials.csv")
+    objective = scored_by(tuned["objective"])
+    tried = trials.read(folder / "trials.csv", objective.val)
     curves = figures.read_curves(folder / "curves.parquet", runs)
     inspected = interior.read(folder / "inspections.npz")
     noise = figures.noise_curves(runs)
     table = summary.summarize(runs)
-    combined = ensembles.summarize(runs, ensembles.read(folder / "predictions.npz", runs))
+    combined = _ensembles(folder / "predictions.npz", runs)
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, place(folder.name, background))
     summary.write_summary(table, folder / "summary.csv")
@@ -222,13 +224,23 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
         advised=advised,
         settings=settings,
         tuned=tuned,
+        objective=objective,
         choices={name: _choices(found) for name, found in tuned["techniques"].items()},
-        search=_search(folder.name, tuned, tried, article_values(runs), background.random),
-        runs=runs_of(runs),
+        search=_search(
+            folder.name, tuned, objective.val, tried, article_values(runs), background.random
+        ),
+        runs=runs_of(runs, objective),
         ui=ui.rstrip("/"),
         seconds=float(runs["seconds"].sum()),
     )
     replace_text(folder / PAGE, page)
+
+
+def _ensembles(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """The table of ensembles; empty for models that have no probabilities to take the mean of."""
+    if of_columns(runs.columns) is not CLASSIFICATION:
+        return pd.DataFrame(columns=list(ensembles.COLUMNS))
+    return ensembles.summarize(runs, ensembles.read(path, runs))
 
 
 def read_tuned(path: Path) -> dict[str, Any]:
@@ -240,10 +252,11 @@ def read_tuned(path: Path) -> dict[str, Any]:
 
 
 def write_metrics(table: pd.DataFrame, path: Path) -> None:
-    """Mean test accuracy and difference, by setting and technique, for `dvc metrics show`."""
+    """Mean test score and difference, by setting and technique, for `dvc metrics show`."""
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     for row in table.to_dict("records"):
-        numbers = {name: round(row[name], 6) for name in ("test_accuracy", "difference")}
+        names = (measure_of(row).name, "difference")
+        numbers = {name: round(row[name], 6) for name in names}
         finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
         metrics.setdefault(row["setting"], {})[row["technique"]] = finite
     replace_text(path, json.dumps(metrics, indent=2) + "\n")
@@ -264,9 +277,10 @@ def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
     }
 
 
-def runs_of(runs: pd.DataFrame) -> list[dict[Any, Any]]:
+def runs_of(runs: pd.DataFrame, objective: Objective) -> list[dict[Any, Any]]:
     """What the page tells of each final run; `run_id` is None where MLflow was away."""
-    told = runs.reindex(columns=["setting", "technique", "seed", "test_accuracy", "mlflow_run_id"])
+    names = ["setting", "technique", "seed", objective.test.name, "mlflow_run_id"]
+    told = runs.reindex(columns=names)
     ids = [text if isinstance(text, str) else None for text in told.pop("mlflow_run_id")]
     rows = told.to_dict("records")
     return [row | {"run_id": run_id} for row, run_id in zip(rows, ids, strict=True)]
@@ -274,7 +288,8 @@ def runs_of(runs: pd.DataFrame) -> list[dict[Any, Any]]:
 
 def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
     """The thinned mean curves, for `dvc plots`."""
-    columns = ["epoch", "technique", "setting", *figures.MEASURES]
+    measures = figures.MEASURES[of_columns(curves.columns).score]
+    columns = ["epoch", "technique", "setting", *measures]
     replace_csv(path, curves[columns], digits=6)
 
 
@@ -309,12 +324,12 @@ def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> No
         forest = figures.forest(rows, 8.5, _title(rows, "difference"))
         figures.png(forest, folder / f"figures/forest-{setting}.png")
         shown = curves[curves["setting"] == setting]
-        for measure in ("accuracy", "loss"):
+        for measure in dict.fromkeys((_score(rows), "loss")):
             title = f"{_title(rows, measure)}; dotted: validation of {BASELINE}"
             grid = figures.curve_grid(shown, list(rows["technique"]), measure, title)
             figures.png(grid, folder / f"figures/{measure}-{setting}.png")
     first = summary.ranked(table, summary.ordered_settings(table)[0])
-    best = _panels(first.head(1), curves, "accuracy")[0]
+    best = _panels(first.head(1), curves, _score(first))[0]
     replace_text(folder / THUMBNAIL, best.svg)
 
 
@@ -354,11 +369,16 @@ def _setting(
             for cost in figures.COSTS
             if cost == "seconds" or _varies(rows[cost])
         ],
-        accuracy=_panels(rows, curves, "accuracy"),
-        loss=_panels(rows, curves, "loss"),
+        curves=_panels(rows, curves, _score(rows)),
+        loss=[] if _score(rows) == "loss" else _panels(rows, curves, "loss"),
         galleries=galleries.galleries(source),
         activations=galleries.activations(source),
     )
+
+
+def _score(rows: pd.DataFrame) -> str:
+    """The score of one setting: `accuracy` or `loss`."""
+    return scored_by(rows["measure"].iloc[0]).score
 
 
 def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str) -> list[Panel]:
@@ -382,9 +402,10 @@ def _varies(costs: "pd.Series[float]") -> bool:
 
 def _cost_panel(rows: pd.DataFrame, cost: str) -> Panel:
     first, words = rows.iloc[0], figures.COSTS[cost]
-    title = f"{words[0].upper()}{words[1:]} and test accuracy in %"
+    measure = measure_of(first)
+    title = f"{words[0].upper()}{words[1:]} and {measure.spoken}"
     values = (
-        f"{row['technique']} {number(row[cost])}, {percent(row['test_accuracy'])}"
+        f"{row['technique']} {number(row[cost])}, {measure.value(row[measure.name])}"
         for row in rows.to_dict("records")
     )
     label = (
@@ -398,7 +419,8 @@ def _cost_panel(rows: pd.DataFrame, cost: str) -> Panel:
 def _title(rows: pd.DataFrame, shown: str) -> str:
     first = rows.iloc[0]
     what = {
-        "difference": "test accuracy against none, mean of {} pairs and 95 % interval",
+        "difference": f"{measure_of(first).title} against none, mean of {{}} pairs and 95 %"
+        " interval",
         "accuracy": "accuracy in % by epoch, mean and middle 80 % of {} seeds",
         "loss": "validation loss without penalty by epoch, mean and middle 80 % of {} seeds",
     }[shown].format(first["n"])
@@ -407,8 +429,12 @@ def _title(rows: pd.DataFrame, shown: str) -> str:
 
 def _alt(rows: pd.DataFrame) -> str:
     others = rows[rows["technique"] != BASELINE].to_dict("records")
-    values = (f"{row['technique']} {interval(points, row, 'difference')}" for row in others)
-    return f"{_title(rows, 'difference')}, in points. {'; '.join(values)}."
+    measure = measure_of(rows.iloc[0])
+    values = (
+        f"{row['technique']} {interval(measure.difference, row, 'difference')}" for row in others
+    )
+    unit = ", in points" if measure.share else ""
+    return f"{_title(rows, 'difference')}{unit}. {'; '.join(values)}."
 
 
 def _choices(found: Mapping[str, Any]) -> list[Choice]:
@@ -435,6 +461,7 @@ class Search:
 def _search(
     dataset: str,
     tuned: Mapping[str, Any],
+    measure: Measure,
     tried: pd.DataFrame,
     article: Mapping[str, Mapping[str, float]],
     random: int,
@@ -443,11 +470,13 @@ def _search(
     groups = {str(name): group for name, group in tried.groupby("technique", sort=False)}
     found = {name: each for name, each in tuned["techniques"].items() if name in groups}
     curves = {
-        name: trials.tuning_curve(groups[name]["val_accuracy"].to_list(), random) for name in found
+        name: trials.tuning_curve(groups[name][measure.name].to_list(), random, measure.sign)
+        for name in found
     }
-    scores = figures.score_limits(tried["val_accuracy"])
+    scores = figures.score_limits(tried[measure.name], measure)
     bests = figures.score_limits(
-        pd.concat([curve[name] for curve in curves.values() for name in ("expected", "found")])
+        pd.concat([curve[name] for curve in curves.values() for name in ("expected", "found")]),
+        measure,
     )
     where = f"{describe(dataset).title}, search of {{}}: "
     strength = [
@@ -455,9 +484,9 @@ def _search(
             f"{technique}: {each.name.replace('_', ' ')}",
             Markup(
                 figures.svg(
-                    figures.strength_panel(groups[technique], each, random, scores),
+                    figures.strength_panel(groups[technique], each, random, measure, scores),
                     f"strength-{technique}-{each.name}",
-                    f"{where.format(technique)}validation accuracy in % against {each.name} in"
+                    f"{where.format(technique)}{measure.spoken} against {each.name} in"
                     f" {len(groups[technique])} trials of {tuned['seeds']} seeds each. Chosen:"
                     f" {number(each.chosen)}.",
                 )
@@ -472,10 +501,13 @@ def _search(
             Markup(
                 figures.svg(
                     figures.tuning_panel(
-                        curve, None if technique == BASELINE else curves.get(BASELINE), bests
+                        curve,
+                        None if technique == BASELINE else curves.get(BASELINE),
+                        measure,
+                        bests,
                     ),
                     f"tuning-{technique}",
-                    f"{where.format(technique)}best validation accuracy in % after 1 to"
+                    f"{where.format(technique)}best {measure.spoken} after 1 to"
                     f" {len(curve)} trials of {tuned['seeds']} seeds each.",
                 )
             ),
@@ -541,7 +573,12 @@ def read_overview(results: Path, page: Path) -> Overview:
     names = [*DATASETS, *sorted(found - set(DATASETS))]
     link = Path(os.path.relpath(results, page.parent))
     entries = [_entry(results / name, link / name) for name in names if name in found]
-    runs = {name: summary.read_runs(results / name / "runs.csv") for name in sorted(found)}
+    runs = {
+        name: timing.joined(
+            summary.read_runs(results / name / "runs.csv"), results / name / timing.FILE
+        )
+        for name in sorted(found)
+    }
     missing = [name for name in names if name not in found]
     return Overview(entries, verdicts.judge_all(runs), missing, link / CLAIMS)
 

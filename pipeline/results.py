@@ -90,7 +90,7 @@ def write_inspections(inspected: Iterable[tuple[Unit, Arrays]], path: Path) -> N
 
 
 def write_predictions(runs: Iterable[tuple[Unit, np.ndarray]], data: Dataset, path: Path) -> None:
-    """Writes final runs' probabilities of the test rows, and the labels of those, as .npz.
+    """Writes classifiers' probabilities of the test rows, and the labels of those, as .npz.
 
     `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
     runs of one sample have the same training, validation and test rows. The probabilities stay

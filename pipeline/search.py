@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from scipy.stats import qmc
 
 from pipeline.files import replace
+from pipeline.objectives import CLASSIFICATION, Objective
 from pipeline.params import random_trials
 from pipeline.techniques import Range
 
@@ -27,16 +28,11 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's means over its seeds. More val_accuracy is better, then less val_loss."""
+    """A trial's means over its seeds, on validation data: the objective's score, and the loss."""
 
     values: Values
-    val_accuracy: float
+    score: float
     val_loss: float
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Larger is better. A small validation set ties often; the loss decides."""
-        return self.val_accuracy, -self.val_loss
 
 
 class Search:
@@ -46,13 +42,20 @@ class Search:
     to search there is one trial.
 
     Args:
-        ranges: hyperparameter → its range. seed: decides every value asked.
+        ranges: hyperparameter → its range. seed: decides every value asked. objective: which
+            scores are better. A small validation set ties often; then the loss decides.
     """
 
     def __init__(
-        self, name: str, ranges: Mapping[str, Range], trials: int, round_size: int, seed: int
+        self,
+        name: str,
+        ranges: Mapping[str, Range],
+        trials: int,
+        round_size: int,
+        seed: int,
+        objective: Objective = CLASSIFICATION,
     ) -> None:
-        self.name, self.ranges = name, dict(ranges)
+        self.name, self.ranges, self.objective = name, dict(ranges), objective
         self.trials = trials if ranges else 1
         self.round = round_size
         self._asked = 0
@@ -61,7 +64,7 @@ class Search:
         seed = (seed + zlib.crc32(name.encode())) % 2**32
         self.study = optuna.create_study(
             study_name=name,
-            direction="maximize",
+            direction=objective.direction,
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=first),
         )
         self._distributions = {key: _distribution(found) for key, found in self.ranges.items()}
@@ -78,7 +81,7 @@ class Search:
         """What trials gave that were trained to the end, in the order in which they were asked."""
         for trial, outcome in zip(trials, outcomes, strict=True):
             trial.set_user_attr("val_loss", outcome.val_loss)
-            self.study.tell(trial, outcome.val_accuracy)
+            self.study.tell(trial, outcome.score)
             self.outcomes[trial.number] = outcome
 
     def prune(
@@ -92,10 +95,11 @@ class Search:
 
         Successive halving: Jamieson and Talwalkar 2016. In the order in which they were asked.
         """
-        ranked = sorted(zip(outcomes, trials, strict=True), key=lambda pair: pair[0].rank)
-        lost = {trial.number for _, trial in ranked[: -max(1, len(trials) // factor)]}
+        pairs = zip(outcomes, trials, strict=True)
+        worst_first = sorted(pairs, key=lambda pair: self._order(pair[0]), reverse=True)
+        lost = {trial.number for _, trial in worst_first[: -max(1, len(trials) // factor)]}
         for trial, outcome in zip(trials, outcomes, strict=True):
-            trial.report(outcome.val_accuracy, epochs)
+            trial.report(outcome.score, epochs)
             if trial.number in lost:
                 trial.set_user_attr("val_loss", outcome.val_loss)
                 self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -104,7 +108,10 @@ class Search:
     @property
     def best(self) -> int:
         """The number of the best trial."""
-        return max(self.outcomes, key=lambda number: self.outcomes[number].rank)
+        return min(self.outcomes, key=lambda number: self._order(self.outcomes[number]))
+
+    def _order(self, outcome: Outcome) -> tuple[float, float]:
+        return self.objective.order(outcome.score, outcome.val_loss)
 
     def at_edge(self) -> list[str]:
         """The hyperparameters whose best value lies at an end of its range."""

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 
 from pipeline.errors import UserError
+from pipeline.params import Tuning
 from pipeline.search import Outcome, Search
 from pipeline.units import Plan, Result, Unit
 
@@ -21,9 +22,10 @@ Row = dict[str, Any]
 
 def searches(plan: Plan) -> dict[str, Search]:
     """A search for each technique of the study that is tuned, all with the same budget."""
-    tuning = plan.study.tuning
+    tuning, objective = plan.study.tuning, plan.study.model.objective
+    budget = (tuning.trials, tuning.round)
     return {
-        name: Search(name, plan.study.search(name), tuning.trials, tuning.round, plan.study_seed)
+        name: Search(name, plan.study.search(name), *budget, plan.study_seed, objective)
         for name in plan.study.tuned
     }
 
@@ -47,10 +49,17 @@ def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]
             }
             going_on = {(name, trial.number) for name in asked for trial in asked[name]}
             yield from (
-                row | {"state": "pruned" if epochs < plan.study.tuning.epochs else "complete"}
+                row | {"state": _state(row, plan.study.tuning, epochs)}
                 for place, row in rows.items()
                 if place not in going_on
             )
+
+
+def _state(row: Row, tuning: Tuning, epochs: int) -> str:
+    """How a trial ended after `epochs`: failed where every seed diverged."""
+    if row["diverged"] == tuning.seeds:
+        return "failed"
+    return "complete" if epochs == tuning.epochs else "pruned"
 
 
 def _rung(
@@ -81,7 +90,7 @@ def _tell(
     """Tells a search what its trials gave after `epochs`; those that go on."""
     found = [rows[search.name, trial.number] for trial in trials]
     outcomes = [
-        Outcome(trial.params, row["val_accuracy"], row["val_loss"])
+        Outcome(trial.params, row[search.objective.val.name], row["val_loss"])
         for trial, row in zip(trials, found, strict=True)
     ]
     pruning = plan.study.tuning.pruning
@@ -92,14 +101,16 @@ def _tell(
 
 
 def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]) -> Row:
-    """Means over the trial's seeds. A member that diverged counts as no hits at all."""
+    """Means over the trial's seeds. A member that diverged has the worst of scores and losses."""
     measures = [results[unit.key].measures for unit in units]
+    objective = units[0].model.objective
 
     def mean(name: str) -> float:
         return float(np.mean([measure[name] for measure in measures]))
 
-    diverged = [measure["diverged"] for measure in measures]
-    accuracies = [0.0 if measure["diverged"] else measure["val_accuracy"] for measure in measures]
+    def mean_with(lost: float, name: str) -> float:
+        return float(np.mean([lost if m["diverged"] else m[name] for m in measures]))
+
     return {
         "key": hashlib.sha256("".join(unit.key for unit in units).encode()).hexdigest()[:20],
         "dataset": units[0].dataset,
@@ -108,10 +119,10 @@ def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]
         "trial": number,
         "state": "running",
         **units[0].hyperparameters,
-        "val_accuracy": float(np.mean(accuracies)),
-        "val_loss": float("inf") if any(diverged) else mean("val_loss"),
-        "train_accuracy": mean("train_accuracy"),
-        "diverged": sum(diverged),
+        objective.val.name: mean_with(objective.worst, objective.val.name),
+        "val_loss": mean_with(np.inf, "val_loss"),
+        objective.train.name: mean(objective.train.name),
+        "diverged": sum(measure["diverged"] for measure in measures),
         "epochs_run": mean("epochs_run"),
         "seconds": sum(measure["seconds"] for measure in measures),
     }
@@ -122,7 +133,7 @@ def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
     tuning = plan.study.tuning
     return {
         "dataset": plan.dataset,
-        "objective": "val_accuracy",
+        "objective": plan.study.model.objective.val.name,
         "epochs": tuning.epochs,
         "trials": tuning.trials,
         "seeds": tuning.seeds,
@@ -136,8 +147,8 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
     values = {"learning_rate": plan.study.training.learning_rate} | dict(best.values)
     return {
         "values": values,
-        "val_accuracy": best.val_accuracy,
-        "val_loss": best.val_loss if np.isfinite(best.val_loss) else None,  # None: it diverged
+        search.objective.val.name: _finite(best.score),
+        "val_loss": _finite(best.val_loss),
         "trial": search.best,
         "at_edge": search.at_edge(),
         "search": {
@@ -145,6 +156,11 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
             for name, r in search.ranges.items()
         },
     }
+
+
+def _finite(number: float) -> float | None:
+    """None for a trial that diverged: JSON has no infinity."""
+    return number if np.isfinite(number) else None
 
 
 def final_units(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[Unit]:

@@ -16,11 +16,12 @@ import pandas as pd
 from pipeline import statistics
 from pipeline.errors import UserError
 from pipeline.files import replace_csv
-from pipeline.statistics import Estimate
+from pipeline.objectives import CLASSIFICATION, RECONSTRUCTION, Measure, of_columns, scored_by
+from pipeline.statistics import Estimate, Vector
+from pipeline.texts import interval, p_text
 
 BASELINE = "none"
 SIGNIFICANCE = 0.05
-UNKNOWN = "\N{EN DASH}"
 MEANS = (
     "val_accuracy",
     "test_loss",
@@ -32,28 +33,36 @@ MEANS = (
     "bias_norm",
     "kernel_gzip_bytes",
     "parameters",
+    "nonzero_parameters",
     "zero_activations",
     "mean_activation",
+    "code_zero_activations",
+    "code_mean_activation",
     "calibration_error",
     "noise_accuracy",
     "seconds",
 )
+INTERVALS = ("test_accuracy", "test_loss", "train_accuracy", "gap")  # means that have one
 COUNTS = ("diverged", "collapsed")
 COLUMNS = (
     *("dataset", "technique", "setting", "leaks", "n"),
+    "measure",  # the score: what differences, p and improvement are of
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
     *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
     "p_best",  # of "no other technique of the setting is better": see statistics.best_p
     *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
-    *("gap", "gap_low", "gap_high", "test_loss", "calibration_error", "noise_accuracy"),
+    *("gap", "gap_low", "gap_high", "test_loss", "test_loss_low", "test_loss_high"),
+    *("calibration_error", "noise_accuracy"),
     *("epochs_run", "zero_weights", "near_zero_weights", "negative_weights", "kernel_norm"),
-    *("bias_norm", "kernel_gzip_bytes", "parameters", "zero_activations", "mean_activation"),
+    *("bias_norm", "kernel_gzip_bytes", "parameters", "nonzero_parameters"),
+    *("zero_activations", "mean_activation", "code_zero_activations", "code_mean_activation"),
     *("diverged", "collapsed", "seconds"),
 )
 RUN_COLUMNS = (
     *("key", "dataset", "technique", "setting", "leaks", "seed"),
     *("train_accuracy", "test_accuracy", "val_loss", "gap", "last_fit_epochs", *MEANS, *COUNTS),
 )
+SELECTION = ("informative_recall", "noise_inputs_dropped")  # of runs that know informative inputs
 
 
 # Files
@@ -66,7 +75,7 @@ def read_runs(path: Path) -> pd.DataFrame:
     two runs on one seed.
     """
     dataset = path.parent.name
-    runs = _read(path, RUN_COLUMNS, f"python -m pipeline train {dataset}")
+    runs = _read(path, _required, f"python -m pipeline train {dataset}")
     repeated = runs[runs.duplicated(["setting", "technique", "seed"])]
     if len(repeated):
         first = repeated.iloc[0]
@@ -79,7 +88,7 @@ def read_runs(path: Path) -> pd.DataFrame:
 
 def read_summary(path: Path) -> pd.DataFrame:
     """The table written by `summarize`. Raises UserError if the file or a column is missing."""
-    return _read(path, COLUMNS, f"python -m pipeline report {path.parent.name}")
+    return _read(path, lambda _: COLUMNS, f"python -m pipeline report {path.parent.name}")
 
 
 def write_summary(summary: pd.DataFrame, path: Path) -> None:
@@ -87,11 +96,20 @@ def write_summary(summary: pd.DataFrame, path: Path) -> None:
     replace_csv(path, summary, digits=10)
 
 
-def _read(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
+def _required(runs: pd.DataFrame) -> list[str]:
+    """The columns that runs must have, of those that not all objectives share."""
+    objective = of_columns(runs.columns)
+    others = {*CLASSIFICATION.own, *RECONSTRUCTION.own} - set(objective.own)
+    return [name for name in RUN_COLUMNS if name not in others]
+
+
+def _read(
+    path: Path, columns: Callable[[pd.DataFrame], Iterable[str]], command: str
+) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path} is missing; `{command}` makes it")
     table = pd.read_csv(path)
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in columns(table) if name not in table.columns]
     if missing:
         raise UserError(
             f"{path} must have the columns {', '.join(missing)}, but has only"
@@ -108,10 +126,11 @@ def _read(path: Path, columns: Iterable[str], command: str) -> pd.DataFrame:
 def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """One row per technique and setting, with the columns `COLUMNS`, in the order of `runs`.
 
-    Accuracies, gaps and differences are fractions in [0, 1]; `p_holm` is corrected over the
-    techniques of one setting; columns that compare with `none` are empty in its own row. `seed`
-    fixes bootstrap and random sign flips. Raises UserError if a setting lacks the baseline or a
-    technique and the baseline do not have the same seeds.
+    Accuracies are fractions in [0, 1]; gaps and differences are of the score, `measure`; `p_holm`
+    is corrected over the techniques of one setting; columns that compare with `none` are empty in
+    its own row, as are those that the runs' objective does not have. `seed` fixes bootstrap and
+    random sign flips. Raises UserError if a setting lacks the baseline or a technique and the
+    baseline do not have the same seeds.
     """
     tables = [_summarize_setting(group, seed) for _, group in runs.groupby("setting", sort=False)]
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
@@ -119,16 +138,24 @@ def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def _summarize_setting(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
     setting = str(runs["setting"].iloc[0])
+    measure = of_columns(runs.columns).test
+    runs = runs.reindex(columns=runs.columns.union(pd.Index(RUN_COLUMNS), sort=False))
     groups = {
         str(name): group.sort_values("seed")
         for name, group in runs.groupby("technique", sort=False)
     }
     _check_pairs(groups, setting)
-    table = pd.DataFrame([_row(group, groups[BASELINE], seed) for group in groups.values()])
+    rows = [_row(group, groups[BASELINE], measure, seed) for group in groups.values()]
+    table = pd.DataFrame(rows)
     table["p_holm"] = statistics.holm(table["p"])
-    accuracies = np.stack([group["test_accuracy"].to_numpy(float) for group in groups.values()])
-    table["p_best"] = statistics.best_p(accuracies, np.random.default_rng(seed))
+    scores = np.stack([_scores(group, measure) for group in groups.values()])
+    table["p_best"] = statistics.best_p(scores, np.random.default_rng(seed))
     return table
+
+
+def _scores(runs: pd.DataFrame, measure: Measure) -> Vector:
+    """Larger is better."""
+    return measure.sign * runs[measure.name].to_numpy(float)
 
 
 def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
@@ -154,29 +181,31 @@ def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
         )
 
 
-def _row(runs: pd.DataFrame, baseline: pd.DataFrame, seed: int) -> dict[str, Any]:
+def _row(runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int) -> dict[str, Any]:
     """One technique's row, but for the p-values of a family; both tables are sorted by seed."""
     first = runs.iloc[0]
     row: dict[str, Any] = {name: first[name] for name in ("dataset", "technique", "setting")}
-    row |= {"leaks": bool(runs["leaks"].any()), "n": len(runs)}
+    row |= {"leaks": bool(runs["leaks"].any()), "n": len(runs), "measure": measure.name}
     # One value that is not finite leaves no mean: to skip it would flatter the technique.
     row |= {name: float(runs[name].mean(skipna=False)) for name in MEANS}
     row |= {name: int(runs[name].sum()) for name in COUNTS}
-    for name in ("test_accuracy", "train_accuracy", "gap"):
+    for name in INTERVALS:
         row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
-    return row | _comparison(runs, baseline, seed)
+    return row | _comparison(runs, baseline, measure, seed)
 
 
-def _comparison(runs: pd.DataFrame, baseline: pd.DataFrame, seed: int) -> dict[str, float]:
+def _comparison(
+    runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int
+) -> dict[str, float]:
     if runs["technique"].iloc[0] == BASELINE:
         nothing = Estimate(np.nan, np.nan, np.nan)
         return _columns("difference", nothing) | {"p": np.nan, "improvement": np.nan}
-    pair = runs["test_accuracy"], baseline["test_accuracy"]
+    pair = runs[measure.name], baseline[measure.name]
     estimate = statistics.paired_difference(*pair, np.random.default_rng(seed))
     p = statistics.sign_flip_p(statistics.differences(*pair), np.random.default_rng(seed))
     return _columns("difference", estimate) | {
         "p": p,
-        "improvement": statistics.improvement(*pair),
+        "improvement": statistics.improvement(_scores(runs, measure), _scores(baseline, measure)),
     }
 
 
@@ -189,17 +218,17 @@ def _columns(name: str, estimate: Estimate) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one setting of a data set shows; techniques are named, in descending accuracy.
+    """What one setting of a data set shows; techniques are named, the best first.
 
-    Better and worse mean a corrected p-value below 0.05. The best by mean accuracy need not be
-    the best in truth: `candidates` hold that one with 95 % confidence.
+    Better and worse mean a corrected p-value below 0.05. The best by the mean need not be the
+    best in truth: `candidates` hold that one with 95 % confidence.
     """
 
     dataset: str
     setting: str
     techniques: int  # compared, the baseline included
     n: int  # paired seeds
-    rows: tuple[dict[str, Any], ...]  # of the summary, in descending accuracy
+    rows: tuple[dict[str, Any], ...]  # of the summary, the best first
     candidates: tuple[str, ...]  # which may be the best
     better: tuple[str, ...]  # than the baseline
     worse: tuple[str, ...]
@@ -208,8 +237,13 @@ class Finding:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row with the highest mean test accuracy."""
+        """The row with the best mean on test data."""
         return self.rows[0]
+
+    @property
+    def measure(self) -> Measure:
+        """The score that is compared."""
+        return measure_of(self.best)
 
 
 def find(summary: pd.DataFrame) -> Finding:
@@ -220,6 +254,7 @@ def find(summary: pd.DataFrame) -> Finding:
     rows = ranked(summary, setting)
     others = rows[rows["technique"] != BASELINE]
     differs = others["p_holm"] < SIGNIFICANCE
+    gains = measure_of(rows.iloc[0]).sign * others["difference"]
     n = int(rows["n"].min())
     return Finding(
         dataset=str(rows["dataset"].iloc[0]),
@@ -228,8 +263,8 @@ def find(summary: pd.DataFrame) -> Finding:
         n=n,
         rows=tuple({str(k): v for k, v in row.items()} for row in rows.to_dict("records")),
         candidates=_names(rows, rows["p_best"] >= SIGNIFICANCE),
-        better=_names(others, differs & (others["difference"] > 0)),
-        worse=_names(others, differs & (others["difference"] < 0)),
+        better=_names(others, differs & (gains > 0)),
+        worse=_names(others, differs & (gains < 0)),
         unclear=_names(others, ~differs),
         conclusive=bool(len(others)) and statistics.smallest_p(n) * len(others) < SIGNIFICANCE,
     )
@@ -241,14 +276,22 @@ def ordered_settings(table: pd.DataFrame) -> list[str]:
 
 
 def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """The rows of one setting, from the highest mean test accuracy to the lowest."""
+    """The rows of one setting, from the best mean on test data to the worst."""
     rows = summary[summary["setting"] == setting]
-    return rows.sort_values("test_accuracy", ascending=False, kind="stable", ignore_index=True)
+    measure = measure_of(rows.iloc[0])
+    return rows.sort_values(
+        measure.name, ascending=measure.better == "lower", kind="stable", ignore_index=True
+    )
+
+
+def measure_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Measure:
+    """The score that a row of the summary compares."""
+    return scored_by(row["measure"]).test
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of the techniques that all data sets share, 1 being the highest mean accuracy.
+    """Ranks of the techniques that all data sets share, 1 being the best mean on test data.
 
     `table`: one row per technique, best mean rank first, with a column per data set and `mean`.
     `difference`: mean ranks that differ by less may differ by chance (Nemenyi, 0.05).
@@ -261,18 +304,21 @@ class Ranks:
 def rank(findings: Mapping[str, Finding]) -> Ranks | None:
     """Ranks over data sets, after Demsar 2006; None with fewer than two of either.
 
-    A technique without a finite accuracy everywhere is left out. Ranks rest on the means: they
+    A technique without a finite mean everywhere is left out. Ranks rest on the means: they
     tell which technique tends to do well, not by how much.
     """
-    accuracy = pd.DataFrame(
+    scores = pd.DataFrame(
         {
-            name: {row["technique"]: row["test_accuracy"] for row in finding.rows}
+            name: {
+                row["technique"]: finding.measure.sign * row[finding.measure.name]
+                for row in finding.rows
+            }
             for name, finding in findings.items()
         }
     ).dropna()
-    if min(accuracy.shape) < 2:
+    if min(scores.shape) < 2:
         return None
-    ranks = accuracy.rank(ascending=False)
+    ranks = scores.rank(ascending=False)
     ranks["mean"] = ranks.mean(axis=1)
     difference = statistics.critical_difference(len(ranks), len(findings))
     return Ranks(ranks.sort_values("mean", kind="stable"), difference)
@@ -282,43 +328,7 @@ def _names(rows: pd.DataFrame, chosen: "pd.Series[bool]") -> tuple[str, ...]:
     return tuple(rows.loc[chosen, "technique"])
 
 
-# Numbers as text
-
-
-def percent(share: float) -> str:
-    """A share as a percentage, such as 84.23 for 0.84231; a dash if it is not finite."""
-    return f"{100 * share:.2f}" if np.isfinite(share) else UNKNOWN
-
-
-def points(difference: float) -> str:
-    """A signed difference of shares in percentage points, such as +3.10; a dash if not finite."""
-    return signed(f"{100 * difference:+.2f}") if np.isfinite(difference) else UNKNOWN
-
-
-def number(value: float) -> str:
-    """A count or a strength as short as it can be told, such as 4,000 or 0.00031."""
-    if not np.isfinite(value):
-        return UNKNOWN
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}".replace("e-0", "e-")
-
-
-def signed(number: str) -> str:
-    """A written number with a true minus sign, and with no sign if it is zero."""
-    return number.replace("-", "\N{MINUS SIGN}") if float(number) else number.lstrip("+-")
-
-
-def p_text(p: float) -> str:
-    """A p-value to three decimals, or `< 0.001`; a dash if there is none."""
-    if np.isnan(p):
-        return UNKNOWN
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def interval(
-    write: Callable[[float], str], row: Mapping[Any, Any], name: str, unit: str = ""
-) -> str:
-    """A row's number with the ends of its interval, such as 84.23 [83.61, 84.90]."""
-    return f"{write(row[name])}{unit} [{write(row[f'{name}_low'])}, {write(row[f'{name}_high'])}]"
+# As text
 
 
 def table(summary: pd.DataFrame) -> str:
@@ -330,7 +340,9 @@ def _block(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     leak = "; its validation data leak" if rows["leaks"].any() else ""
     title = f"{first['dataset']}, {first['setting']} setting (95 % intervals over seeds{leak})"
-    head = ("technique", "test accuracy, %", "difference to none, points", "p (Holm)", "n")
+    measure = measure_of(first)
+    difference = f"difference to none{', points' if measure.share else ''}"
+    head = ("technique", measure.heading, difference, "p (Holm)", "n")
     cells = [head, *(_cells(row) for row in rows.to_dict("records"))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -341,8 +353,9 @@ def _block(rows: pd.DataFrame) -> str:
 
 
 def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    accuracy = interval(percent, row, "test_accuracy")
+    measure = measure_of(row)
+    score = interval(measure.value, row, measure.name)
     if row["technique"] == BASELINE:
-        return (BASELINE, accuracy, "baseline", "", str(row["n"]))
-    difference = interval(points, row, "difference")
-    return (row["technique"], accuracy, difference, p_text(row["p_holm"]), str(row["n"]))
+        return (BASELINE, score, "baseline", "", str(row["n"]))
+    difference = interval(measure.difference, row, "difference")
+    return (row["technique"], score, difference, p_text(row["p_holm"]), str(row["n"]))

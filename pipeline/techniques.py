@@ -391,6 +391,13 @@ TECHNIQUES: Mapping[str, Technique] = {
         search={"patience": PATIENCE},
         change=lambda patience: Change(stopping=Stopping(patience, "val_accuracy")),
     ),
+    "early_stopping_loss": Technique(
+        summary="stops when the validation loss, without penalty, no longer falls",
+        formula="argmin over epochs of validation loss without penalty; keeps the best weights",
+        source="Morgan and Bourlard 1990; Prechelt 1998",
+        search={"patience": PATIENCE},
+        change=lambda patience: Change(stopping=Stopping(patience, "val_loss")),
+    ),
     "dropout_l2": Technique(
         summary="dropout and a squared penalty at once",
         formula="dropout's loss + strength * sum(w**2)",

@@ -10,9 +10,11 @@ Training never waits for the tracking server and never stops with it.
     registered model  regularization-<dataset>                     alias: champion
 
 A child's metrics have the names of the columns; `curve/…` are its learning curves by epoch and
-`best_…` the values at the best epoch. A parent's metrics are means over its children, with
-`article/…` and `tuned/…` apart, or the best trial's values. Its artifacts are figures, the report's
-under `report`, and curves.parquet, in which the thinned curves of the children are complete.
+`best_…` the values at the best epoch. A parent's metrics are the best trial's values, or means over
+its children, of each setting too: MLflow's charts have a section for each name before a slash, so
+`test_accuracy/article` and `test_accuracy/tuned` are side by side, and above all other charts. Its
+artifacts are figures, the report's under `report`, and curves.parquet, in which the thinned curves
+of the children are complete.
 
 Other params or other data make another study, with parents of its own. A run that two studies have
 in common stays with the parent that had it first, and counts in the figures of both.
@@ -44,7 +46,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import charts
-from pipeline.params import Params, Study
+from pipeline.objectives import Measure, Objective, of_columns
+from pipeline.params import MODELS, Params, Study
 from pipeline.techniques import TECHNIQUES, Range
 
 # mlflow takes seconds to import. That happens where it is used, on the writer's thread, while
@@ -83,7 +86,6 @@ IDENTITY = {"key", "dataset", "architecture", "technique", "setting", "protocol"
     "made_of",
     *("seed", "trial", "state", "mlflow_run_id", "model", STUDY),
 }
-HEADLINES = ("test_accuracy", "val_accuracy", "train_accuracy", "gap")  # in MLflow's order too
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +108,11 @@ class Record:
     curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
     model: Path | None = None  # a .keras file
     tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
+
+    @property
+    def objective(self) -> Objective:
+        """What the model was trained for."""
+        return MODELS[self.architecture].objective
 
     @property
     def name(self) -> str:
@@ -167,7 +174,7 @@ def _common(row: Row) -> dict[str, Any]:
 def _metrics(row: Row) -> dict[str, float]:
     """The finite numbers that a row measures: a NaN or an infinity would spoil a chart's axis."""
     names = [name for name in row if name not in IDENTITY and not _is_param(name)]
-    columns = [name for name in HEADLINES if name in names]
+    columns = [name for name in of_columns(names).headlines if name in names]
     columns += [name for name in names if name not in columns]
     return {name: float(row[name]) for name in columns if _finite(row[name])}
 
@@ -210,8 +217,9 @@ def _best(curve: pd.DataFrame | None) -> dict[str, float]:
 
 
 def best_epoch(curve: pd.DataFrame) -> int:
-    """The position of the first row with the highest validation accuracy."""
-    return int(curve["val_accuracy"].fillna(-np.inf).to_numpy().argmax())
+    """The position of the first row with the best validation score."""
+    val = of_columns(curve.columns).val
+    return int((val.sign * curve[val.name]).fillna(-np.inf).to_numpy().argmax())
 
 
 def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
@@ -650,7 +658,7 @@ class _Experiment:
         if best is None:
             return
         run_id, name = self.run_ids[best.key], model_name(self._context.dataset)
-        version = self._version(name, run_id)
+        version = self._version(name, run_id, best.objective.val)
         if version is None:
             return
         description = champion_note(best, records)
@@ -659,7 +667,7 @@ class _Experiment:
         if CHAMPION not in version.aliases:
             self._client.set_registered_model_alias(name, CHAMPION, version.version)
 
-    def _version(self, name: str, run_id: str) -> "ModelVersion | None":
+    def _version(self, name: str, run_id: str, measure: Measure) -> "ModelVersion | None":
         """The version of a run's model, new where there is none; None for a run without model."""
         versions = self._client.search_model_versions(f"name = '{name}'")
         for version in versions:
@@ -672,7 +680,7 @@ class _Experiment:
         (model,) = models
         if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
             about = (
-                f"The model of the technique with the highest mean validation accuracy on "
+                f"The model of the technique with the {measure.best} mean {measure.title} on "
                 f"{self._context.dataset}: `models:/{name}@{CHAMPION}`."
             )
             self._client.create_registered_model(name, description=about)
@@ -705,14 +713,15 @@ class _Experiment:
 
     def _draw(self, records: list[Record], folder: Path) -> None:
         """A parent's artifacts: figures of its search, or its curves as figure and as table."""
+        objective = records[0].objective
         trials = [
-            charts.Trial(
-                record.params, record.metrics.get("val_accuracy", 0.0), record.status == "KILLED"
-            )
+            charts.Trial(record.params, score, record.status == "KILLED")
             for record in records
             if record.phase == "tune" and record.status != "FAILED"
+            if np.isfinite(score := record.metrics.get(objective.val.name, objective.worst))
         ]
-        charts.draw_search(trials, self._context.ranges.get(records[0].technique, {}), folder)
+        ranges = self._context.ranges.get(records[0].technique, {})
+        charts.draw_search(trials, ranges, folder, objective)
         labelled = [
             record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
             for record in records
@@ -788,19 +797,17 @@ def summary(records: Iterable[Record]) -> dict[str, float]:
         return {}
     if done[0].phase == "tune":
         best = best_trial(done)
-        return {**best.metrics, **{f"best_{name}": value for name, value in best.params.items()}}
+        # A combination's `l2/first.strength` would be a section of its own.
+        values = {f"best_{name.replace('/', '.')}": value for name, value in best.params.items()}
+        return {**best.metrics, **values}
     return _means(_table(done))
 
 
 def best_trial(records: Iterable[Record]) -> Record:
-    """The finished trial of the highest validation accuracy, then of the lowest loss."""
+    """The finished trial of the best validation score, then of the lowest loss."""
     return min(
         (record for record in records if record.status == "FINISHED"),
-        key=lambda trial: (
-            -trial.metrics.get("val_accuracy", -np.inf),
-            trial.metrics.get("val_loss", np.inf),
-            trial.seed,
-        ),
+        key=lambda trial: (*trial.objective.rank(trial.metrics), trial.seed),
     )
 
 
@@ -816,9 +823,9 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
     deviations = table.groupby(level="setting").std()
     found = dict(means.iloc[-1])  # `tuned` sorts after `article`
     for setting in means.index:
-        for name in means.columns.intersection(list(HEADLINES)):
-            found[f"{setting}/{name}"] = means.loc[setting, name]
-            found[f"{setting}/{name}_sd"] = deviations.loc[setting, name]
+        for name in means.columns.intersection(list(of_columns(means.columns).headlines)):
+            found[f"{name}/{setting}"] = means.loc[setting, name]
+            found[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
     return {str(name): float(value) for name, value in found.items() if _finite(value)}
 
 
@@ -828,7 +835,7 @@ CHAMPION = "champion"
 def champion(records: Iterable[Record]) -> Record | None:
     """The run whose model is the data set's best by validation data alone; None without models.
 
-    The technique is that of the highest mean validation accuracy over the final runs of the tuned
+    The technique is that of the best mean validation score over the final runs of the tuned
     setting, then of the lowest mean loss; the run is its best by the same two.
     """
     finals = _finals(records)
@@ -842,11 +849,13 @@ def champion(records: Iterable[Record]) -> Record | None:
 def champion_note(best: Record, records: Iterable[Record]) -> str:
     """One sentence that says why this run's model is the champion."""
     finals = _finals(records)
-    mean = -_mean_validation(finals[best.technique])[0]
+    measure = best.objective.val
+    mean = -measure.sign * _mean_validation(finals[best.technique])[0]
     return (
-        f"`{best.technique}`, tuned, has the highest mean validation accuracy on {best.dataset} "
+        f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.dataset} "
         f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
-        f"{len(finals)}), and seed {best.seed} is its best ({-_validation(best)[0]:.4f})."
+        f"{len(finals)}), and seed {best.seed} is its best "
+        f"({-measure.sign * _validation(best)[0]:.4f})."
     )
 
 
@@ -860,17 +869,15 @@ def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _validation(record: Record) -> tuple[float, float]:
-    """Minus the validation accuracy, and the loss; a run that diverged has no hits at all."""
-    if record.metrics.get("diverged"):
-        return 0.0, np.inf
-    return -record.metrics.get("val_accuracy", 0.0), record.metrics.get("val_loss", np.inf)
+    """`Objective.rank` of a run; one that diverged has the worst there is."""
+    return record.objective.rank({} if record.metrics.get("diverged") else record.metrics)
 
 
 def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
-    """Minus the mean validation accuracy, and the mean loss: the smaller, the better."""
+    """The mean of `_validation` and that of the loss: the smaller, the better."""
     pairs = [_validation(record) for record in records]
-    accuracy, loss = (float(np.mean(column)) for column in zip(*pairs, strict=True))
-    return accuracy, loss
+    score, loss = (float(np.mean(column)) for column in zip(*pairs, strict=True))
+    return score, loss
 
 
 def note(records: Iterable[Record], elsewhere: int = 0) -> str:
@@ -897,12 +904,14 @@ def _tune_note(name: str, records: list[Record], listed: str) -> str:
         return f"{what} None was completed, so nothing was found."
     best = best_trial(records)
     values = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items())
-    accuracy = best.metrics.get("val_accuracy", np.nan)
-    return f"{what} Trial {best.seed} is best, with validation accuracy {accuracy:.4f} at {values}."
+    measure = best.objective.val
+    score = best.metrics.get(measure.name, np.nan)
+    return f"{what} Trial {best.seed} is best, with {measure.title} {score:.4f} at {values}."
 
 
 def _train_note(name: str, records: list[Record], listed: str) -> str:
-    table = _table(records).reindex(columns=["test_accuracy"])["test_accuracy"]
+    measure = records[0].objective.test
+    table = _table(records).reindex(columns=[measure.name])[measure.name]
     found = table.groupby(level="setting").agg(["size", "mean", "std"])
     counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in found.iterrows())
     means = " and ".join(
@@ -910,7 +919,7 @@ def _train_note(name: str, records: list[Record], listed: str) -> str:
         for setting, row in found.iterrows()
     )
     what = f"The final runs of {name}, one per setting and seed: {counts}{listed}."
-    return f"{what} Mean test accuracy: {means}."
+    return f"{what} Mean {measure.title}: {means}."
 
 
 class _Packages:

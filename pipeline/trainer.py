@@ -17,16 +17,24 @@ from pipeline.changes import KERNEL_STEPS, Change, Ema, Swa
 from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.inspection import inspect
-from pipeline.measures import measure, probabilities
+from pipeline.measures import (
+    input_norms,
+    measure,
+    measure_reconstruction,
+    probabilities,
+    selection,
+)
+from pipeline.objectives import CLASSIFICATION
 from pipeline.units import INSPECTED, Result, Unit
 
 MODELS_KEPT = 64
+MEASURES = {"classification": measure, "reconstruction": measure_reconstruction}
 
 
 def training_of(
-    change: Change, model: keras.Sequential, how: params.Training, n_classes: int
+    change: Change, model: keras.Sequential, how: params.Training, n_classes: int | None
 ) -> Training:
-    """What all members share that train this change in this way."""
+    """What all members share that train this change in this way; no classes: a reconstruction."""
     stopping = change.stopping
     return Training(
         optimizer=how.optimizer,
@@ -106,7 +114,8 @@ class Trainer:
 
     def _training(self, unit: Unit) -> Training:
         model = self._model(unit)
-        found = training_of(unit.change, model, unit.training, self.dataset.n_classes)
+        n_classes = self.dataset.n_classes if unit.model.objective is CLASSIFICATION else None
+        found = training_of(unit.change, model, unit.training, n_classes)
         return replace(found, resumable=unit.resumable)
 
     def _member(self, unit: Unit) -> Member:
@@ -157,10 +166,15 @@ class Trainer:
         model.set_weights(trained.weights)
         model = models.plain(model)
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
-        found = measured | measure(model, parts)  # the exported model has the last word
-        found["gap"] = found["train_accuracy"] - found["test_accuracy"]
+        objective = unit.model.objective
+        # The exported model has the last word.
+        found = measured | MEASURES[objective.name](model, parts)
+        if self.dataset.informative is not None:
+            found |= selection(input_norms(model), self.dataset.informative)
+        found["gap"] = objective.gap(found)
         inside = inspect(model, parts) if unit.seed == INSPECTED else None
-        outputs = probabilities(model, parts["test"][0])
+        classifies = objective is CLASSIFICATION
+        outputs = probabilities(model, parts["test"][0]) if classifies else None
         return Result(unit.key, found, trained.curves, _saved(model), outputs, inspection=inside)
 
 

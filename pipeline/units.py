@@ -33,8 +33,8 @@ FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares o
 # The files whose change can change a result, relative to this package. What a technique does is in
 # a unit's key itself, so that a new technique leaves the others' results alone.
 CODE = (
-    *("engine/*.py", "inspection.py", "layers.py", "measures.py", "models.py", "trainer.py"),
-    *("units.py", "whitening.py"),
+    *("engine/*.py", "inspection.py", "layers.py", "measures.py", "models.py", "objectives.py"),
+    *("trainer.py", "units.py", "whitening.py"),
 )
 
 
@@ -102,9 +102,9 @@ class Result:
 
     `measures`: scalars under the names of the columns of runs.csv. Final runs also have `curves`,
     name → (epochs_run,) float32, `model`, the bytes of a .keras file, and `probabilities`, what
-    that model puts out for each test row, (n, units) float32; resumable ones have `checkpoint`:
-    the arrays to go on from, by name; those of seed `INSPECTED` have `inspection`: the arrays of
-    `inspection.inspect`.
+    that model, a classifier, puts out for each test row, (n, units) float32; resumable ones have
+    `checkpoint`: the arrays to go on from, by name; those of seed `INSPECTED` have `inspection`:
+    the arrays of `inspection.inspect`.
     """
 
     key: str
@@ -161,7 +161,9 @@ class Plan:
         """One final run of the article's setting; None where the article has none."""
         values = self.study.techniques[technique].article
         epochs = self.study.training.epochs
-        return None if values is None else self._unit(technique, values, "article", seed, 0, epochs)
+        return (
+            None if values is None else self._unit(technique, values, "article", seed, seed, epochs)
+        )
 
     def tuned(self, technique: str, values: Mapping[str, float], seed: int) -> Unit:
         """One final run of the values that were chosen."""

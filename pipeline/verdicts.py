@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import comparison
+from pipeline import comparison, timing
 from pipeline.claims import CLAIMS, Claim, Found, Runs, Side, Verdict, beside, judge
 from pipeline.files import replace_csv
-from pipeline.summary import RUN_COLUMNS, p_text, points, signed
+from pipeline.summary import RUN_COLUMNS, SELECTION
+from pipeline.texts import p_text, points, signed
 
-MEASURES = comparison.measures(pd.DataFrame(columns=list(RUN_COLUMNS)))
+MEASURES = comparison.measures(pd.DataFrame(columns=[*RUN_COLUMNS, *SELECTION, timing.COLUMN]))
 NO_BREAK = "\N{NO-BREAK SPACE}"
 WIDTH = 100  # of the terminal's table
 

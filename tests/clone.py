@@ -21,11 +21,11 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
             study["tuning"]["pruning"] = None if images else {"first": 1, "factor": 2}
         study["final"]["seeds"] = 2
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
-        study["techniques"] = {each: study["techniques"][each] for each in kept}
+        study["techniques"] = {n: given for n, given in study["techniques"].items() if n in kept}
         if not images:
             study["techniques"]["cocktail"] = {"combine": ["l2/first", "dropout"]}
         study["model"]["hidden"] = [8]
-    params["engine"]["workers"] = 2
+    params["engine"]["workers"] = 1  # each takes seconds to start
     return params
 
 

@@ -54,6 +54,7 @@ def make_runs(
                     "bias_norm": 0.5,
                     "kernel_gzip_bytes": 7_000,
                     "parameters": 2001,
+                    "nonzero_parameters": 1501,
                     "calibration_error": 0.05,
                     "noise_accuracy": test - 0.1,
                     **{f"noise_{sigma:g}_accuracy": test - sigma / 2 for sigma in SIGMAS},
@@ -108,6 +109,7 @@ def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[s
     }
     return {
         "dataset": "circles",
+        "objective": "val_accuracy",
         "trials": TRIALS,
         "epochs": EPOCHS,
         "seeds": 2,

@@ -1,4 +1,4 @@
-"""The code in docs/techniques.md is the project's."""
+"""The code in docs/techniques.md is the project's, and README's pictures are those of a test."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,17 @@ def test_the_example_of_a_technique_is_the_source() -> None:
     blocks = re.findall(
         r"`(pipeline/[^`]*\.py)`(?:(?!`pipeline/).)*?```python\n(.*?)```", text, re.S
     )
-    assert len(blocks) == text.count("```python") == 5
+    assert len(blocks) == text.count("```python") == 6
     assert sum(len(code.splitlines()) for _, code in blocks) <= 20
     for path, code in blocks:
         assert code in Path(path).read_text("utf-8"), path
+
+
+def test_mlflows_pictures_are_two_that_the_browser_test_makes() -> None:
+    shown = re.findall(
+        r"!\[[^]]+\]\(docs/(mlflow-\w+\.png)\)", Path("README.md").read_text("utf-8")
+    )
+    made = re.findall(r'shoot\("(\w+)"\)', Path("tests/test_mlflow_pages.py").read_text("utf-8"))
+    assert len(shown) == 2
+    assert set(shown) <= {f"mlflow-{name}.png" for name in made}
+    assert all(Path("docs", name).exists() for name in shown)

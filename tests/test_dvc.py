@@ -15,6 +15,8 @@ from .clone import Clone
 
 STAGES: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
+TIMED = STAGES["timing"]["matrix"]["dataset"]
+
 
 def module_file(name: str) -> Path | None:
     """The file of a module of this package."""
@@ -65,7 +67,7 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
     }
     for dep in STAGES[stage]["deps"]:
         generic = dep
-        for name in ("circles", "digits", "mnist", "fashion_mnist"):
+        for name in ("circles", "digits", "features", "mnist", "fashion_mnist"):
             generic = generic.replace(f"/{name}/", "/${item.dataset}/")
         assert Path(dep).exists() or generic in made, dep
 
@@ -73,15 +75,16 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
 @pytest.mark.slow
 def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
-    names = ["circles", "digits"]
+    clone.edit(lambda params: params | {"engine": params["engine"] | {"workers": 2}})
+    names = ["circles", "digits", "features"]
     if os.environ.get("DATA_MIRROR"):
         names += ["mnist", "fashion_mnist"]
     else:
         clone.edit(lambda p: p | {"studies": {n: p["studies"][n] for n in names}})
-    targets = [f"report@{name}" for name in names] if len(names) == 2 else []
+    targets = [f"report@{name}" for name in names] if len(names) == 3 else []
     stages = {
         f"{s}@{n}" for s in ("fetch", "prepare", "tune", "train", "report") for n in names
-    } | (set() if targets else {"overview"})
+    } | (set() if targets else {"overview", *(f"timing@{name}" for name in TIMED)})
 
     assert clone.ran(*targets) == stages
     assert clone.ran(*targets) == set()
@@ -100,7 +103,9 @@ def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
 
     before = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
     clone.edit(more_seeds)
-    changed = {"train@digits", "report@digits"} | (set() if targets else {"overview"})
+    changed = {"train@digits", "report@digits"} | (
+        set() if targets else {"overview", "timing@digits"}
+    )
     assert clone.ran(*targets) == changed
     after = pd.read_csv(clone.folder / "results/digits/runs.csv").set_index("key")
     pd.testing.assert_frame_equal(after.loc[before.index], before)  # taken from the journal

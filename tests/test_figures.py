@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.text import Annotation
 
-from pipeline import figures, summary
+from pipeline import figures, summary, texts
 from pipeline.errors import UserError
+from pipeline.objectives import CLASSIFICATION
 from pipeline.trials import tuning_curve
 
 from .synthetic import EPOCHS, SIGMAS, STRENGTH, make_curves, make_runs, make_trials
@@ -60,7 +61,7 @@ def test_a_run_that_stops_early_counts_on_with_its_final_values(tmp_path: Path) 
     stopped = (raw["key"] == "tuned-none-0") & (raw["epoch"] > 3)
     at_end = read(tmp_path, runs, raw[~stopped]).iloc[-1]
     assert at_end["epoch"] == EPOCHS
-    for measure in figures.MEASURES:
+    for measure in figures.MEASURES["accuracy"]:
         assert at_end[measure] == pytest.approx(runs[measure].mean(), rel=1e-6)
 
 
@@ -129,7 +130,7 @@ def test_one_extreme_difference_does_not_squeeze_the_forest() -> None:
     axes = figures.forest(rows, 3.5).axes[0]
     assert -15 < axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
     written = [text.get_text() for text in axes.texts]
-    assert summary.points(rows.iloc[-1]["difference"]) in written
+    assert texts.points(rows.iloc[-1]["difference"]) in written
 
 
 def test_a_study_of_one_seed_is_drawn_without_intervals() -> None:
@@ -179,13 +180,14 @@ def test_png_is_written(curves: pd.DataFrame, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+VAL = CLASSIFICATION.val
 SEARCHED = figures.Searched("strength", 1e-5, 1e-1, log=True, chosen=STRENGTH, article=None)
 
 
 def test_every_trial_is_marked_and_the_chosen_one_ringed() -> None:
     trials = make_trials(["l1"])
     trials.loc[0, "val_accuracy"] = 0.1
-    axes = figures.strength_panel(trials, SEARCHED, 3, (0.6, 0.9)).axes[0]
+    axes = figures.strength_panel(trials, SEARCHED, 3, VAL, (0.6, 0.9)).axes[0]
     marks = [(line.get_marker(), *np.asarray(line.get_data(), dtype=float)) for line in axes.lines]
     assert sum(len(x) for _, x, _ in marks) == len(trials) + 1
     assert sum(len(x) for marker, x, _ in marks if marker == "v") == 1
@@ -199,7 +201,7 @@ def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
     trials.loc[2, "state"] = "pruned"
     trials.loc[2, "strength"] = STRENGTH
     trials.loc[2, "val_accuracy"] = 0.88
-    axes = figures.strength_panel(trials, SEARCHED, 3, (0.6, 0.9)).axes[0]
+    axes = figures.strength_panel(trials, SEARCHED, 3, VAL, (0.6, 0.9)).axes[0]
     (mark,) = [line for line in axes.lines if 88 in np.asarray(line.get_ydata())]
     complete = [line for line in axes.lines if line.get_color() == figures.TRAIN]
     assert mark.get_color() == figures.MUTED
@@ -212,17 +214,17 @@ def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
 @pytest.mark.parametrize("article", [1e-4, 1.0])
 def test_the_articles_value_is_marked_even_beyond_the_range(article: float) -> None:
     searched = replace(SEARCHED, article=article)
-    axes = figures.strength_panel(make_trials(["l1"]), searched, 3, (0.6, 0.9)).axes[0]
+    axes = figures.strength_panel(make_trials(["l1"]), searched, 3, VAL, (0.6, 0.9)).axes[0]
     assert article in np.concatenate([np.asarray(line.get_xdata()) for line in axes.lines])
     assert axes.get_xlim()[0] < article < axes.get_xlim()[1]
 
 
 def test_the_tuning_curve_ends_at_the_best() -> None:
     curve = tuning_curve([0.7, 0.8, 0.75, 0.85], 2)
-    axes = figures.tuning_panel(curve, curve, (0.6, 0.9)).axes[0]
+    axes = figures.tuning_panel(curve, curve, VAL, (0.6, 0.9)).axes[0]
     assert [text.get_text() for text in axes.texts] == ["best\n85.0"]
     assert len(axes.lines) == 3
-    assert len(figures.tuning_panel(curve, None, (0.6, 0.9)).axes[0].lines) == 2
+    assert len(figures.tuning_panel(curve, None, VAL, (0.6, 0.9)).axes[0].lines) == 2
 
 
 @pytest.mark.parametrize("cost", figures.COSTS)
@@ -243,7 +245,7 @@ def test_names_are_kept_apart_in_order_and_inside(heights: list[float]) -> None:
 
 
 def test_scores_far_below_the_usual_do_not_stretch_the_axis() -> None:
-    low, high = figures.score_limits(pd.Series([0.1, 0.78, 0.8, 0.8, 0.82]))
+    low, high = figures.score_limits(pd.Series([0.1, 0.78, 0.8, 0.8, 0.82]), VAL)
     assert 0.7 < low < 0.78
     assert high > 0.82
 

@@ -12,7 +12,7 @@ from pipeline.techniques import TECHNIQUES
 
 STAGES = [
     *("fetch", "prepare", "tune", "train", "report", "overview"),
-    *("compare", "publish", "study", "techniques"),
+    *("compare", "publish", "study", "techniques", "timing"),
 ]
 
 

@@ -5,12 +5,15 @@ import gzip
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from keras import layers
 
 from pipeline import measures, models
-from pipeline.changes import Activity, Change, Penalty
+from pipeline.changes import Activity, Change, Gates, Penalty
+from pipeline.layers import HardConcrete
 from pipeline.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
-from pipeline.params import Cnn, Lstm, Model
+from pipeline.params import Cnn, Lstm, Mlp, Model
 
 from .engine.problem import Problem
 
@@ -181,3 +184,89 @@ def test_measuring_in_parts_changes_nothing(given: Model, monkeypatch: pytest.Mo
     )  # one row of the convolution's output
     assert len(list(measures._parts(model, 20))) >= 4
     assert measure(model, {"test": (X, Y)}) == pytest.approx(whole, rel=1e-6)
+
+
+def points_model(kernel: np.ndarray, *before: keras.Layer) -> keras.Sequential:
+    """A linear model of points, whose kernel this is, behind other layers."""
+    model = keras.Sequential(
+        [keras.Input(kernel.shape[:1]), *before, layers.Dense(kernel.shape[1])]
+    )
+    model.layers[-1].set_weights([kernel, np.ones(kernel.shape[1])])
+    return model
+
+
+def told(kernel: np.ndarray, informative: list[int]) -> dict[str, float]:
+    norms = np.linalg.norm(kernel, axis=1)
+    return measures.selection(norms, np.array(informative, np.int32))
+
+
+def test_a_linear_model_that_was_fitted_recalls_the_inputs_it_was_made_from() -> None:
+    rng = np.random.default_rng(0)
+    x, informative = rng.normal(size=(200, 9)), [1, 4, 7]
+    y = x[:, informative] @ np.array([[2.0], [-1.0], [0.5]])
+    kernel, *_ = np.linalg.lstsq(x, y + rng.normal(0, 0.1, y.shape), rcond=None)
+    model = points_model(kernel.astype(np.float32))
+    np.testing.assert_allclose(measures.input_norms(model), np.abs(kernel[:, 0]), rtol=1e-6)
+    assert told(kernel, informative) == {"informative_recall": 1, "noise_inputs_dropped": 0}
+    dropped = np.where(np.abs(kernel) < 0.1, 0, kernel)
+    assert told(dropped, informative) == {"informative_recall": 1, "noise_inputs_dropped": 1}
+    assert told(dropped, [0, 4, 7])["informative_recall"] == pytest.approx(2 / 3)
+    assert told(dropped, [0, 4, 7])["noise_inputs_dropped"] == pytest.approx(5 / 6)
+
+
+@given(st.data())
+def test_selection_knows_ranks_and_zeros_only(data: st.DataObject) -> None:
+    """Sizes from the largest are ranks: order of inputs, scale and units change nothing."""
+    inputs = data.draw(st.integers(2, 12))
+    count = data.draw(st.integers(1, inputs - 1))
+    informative = sorted(data.draw(st.permutations(range(inputs)))[:count])
+    sizes = np.array(data.draw(st.permutations(range(inputs))), np.float32)
+    weighty = data.draw(st.integers(0, inputs))  # inputs with a weight at all
+    sizes = np.where(sizes >= inputs - weighty, sizes + 1, 0)
+    signs = data.draw(st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=3))
+    kernel = sizes[:, None] * np.array([signs], np.float32)
+    found = told(kernel, informative)
+    heaviest = [i for i in range(inputs) if sizes[i] > max(0, inputs - count)]
+    assert found["informative_recall"] == len(set(heaviest) & set(informative)) / count
+    noise = set(range(inputs)) - set(informative)
+    dropped = sum(sizes[i] == 0 for i in noise) / len(noise)
+    assert found["noise_inputs_dropped"] == pytest.approx(dropped)
+    order = data.draw(st.permutations(range(inputs)))
+    moved = sorted(order.index(i) for i in informative)
+    assert told(7 * kernel[order], moved) == found
+
+
+def test_inputs_without_any_weight_are_not_selected() -> None:
+    assert told(np.zeros((4, 2), np.float32), [0, 1]) == {
+        "informative_recall": 0,
+        "noise_inputs_dropped": 1,
+    }
+
+
+def test_weights_behind_whitening_are_those_of_the_raw_inputs() -> None:
+    kernel = RANDOM.normal(size=(4, 2)).astype(np.float32)
+    mixing = RANDOM.normal(size=(4, 4)).astype(np.float32)
+    whitening = layers.Dense(4, trainable=False)
+    model = points_model(kernel, whitening, layers.GaussianNoise(0.1))
+    whitening.set_weights([mixing, np.ones(4)])
+    np.testing.assert_allclose(
+        measures.input_norms(model), np.linalg.norm(mixing @ kernel, axis=1), rtol=1e-5
+    )
+
+
+def test_an_input_behind_a_closed_gate_is_dropped() -> None:
+    model = models.build(Mlp("mlp", (3,)), Change(gates=Gates(0.1)), (4,), 2)
+    for layer in model.layers:
+        if isinstance(layer, HardConcrete):
+            gates = np.zeros(layer.log_alpha.shape)
+            gates[:1] = -9
+            layer.log_alpha.assign(gates)
+    plain = models.plain(model)
+    norms = measures.input_norms(plain)
+    assert measures.selection(norms, np.array([1, 2, 3], np.int32)) == {
+        "informative_recall": 1,
+        "noise_inputs_dropped": 1,
+    }
+    sizes = measure(plain, {"test": (X[:, 0, :4], Y % 2)})
+    # Of the three units one is cut; what is left has a row of two zeros, and biases of zero.
+    assert (sizes["parameters"], sizes["nonzero_parameters"]) == (4 * 2 + 2 + 2 + 1, 3 * 2 + 2)

@@ -6,6 +6,7 @@ Needs Debian's packages chromium and chromium-driver. Screenshots are left in te
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from .clone import Clone
-from .test_tracking import EXPERIMENT, Server
+from .store import EXPERIMENT, Server
 
 SHOTS = Path(__file__).parents[1] / "test-artifacts"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 TRAINING = "workflowType=machine_learning"
-PATIENCE = 30  # seconds until a page must show what is looked for
+COMPARED = ("l2", "dropout", "early_stopping")
+PATIENCE = 60  # seconds until a page must show what is looked for
 ALERTS = "[role=alert], [class*=notification-notice], [class*=error-boundary]"
+ACCOUNT = "users/current"  # which a server without accounts does not have
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,9 +40,10 @@ pytestmark = [
 
 
 def longer(params: dict[str, Any]) -> dict[str, Any]:
-    """Enough epochs for curves that can be seen."""
+    """Enough epochs for curves that can be seen, of the techniques that are compared."""
     study = params["studies"]["circles"]
     study["training"]["epochs"] = study["tuning"]["epochs"] = 400
+    study["techniques"] = {name: study["techniques"][name] for name in ("none", *COMPARED)}
     return params
 
 
@@ -52,7 +56,7 @@ class Pages:
         assert found is not None
         self.id = found.experiment_id
         self.runs = {run.info.run_name: run for run in self.client.search_runs([self.id])}
-        self._browser, self._uri = browser, server.uri
+        self._browser, self.server = browser, server
         self.open(f"experiments/{self.id}/runs")
         # The assistant would cover a third of every page; its header ends with a button to close.
         self.click("//*[text()='MLflow Assistant']/following::button[3]")
@@ -60,7 +64,7 @@ class Pages:
     def open(self, page: str) -> None:
         """Opens a page by the part of its address after the #."""
         mark = "&" if "?" in page else "?"
-        self._browser.get(f"{self._uri}/#/{page}{mark}{TRAINING}")
+        self._browser.get(f"{self.server.uri}/#/{page}{mark}{TRAINING}")
 
     def find(self, path: str) -> WebElement:
         """The first visible element of an XPath, once it is there."""
@@ -76,28 +80,43 @@ class Pages:
     def click(self, path: str) -> None:
         self.find(path).click()
 
+    def follow(self, path: str) -> None:
+        """Opens what a link names; a page that is still being drawn would lose a click."""
+        self.open(str(self.find(path).get_attribute("href")).partition("#/")[2])
+
     def text(self, text: str) -> WebElement:
         """The first visible element that holds this text."""
         return self.find(f"//*[text()[contains(., '{text}')]]")
+
+    def errors(self) -> list[str]:
+        """Toasts and banners of the page, and requests that have failed since it was last asked."""
+        browser: Any = self._browser
+        alerts = browser.find_elements(By.CSS_SELECTOR, ALERTS)
+        shown = [alert.text for alert in alerts if alert.is_displayed() and alert.text]
+        told = [entry["message"] for entry in browser.get_log("browser")]
+        failed = [message for message in told if "Failed to load resource" in message]
+        return shown + [message for message in failed if ACCOUNT not in message]
 
     def shoot(self, name: str) -> None:
         """Saves what the page shows, which must be no error."""
         SHOTS.mkdir(exist_ok=True)
         self._browser.save_screenshot(str(SHOTS / f"mlflow-{name}.png"))
-        alerts = self._browser.find_elements(By.CSS_SELECTOR, ALERTS)
-        assert [alert.text for alert in alerts if alert.is_displayed() and alert.text] == []
+        assert self.errors() == []
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Pages]:
     assert BROWSER, "CI needs chromium; .ci/run installs it"
     assert DRIVER, "CI needs chromium-driver; .ci/run installs it"
     clone = Clone(tmp_path_factory.mktemp("study"))
     clone.edit(longer)
-    clone.run("dvc", "repro", "train@circles")
+    shutil.copy(empty_database, clone.folder / "mlflow.db")
+    study = (sys.executable, "-m", "pipeline", "study", "--datasets", "circles", "--seeds", "2")
+    clone.run(*study, "--until", "train")
     server = Server(clone.folder)
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
+    options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
     # A container's root has no sandbox, and little shared memory.
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1000"):
         options.add_argument(f"--{flag}")
@@ -125,8 +144,11 @@ def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
     pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'scatterlayer')]//*")
     pages.shoot("curves")
     pages.open(f"experiments/{pages.id}/runs/{run}")
-    pages.text("l2-tuned-0")
     pages.shoot("run")
+    pages.follow("//a[contains(., 'l2-tuned-0')]")
+    pages.text("Logged from")
+    pages.text("test_accuracy")
+    pages.shoot("model")
 
 
 def test_the_champion_has_a_page_that_says_why_and_links_its_run(pages: Pages) -> None:
@@ -140,7 +162,7 @@ def test_the_champion_has_a_page_that_says_why_and_links_its_run(pages: Pages) -
 
 
 def test_three_techniques_can_be_compared(pages: Pages) -> None:
-    names = [f"{technique} · tuned · seed 0" for technique in ("l2", "dropout", "early_stopping")]
+    names = [f"{technique} · tuned · seed 0" for technique in COMPARED]
     ids = quote(json.dumps([pages.runs[name].info.run_id for name in names]))
     pages.open(f"compare-runs?runs={ids}&experiments={quote(json.dumps([pages.id]))}")
     pages.text("Comparing 3 Runs from 1 Experiment")
@@ -148,3 +170,14 @@ def test_three_techniques_can_be_compared(pages: Pages) -> None:
         pages.text(name)
     pages.find("//*[contains(@class, 'parcoords')]")
     pages.shoot("compare")
+
+
+def test_an_error_would_be_seen(pages: Pages) -> None:
+    """The last test: the server is gone after it."""
+    assert pages.errors() == []
+    pages.server.kill()
+    pages.open(f"experiments/{pages.id}/runs")
+    pages.text("Failed to fetch")
+    errors = pages.errors()
+    assert "Failed to fetch" in errors
+    assert any("runs/search" in error for error in errors)

@@ -16,18 +16,8 @@ import pytest
 
 from pipeline.stages import publish
 
-from .test_tracking import (
-    FINALS,
-    TRIALS,
-    Server,
-    empty_database,
-    folder,
-    view,
-    wait_until,
-    write_results,
-)
-
-__all__ = ["empty_database", "folder"]  # fixtures
+from .store import Server, view, wait_until
+from .test_tracking import FINALS, TRIALS, write_results
 
 # Debian keeps the programs of each version apart, and out of PATH.
 FOUND = Path("/usr/lib/postgresql").glob("*/bin/initdb")

@@ -1,6 +1,7 @@
 """A real `mlflow run`, from outside of the project and from a git URL."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from mlflow.entities import Run
 
 from .clone import Clone
 
+TAGS = {"dataset", "architecture", "technique", "phase", "git_commit", "params_digest"} | {
+    *("data_digest", "study_digest", "mlflow.source.git.commit"),
+}
 LOCAL = ("mlflow", "run", "--env-manager", "local")
 SMALL = ("-P", "datasets=digits", "-P", "techniques=l2", "-P", "trials=1", "-P", "workers=1")
 
@@ -25,9 +29,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 @pytest.fixture
-def outside(tmp_path: Path, project: Clone) -> Path:
-    """The folder in which `mlflow run` is called; the project keeps nothing of former tests."""
-    project.run("git", "clean", "-xdfq")
+def outside(tmp_path: Path, project: Clone, empty_database: Path) -> Path:
+    """The folder in which `mlflow run` is called; of former tests the project keeps the journal."""
+    project.run("git", "clean", "-xdfq", "--exclude", ".journal")
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     return tmp_path
 
 
@@ -56,6 +61,11 @@ def test_a_study_from_outside_fills_its_run_and_leaves_params_yaml_alone(
     parents = 2 * 2
     assert len(rest) == trials + finals + parents
     assert {run.info.status for run in rest} == {"FINISHED"}
+    commit = project.run("git", "rev-parse", "HEAD").strip()
+    for run in rest:
+        child = {"setting", "trial" if run.data.tags["phase"] == "tune" else "seed"}
+        assert run.data.tags.keys() >= TAGS | (child if "unit_key" in run.data.tags else set())
+        assert run.data.tags["git_commit"] == commit
     assert len(list((outside / "mlartifacts/digits").rglob("*.keras"))) == finals
     assert project.run("git", "status", "--porcelain") == ""
     assert not (project.folder / "mlflow.db").exists()
@@ -100,8 +110,14 @@ def test_a_git_url_is_studied_and_its_results_do_not_stay_in_the_temporary_clone
 
 
 @pytest.mark.slow
-def test_a_wrong_parameter_fails_the_run_and_is_named(project: Clone, outside: Path) -> None:
-    done = project.attempt(*LOCAL, str(project.folder), "-P", "trials=many", folder=outside)
+@pytest.mark.parametrize("manager", ["local", "uv"])
+def test_a_wrong_parameter_fails_the_run_and_is_named(
+    manager: str, project: Clone, outside: Path
+) -> None:
+    """With uv, in an environment that MLflow makes of uv.lock."""
+    command = ("mlflow", "run", "--env-manager", manager, str(project.folder), "-P", "trials=many")
+    environments = {"MLFLOW_ENV_ROOT": str(outside / "environments")}
+    done = project.attempt(*command, folder=outside, **environments)
     assert done.returncode == 1
     assert "command line:trials: input should be a valid integer" in done.stderr
     opened, rest = runs(outside)

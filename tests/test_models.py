@@ -1,7 +1,8 @@
 """Every architecture carries a technique's change where it belongs, and starts as Keras starts."""
 
+from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import keras
 import numpy as np
@@ -22,14 +23,18 @@ from pipeline.changes import (
 from pipeline.engine import backend
 from pipeline.engine.population import Population
 from pipeline.layers import HardConcrete, fixed_gates, open_probability
-from pipeline.params import Cnn, Lstm, Mlp, Model
+from pipeline.models import Arrays
+from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model
 from pipeline.techniques import TECHNIQUES, combination
+
+from .engine.problem import suited, typical
 
 SHAPE = (6, 6)
 EXAMPLES: dict[str, Model] = {
     "mlp": Mlp("mlp", (8, 4)),
     "cnn": Cnn("cnn", (4, 3), hidden=(8,)),
     "lstm": Lstm("lstm", (4, 3), hidden=(8,)),
+    "autoencoder": Autoencoder("autoencoder", (8,), code=4),
 }
 HIDDEN = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM)
 NAMES = pytest.mark.parametrize("name", EXAMPLES)
@@ -122,6 +127,7 @@ def test_dropout_follows_every_hidden_layer(name: str) -> None:
         "mlp": ["hidden_1", "hidden_2"],
         "cnn": ["block_1_pool", "block_2_pool", "hidden_1"],
         "lstm": ["lstm_1", "lstm_2", "hidden_1"],
+        "autoencoder": ["encoder_1", "code", "decoder_1"],
     }[name]
     after = [names[i - 1] for i, found in enumerate(names) if found.endswith("dropout")]
     assert after == expected
@@ -220,7 +226,8 @@ def test_article_a_keyword_is_on_dense_convolutional_and_recurrent_layers(name: 
     change = TECHNIQUES["activity_l1_after"].apply({"strength": 1e-4})
     *hidden, _ = weighted(build(name, change))
     kinds = {type(layer).__name__ for layer in hidden}
-    assert kinds >= {"mlp": {"Dense"}, "cnn": {"Conv2D"}, "lstm": {"LSTM"}}[name]
+    expected = {"cnn": "Conv2D", "lstm": "LSTM"}.get(name, "Dense")
+    assert expected in kinds
     for layer in hidden:
         assert isinstance(layer.activity_regularizer, keras.regularizers.L1)
         assert float(layer.activity_regularizer.l1) == pytest.approx(1e-4)
@@ -295,28 +302,33 @@ def test_hidden_kernels_are_where_a_kernel_penalty_is(name: str) -> None:
     }
 
 
-Weights = list[np.ndarray]
-PENALTIES: dict[str, tuple[dict[str, float], Callable[[Weights, Weights], float]]] = {
-    "l1": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l1(*kernels)),
-    "l2": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l2(*kernels)),
-    "l1_l2": ({"l1": 0.3, "l2": 2}, lambda kernels, biases: 0.3 * l1(*kernels) + 2 * l2(*kernels)),
-    "mixed_penalties": (
-        {"l1": 0.3, "l2": 2, "l1_l2": 0.7},
-        lambda kernels, biases: (
-            0.3 * l1(kernels[0]) + 2 * l2(kernels[1]) + 0.7 * (l1(kernels[2]) + l2(kernels[2]))
-        ),
-    ),
-    "orthogonal": (
-        {"strength": 0.3},
-        lambda kernels, biases: 0.3 * sum(mean_cosine(kernel) for kernel in kernels),
-    ),
-    "bias_l1": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l1(*biases)),
-    "bias_l2": ({"strength": 0.3}, lambda kernels, biases: 0.3 * l2(*biases)),
-    "bias_l1_l2": (
-        {"l1": 0.3, "l2": 2},
-        lambda kernels, biases: 0.3 * l1(*biases) + 2 * l2(*biases),
-    ),
-}
+ROWS = 5
+X = np.random.default_rng(2).normal(size=(ROWS, *SHAPE))
+
+
+class Inside(NamedTuple):
+    """The hidden layers of an MLP, in order, and the rows' activations there; float64."""
+
+    kernels: Arrays
+    biases: Arrays
+    before: Arrays  # (ROWS, units) each, before the non-linearity
+    after: Arrays
+    gates: Arrays  # log_alpha, of the inputs of every kernel
+    behind: list[int]  # weights behind each of these gates
+
+
+def inside(model: keras.Sequential, values: Arrays) -> Inside:
+    """`values`: of `model.weights`; the activations are those of a network without gates."""
+    named = defaultdict(list)
+    for weight, value in zip(model.weights, values, strict=True):
+        named[weight.name].append(value)
+    h, before, after = X.reshape(ROWS, -1), [], []
+    for kernel, bias in zip(named["kernel"][:-1], named["bias"], strict=False):
+        before.append(h @ kernel + bias)
+        after.append(h := np.maximum(before[-1], 0))
+    behind = [kernel.shape[1] for kernel in named["kernel"]]
+    kernels, biases = named["kernel"][:-1], named["bias"][:-1]
+    return Inside(kernels, biases, before, after, named["log_alpha"], behind)
 
 
 def l1(*arrays: np.ndarray) -> float:
@@ -332,35 +344,85 @@ def mean_cosine(kernel: np.ndarray) -> float:
     return float(np.abs((columns.T @ columns)[~np.eye(kernel.shape[1], dtype=bool)]).mean())
 
 
-def penalised(technique: str) -> tuple[keras.Sequential, Weights, Callable[[Weights], float]]:
+def opened(log_alpha: np.ndarray) -> float:
+    """The expected number of open gates: Louizos, Welling and Kingma 2018, equation 12."""
+    return float(np.sum(1 / (1 + np.exp(2 / 3 * np.log(0.1 / 1.1) - log_alpha))))
+
+
+Penalised = tuple[dict[str, float], Callable[[Inside], float]]
+
+
+def elastic(name: str, of: Callable[[Inside], Arrays], per: int = 1) -> dict[str, Penalised]:
+    return {
+        name.format("l1"): ({"strength": 0.3}, lambda found: 0.3 * l1(*of(found)) / per),
+        name.format("l2"): ({"strength": 0.3}, lambda found: 0.3 * l2(*of(found)) / per),
+        name.format("l1_l2"): (
+            {"l1": 0.3, "l2": 2},
+            lambda found: (0.3 * l1(*of(found)) + 2 * l2(*of(found))) / per,
+        ),
+    }
+
+
+PENALTIES: dict[str, Penalised] = {
+    **elastic("{}", lambda found: found.kernels),
+    **elastic("bias_{}", lambda found: found.biases),
+    **elastic("activity_{}_before", lambda found: found.before, per=ROWS),
+    **elastic("activity_{}_after", lambda found: found.after, per=ROWS),
+    "mixed_penalties": (
+        {"l1": 0.3, "l2": 2, "l1_l2": 0.7},
+        lambda found: (
+            0.3 * l1(found.kernels[0])
+            + 2 * l2(found.kernels[1])
+            + 0.7 * (l1(found.kernels[2]) + l2(found.kernels[2]))
+        ),
+    ),
+    "orthogonal": (
+        {"strength": 0.3},
+        lambda found: 0.3 * sum(mean_cosine(kernel) for kernel in found.kernels),
+    ),
+    "l0": (
+        {"strength": 0.3},
+        lambda found: (
+            0.3 / ROWS * sum(opened(a) * n for a, n in zip(found.gates, found.behind, strict=True))
+        ),
+    ),
+    "dropout_l2": ({"rate": 0.5, "strength": 0.3}, lambda found: 0.3 * l2(*found.kernels)),
+}
+
+
+def penalised(technique: str) -> tuple[keras.Sequential, Arrays, Callable[[Arrays], float]]:
     """A model with a penalty, random weights for it, and the penalty's formula for such weights."""
     values, formula = PENALTIES[technique]
     mlp = Mlp("mlp", (8, 4, 3))
-    model = models.build(mlp, TECHNIQUES[technique].apply(values), SHAPE, 3)
+    model = models.build(mlp, TECHNIQUES[technique].apply(values), SHAPE, 3, ROWS)
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=weight.shape) for weight in model.weights]
-    return model, weights, lambda weights: formula(weights[:-2:2], weights[1:-2:2])
+    return model, weights, lambda weights: formula(inside(model, weights))
+
+
+def test_every_technique_that_adds_to_the_loss_has_its_formula_here() -> None:
+    parts = {"kernel", "bias", "activity", "gates"}
+    adding = {name for name, each in TECHNIQUES.items() if parts & each.lowest.parts().keys()}
+    assert adding == set(PENALTIES)
 
 
 @pytest.mark.parametrize("technique", PENALTIES)
-def test_penalties_are_what_their_formulas_say(technique: str) -> None:
+def test_penalties_and_their_gradients_are_what_their_formulas_say(technique: str) -> None:
+    """In Keras and in the engine; the gradients by central differences along random directions."""
     model, weights, formula = penalised(technique)
     model.set_weights(weights)
+    model(X.astype(np.float32))
     assert float(sum(model.losses)) == pytest.approx(formula(weights), rel=1e-5)
-
-
-@pytest.mark.parametrize("technique", PENALTIES)
-def test_gradients_of_penalties_are_the_slopes_of_their_formulas(technique: str) -> None:
-    model, weights, formula = penalised(technique)
     population = Population(model, every_kernel=False)
-    x, numbers = np.zeros((1, 2, *SHAPE), np.float32), population.numbers(model)[:, None]
+    x, numbers = X[None].astype(np.float32), population.numbers(model)[:, None]
 
     def penalty(values: Any) -> Any:
         _, found, _ = population.forward(values, keras.ops.convert_to_tensor(x), numbers, None)
         return found, found
 
     tensors = [keras.ops.convert_to_tensor(w[None], "float32") for w in weights]
-    gradients, _ = backend.gradients(penalty, tensors)
+    gradients, found = backend.gradients(penalty, tensors)
+    assert float(found[0]) == pytest.approx(formula(weights), rel=1e-5)
     rng, step = np.random.default_rng(1), 1e-6
     for _ in range(3):
         along = [rng.normal(size=w.shape) for w in weights]
@@ -374,6 +436,16 @@ def test_gradients_of_penalties_are_the_slopes_of_their_formulas(technique: str)
             if gradient is not None  # of what is not penalised
         )
         assert slope == pytest.approx((ahead - behind) / (2 * step), rel=1e-4)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_a_models_configuration_is_all_of_it(technique: str) -> None:
+    problem = suited(technique)
+    model = problem.model(technique, typical(technique))
+    again = keras.Sequential.from_config(model.get_config())
+    assert again.get_config() == model.get_config()
+    one, other = (Population(each, every_kernel=True).numbers(each) for each in (model, again))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_mixed_penalties_are_article_cs() -> None:

@@ -28,7 +28,13 @@ def changed(place: str, value: object) -> dict[str, Any]:
 
 def test_the_projects_own_params_are_valid() -> None:
     settings = params.load()
-    assert [settings.study(name).final.seeds for name in params.DATASET_NAMES] == [30, 10, 10, 10]
+    assert [settings.study(name).final.seeds for name in params.DATASET_NAMES] == [
+        30,
+        10,
+        10,
+        10,
+        10,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,24 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/model",
             {"architecture": "cnn", "filters": [8]},
-            "circles.model.architecture: circles are points, for an 'mlp'; 'cnn' takes images",
+            "circles.model.architecture: points are for an 'mlp' or 'autoencoder'; "
+            "'cnn' takes images",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "autoencoder", "hidden": [8], "code": 0},
+            "studies.digits.model.code: input should be greater than or equal to 1, but got 0",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "autoencoder", "hidden": [8], "cod": 4},
+            "digits.model: unknown key 'cod'; did you mean 'code'?",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "autoencoder", "hidden": [8], "code": 4},
+            "techniques.early_stopping: needs a validation accuracy, but got 'autoencoder', which "
+            "has none; expected one of none, l1, l2",
         ),
     ],
 )
@@ -286,10 +309,33 @@ def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
             params.Cnn("cnn", (32, 64), kernel_size=3, pool=2, hidden=(128,), activation="relu"),
         ),
         ({"architecture": "mlp", "hidden": [9]}, params.Mlp("mlp", (9,))),
+        (
+            {"architecture": "autoencoder", "hidden": [9], "code": 4},
+            params.Autoencoder("autoencoder", (9,), 4),
+        ),
     ],
 )
 def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: object) -> None:
-    assert params.parse(changed("studies/digits/model", given)).study("digits").model == expected
+    raw = changed("studies/digits/model", given)
+    raw["studies"]["digits"]["techniques"] = {"none": {}}
+    assert params.parse(raw).study("digits").model == expected
+
+
+@pytest.mark.parametrize(
+    ("technique", "why"),
+    [
+        ("label_smoothing", "needs labels"),
+        ("mixup", "needs labels"),
+        ("dropout_early_stopping", "needs a validation accuracy"),
+        ("l0", "cuts units out of a classifier"),
+        ("rotation", "moves images by rotation"),
+    ],
+)
+def test_what_means_nothing_without_classes_says_why(technique: str, why: str) -> None:
+    change, model = TECHNIQUES[technique].lowest, params.Autoencoder("autoencoder", (8,), 4)
+    found = params.misfit(change, model)
+    assert (found or "").startswith(f"{why}, but got 'autoencoder'")
+    assert technique not in params.fitting(model, images=True)
 
 
 def test_changes_join_unless_they_set_the_same_part() -> None:
@@ -309,7 +355,7 @@ def test_a_penalty_is_finite_and_not_negative(bad: dict[str, float]) -> None:
 def test_the_examples_in_params_yaml_are_valid() -> None:
     lines = Path("params.yaml").read_text(encoding="utf-8").splitlines()
     examples = [line.lstrip("# ") for line in lines if line.startswith("#   model:")]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         raw = changed("studies/digits/model", yaml.safe_load(example)["model"])
         digits = raw["studies"]["digits"]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from pipeline import figures, params, report, summary
+from pipeline import figures, params, report, summary, texts
 from pipeline.errors import UserError
 from pipeline.search import Search
 from pipeline.stages import overview as overview_stage
@@ -82,13 +82,13 @@ def test_page_needs_nothing_from_elsewhere(page: str) -> None:
 def test_numbers_on_the_page_are_those_of_the_summary(folder: Path, page: str) -> None:
     text = text_of(page)
     for row in summary.read_summary(folder / "summary.csv").to_dict("records"):
-        accuracy = summary.interval(summary.percent, row, "test_accuracy")
+        accuracy = texts.interval(texts.percent, row, "test_accuracy")
         name = row["technique"]
         if name == "none":
             assert f"{name} {accuracy} baseline" in text
         elif name != "l1":  # whose name is followed by a remark
-            difference = summary.interval(summary.points, row, "difference")
-            assert f"{name} {accuracy} {difference} {summary.p_text(row['p_holm'])}" in text
+            difference = texts.interval(texts.points, row, "difference")
+            assert f"{name} {accuracy} {difference} {texts.p_text(row['p_holm'])}" in text
 
 
 def test_a_planted_improvement_is_named(page: str) -> None:
@@ -133,7 +133,7 @@ def test_a_leak_is_told_where_the_setting_leaks_and_only_there(page: str) -> Non
 
 
 def test_collapsed_runs_are_told_beside_their_technique(page: str) -> None:
-    assert "l1 2 of 10 runs predict one class only" in text_of(page)
+    assert "l1 2 of 10 runs give one answer to every row" in text_of(page)
 
 
 def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
@@ -203,7 +203,7 @@ def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
 
 def test_plot_data_hold_one_thinned_curve_for_each_technique_and_setting(folder: Path) -> None:
     curves = pd.read_csv(folder / "plots" / "curves.csv")
-    assert list(curves.columns) == ["epoch", "technique", "setting", *figures.MEASURES]
+    assert list(curves.columns) == ["epoch", "technique", "setting", *figures.MEASURES["accuracy"]]
     assert (curves.groupby(["setting", "technique"])["epoch"].max() == 12).all()
     assert not curves.duplicated(["setting", "technique", "epoch"]).any()
 
@@ -237,7 +237,7 @@ def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: 
         report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)), BACKGROUND)
     missing = overview(results, index).missing
     page = index.read_text(encoding="utf-8")
-    assert missing == ["mnist", "fashion_mnist"]
+    assert missing == ["features", "mnist", "fashion_mnist"]
     assert_stands_alone(page)
     text = text_of(page)
     assert "On Circles (tuned setting), l2 has the highest" in text
@@ -348,7 +348,7 @@ def test_every_ensemble_is_on_the_page(folder: Path, page: str) -> None:
     for row in table.to_dict("records"):
         shown = text_of(section(page, row["setting"])).split("Ensembles:")[1]
         name = f"5 seeds of {row['techniques']}" if row["kind"] == "seeds" else "all 4 techniques"
-        assert f"{name} {row['n']} {summary.percent(row['test_accuracy'])}" in shown
+        assert f"{name} {row['n']} {texts.percent(row['test_accuracy'])}" in shown
 
 
 def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:
@@ -357,7 +357,7 @@ def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> Non
     assert table.count("<tr>") == 1 + len(runs)
     for run in runs.to_dict("records"):
         link = f'<a href="{report.UI}/#/runs/{run["mlflow_run_id"]}">'
-        row = f"<td>{run['seed']}</td><td>{summary.percent(run['test_accuracy'])}</td><td>{link}"
+        row = f"<td>{run['seed']}</td><td>{texts.percent(run['test_accuracy'])}</td><td>{link}"
         assert row in table
 
 
@@ -380,7 +380,13 @@ def test_background_is_that_of_the_study(name: str) -> None:
     search = Search("l2", study.search("l2"), study.tuning.trials, study.tuning.round, 0)
     asked_for = sum(trial.state == TrialState.WAITING for trial in search.study.trials)
     assert background.random == asked_for
-    told = {"circles": 30, "digits": 1_088, "mnist": 42_000, "fashion_mnist": 55_000}
+    told = {
+        "circles": 30,
+        "digits": 1_088,
+        "features": 480,
+        "mnist": 42_000,
+        "fashion_mnist": 55_000,
+    }
     assert background.points == told[name]
 
 

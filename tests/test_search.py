@@ -95,7 +95,7 @@ def test_pruning_lets_the_best_of_a_round_go_on_and_stores_the_others_as_pruned(
         outcomes = [outcome(trial) for trial in asked]
         kept = search.prune(asked, outcomes, epochs=2, factor=3)
         assert [trial.number for trial in kept] == sorted(trial.number for trial in kept)
-        by_value = sorted(zip(outcomes, asked, strict=True), key=lambda pair: pair[0].rank)
+        by_value = sorted(zip(outcomes, asked, strict=True), key=lambda pair: pair[0].score)
         assert {trial.number for trial in kept} == {trial.number for _, trial in by_value[-2:]}
         search.tell(kept, [outcome(trial) for trial in kept])
     states = [trial.state.name for trial in search.study.trials]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import statistics, summary
+from pipeline import statistics, summary, texts
 from pipeline.errors import UserError
 
 from .synthetic import make_runs
@@ -242,11 +242,11 @@ def test_table_tells_that_a_setting_leaks() -> None:
     ],
 )
 def test_points_are_signed_unless_zero(value: float, text: str) -> None:
-    assert summary.points(value) == text
+    assert texts.points(value) == text
 
 
 @pytest.mark.parametrize(
     ("p", "text"), [(0.0009, "< 0.001"), (0.0156, "0.016"), (1.0, "1.000"), (np.nan, "\N{EN DASH}")]
 )
 def test_p_is_never_written_as_zero(p: float, text: str) -> None:
-    assert summary.p_text(p) == text
+    assert texts.p_text(p) == text

@@ -2,16 +2,14 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, LoggedModel, Run
+from mlflow.entities import LoggedModel, Run
 
 from pipeline import charts, params, tracking
 from pipeline.errors import UserError
@@ -41,8 +39,9 @@ from pipeline.tracking import (
     trial_record,
 )
 
+from .store import EXPERIMENT, Server, children, inputs, parents, runs, view, wait_until
+
 ROOT = Path(__file__).parents[1]
-EXPERIMENT = "regularization/circles"
 CONTEXT = Context("circles", "d1", {"params_digest": "p1"}, {"training.epochs": 40}, points=10)
 
 
@@ -90,137 +89,33 @@ def log(records: list[Record], context: Context = CONTEXT) -> Tracker:
     return tracker
 
 
-def runs() -> list[Run]:
-    """All runs of the experiment in the store that MLFLOW_TRACKING_URI names."""
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
-
-
-def view() -> dict[str, Any]:
-    """What the experiment shows, by names and without ids and times."""
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    names = {run.info.run_id: run.info.run_name for run in runs()}
-    return {run.info.run_name: _shown(client, run, names) for run in runs()}
-
-
-def _shown(client: MlflowClient, run: Run, names: dict[str, str]) -> tuple[object, ...]:
-    histories = {
-        name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
-        for name in run.data.metrics
-    }
-    tags = dict(run.data.tags)
-    parent = names.get(tags.pop("mlflow.parentRunId", ""))
-    curves = sorted(name for name in histories if name.startswith("curve/"))
-    assert all(histories[name] for name in curves)
-    data = [(each.dataset.name, each.dataset.digest) for each in inputs(run)]
-    steps = {name: sorted(history) for name, history in histories.items()}
-    return run.info.status, parent, tags, run.data.params, run.data.metrics, steps, data
-
-
-def inputs(run: Run) -> list[DatasetInput]:
-    assert run.inputs is not None
-    return run.inputs.dataset_inputs
-
-
-def children() -> list[Run]:
-    return [run for run in runs() if "unit_key" in run.data.tags]
-
-
-def parents() -> dict[str, Run]:
-    return {run.info.run_name: run for run in runs() if "unit_key" not in run.data.tags}
-
-
 @pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables, which take it seconds to make."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+def once(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> tuple[Path, Tracker]:
+    """A store to which a tracker has logged the study; drawing its figures takes seconds."""
+    path = tmp_path_factory.mktemp("once") / "mlflow.db"
+    shutil.copy(empty_database, path)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        return path, log(study())
 
 
 @pytest.fixture
-def folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with an empty mlflow.db, which is the tracking store."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    return tmp_path
+def logged(folder: Path, once: tuple[Path, Tracker]) -> Tracker:
+    """What has logged the study to the store, which is a copy; the artifacts are shared."""
+    path, tracker = once
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect("mlflow.db")) as copy:
+        source.backup(copy)
+    return tracker
 
 
-class Server:
-    """A real tracking server that can be killed, and started again on the same port and data."""
+def wait_until_added(tracker: Tracker, count: int) -> None:
+    """Waits until a tracker has written so many runs; fails when it cannot."""
 
-    def __init__(self, folder: Path, database: str | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.database = database or f"sqlite:///{folder}/mlflow.db"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+    def added() -> bool:
+        assert (tracker.failure, tracker.present) == (None, 0)
+        return tracker.added == count
 
-    def start(self) -> None:
-        """Starts the server, unless it is running, and waits until it answers."""
-        if self._process is not None:
-            return
-        store = ["--backend-store-uri", self.database, "--artifacts-destination", "files"]
-        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self._folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *store, *place],
-                cwd=self._folder,
-                env=os.environ | quiet,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_until(self._answers, seconds=120)
-
-    def kill(self) -> None:
-        """Kills the server with all its processes, if it is running."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to all processes of the server."""
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return int(answer.status) == 200
-        except (urllib.error.URLError, OSError):
-            return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def one_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_database, folder / "mlflow.db")
-    server = Server(folder)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(one_server: Server) -> Server:
-    """The module's server, running: a start takes seconds, so tests share it where they can."""
-    one_server.start()
-    return one_server
+    wait_until(added, seconds=240)
 
 
 @pytest.fixture
@@ -253,12 +148,11 @@ def test_thinning_to_fewer_than_three_points_is_refused() -> None:
 
 
 def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
-    folder: Path,
+    logged: Tracker,
 ) -> None:
-    tracker = log(study())
-    assert (tracker.added, tracker.present, tracker.failure) == (11, 0, None)
+    assert (logged.added, logged.present, logged.failure) == (11, 0, None)
     by_key = {run.data.tags["unit_key"]: run for run in children()}
-    assert {key: run.info.run_id for key, run in by_key.items()} == tracker.run_ids
+    assert {key: run.info.run_id for key, run in by_key.items()} == logged.run_ids
 
     pruned, run = by_key["l2a4"], by_key["l2t2f"]
     assert (pruned.info.status, pruned.data.tags["state"]) == ("KILLED", "pruned")
@@ -288,15 +182,19 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert parent.info.start_time > max(child.info.start_time for child in children())
     assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
-    assert parent.data.metrics["article/test_accuracy"] == 0.5
+    assert parent.data.metrics["test_accuracy/article"] == 0.5
     assert parent.data.params == {"training.epochs": "40"}
     assert (
         "1 article and 3 tuned. Mean test accuracy: 0.5000"
         in parent.data.tags["mlflow.note.content"]
     )
+    shown = [name for name in parent.data.metrics if "/" in name]  # above all other charts
+    assert {name.partition("/")[0] for name in shown} == {*tracking.HEADLINES} - {"gap"}
     search = parents()["l2 · tune"]
     assert search.data.metrics["best_strength"] == 1e-3
     assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]
+    for each in (search, parent):
+        assert len(re.findall(r"[a-z0-9)]\.( |$)", each.data.tags["mlflow.note.content"])) == 2
     for each in (search, parent, run):
         (data,) = inputs(each)
         assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
@@ -341,8 +239,7 @@ def test_figures_need_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not (folder / "none.db").exists()
 
 
-def test_parents_show_figures_of_the_search_and_of_the_curves(folder: Path) -> None:
-    log(study())
+def test_parents_show_figures_of_the_search_and_of_the_curves(logged: Tracker) -> None:
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     shown = {
         name: {each.path for each in client.list_artifacts(run.info.run_id)}
@@ -356,8 +253,7 @@ def test_parents_show_figures_of_the_search_and_of_the_curves(folder: Path) -> N
     }
 
 
-def test_logging_twice_adds_nothing(folder: Path) -> None:
-    log(study())
+def test_logging_twice_adds_nothing(logged: Tracker) -> None:
     before = view()
     tracker = log(study())
     assert (tracker.added, tracker.present) == (0, 11)
@@ -374,9 +270,8 @@ def test_a_later_record_joins_its_parent_and_counts_in_its_mean(folder: Path) ->
     assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
 
 
-def test_another_study_has_parents_of_its_own_and_no_run_twice(folder: Path) -> None:
+def test_another_study_has_parents_of_its_own_and_no_run_twice(logged: Tracker) -> None:
     records = study()
-    log(records)
     before = {run.info.run_id: run.to_dictionary() for run in runs()}
     longer = replace(CONTEXT, params={"training.epochs": 80})
     changed = [replace(record, key=f"{record.key}b") for record in records]
@@ -461,9 +356,8 @@ def test_system_metrics_are_on_the_parents_if_asked_for(
 
 
 def test_a_server_shows_the_same_runs_as_sqlite(
-    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    logged: Tracker, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log(study())
     local = view()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     assert log(study()).failure is None
@@ -580,7 +474,7 @@ def test_a_server_that_goes_away_stops_no_training_and_publish_completes_the_run
     with Tracker(CONTEXT) as tracker:
         for record in records[:10]:
             tracker.log(record)
-        wait_until(lambda: tracker.added == 10, seconds=30)
+        wait_until_added(tracker, 10)
         server.kill()
         for record in records[10:]:
             tracker.log(record)
@@ -603,7 +497,7 @@ def test_a_server_that_hangs_is_waited_for_once(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with Tracker(CONTEXT) as tracker:
         tracker.log(study()[0])
-        wait_until(lambda: tracker.added == 1, seconds=90)
+        wait_until_added(tracker, 1)
         server.signal(signal.SIGSTOP)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
         began = time.monotonic()
@@ -702,9 +596,6 @@ def test_the_champion_is_registered_once_and_follows_the_results(
     if store == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").uri)
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    for model in client.search_registered_models():  # of another test on the same server
-        client.delete_registered_model(model.name)
     example = np.array([[0.25, -1]], np.float32)
     context = replace(CONTEXT, example=example)
     rows = [final_row(seed, "tuned", "l1") | {"val_accuracy": 0.5} for seed in range(20, 22)]
@@ -896,7 +787,7 @@ def test_however_a_command_ends_its_run_ends(
 
 def test_a_tracker_leaves_the_run_of_mlflow_run_alone(opened: str) -> None:
     before = project_run(opened)
-    log(study())
+    log([study()[0], study()[-1]])
     after = project_run(opened)
     assert after.to_dictionary() == before.to_dictionary()
     assert opened not in {run.info.run_id for run in runs()}

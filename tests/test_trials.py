@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import trials
 from pipeline.errors import UserError
+from pipeline.objectives import CLASSIFICATION
 from pipeline.params import random_trials
 from pipeline.search import Search
 from pipeline.techniques import Range
@@ -62,7 +63,7 @@ def test_trials_are_read_in_order_and_one_without_a_score_counts_as_no_hits(tmp_
     table = make_trials(["none", "l1"])
     table.loc[3, "val_accuracy"] = np.nan
     table.sample(frac=1, random_state=0).to_csv(path, index=False)
-    read = trials.read(path)
+    read = trials.read(path, CLASSIFICATION.val)
     none = read[read["technique"] == "none"]
     assert list(none["trial"]) == list(range(8))
     assert none["val_accuracy"].iloc[3] == 0
@@ -73,10 +74,10 @@ def test_mistakes_are_told_with_the_command_that_mends_them(tmp_path: Path) -> N
     with pytest.raises(
         UserError, match=r"trials\.csv is missing; `python -m pipeline tune digits`"
     ):
-        trials.read(path)
+        trials.read(path, CLASSIFICATION.val)
     path.parent.mkdir()
     pd.DataFrame({"technique": ["l1"]}).to_csv(path, index=False)
     with pytest.raises(
         UserError, match="must have the columns trial, state, val_accuracy, but has only"
     ):
-        trials.read(path)
+        trials.read(path, CLASSIFICATION.val)

@@ -28,6 +28,16 @@ def test_whitened_rows_are_centred_and_uncorrelated(x: np.ndarray) -> None:
     np.testing.assert_allclose(np.cov(rows, rowvar=False, bias=True), np.eye(12), atol=1e-3)
 
 
+def test_redundant_features_leave_the_retained_directions_uncorrelated(x: np.ndarray) -> None:
+    x = x.copy()
+    x[:, 3, 2], x[:, 1, 1] = x[:, 0, 0] - x[:, 2, 0], 0.5
+    spectrum = whitening.fit(x)
+    retained = spectrum.directions[:, spectrum.variances > 1e-3]
+    assert retained.shape == (12, 10)
+    rows = whitened(x, 1e-6) @ retained
+    np.testing.assert_allclose(np.cov(rows, rowvar=False, bias=True), np.eye(10), atol=1e-3)
+
+
 @pytest.mark.parametrize("epsilon", [1e-3, 1.0, 100.0])
 def test_the_kernel_is_the_inverse_root_of_the_covariance_and_epsilon(
     x: np.ndarray, epsilon: float

@@ -280,11 +280,13 @@ def test_a_technique_that_is_not_tuned_has_the_articles_runs_alone(plan: Plan) -
     assert {s for name, s in settings if name == "none"} == {"article", "tuned"}
 
 
-def test_a_trial_that_diverges_counts_as_no_hits(plan: Plan) -> None:
+def test_a_trial_that_diverges_failed_and_counts_as_no_hits(plan: Plan) -> None:
     rows = list(study.tune(plan, study.searches(plan), Fake()))
     lost = [row for row in rows if row["diverged"]]
     assert lost
     assert all(row["val_accuracy"] == 0 and np.isinf(row["val_loss"]) for row in lost)
+    assert lost == [row for row in rows if row["state"] == "failed"]
+    assert {row["state"] for row in rows if row not in lost} == {"complete"}
 
 
 def test_progress_counts_epochs_of_runs_in_work(

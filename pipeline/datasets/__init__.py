@@ -3,7 +3,7 @@
 - `origins`   where each data set comes from: mirrors, SHA-256, licence
 - `download`  one file over HTTP: resume, retries, time-outs
 - `raw`       fills data/raw/<dataset> from mirrors or DATA_MIRROR
-- `circles`, `digits`, `idx`  make a `Dataset` of each kind of source
+- `circles`, `digits`, `features`, `idx`  make a `Dataset` of each kind of source
 - `sources`   DATASETS: name -> how to prepare it
 
 Training needs this file alone, so a change to how data are fetched trains nothing again.
@@ -47,6 +47,7 @@ class Dataset:
     x: Floats  # (N, *input_shape) float32; images lie in [0, 1]
     y: Ints  # (N,) int32 in [0, n_classes)
     splits: Splits  # protocol -> part -> rows of the pool, (draws, n) int32
+    informative: Ints | None = None  # inputs that tell the class, (k,) int32, where it is known
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -56,6 +57,8 @@ class Dataset:
             _check_rows(label, rows, len(self.x))
         for protocol in PROTOCOLS:
             _check_draws(protocol, self.splits[protocol])
+        if self.informative is not None:
+            _check_informative(self.informative, self.input_shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -101,10 +104,18 @@ class Dataset:
     def digest(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all contents; the same in every process."""
         whole = hashlib.sha256(f"{self.name} {self.n_classes}".encode())
-        for label, array in [("x", self.x), ("y", self.y), *self._labelled_rows()]:
+        for label, array in self._arrays():
             whole.update(f"\n{label} {array.dtype.str} {array.shape}\n".encode())
             whole.update(np.ascontiguousarray(array).data)
         return whole.hexdigest()[:16]
+
+    def _arrays(self) -> Iterator[tuple[str, Floats | Ints]]:
+        """All contents but the name and the number of classes."""
+        yield "x", self.x
+        yield "y", self.y
+        yield from self._labelled_rows()
+        if self.informative is not None:
+            yield "informative", self.informative
 
     def _labelled_rows(self) -> Iterator[tuple[str, Ints]]:
         for protocol in PROTOCOLS:
@@ -140,6 +151,22 @@ def _check_draws(protocol: Protocol, parts: Mapping[Part, Ints]) -> None:
         raise ValueError(f"the parts of `{protocol}` must have equally many draws, but got {draws}")
 
 
+def _check_informative(informative: Ints, input_shape: tuple[int, ...]) -> None:
+    if informative.dtype != np.int32 or informative.ndim != 1 or informative.size == 0:
+        raise ValueError(
+            "`informative` must be int32 of shape (k,), but got "
+            f"{informative.dtype} {informative.shape}"
+        )
+    if len(input_shape) != 1:
+        raise ValueError(f"`informative` takes rows of one axis, but they have shape {input_shape}")
+    if (np.diff(informative) <= 0).any() or not 0 <= informative[0] <= informative[-1] < (
+        input_shape[0]
+    ):
+        raise ValueError(
+            f"`informative` must rise within [0, {input_shape[0]}), but is {informative.tolist()}"
+        )
+
+
 def save(dataset: Dataset, path: str | Path) -> None:
     """Write a data set as .npz, whole or not at all; the same contents give the same bytes.
 
@@ -149,9 +176,7 @@ def save(dataset: Dataset, path: str | Path) -> None:
     members: dict[str, Any] = {
         "name": np.array(dataset.name),
         "n_classes": np.array(dataset.n_classes, np.int32),
-        "x": dataset.x,
-        "y": dataset.y,
-        **dict(dataset._labelled_rows()),
+        **dict(dataset._arrays()),
     }
     replace(Path(path), lambda scratch: np.savez_compressed(scratch, **members))
 
@@ -186,4 +211,5 @@ def _read(path: Path) -> Dataset:
             x=archive["x"],
             y=archive["y"],
             splits={a: {b: archive[f"{a}.{b}"] for b in PARTS} for a in PROTOCOLS},
+            informative=archive.get("informative"),
         )

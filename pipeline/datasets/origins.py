@@ -27,6 +27,11 @@ ORIGINS: dict[str, Origin] = {
         licence="CC BY 4.0",
         citation="https://doi.org/10.24432/C50P49",
     ),
+    "features": Origin(
+        origin="sklearn.datasets.make_classification",
+        licence="BSD-3-Clause (scikit-learn)",
+        citation="https://scikit-learn.org/stable/modules/generated/sklearn.datasets.make_classification.html",
+    ),
     "mnist": Origin(
         origin="Y. LeCun and C. Cortes",
         licence="CC BY-SA 3.0",

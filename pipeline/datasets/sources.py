@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import Dataset, circles, digits, idx
+from pipeline.datasets import Dataset, circles, digits, features, idx
 from pipeline.errors import UserError
 
 # Arguments: the data section of the study, the study's seed, the folder of raw files.
 DATASETS: dict[str, Callable[[Any, int, Path], Dataset]] = {
     "circles": lambda data, seed, raw: circles.prepare(data, seed),
     "digits": lambda data, seed, raw: digits.prepare(data, seed),
+    "features": lambda data, seed, raw: features.prepare(data, seed),
     "mnist": lambda data, seed, raw: idx.prepare("mnist", data, raw),
     "fashion_mnist": lambda data, seed, raw: idx.prepare("fashion_mnist", data, raw),
 }

@@ -5,7 +5,7 @@ back their weights and curves, as `model.fit` would from the same weights, batch
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -42,7 +42,7 @@ class Training:
     optimizer: Literal["adam", "sgd"]
     batch_size: int
     epochs: int
-    n_classes: int  # 2: one sigmoid unit; more: a softmax over them
+    n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: rows are reproduced
     monitor: Monitor | None = None  # early stopping on this, with each member's patience
     start_from_epoch: int = 0  # early stopping looks at none before it; from 0, as in Keras
     resumable: bool = False  # give checkpoints back
@@ -105,8 +105,9 @@ class Trained:
 
     `weights`, or their average: after the last epoch; with early stopping, after the best one; of a
     member that diverged, before the epoch in which it did. `curves`: name → (epochs_run,) float32;
-    losses are unpenalised and those of the labels as they are; train values are means over the
-    epoch's batches as in `fit`, of the weights as they are trained; validation is of those to keep.
+    losses are unpenalised and those of the labels as they are; a reconstruction has no accuracies;
+    train values are means over the epoch's batches as in `fit`, of the weights as they are trained;
+    validation is of those to keep.
     `diverged`: the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of
     this call's wall time, compilation included.
     """
@@ -248,7 +249,7 @@ class Engine:
         chunks.append(np.zeros((training.epochs - done, *curves.shape[1:]), np.float32))
         curves = np.concatenate(chunks)
         for place in range(len(members)):
-            found = _trained(state, curves, place, seconds)
+            found = _trained(state, curves, place, seconds, program.objective.curves)
             if training.resumable:
                 checkpoint = Checkpoint(program.member(state, place), curves[..., place])
                 found = replace(found, checkpoint=checkpoint)
@@ -350,15 +351,19 @@ def _train_rows(members: Sequence[Member], shape: Shape, first_epoch: int) -> np
     return np.array(order, np.int32)
 
 
-def _trained(state: State, curves: np.ndarray, place: int, seconds: float) -> Trained:
-    """One member's part of the last state and of the (epochs, CURVES, P) curves."""
+def _trained(
+    state: State, curves: np.ndarray, place: int, seconds: float, names: Collection[str]
+) -> Trained:
+    """One member's part of the last state and, of these names, of (epochs, CURVES, P) curves."""
     epochs = int(state["epochs"][place])
     diverged = int(state["diverged"][place])
     stopping = "best" in state
     weights = state["best"] if stopping else validated(state)
     return Trained(
         weights=[np.array(weight[place]) for weight in weights],
-        curves={name: curves[:epochs, i, place].copy() for i, name in enumerate(CURVES)},
+        curves={
+            name: curves[:epochs, i, place].copy() for i, name in enumerate(CURVES) if name in names
+        },
         epochs_run=epochs,
         best_epoch=int(state["best_epoch"][place]) if stopping else None,
         diverged=diverged or None,

@@ -90,8 +90,8 @@ class Held:
         """
         trained = list(zip(self._trained, gradients, *self._slots, strict=True))
         for i, (place, gradient, *slots) in reversed(list(enumerate(trained))):
-            # Every reader of the old weight comes first, or TensorFlow would have to copy it: on the
-            # way back its last one leads to the gradient of the weight before.
+            # Every reader of the old weight comes first, or TensorFlow would have to copy it: the
+            # last one, on the way back, leads to the gradient of the weight before.
             with tf.control_dependencies(gradients[max(0, i - 1) : i + 1]):
                 update(self._weights[place], slots, gradient)
 

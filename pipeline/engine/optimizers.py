@@ -71,7 +71,9 @@ def _adam_in_place(rate: Tensor, step: Tensor) -> InPlace:
     powers = BETA_1**step, BETA_2**step
 
     def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
-        backend.adam_in_place(weight, *slots, gradient, rate, powers, (BETA_1, BETA_2, EPSILON))
+        mean, square = slots
+        betas_and_epsilon = BETA_1, BETA_2, EPSILON
+        backend.adam_in_place(weight, mean, square, gradient, rate, powers, betas_and_epsilon)
 
     return update
 

@@ -12,6 +12,7 @@ from pipeline.changes import Monitor
 from pipeline.engine import backend, mixup
 from pipeline.engine.backend import Kind, PerWeight, State, Tensor
 from pipeline.engine.noise import Noise
+from pipeline.engine.objectives import objective
 from pipeline.engine.optimizers import KERNEL_STEPS, OPTIMIZERS, max_norm, per_member
 from pipeline.engine.population import Population
 
@@ -30,7 +31,7 @@ class Shape:
     train_rows: int
     val_rows: int
     batch_size: int
-    n_classes: int
+    n_classes: int | None  # None: rows are reproduced, not classified
     optimizer: str
     monitor: Monitor | None  # None: train to the last epoch
     averaging: Averaging | None  # of the weights, exponential over steps or equal over epochs
@@ -67,6 +68,7 @@ class Program:
     def __init__(self, population: Population, shape: Shape) -> None:
         self.population, self.shape = population, shape
         self.optimizer = OPTIMIZERS[shape.optimizer]
+        self.objective = objective(shape.n_classes)
         in_place = shape.kind == "graph" and shape.members == 1
         self._held = self._make_held() if in_place else None
         self.traces = 0
@@ -157,7 +159,9 @@ class Program:
         return state, curves
 
     def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.take(inputs["x"], rows, axis=0), ops.take(inputs["y"], rows, axis=0)
+        """Rows and what the model should put out for them."""
+        x, y = ops.take(inputs["x"], rows, axis=0), ops.take(inputs["y"], rows, axis=0)
+        return x, self.objective.target(x, y)
 
     def _epoch(
         self,
@@ -216,14 +220,14 @@ class Program:
             outputs, penalty, moved = self.population.forward(
                 _replaced(weights, zip(trained, values, strict=True)), x, inputs["numbers"], noise
             )
-            losses, hits = self._score(outputs, y)
+            losses, hits = self.objective.score(outputs, y)
             if mixing is not None:
-                others = self._score(outputs, mixing.partner(y))
+                others = self.objective.score(outputs, mixing.partner(y))
                 losses, hits = mixing.mix(losses, others[0]), mixing.mix(hits, others[1])
             mean = ops.mean(losses, axis=1)
             curves = ops.stack([mean, ops.mean(hits, axis=1), penalty])
             if self.shape.smoothed:
-                mean = mean + inputs["smoothing"] * (self._uniform_loss(outputs) - mean)
+                mean = mean + inputs["smoothing"] * (self.objective.uniform_loss(outputs) - mean)
             return mean + penalty, (curves, moved)
 
         values = [weights[place] for place in trained]
@@ -275,27 +279,6 @@ class Program:
                 for place in places:
                     yield place, KERNEL_STEPS[name].function, size
 
-    def _score(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses and hits, each (P, rows), of outputs (P, rows, units) for labels (P, rows)."""
-        if self.shape.n_classes == 2:
-            target = ops.cast(ops.expand_dims(y, -1), outputs.dtype)
-            losses = ops.mean(ops.binary_crossentropy(target, outputs), axis=-1)
-            hits = ops.equal(outputs[..., 0] > 0.5, y > 0)
-        else:
-            losses = ops.sparse_categorical_crossentropy(y, outputs)
-            hits = ops.equal(ops.argmax(outputs, axis=-1), y)
-        return losses, ops.cast(hits, "float32")
-
-    def _uniform_loss(self, outputs: Tensor) -> Tensor:
-        """Mean loss (P,) of outputs (P, rows, units) if each class were as likely as the others.
-
-        The cross-entropy is linear in the labels, so that this is all that smoothing adds.
-        """
-        target = ops.full_like(outputs, 1 / self.shape.n_classes)
-        if self.shape.n_classes == 2:
-            return ops.mean(ops.binary_crossentropy(target, outputs), axis=(1, 2))
-        return ops.mean(ops.categorical_crossentropy(target, outputs), axis=1)
-
     def _validate(
         self, weights: list[Tensor], inputs: dict[str, Any], val: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
@@ -303,7 +286,7 @@ class Program:
 
         def sums(batch: tuple[Tensor, Tensor]) -> Tensor:
             outputs, *_ = self.population.forward(weights, batch[0], inputs["numbers"], None)
-            losses, hits = self._score(outputs, batch[1])
+            losses, hits = self.objective.score(outputs, batch[1])
             return ops.stack([ops.sum(losses, axis=1), ops.sum(hits, axis=1)])
 
         if val is not None:

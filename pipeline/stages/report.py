@@ -37,9 +37,11 @@ def background(study: params.Study) -> report.Background:
     return report.Background(training_points(study.data), random)
 
 
-def training_points(data: params.CirclesData | params.DigitsData | params.ImagesData) -> int:
+def training_points(
+    data: params.CirclesData | params.DigitsData | params.FeaturesData | params.ImagesData,
+) -> int:
     """How many points the tuned setting trains on."""
-    if isinstance(data, params.CirclesData):
+    if isinstance(data, params.CirclesData | params.FeaturesData):
         return data.train
     if isinstance(data, params.DigitsData):
         return 1_797 - data.validation - data.test

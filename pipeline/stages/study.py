@@ -19,6 +19,7 @@ import yaml
 
 from pipeline import logs, params, report, summary
 from pipeline.errors import UserError
+from pipeline.objectives import Measure, scored_by
 from pipeline.request import NAMES, Request
 from pipeline.results import RESULTS
 from pipeline.stages import fetch, overview, prepare, publish, train, tune
@@ -181,23 +182,25 @@ def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
     files = [home / name for stage in stages for name in FILES.get(stage, ())]
     tuned = report.read_tuned(home / "tuned.json")
     found = tuned["techniques"]
-    metrics = {f"val_accuracy/{name}": each["val_accuracy"] for name, each in found.items()}
+    val = scored_by(tuned["objective"]).val
+    scores = {name: each[val.name] for name, each in found.items()}
+    metrics = {f"{val.name}/{name}": score for name, score in scores.items() if score is not None}
     if "report" not in stages:
         headline = f"{len(found)} techniques, each searched in {tuned['trials']} trials."
-        return Outcome(dataset, _choices(dataset, found), headline, metrics, files)
+        return Outcome(dataset, _choices(dataset, found, val), headline, metrics, files)
     table = summary.read_summary(home / "summary.csv")
     finding = summary.find(table)
     rows = summary.ranked(table, finding.setting).set_index("technique")
-    for measure in ("test_accuracy", "difference"):
-        metrics |= {f"{measure}/{name}": value for name, value in rows[measure].dropna().items()}
+    for column in (finding.measure.name, "difference"):
+        metrics |= {f"{column}/{name}": value for name, value in rows[column].dropna().items()}
     return Outcome(dataset, summary.table(table), report.headline(finding), metrics, files)
 
 
-def _choices(dataset: str, found: Mapping[str, Any]) -> str:
+def _choices(dataset: str, found: Mapping[str, Any], val: Measure) -> str:
     """The values that the searches chose, as plain text."""
     lines = [
-        f"{name:<24}{each['val_accuracy']:.4f}  "
+        f"{name:<24}{val.told(each[val.name])}  "
         + ", ".join(f"{key} {value:.3g}" for key, value in each["values"].items())
         for name, each in found.items()
     ]
-    return "\n".join([f"{dataset}: validation accuracy of the best trial, and its values", *lines])
+    return "\n".join([f"{dataset}: {val.title} of the best trial, and its values", *lines])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import readme
-from pipeline.params import Cnn, Lstm, Mlp, Model, misfit
+from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 from pipeline.techniques import TECHNIQUES, Range, Technique
 
 README = Path("README.md")
@@ -14,6 +14,7 @@ EXAMPLES: Mapping[str, Model] = {
     "mlp": Mlp("mlp", (2, 2, 2)),
     "cnn": Cnn("cnn", (2, 2), hidden=(2,)),
     "lstm": Lstm("lstm", (2, 2), hidden=(2,)),
+    "autoencoder": Autoencoder("autoencoder", (2,), code=2),
 }
 
 

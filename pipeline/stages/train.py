@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline import datasets, params, results, study
 from pipeline.journal import Journal
+from pipeline.objectives import CLASSIFICATION, of_columns
 from pipeline.tracking import STUDY, Context, Tracker, final_record
 from pipeline.units import INSPECTED, Plan, Unit
 from pipeline.workers import Workers
@@ -54,9 +55,11 @@ def main(argv: list[str]) -> None:
 def _line(technique: str, rows: Iterable[results.Row]) -> str:
     """What the log tells of a technique whose final runs are done."""
     own = [row for row in rows if row["technique"] == technique]
-    found = pd.DataFrame(own).groupby("setting")["test_accuracy"].agg(["size", "mean"])
+    table = pd.DataFrame(own)
+    measure = of_columns(table.columns).test
+    found = table.groupby("setting")[measure.name].agg(["size", "mean"])
     means = [
-        f"{size:.0f} {name} runs, mean test accuracy {mean:.4f}"
+        f"{size:.0f} {name} runs, mean {measure.title} {mean:.4f}"
         for name, (size, mean) in zip(found.index, found.to_numpy(), strict=True)
     ]
     return f"{technique}: {'; '.join(means)}"
@@ -82,7 +85,11 @@ def _write(
     )
     results.write_curves((journal.result(unit.key) for unit in units), folder / "curves.parquet")
     results.write_predictions(
-        ((unit, journal.probabilities(unit.key)) for unit in units),
+        (
+            (unit, journal.probabilities(unit.key))
+            for unit in units
+            if unit.model.objective is CLASSIFICATION
+        ),
         data,
         folder / "predictions.npz",
     )

@@ -49,5 +49,5 @@ def _line(found: search.Search) -> str:
     """What the log tells of a technique whose search is over."""
     best = found.outcomes[found.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
-    accuracy = f"best validation accuracy {best.val_accuracy:.4f}"
-    return f"{found.name}: {found.trials} trials, {accuracy} (trial {found.best}{values})"
+    score = f"best validation {found.objective.score} {best.score:.4f}"
+    return f"{found.name}: {found.trials} trials, {score} (trial {found.best}{values})"

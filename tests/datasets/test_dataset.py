@@ -37,6 +37,11 @@ def toy(**replaced: Any) -> Dataset:
     return Dataset(**(fields | replaced))
 
 
+def flat(**replaced: Any) -> Dataset:
+    """The same examples with inputs of one axis."""
+    return toy(x=toy().x.reshape(8, 4), **replaced)
+
+
 def archive(path: Path, **replaced: Any) -> Path:
     """What `save` writes, with members replaced, or left out where the replacement is None."""
     save(toy(), path)
@@ -88,9 +93,11 @@ def test_digest_tells_every_content_apart() -> None:
         toy(name="other"),
         toy(n_classes=3),
         toy(x=toy().x + np.float32(1)),
-        toy(x=toy().x.reshape(8, 4)),
         toy(y=1 - toy().y),
         toy(splits=splits(val=rows([3], [6]))),
+        flat(),
+        flat(informative=np.array([1, 3], np.int32)),
+        flat(informative=np.array([1, 2], np.int32)),
     ]
     assert len({dataset.digest for dataset in variants}) == len(variants)
 
@@ -122,6 +129,34 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
             np.testing.assert_array_equal(
                 loaded.splits[protocol][part], toy().splits[protocol][part]
             )
+
+
+def test_informative_inputs_are_saved_and_loaded(tmp_path: Path) -> None:
+    dataset = flat(informative=np.array([1, 3], np.int32))
+    for saved in (dataset, toy()):
+        save(saved, tmp_path / "toy.npz")
+        loaded = load(tmp_path / "toy.npz")
+        assert loaded.digest == saved.digest
+        np.testing.assert_array_equal(loaded.informative, saved.informative)
+
+
+@pytest.mark.parametrize(
+    ("informative", "reason"),
+    [
+        (np.array([1, 3]), "must be int32"),
+        (np.array([[1, 3]], np.int32), r"of shape \(k,\), but got int32 \(1, 2\)"),
+        (np.array([], np.int32), "must be int32"),
+        (np.array([3, 1], np.int32), r"must rise within \[0, 4\), but is \[3, 1\]"),
+        (np.array([1, 1], np.int32), "must rise"),
+        (np.array([-1, 1], np.int32), r"within \[0, 4\)"),
+        (np.array([1, 4], np.int32), r"within \[0, 4\)"),
+    ],
+)
+def test_informative_inputs_that_there_are_not_are_refused(informative: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        flat(informative=informative)
+    with pytest.raises(ValueError, match="`informative` takes rows of one axis"):
+        toy(informative=np.array([1, 3], np.int32))
 
 
 def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:

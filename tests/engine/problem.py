@@ -1,4 +1,4 @@
-"""A small classification problem and the pieces to train it with the engine and with Keras."""
+"""A small problem and the pieces to train it with the engine and with Keras."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ import numpy as np
 
 from pipeline import models, params, whitening
 from pipeline.engine import Engine, Member, Trained, Training
-from pipeline.engine.program import CURVES
-from pipeline.params import Cnn, Lstm, Mlp, Model, misfit
+from pipeline.objectives import RECONSTRUCTION
+from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 from pipeline.techniques import TECHNIQUES, Range
 from pipeline.trainer import member_numbers, training_of
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
 POINT, IMAGE = (WIDTH,), (6, 6)
+AUTOENCODER = Autoencoder("autoencoder", (9,), code=4)
 # What the techniques are tested on: each on the first that it fits.
 SETTINGS: tuple[tuple[Model, tuple[int, ...]], ...] = (
     (Mlp("mlp", (12, 9, 7), "relu"), POINT),
@@ -37,6 +38,10 @@ class Problem:
     architecture: Model = SETTINGS[0][0]
     shape: tuple[int, ...] = POINT
 
+    @property
+    def reconstructs(self) -> bool:
+        return self.architecture.objective is RECONSTRUCTION
+
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)
         x = rng.normal(size=(ROWS + VAL_ROWS, *self.shape)).astype(np.float32)
@@ -51,7 +56,8 @@ class Problem:
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
         how = params.Training(self.optimizer, self.learning_rate, self.batch_size, self.epochs)
         change = TECHNIQUES[technique].apply(values)
-        return training_of(change, self.model(technique, values), how, self.n_classes)
+        n_classes = None if self.reconstructs else self.n_classes
+        return training_of(change, self.model(technique, values), how, n_classes)
 
     def member(
         self,
@@ -118,5 +124,5 @@ def same(one: Trained, other: Trained) -> bool:
     """Equal to the last bit."""
     weights = zip(one.weights, other.weights, strict=True)
     return all(np.array_equal(a, b) for a, b in weights) and all(
-        np.array_equal(one.curves[name], other.curves[name], equal_nan=True) for name in CURVES
+        np.array_equal(one.curves[name], other.curves[name], equal_nan=True) for name in one.curves
     )

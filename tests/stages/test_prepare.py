@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["circles", "digits"])
+@pytest.mark.parametrize("name", ["circles", "digits", "features"])
 def test_the_prepared_file_is_the_same_each_time(here: Path, name: str) -> None:
     path = here / "data" / "prepared" / f"{name}.npz"
     prepare.main([name])

@@ -1,0 +1,71 @@
+"""Points of which some inputs tell the class and the others are noise (`make_classification`).
+
+Guyon 2003, "Design of experiments of the NIPS 2003 variable selection benchmark": the generator of
+the Madelon data.
+"""
+
+import numpy as np
+from sklearn.datasets import make_classification
+
+from pipeline.datasets import Dataset, Floats, Ints, Part
+from pipeline.params import FeaturesData
+
+CLASSES = 2
+
+
+def prepare(data: FeaturesData, seed: int) -> Dataset:
+    """Independent draws of a problem: in each, classes lie elsewhere among the informative inputs.
+
+    Which inputs these are is the same in every draw. Each draw is scaled by the mean and the
+    standard deviation of its own training rows, so that no input's size tells what it is worth.
+    Draw i depends on `seed`, the counts and i alone, so more draws leave the earlier ones as they
+    are. No article uses these data, so both protocols have the same splits.
+    """
+    informative = _places(data, seed)
+    samples = [_draw(data, informative, seed, draw) for draw in range(data.draws)]
+    splits = _rows(data)
+    return Dataset(
+        name="features",
+        n_classes=CLASSES,
+        x=np.concatenate([x for x, _ in samples]),
+        y=np.concatenate([y for _, y in samples]),
+        splits={"article": splits, "leak_free": splits},
+        informative=informative,
+    )
+
+
+def _places(data: FeaturesData, seed: int) -> Ints:
+    """The informative inputs' columns, in rising order: (informative,)."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    return np.sort(rng.permutation(data.inputs)[: data.informative]).astype(np.int32)
+
+
+def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[Floats, Ints]:
+    """Rows of training, validation and test, in this order: x (n, inputs) and y (n,)."""
+    first, second = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
+    x, y = make_classification(
+        n_samples=data.train + data.validation + data.test,
+        n_features=data.inputs,
+        n_informative=data.informative,
+        n_redundant=0,
+        n_classes=CLASSES,
+        flip_y=0,
+        class_sep=data.separation,
+        shuffle=False,  # the informative columns come first, and rows in the order of the classes
+        random_state=int(first),
+    )
+    rows = np.random.default_rng(int(second)).permutation(len(x))
+    noise = np.setdiff1d(np.arange(data.inputs), informative)
+    placed = np.empty_like(x)
+    placed[:, np.concatenate([informative, noise])] = x[rows]
+    train = placed[: data.train]
+    scaled = (placed - train.mean(axis=0)) / train.std(axis=0)
+    return scaled.astype(np.float32), y[rows].astype(np.int32)
+
+
+def _rows(data: FeaturesData) -> dict[Part, Ints]:
+    """Rows of each draw in the pool, one draw after another: (draws, n)."""
+    size = data.train + data.validation + data.test
+    rows = np.arange(data.draws * size, dtype=np.int32).reshape(data.draws, size)
+    train, val, test = np.split(rows, [data.train, data.train + data.validation], axis=1)
+    return {"train": train, "val": val, "test": test}

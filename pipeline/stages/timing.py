@@ -1,0 +1,46 @@
+"""Time the predictions of the final models whose times a claim compares."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+
+from pipeline import claims, datasets, params, results, summary, timing
+from pipeline.files import replace_csv
+
+DATASETS = [name for name in params.DATASET_NAMES if claims.compared_by(timing.COLUMN, name)]
+
+
+def main(argv: list[str]) -> None:
+    """Writes inference.csv: models of one setting and seed are timed in turn, on one thread."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline timing", description=__doc__)
+    parser.add_argument("dataset", choices=DATASETS)
+    dataset = parser.parse_args(argv).dataset
+    folder = results.RESULTS / dataset
+    runs = summary.read_runs(folder / "runs.csv")
+    data = datasets.load(results.prepared(dataset))
+    from pipeline.engine import backend  # here, so that --help needs no TensorFlow
+
+    backend.set_up(deterministic=True)
+    timed = runs[runs["technique"].isin(claims.compared_by(timing.COLUMN, dataset))]
+    parts = [_times(group, data) for _, group in timed.groupby(["setting", "seed"], sort=False)]
+    table = pd.concat(parts, ignore_index=True)
+    columns = ["key", "technique", "setting", "seed", timing.COLUMN]
+    replace_csv(folder / timing.FILE, table[columns], digits=6)
+    print(
+        f"{dataset}: {len(table)} models timed, {timing.ROUNDS} batches of {timing.ROWS} rows each"
+    )
+
+
+def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:
+    """The runs of one setting and seed with the times of their models, on the same rows."""
+    import keras
+
+    first = runs.iloc[0]
+    x, _ = data.split(first["protocol"], "test", int(first["seed"]))
+    rows = x[: timing.ROWS]
+    models = {run["key"]: keras.models.load_model(run["model"]) for _, run in runs.iterrows()}
+    calls = {key: lambda model=model: model.predict_on_batch(rows) for key, model in models.items()}
+    seconds = timing.interleaved(calls, np.random.default_rng(int(first["seed"])))
+    keras.utils.clear_session(free_memory=False)
+    return runs.assign(**{timing.COLUMN: runs["key"].map(seconds)})

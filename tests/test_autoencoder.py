@@ -1,0 +1,125 @@
+"""A whole study of an autoencoder: whatever goes by accuracy for classifiers goes by the loss."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline import datasets, params, results
+from pipeline.claims import CLAIMS, SCORES, judge
+from pipeline.datasets.sources import prepare
+from pipeline.objectives import CLASSIFICATION
+from pipeline.stages import publish, report, train, tune
+from pipeline.tracking import champion
+
+from .clone import tiny
+from .synthetic import make_runs
+from .test_leaks import InProcess, Nowhere
+
+NAME = "digits"
+MODEL = {"architecture": "autoencoder", "hidden": [16], "code": 6}
+TECHNIQUES: dict[str, dict[str, Any]] = {
+    "none": {"article": {}},
+    "activity_l1_after": {"search": {"strength": {"low": 0.001, "high": 1, "log": True}}},
+    "early_stopping_loss": {"search": {"patience": {"low": 1, "high": 3, "integer": True}}},
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The results of tune, train and report; in params.yaml the model and techniques differ."""
+    folder = tmp_path_factory.mktemp("study")
+    given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
+    study = given["studies"][NAME] | {"model": MODEL, "techniques": TECHNIQUES}
+    study["tuning"] |= {"trials": 4, "round": 2, "epochs": 4, "pruning": {"first": 2, "factor": 2}}
+    written = yaml.safe_dump(given | {"studies": {NAME: study}})
+    (folder / params.FILE).write_text(written, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        for stage in (tune, train):
+            patched.setattr(stage, "Workers", InProcess)
+            patched.setattr(stage, "Tracker", Nowhere)
+        patched.chdir(folder)
+        data = prepare(NAME, params.load().study(NAME).data, 0, Path("nowhere"))
+        datasets.save(data, results.prepared(NAME))
+        for stage in (tune, train, report):
+            stage.main([NAME])
+        yield folder / results.RESULTS / NAME
+
+
+def test_no_table_has_an_accuracy(home: Path) -> None:
+    runs = pd.read_csv(home / "runs.csv")
+    tables = [runs, pd.read_csv(home / "trials.csv"), pd.read_parquet(home / "curves.parquet")]
+    assert not [name for table in tables for name in table.columns if "accuracy" in name]
+    summary = pd.read_csv(home / "summary.csv")
+    assert summary.filter(regex="accuracy|calibration").isna().all(axis=None)
+    assert summary["code_zero_activations"].between(0, 1).all()
+    measured = runs.drop(columns=["strength", "patience", "mlflow_run_id"])
+    assert np.isfinite(measured.select_dtypes("number")).all(axis=None)
+
+
+def test_the_lowest_validation_loss_is_chosen(home: Path) -> None:
+    tuned = json.loads((home / "tuned.json").read_text(encoding="utf-8"))
+    trials = pd.read_csv(home / "trials.csv")
+    assert tuned["objective"] == "val_loss"
+    for name, found in tuned["techniques"].items():
+        of_all = trials[trials["technique"] == name].set_index("trial")
+        last = of_all[of_all["state"] == "complete"]["val_loss"]
+        assert found["trial"] == last.idxmin()
+        assert len(of_all) > len(last)  # and others were pruned
+    losses = {name: found["val_loss"] for name, found in tuned["techniques"].items()}
+    advice = json.loads((home / "advice.json").read_text(encoding="utf-8"))
+    assert advice["by_validation"] == min(losses, key=lambda name: losses[name])
+    best = champion(publish.records(NAME, "autoencoder", home.parent))
+    runs = pd.read_csv(home / "runs.csv").query("setting == 'tuned'")
+    assert best is not None
+    assert best.technique == runs.groupby("technique")["val_loss"].mean().idxmin()
+
+
+def test_techniques_are_compared_by_the_test_loss(home: Path) -> None:
+    runs = pd.read_csv(home / "runs.csv").query("setting == 'tuned'")
+    losses = runs.pivot(index="seed", columns="technique", values="test_loss")
+    table = pd.read_csv(home / "summary.csv").query("setting == 'tuned'").set_index("technique")
+    assert set(table["measure"]) == {"test_loss"}
+    for name in set(TECHNIQUES) - {"none"}:
+        difference = losses[name] - losses["none"]
+        assert table.loc[name, "difference"] == pytest.approx(difference.mean())
+        assert table.loc[name, "improvement"] == pytest.approx(
+            np.mean((difference < 0) + 0.5 * (difference == 0))
+        )
+    gaps = runs["test_loss"] - runs["train_loss"]
+    assert runs["gap"].to_numpy() == pytest.approx(gaps.to_numpy())
+    page = (home / "report.html").read_text(encoding="utf-8")
+    assert "accuracy" not in page
+    assert "test loss" in page
+
+
+def test_claims_about_accuracy_are_not_judged_on_reconstructions() -> None:
+    techniques = {s.technique for c in CLAIMS for each in c.statements for s in each.sides}
+    runs = make_runs(dict.fromkeys(techniques, 0.0), seeds=6, setting="article", dataset=NAME)
+    runs = runs.drop(columns=list(CLASSIFICATION.own)).assign(code_zero_activations=0.5)
+    judged = [judge(claim, {NAME: runs}) for claim in CLAIMS if NAME in claim.datasets[:1]]
+    assert {verdict.word == "not run" for verdict in judged} == {True, False}
+    for verdict in judged:
+        measures = {each.measure for each in verdict.claim.statements}
+        assert (verdict.word == "not run") == bool(measures & SCORES)
+
+
+def test_measures_are_those_of_the_exported_model(home: Path) -> None:
+    runs = pd.read_csv(home / "runs.csv").query("setting == 'tuned' and seed == 0")
+    data = datasets.load(home.parents[1] / results.prepared(NAME))
+    x, _ = data.split("leak_free", "test", 0)
+    sparse = {}
+    for run in runs.to_dict("records"):
+        model: Any = keras.models.load_model(home.parents[1] / run["model"], safe_mode=True)
+        outputs = model.predict(x, verbose=0)
+        assert run["test_loss"] == pytest.approx(np.mean(np.square(outputs - x)), rel=1e-4)
+        code = keras.Model(model.inputs, model.get_layer("code").output).predict(x, verbose=0)
+        assert run["code_zero_activations"] == pytest.approx(np.mean(code == 0))
+        assert run["code_mean_activation"] == pytest.approx(np.mean(np.abs(code)), rel=1e-4)
+        sparse[run["technique"]] = run["code_mean_activation"]
+    assert sparse["activity_l1_after"] < sparse["none"]

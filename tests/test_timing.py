@@ -1,0 +1,58 @@
+"""Times measured in turn cancel what the machine does meanwhile."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import timing
+from pipeline.claims import CLAIMS, compared_by
+from pipeline.stages import timing as stage
+
+
+class Machine:
+    """A clock that calls move on, on a machine that is slower now and then, and at first."""
+
+    def __init__(self, slow: float) -> None:
+        self.now, self.calls, self.slow = 0.0, 0, slow
+
+    def clock(self) -> float:
+        return self.now
+
+    def work(self, seconds: float) -> None:
+        self.calls += 1
+        hindered = self.calls % 5 == 0 or self.calls <= 2
+        self.now += seconds * (self.slow if hindered else 1)
+
+
+@given(st.floats(0.2, 5), st.floats(1, 100), st.integers(0, 1000))
+def test_calls_are_told_apart_by_what_they_take(ratio: float, slow: float, seed: int) -> None:
+    machine = Machine(slow)
+    calls = {"one": lambda: machine.work(1), "other": lambda: machine.work(ratio)}
+    found = timing.interleaved(calls, np.random.default_rng(seed), 61, machine.clock)
+    assert found["other"] / found["one"] == pytest.approx(ratio)
+    assert machine.calls == 2 * 62
+
+
+def test_times_join_the_runs_that_they_are_of(tmp_path: Path) -> None:
+    runs = pd.DataFrame({"key": ["a", "7", "c"], "seed": [0, 1, 2]})
+    path = tmp_path / timing.FILE
+    assert timing.joined(runs, path) is runs
+    pd.DataFrame({"key": ["7", "a"], timing.COLUMN: [0.2, 0.1]}).to_csv(path, index=False)
+    found = timing.joined(runs, path)
+    assert list(found["key"]) == ["a", "7", "c"]
+    np.testing.assert_array_equal(found[timing.COLUMN], [0.1, 0.2, np.nan])
+    others = runs.assign(key=["x", "y", "z"])  # trained anew, and not yet timed
+    assert timing.COLUMN not in timing.joined(others, path)
+
+
+def test_what_is_timed_is_what_claims_compare() -> None:
+    assert compared_by(timing.COLUMN, "digits") == {"none", "l1", "l2"}
+    assert compared_by(timing.COLUMN, "circles") == set()
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert stages["timing"]["matrix"]["dataset"] == stage.DATASETS
+    assert {c.id for c in CLAIMS if any(s.measure == timing.COLUMN for s in c.statements)} == {"C3"}
