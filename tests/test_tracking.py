@@ -25,6 +25,7 @@ from mlflow.entities import LoggedModel, Run
 
 from pipeline import charts, params, tracking
 from pipeline.errors import UserError
+from pipeline.objectives import CLASSIFICATION
 from pipeline.results import Row
 from pipeline.stages import publish
 from pipeline.tracking import (
@@ -189,7 +190,7 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
         in parent.data.tags["mlflow.note.content"]
     )
     shown = [name for name in parent.data.metrics if "/" in name]  # above all other charts
-    assert {name.partition("/")[0] for name in shown} == {*tracking.HEADLINES} - {"gap"}
+    assert {name.partition("/")[0] for name in shown} == {*CLASSIFICATION.headlines} - {"gap"}
     search = parents()["l2 · tune"]
     assert search.data.metrics["best_strength"] == 1e-3
     assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]

@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.objectives import Measure, scored_by
 from pipeline.request import NAMES, Request
 from pipeline.results import RESULTS
-from pipeline.stages import fetch, overview, prepare, publish, train, tune
+from pipeline.stages import fetch, overview, prepare, publish, timing, train, tune
 from pipeline.stages import report as report_stage
 from pipeline.tracking import Outcome, ProjectRun, tracking_uri
 
@@ -139,6 +139,7 @@ def _repro(datasets: Sequence[str], until: str) -> None:
     """`dvc repro` of some data sets, or of everything. Raises UserError if it fails."""
     whole = until == "overview"
     targets = [f"{'report' if whole else until}@{name}" for name in datasets]
+    targets += [f"timing@{name}" for name in _timed(datasets) if whole]
     _dvc("repro", *(targets or ([] if whole else [until])))
     if whole and targets:
         overview.main([])
@@ -172,7 +173,14 @@ def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
                 if name == until:
                     break
         if until == "overview":
+            for dataset in _timed(datasets):
+                timing.main([dataset])
             overview.main([])
+
+
+def _timed(datasets: Sequence[str]) -> list[str]:
+    """Those whose models are timed."""
+    return [name for name in datasets if name in timing.DATASETS]
 
 
 def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
