@@ -2,12 +2,19 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+
+from pipeline import datasets, results
+from pipeline.stages import publish
+from pipeline.tracking import model_name
 
 from .clone import Clone
 
@@ -22,10 +29,11 @@ def only_two_techniques(params: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def studied(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Clone:
     """A clone that has studied digits, pushed it to a folder, and committed dvc.lock."""
     clone = Clone(tmp_path_factory.mktemp("studied"))
     clone.edit(only_two_techniques)
+    shutil.copy(empty_database, clone.folder / "mlflow.db")
     remote = str(tmp_path_factory.mktemp("remote"))
     clone.run("dvc", "remote", "add", "--default", "shared", remote)
     clone.commit("The project")
@@ -35,10 +43,17 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
-@pytest.mark.slow
-def test_a_fresh_clone_pulls_everything_and_trains_nothing(studied: Clone, tmp_path: Path) -> None:
-    fresh = Clone.of(studied, tmp_path / "fresh")
+@pytest.fixture(scope="module")
+def fresh(studied: Clone, tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Clone:
+    """A git clone of what was studied, with everything that DVC pulls."""
+    fresh = Clone.of(studied, tmp_path_factory.mktemp("cloned") / "fresh")
     fresh.run("dvc", "pull", "--with-deps", TARGET)
+    shutil.copy(empty_database, fresh.folder / "mlflow.db")
+    return fresh
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_pulls_everything_and_trains_nothing(fresh: Clone) -> None:
     assert fresh.run("dvc", "status", "--with-deps", TARGET).strip().endswith("are up to date.")
     assert fresh.ran(TARGET) == set()
     runs = pd.read_csv(fresh.folder / "results/digits/runs.csv")
@@ -55,6 +70,49 @@ def test_a_fresh_clone_pulls_everything_and_trains_nothing(studied: Clone, tmp_p
         *runs["key"],
         *trials["key"],
     }
+
+
+@pytest.fixture
+def store(fresh: Clone, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The store of the fresh clone, which is the working folder, with all runs published."""
+    uri = f"sqlite:///{fresh.folder}/mlflow.db"
+    monkeypatch.chdir(fresh.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    publish.main(["digits"])
+    return uri
+
+
+@pytest.mark.slow
+def test_every_published_model_has_the_test_accuracy_of_runs_csv(store: str) -> None:
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("regularization/digits")
+    assert experiment is not None
+    models = client.search_logged_models([experiment.experiment_id])
+    data = datasets.load(results.prepared("digits"))
+    rows = pd.read_csv("results/digits/runs.csv", dtype={"key": str}).set_index("key")
+    assert len(models) == len(rows)
+    for model in models:
+        run = client.get_run(str(model.source_run_id))
+        row: dict[str, Any] = rows.loc[run.data.tags["unit_key"]].to_dict()
+        x, y = data.split(row["protocol"], "test", row["seed"])
+        loaded = mlflow.pyfunc.load_model(model.model_uri)
+        assert np.mean(loaded.predict(x).argmax(axis=1) == y) == row["test_accuracy"]
+        plain = mlflow.keras.load_model(model.model_uri)
+        assert np.mean(plain.predict(x, verbose=0).argmax(axis=1) == y) == row["test_accuracy"]
+        assert run.data.metrics["test_accuracy"] == row["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_the_champion_predicts_from_the_command_line(fresh: Clone, store: str) -> None:
+    uri = f"models:/{model_name('digits')}@champion"
+    example = f"{mlflow.artifacts.download_artifacts(uri)}/serving_input_example.json"
+    asked = ("--env-manager", "local", "--model-uri", uri, "--input-path", example)
+    done = fresh.attempt("mlflow", "models", "predict", *asked, MLFLOW_TRACKING_URI=store)
+    assert done.returncode == 0, done.stderr
+    (probabilities,) = json.loads(done.stdout)["predictions"]
+    assert len(probabilities) == 10
+    assert sum(probabilities) == pytest.approx(1)
 
 
 @pytest.mark.slow
