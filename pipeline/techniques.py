@@ -24,18 +24,26 @@ from pipeline.errors import nearest
 
 @dataclass(frozen=True)
 class Range:
-    """The values of a hyperparameter worth searching, both ends included."""
+    """The values of a hyperparameter worth searching, both ends included.
+
+    `default`: where to start without a search, of the kind that its source or the articles use.
+    """
 
     low: float
     high: float
     log: bool = False
     integer: bool = False
+    default: float | None = None
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"`low` must be below `high`, but got {self.low} and {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"`low` must be > 0 on a log scale, but got low={self.low}")
+        if self.default is not None and not self.low <= self.default <= self.high:
+            raise ValueError(
+                f"`default` must lie in [{self.low}, {self.high}], but got {self.default}"
+            )
 
 
 @dataclass(frozen=True)
@@ -67,14 +75,15 @@ class Technique:
         return self.apply({name: found.low for name, found in self.search.items()})
 
 
-DISTORTION = Range(0.01, 0.3, log=True)
-STRENGTH = Range(1e-6, 1e-1, log=True)
+DISTORTION = Range(0.01, 0.3, log=True, default=0.1)
+TURN = Range(0.005, 0.15, log=True, default=0.04)  # of a full turn: 2 to 54 degrees
+STRENGTH = Range(1e-6, 1e-1, log=True, default=1e-4)  # articles A and B
 # Of what each step does to the weights: adds up to learning_rate * strength * steps, while the
 # weights start near 0.1.
-STEP_STRENGTH = Range(1e-3, 10.0, log=True)
-RATE = Range(0.05, 0.8)
-EPSILON = Range(1e-4, 1.0, log=True)  # a pixel's variance is 0.1 at most in our images
-PATIENCE = Range(1, 200, log=True, integer=True)
+STEP_STRENGTH = Range(1e-3, 10.0, log=True, default=0.1)
+RATE = Range(0.05, 0.8, default=0.25)  # article B
+EPSILON = Range(1e-4, 1.0, log=True, default=0.1)  # a pixel's variance is 0.1 at most in our images
+PATIENCE = Range(1, 200, log=True, integer=True, default=10)
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="penalty on the cosines between the incoming weights of each layer's hidden units",
         formula="loss + strength * mean over pairs of units of |w_i . w_j| / (||w_i|| ||w_j||)",
         source="Brock et al. 2017; the cosines are Keras's OrthogonalRegularizer",
-        search={"strength": Range(1e-4, 10.0, log=True)},
+        search={"strength": Range(1e-4, 10.0, log=True, default=0.01)},
         change=lambda strength: Change(kernel=Orthogonal(strength)),
     ),
     "max_norm": Technique(
@@ -190,14 +199,14 @@ TECHNIQUES: Mapping[str, Technique] = {
         formula="w = w * min(1, max_norm / ||w||) for each unit after each step on loss",
         source="Srebro and Shraibman 2005; Srivastava et al. 2014",
         # Units start with a norm near 1; Srivastava et al. used 2 to 4.
-        search={"max_norm": Range(0.1, 10.0, log=True)},
+        search={"max_norm": Range(0.1, 10.0, log=True, default=3)},
         change=lambda max_norm: Change(max_norm=max_norm),
     ),
     "l0": Technique(
         summary="random gates on inputs and units that learn to close; closed ones are cut out",
         formula="loss of gated inputs + strength / rows * sum(P(gate != 0) * weights behind it)",
         source="Louizos, Welling and Kingma 2018: hard concrete gates",
-        search={"strength": Range(1e-3, 1.0, log=True)},
+        search={"strength": Range(1e-3, 1.0, log=True, default=0.1)},
         change=lambda strength: Change(gates=Gates(strength)),
         off_at_zero=False,
     ),
@@ -215,7 +224,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="zeroes a random share of the inputs while training",
         formula="x * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
         source="Srivastava et al. 2014",  # who keep 0.8 of the inputs
-        search={"rate": Range(0.02, 0.5)},
+        search={"rate": Range(0.02, 0.5, default=0.2)},
         change=lambda rate: Change(input_dropout=rate),
     ),
     "spatial_dropout": Technique(
@@ -243,14 +252,15 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="SELU layers, a random share of whose outputs is set to their lower limit",
         formula="a * (h * mask + limit * (1 - mask)) + b, h = selu(x w + b), limit = -1.758",
         source="Klambauer et al. 2017",  # who try rates of 0.05 and 0.1
-        search={"rate": Range(0.01, 0.5, log=True)},
+        search={"rate": Range(0.01, 0.5, log=True, default=0.1)},
         change=lambda rate: Change(activation="selu", alpha_dropout=rate),
     ),
     "gaussian_noise": Technique(
         summary="adds Gaussian noise to the inputs while training",
         formula="x + z, z ~ Normal(0, stddev**2)",
         source="Bishop 1995",
-        search={"stddev": Range(0.01, 0.5, log=True)},  # images and circles span 1 and 2
+        # Images and circles span 1 and 2.
+        search={"stddev": Range(0.01, 0.5, log=True, default=0.1)},
         change=lambda stddev: Change(input_noise=stddev),
     ),
     "shift": Technique(
@@ -264,7 +274,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="turns each image at random while training, by up to a share of a full turn",
         formula="x[R(2 pi a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
         source="Simard, Steinkraus and Platt 2003",
-        search={"factor": Range(0.005, 0.15, log=True)},  # 2 to 54 degrees
+        search={"factor": TURN},
         change=lambda factor: Change(rotation=factor),
     ),
     "zoom": Technique(
@@ -285,14 +295,14 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="shift, rotation and zoom at once, each with a factor of its own",
         formula="zoom(rotation(shift(x)))",
         source="Shorten and Khoshgoftaar 2019",
-        search={"shift": DISTORTION, "rotation": Range(0.005, 0.15, log=True), "zoom": DISTORTION},
+        search={"shift": DISTORTION, "rotation": TURN, "zoom": DISTORTION},
         change=lambda shift, rotation, zoom: Change(shift=shift, rotation=rotation, zoom=zoom),
     ),
     "cutout": Technique(
         summary="sets a rectangle of each image, at a random place, to zero while training",
         formula="x * (1 - inside), a rectangle of sides sqrt(share) times the image's",
         source="DeVries and Taylor 2017; Zhong et al. 2017",
-        search={"share": Range(0.02, 0.4)},
+        search={"share": Range(0.02, 0.4, default=0.1)},
         change=lambda share: Change(cutout=share),
     ),
     "mixup": Technique(
@@ -300,7 +310,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         formula="s * x[i] + (1 - s) * x[j] and s * loss(y[i]) + (1 - s) * loss(y[j]), "
         "s ~ Beta(alpha, alpha)",
         source="Zhang et al. 2018",  # who try 0.1 to 0.4 on ImageNet and 1 on CIFAR
-        search={"alpha": Range(0.05, 2.0, log=True)},
+        search={"alpha": Range(0.05, 2.0, log=True, default=0.2)},
         change=lambda alpha: Change(mixup=alpha),
     ),
     **_penalties(
@@ -359,7 +369,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         summary="trains on labels of which a share is spread evenly over the classes",
         formula="(1 - smoothing) * loss(y) + smoothing * mean over the classes of loss(class)",
         source="Szegedy et al. 2016",
-        search={"smoothing": Range(0.01, 0.5)},
+        search={"smoothing": Range(0.01, 0.5, default=0.1)},
         change=lambda smoothing: Change(label_smoothing=smoothing),
     ),
     "batch_size": Technique(
@@ -367,21 +377,21 @@ TECHNIQUES: Mapping[str, Technique] = {
         formula="loss over 2**log2_batch_size rows; the learning rate is searched with it",
         source="Keskar et al. 2017; Smith and Le 2018",
         # Powers of two: each size is a program of its own to compile.
-        search={"log2_batch_size": Range(3, 8, integer=True)},
+        search={"log2_batch_size": Range(3, 8, integer=True, default=5)},
         change=lambda log2_batch_size: Change(batch_size=2**log2_batch_size),
     ),
     "ema": Technique(
         summary="keeps an exponential moving average of the weights over the steps",
         formula="average = (1 - 1 / horizon) * average + w / horizon after each step on loss",
         source="Polyak and Juditsky 1992; Ruppert 1988",
-        search={"horizon": Range(3, 1000, log=True)},  # steps
+        search={"horizon": Range(3, 1000, log=True, default=100)},  # steps
         change=lambda horizon: Change(averaging=Ema(horizon)),
     ),
     "swa": Technique(
         summary="keeps the mean of the weights at the ends of the last epochs",
         formula="mean of w over the ends of all epochs after the share `start` of them",
         source="Izmailov et al. 2018, at a constant learning rate",
-        search={"start": Range(0.1, 0.95)},
+        search={"start": Range(0.1, 0.95, default=0.75)},
         change=lambda start: Change(averaging=Swa(start)),
     ),
     "early_stopping": Technique(

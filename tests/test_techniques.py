@@ -8,13 +8,15 @@ from pipeline.techniques import TECHNIQUES
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)
-def test_an_entry_has_a_formula_a_source_and_ranges_that_it_takes(name: str) -> None:
+def test_an_entry_has_a_formula_a_source_defaults_and_ranges_that_it_takes(name: str) -> None:
     technique = TECHNIQUES[name]
     assert technique.summary
     assert technique.formula
     assert technique.source or name == "none"
     highest = technique.apply({each: found.high for each, found in technique.search.items()})
     assert (highest != technique.lowest) == bool(technique.search)
+    defaults = {each: found.default for each, found in technique.search.items()}
+    technique.apply({each: value for each, value in defaults.items() if value is not None})
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)

@@ -34,8 +34,9 @@ def main(argv: list[str]) -> None:
 
 
 def describe(found: Range) -> str:
-    """A range in words."""
+    """A range in words, with the default where it has one."""
     kinds = [kind for kind, is_so in (("whole", found.integer), ("log", found.log)) if is_so]
+    kinds += [] if found.default is None else [f"default {found.default:g}"]
     return f"{found.low:g} to {found.high:g}" + (f" ({', '.join(kinds)})" if kinds else "")
 
 
