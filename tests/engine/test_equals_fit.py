@@ -383,6 +383,36 @@ def test_more_strength_leaves_less_of_what_is_penalised(technique: str) -> None:
     assert left[0] > left[1] > left[2]
 
 
+# Hyperparameters that are no strength but say how hard the training rows are to fit.
+HARDER = {"rate", "stddev", "factor", "shift", "share", "alpha", "smoothing"}
+
+
+@pytest.mark.parametrize(
+    "technique", [name for name, each in TECHNIQUES.items() if each.search.keys() & HARDER]
+)
+def test_more_noise_fits_the_training_rows_less(technique: str) -> None:
+    """Between the ends of the ranges; train loss is that of the noisy rows, without penalties."""
+    problem, search = suited(technique, epochs=25), TECHNIQUES[technique].search
+    ends = (
+        {n: found.low for n, found in search.items()},
+        {n: found.high if n in HARDER else found.low for n, found in search.items()},
+    )
+    trained = [
+        problem.train(ENGINES[0], [problem.member(technique, values)], technique)[0]
+        for values in ends
+    ]
+    little, much = (each.curves["train_loss"][-5:].mean() for each in trained)
+    assert much > little
+
+
+def test_a_tighter_max_norm_leaves_smaller_weights() -> None:
+    problem = Problem(epochs=25)
+    members = [problem.member("max_norm", {"max_norm": bound}) for bound in (0.5, 1.0, 2.0)]
+    trained = problem.train(ENGINES[0], members, "max_norm")
+    norms = [sum(float(np.sum(k**2)) for k in each.weights[:-2:2]) for each in trained]
+    assert norms[0] < norms[1] < norms[2]
+
+
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
     """They load in safe mode and hold layers of Keras alone."""
