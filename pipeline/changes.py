@@ -12,6 +12,11 @@ Activation = Literal["relu", "gelu", "selu", "tanh", "linear"]
 Monitor = Literal["val_loss", "val_accuracy"]
 
 
+def _check_strength(name: str, strength: float) -> None:
+    if not 0 <= strength < float("inf"):
+        raise ValueError(f"`{name}` must be finite and >= 0, but got {name}={strength}")
+
+
 @dataclass(frozen=True)
 class Penalty:
     """`l1 * sum(|t|) + l2 * sum(t**2)` of a tensor t, added to the loss. Both strengths >= 0."""
@@ -21,9 +26,7 @@ class Penalty:
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2"):
-            strength = getattr(self, name)
-            if not 0 <= strength < float("inf"):
-                raise ValueError(f"`{name}` must be finite and >= 0, but got {name}={strength}")
+            _check_strength(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,7 @@ class Orthogonal:
     strength: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength < float("inf"):
-            raise ValueError(
-                f"`strength` must be finite and >= 0, but got strength={self.strength}"
-            )
+        _check_strength("strength", self.strength)
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,7 @@ class Gates:
     strength: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength < float("inf"):
-            raise ValueError(
-                f"`strength` must be finite and >= 0, but got strength={self.strength}"
-            )
+        _check_strength("strength", self.strength)
 
 
 @dataclass(frozen=True)
@@ -206,16 +203,16 @@ class Change:
             raise ValueError(f"`smoothing` must lie in [0, 1), but got {self.label_smoothing}")
         for name in KERNEL_STEPS:
             strength = getattr(self, name)
-            if strength is not None and not 0 <= strength < float("inf"):
-                raise ValueError(f"`strength` must be finite and >= 0, but got strength={strength}")
+            if strength is not None:
+                _check_strength("strength", strength)
         if self.max_norm is not None and not 0 < self.max_norm < float("inf"):
             raise ValueError(f"`max_norm` must be finite and > 0, but got {self.max_norm}")
         for part in IMAGE_SHARES:
             share = getattr(self, part)
             if share is not None and not 0 <= share < 1:
                 raise ValueError(f"`{part}` must lie in [0, 1), but got {part}={share}")
-        if self.mixup is not None and not 0 <= self.mixup < float("inf"):
-            raise ValueError(f"`alpha` must be finite and >= 0, but got alpha={self.mixup}")
+        if self.mixup is not None:
+            _check_strength("alpha", self.mixup)
         if self.input_noise is not None and not 0 <= self.input_noise <= 1:
             raise ValueError(f"`stddev` must lie in [0, 1], but got stddev={self.input_noise}")
 

@@ -21,8 +21,8 @@ AUTOENCODER = Autoencoder("autoencoder", (9,), code=4)
 SETTINGS: tuple[tuple[Model, tuple[int, ...]], ...] = (
     (Mlp("mlp", (12, 9, 7), "relu"), POINT),
     (Mlp("mlp", (12, 9)), IMAGE),
-    (Cnn("cnn", (4, 3), hidden=(7,)), IMAGE),
-    (Lstm("lstm", (5, 4), hidden=(7,)), IMAGE),
+    (Cnn("cnn", (4,), hidden=(7,)), IMAGE),
+    (Lstm("lstm", (5,)), IMAGE),
 )
 
 
