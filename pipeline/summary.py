@@ -276,11 +276,15 @@ def ordered_settings(table: pd.DataFrame) -> list[str]:
 
 
 def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """The rows of one setting, from the best mean on test data to the worst."""
+    """The rows of one setting, from the best mean on test data to the worst; ties as they stand."""
     rows = summary[summary["setting"] == setting]
     measure = measure_of(rows.iloc[0])
     return rows.sort_values(
-        measure.name, ascending=measure.better == "lower", kind="stable", ignore_index=True
+        measure.name,
+        ascending=measure.better == "lower",
+        kind="stable",
+        ignore_index=True,
+        key=lambda means: means.round(12),  # equal means differ by what adding them up rounds
     )
 
 
