@@ -183,7 +183,8 @@ def test_measuring_in_parts_changes_nothing(given: Model, monkeypatch: pytest.Mo
         measures, "VALUES_AT_ONCE", 6 * 6 * 4
     )  # one row of the convolution's output
     assert len(list(measures._parts(model, 20))) >= 4
-    assert measure(model, {"test": (X, Y)}) == pytest.approx(whole, rel=1e-6)
+    # The calibration error is what is left of float32 numbers near 1.
+    assert measure(model, {"test": (X, Y)}) == pytest.approx(whole, rel=1e-6, abs=1e-7)
 
 
 def points_model(kernel: np.ndarray, *before: keras.Layer) -> keras.Sequential:

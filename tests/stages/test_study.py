@@ -58,6 +58,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     makes = {"fetch": str, "prepare": str, "tune": make_trials, "train": make_finals}
     for stage, make in makes.items():
         monkeypatch.setitem(study.STAGES, stage, quick(stage, make))
+    monkeypatch.setattr(study.timing, "main", lambda argv: None)  # synthetic runs have no models
     return names
 
 
