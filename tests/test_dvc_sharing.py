@@ -94,7 +94,7 @@ def test_every_published_model_has_the_test_accuracy_of_runs_csv(store: str) -> 
     assert len(models) == len(rows)
     for model in models:
         run = client.get_run(str(model.source_run_id))
-        row: dict[str, Any] = rows.loc[run.data.tags["unit_key"]].to_dict()
+        row = rows.loc[run.data.tags["unit_key"]].to_dict()
         x, y = data.split(row["protocol"], "test", row["seed"])
         loaded = mlflow.pyfunc.load_model(model.model_uri)
         assert np.mean(loaded.predict(x).argmax(axis=1) == y) == row["test_accuracy"]

@@ -174,7 +174,8 @@ def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
                     break
         if until == "overview":
             for dataset in _timed(datasets):
-                timing.main([dataset])
+                with logs.stage_file("timing", dataset):
+                    timing.main([dataset])
             overview.main([])
 
 

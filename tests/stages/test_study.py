@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from pipeline.__main__ import main
 from pipeline.errors import UserError
-from pipeline.stages import study
+from pipeline.stages import study, timing
 from tests.synthetic import make_runs, make_tuned, write_results
 from tests.synthetic import make_trials as make_trials_table
 
@@ -58,7 +58,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     makes = {"fetch": str, "prepare": str, "tune": make_trials, "train": make_finals}
     for stage, make in makes.items():
         monkeypatch.setitem(study.STAGES, stage, quick(stage, make))
-    monkeypatch.setattr(study.timing, "main", lambda argv: None)  # synthetic runs have no models
+    monkeypatch.setattr(timing, "main", lambda argv: None)  # synthetic runs have no models
     return names
 
 
