@@ -11,6 +11,7 @@ from .store import Server
 
 # Before anything imports TensorFlow: its notices would bury what the tests say.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `engine.backend`, whatever comes first
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,13 @@ Everything else in the engine is written with `keras.ops`, so that another backe
 here. Import this module before anything else touches TensorFlow: threads are set once.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
+
+# Before TensorFlow is imported, which by itself uses oneDNN only on processors with AVX-512: on
+# others convolutions then take 1.7 times as long, recurrent products 1.3 times.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import tensorflow as tf
 
