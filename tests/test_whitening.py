@@ -49,6 +49,13 @@ def test_the_kernel_is_the_inverse_root_of_the_covariance_and_epsilon(
     np.testing.assert_allclose(bias, -x.mean(axis=0).ravel() @ kernel, rtol=1e-3)
 
 
+def test_a_larger_epsilon_leaves_every_direction_less_of_its_variance(x: np.ndarray) -> None:
+    directions = whitening.fit(x).directions
+    small, middle, large = (np.var(whitened(x, e) @ directions, axis=0) for e in (0.01, 1.0, 100.0))
+    assert np.all(small > middle)
+    assert np.all(middle > large)
+
+
 def test_a_feature_that_never_changes_comes_out_as_zero(x: np.ndarray) -> None:
     x = x.copy()
     x[:, 2, 1] = 0.5

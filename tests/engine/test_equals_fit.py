@@ -413,6 +413,31 @@ def test_a_tighter_max_norm_leaves_smaller_weights() -> None:
     assert norms[0] < norms[1] < norms[2]
 
 
+@pytest.mark.parametrize(
+    ("technique", "name", "values"),
+    [
+        ("ema", "horizon", (300, 30, 3)),
+        ("swa", "start", (0.1, 0.5, 0.9)),
+        ("batch_size", "log2_batch_size", (6, 5, 4)),
+    ],
+)
+def test_more_averaging_and_larger_batches_leave_weights_nearer_to_the_first(
+    technique: str, name: str, values: tuple[float, ...]
+) -> None:
+    """The more of it, the longer ago are the weights in the average, or the fewer are the steps."""
+    problem = Problem(epochs=20, optimizer="sgd")
+    distances = []
+    for value in values:
+        member, training = (
+            problem.member(technique, {name: value}),
+            problem.training(technique, {name: value}),
+        )
+        (trained,) = ENGINES[0].train([member], training, *problem.data())
+        pairs = zip(trained.weights, member.weights, strict=True)
+        distances.append(sum(float(np.sum((new - first) ** 2)) for new, first in pairs))
+    assert distances[0] < distances[1] < distances[2]
+
+
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
     """They load in safe mode and hold layers of Keras alone."""
