@@ -95,16 +95,16 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def runs() -> "list[Run]":
-    """All runs of the experiment in the store that MLFLOW_TRACKING_URI names."""
+def runs(name: str = EXPERIMENT) -> "list[Run]":
+    """All runs of an experiment in the store that MLFLOW_TRACKING_URI names."""
     client = _client(os.environ["MLFLOW_TRACKING_URI"])
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
-def children() -> "list[Run]":
+def children(name: str = EXPERIMENT) -> "list[Run]":
     """The runs of trials and seeds."""
-    return [run for run in runs() if "unit_key" in run.data.tags]
+    return [run for run in runs(name) if "unit_key" in run.data.tags]
 
 
 def parents() -> "dict[str, Run]":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +15,10 @@ from pipeline import datasets, params, results
 from pipeline.claims import CLAIMS, SCORES, judge
 from pipeline.datasets.sources import prepare
 from pipeline.objectives import CLASSIFICATION
-from pipeline.stages import publish, report, train, tune
-from pipeline.tracking import champion
+from pipeline.stages import overview, publish, report, train, tune
+from pipeline.tracking import CHAMPION, champion, experiment_name, model_name
 
+from . import store
 from .clone import tiny
 from .synthetic import make_runs
 from .test_leaks import InProcess, Nowhere
@@ -123,3 +125,32 @@ def test_measures_are_those_of_the_exported_model(home: Path) -> None:
         assert run["code_mean_activation"] == pytest.approx(np.mean(np.abs(code)), rel=1e-4)
         sparse[run["technique"]] = run["code_mean_activation"]
     assert sparse["activity_l1_after"] < sparse["none"]
+
+
+def test_it_is_published_and_on_the_overview(home: Path, folder: Path) -> None:
+    """The champion, read back from MLflow, reconstructs as runs.csv says."""
+    for name in (params.FILE, "data", "models", "results"):
+        (folder / name).symlink_to(home.parents[1] / name)
+    publish.main([NAME])
+    runs = pd.read_csv(home / "runs.csv").set_index("key")
+    found = {run.data.tags["unit_key"]: run for run in store.children(experiment_name(NAME))}
+    for key, row in runs.iterrows():
+        assert found[str(key)].data.metrics["test_loss"] == row["test_loss"]
+    everything = store.runs(experiment_name(NAME))
+    assert not [name for run in everything for name in run.data.metrics if "accuracy" in name]
+
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias(model_name(NAME), CHAMPION)
+    model = mlflow.pyfunc.load_model(f"models:/{model_name(NAME)}@{CHAMPION}")
+    data = datasets.load(results.prepared(NAME))
+    x, _ = data.split("leak_free", "test", 0)
+    error = np.mean(np.square(model.predict(x) - x))
+    run = client.get_run(str(version.run_id))
+    assert error == pytest.approx(run.data.metrics["test_loss"], rel=1e-5)
+    assert "lowest mean validation loss" in str(version.description)
+
+    overview.main([])
+    page = (folder / overview.PAGE).read_text(encoding="utf-8")
+    best = json.loads((home / "advice.json").read_text(encoding="utf-8"))["by_validation"]
+    assert best in page
+    assert "validation loss" in page
