@@ -19,9 +19,12 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from pipeline import tracking
 from pipeline.objectives import CLASSIFICATION
 from pipeline.techniques import TECHNIQUES
+from pipeline.tracking.context import Context
+from pipeline.tracking.records import Record, final_record
+from pipeline.tracking.store import experiment_name
+from pipeline.tracking.tracker import Tracker
 
 DATASET = "circles"
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
@@ -59,9 +62,9 @@ def log(folder: Path, runs: int, epochs: int, points: int) -> Logged:
 
 
 def _track(folder: Path, runs: int, epochs: int, points: int) -> float:
-    context = tracking.Context(DATASET, "digest", points=points)
+    context = Context(DATASET, "digest", points=points)
     began = time.perf_counter()
-    with tracking.Tracker(context) as tracker:
+    with Tracker(context) as tracker:
         for record in _records(_model(folder), runs, epochs):
             tracker.log(record)
     assert tracker.failure is None, tracker.failure
@@ -79,7 +82,7 @@ def _model(folder: Path) -> Path:
     return path
 
 
-def _records(model: Path, runs: int, epochs: int) -> Iterator[tracking.Record]:
+def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
     techniques, rng = list(TECHNIQUES), np.random.default_rng(1)
     for run in range(runs):
         seed, place = divmod(run, len(techniques))
@@ -88,7 +91,7 @@ def _records(model: Path, runs: int, epochs: int) -> Iterator[tracking.Record]:
         row |= {"leaks": False, "learning_rate": 1e-3, "epochs": epochs, "seconds": 0.1}
         row |= dict(zip((*CLASSIFICATION.headlines, *"abcdefghijkl"), rng.random(16), strict=True))
         curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
-        yield tracking.final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)
+        yield final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)
 
 
 def opened(folder: Path, repeats: int) -> list[Opening]:
@@ -107,7 +110,7 @@ def opened(folder: Path, repeats: int) -> list[Opening]:
         options.add_argument(f"--{flag}")
     service = webdriver.ChromeService(str(shutil.which("chromedriver")))
     with _server(folder) as (uri, server), webdriver.Chrome(options, service) as browser:
-        found = MlflowClient(uri).get_experiment_by_name(tracking.experiment_name(DATASET))
+        found = MlflowClient(uri).get_experiment_by_name(experiment_name(DATASET))
         assert found is not None
         page = f"{uri}/#/experiments/{found.experiment_id}/runs?workflowType=machine_learning"
         listed = "//*[@role='gridcell']//a[contains(., ' · train')]"

@@ -16,7 +16,8 @@ from pipeline.claims import CLAIMS, SCORES, judge
 from pipeline.datasets.sources import prepare
 from pipeline.objectives import CLASSIFICATION
 from pipeline.stages import overview, publish, report, train, tune
-from pipeline.tracking import CHAMPION, champion, experiment_name, model_name
+from pipeline.tracking.findings import CHAMPION, champion
+from pipeline.tracking.store import experiment_name, model_name
 
 from . import store
 from .clone import tiny

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from pipeline import datasets, results
 from pipeline.stages import publish
-from pipeline.tracking import model_name
+from pipeline.tracking.store import model_name
 
 from .clone import Clone
 

@@ -16,7 +16,8 @@ from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
 from pipeline.journal import Journal
 from pipeline.stages import publish, report, train, tune
-from pipeline.tracking import STUDY, Record, champion
+from pipeline.tracking.findings import champion
+from pipeline.tracking.records import STUDY, Record
 from pipeline.trainer import Trainer
 from pipeline.units import Result, Unit
 
@@ -51,7 +52,7 @@ class InProcess:
 
 
 class Nowhere:
-    """Stands for `tracking.Tracker`: MLflow's runs are no part of a choice."""
+    """Stands for `Tracker`: MLflow's runs are no part of a choice."""
 
     def __init__(self, context: object, system_metrics: bool = False) -> None:
         self.run_ids: dict[str, str] = {}

@@ -23,22 +23,18 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 
-from pipeline import charts, params, tracking
+from pipeline import charts, params
 from pipeline.errors import UserError
 from pipeline.objectives import CLASSIFICATION
 from pipeline.results import Row
 from pipeline.stages import publish
-from pipeline.tracking import (
-    Context,
-    Outcome,
-    ProjectRun,
-    Record,
-    Tracker,
-    champion,
-    final_record,
-    thin,
-    trial_record,
-)
+from pipeline.tracking.context import Context
+from pipeline.tracking.figures import log_figures, studies
+from pipeline.tracking.findings import champion
+from pipeline.tracking.project import Outcome, ProjectRun
+from pipeline.tracking.records import STUDY, Phase, Record, final_record, thin, trial_record
+from pipeline.tracking.store import describe, model_name, tracking_uri
+from pipeline.tracking.tracker import Tracker
 
 from .store import EXPERIMENT, Server, children, inputs, parents, runs, view, wait_until
 
@@ -223,20 +219,20 @@ def test_figures_go_to_the_parent_of_their_own_study(folder: Path) -> None:
     log([replace(final_record(final_row(1), curve(1), None), key="other", study="c-d")])
     drawing = folder / "weights-tuned.svg"
     drawing.write_text("<svg/>", encoding="utf-8")
-    rows = pd.DataFrame({"technique": ["l2", "l2"], tracking.STUDY: ["a-b", "a-b"]})
+    rows = pd.DataFrame({"technique": ["l2", "l2"], STUDY: ["a-b", "a-b"]})
     figures = {"l2": [drawing], "unheard_of": [drawing]}
     for _ in range(2):
-        assert tracking.log_figures("circles", figures, tracking.studies(rows)) == 1
+        assert log_figures("circles", figures, studies(rows)) == 1
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     (holder,) = (run for run in runs() if client.list_artifacts(run.info.run_id, "report"))
     assert holder.info.run_name == "l2 · train"
-    assert holder.data.tags[tracking.STUDY] == "a-b"
+    assert holder.data.tags[STUDY] == "a-b"
 
 
 def test_figures_need_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracking.log_figures("digits", {"l2": []}, {}) == 0
+    assert log_figures("digits", {"l2": []}, {}) == 0
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/none.db")
-    assert tracking.log_figures("circles", {"l2": []}, {}) == 0
+    assert log_figures("circles", {"l2": []}, {}) == 0
     assert not (folder / "none.db").exists()
 
 
@@ -302,7 +298,7 @@ def test_another_study_has_parents_of_its_own_and_no_run_twice(logged: Tracker) 
     assert len(runs()) == len(after)
 
 
-def digests(technique: str, phase: tracking.Phase, data: str, *changes: object) -> str:
+def digests(technique: str, phase: Phase, data: str, *changes: object) -> str:
     """The digest of a technique of circles with some values of params.yaml replaced."""
     raw = params.read(ROOT / "params.yaml")
     for place, value in zip(changes[::2], changes[1::2], strict=True):
@@ -422,10 +418,10 @@ def test_a_run_that_cannot_be_written_whole_is_not_written(
 
 def test_a_warning_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     error: Exception = OSError("no answer from\nhttp://user:secret@host/api")
-    assert tracking._describe(error) == "failed (no answer from http://host/api)"
+    assert describe(error) == "failed (no answer from http://host/api)"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@host")
     error.__context__ = requests.ConnectionError()
-    assert tracking._describe(error) == "is away (http://host does not answer)"
+    assert describe(error) == "is away (http://host does not answer)"
 
 
 @pytest.mark.parametrize("store", ["sqlite", "server"])
@@ -578,7 +574,7 @@ def test_only_finished_tuned_runs_compete_and_a_diverged_one_has_no_hits() -> No
 def registered() -> tuple[list[Any], str]:
     """All versions of the registered model, and the run of the champion."""
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    name = tracking.model_name("circles")
+    name = model_name("circles")
     best = client.get_model_version_by_alias(name, "champion")
     return list(client.search_model_versions(f"name = '{name}'")), str(best.run_id)
 
@@ -687,14 +683,14 @@ def test_results_older_than_params_yaml_stay_those_of_their_study(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     context = Context.of_study("circles", params.load(ROOT / "params.yaml"), "unknown")
-    of_l2 = {tracking.STUDY: context.study_digest("l2", "tune")}
+    of_l2 = {STUDY: context.study_digest("l2", "tune")}
     write_results([final_row(0)], [trial_row(0) | of_l2, trial_row(0, "l1")])
     text = Path("params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(text.replace("epochs: 4000", "epochs: 3000"), encoding="utf-8")
     publish.main(["circles"])
     assert "params.yaml has changed since l2 had these results" in caplog.text
     found = {name: run.data for name, run in parents().items()}
-    assert found["l2 · tune"].tags[tracking.STUDY] == of_l2[tracking.STUDY]
+    assert found["l2 · tune"].tags[STUDY] == of_l2[STUDY]
     assert found["l2 · tune"].params == {}
     assert found["l1 · tune"].params["training.epochs"] == "3000"
 
@@ -826,7 +822,7 @@ def test_a_sqlite_store_stays_the_same_in_another_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
     expected = f"sqlite:///{tmp_path}/mlflow.db" + ("?timeout=9" if "?" in given else "")
-    assert tracking.tracking_uri() == expected
+    assert tracking_uri() == expected
 
 
 def test_artifacts_are_beside_the_database(

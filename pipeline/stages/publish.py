@@ -11,16 +11,10 @@ import pandas as pd
 from pipeline import datasets, params, report
 from pipeline.errors import UserError
 from pipeline.results import RESULTS, Row, prepared
-from pipeline.tracking import (
-    STUDY,
-    Context,
-    Record,
-    Tracker,
-    final_record,
-    log_figures,
-    studies,
-    trial_record,
-)
+from pipeline.tracking.context import Context
+from pipeline.tracking.figures import log_figures, studies
+from pipeline.tracking.records import STUDY, Record, final_record, trial_record
+from pipeline.tracking.tracker import Tracker
 
 _log = logging.getLogger(__name__)
 

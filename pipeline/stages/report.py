@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from pipeline import params, report, summary, tracking
+from pipeline import params, report, summary
+from pipeline.tracking.figures import log_figures, studies
 
 
 def main(argv: list[str]) -> None:
@@ -21,8 +22,8 @@ def main(argv: list[str]) -> None:
     if not arguments.table:
         study = params.load().study(arguments.dataset)
         report.write(folder, background(study), arguments.ui)
-        runs = tracking.studies(summary.read_runs(folder / "runs.csv"))
-        tracking.log_figures(arguments.dataset, report.drawings(folder), runs)
+        runs = studies(summary.read_runs(folder / "runs.csv"))
+        log_figures(arguments.dataset, report.drawings(folder), runs)
     rows = summary.read_summary(folder / "summary.csv")
     print(summary.table(rows))
     print()

@@ -24,7 +24,8 @@ from pipeline.request import NAMES, Request
 from pipeline.results import RESULTS
 from pipeline.stages import fetch, overview, prepare, publish, timing, train, tune
 from pipeline.stages import report as report_stage
-from pipeline.tracking import Outcome, ProjectRun, tracking_uri
+from pipeline.tracking.project import Outcome, ProjectRun
+from pipeline.tracking.store import tracking_uri
 
 STAGES = {
     "fetch": fetch.main,

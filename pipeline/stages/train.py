@@ -11,7 +11,9 @@ import pandas as pd
 from pipeline import datasets, params, results, study
 from pipeline.journal import Journal
 from pipeline.objectives import CLASSIFICATION, of_columns
-from pipeline.tracking import STUDY, Context, Tracker, final_record
+from pipeline.tracking.context import Context
+from pipeline.tracking.records import STUDY, final_record
+from pipeline.tracking.tracker import Tracker
 from pipeline.units import INSPECTED, Plan, Unit
 from pipeline.workers import Workers
 

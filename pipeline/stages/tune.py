@@ -6,7 +6,9 @@ import time
 
 from pipeline import datasets, params, results, search, study
 from pipeline.journal import Journal
-from pipeline.tracking import STUDY, Context, Tracker, trial_record
+from pipeline.tracking.context import Context
+from pipeline.tracking.records import STUDY, trial_record
+from pipeline.tracking.tracker import Tracker
 from pipeline.units import Plan
 from pipeline.workers import Workers
 

@@ -1,0 +1,108 @@
+"""What all runs of one data set share, and the digest that tells one study from another."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, Self
+
+import numpy as np
+
+from pipeline.params import Params, Study
+from pipeline.techniques import Range
+from pipeline.tracking.records import Phase, Record, as_text
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all runs of one data set share."""
+
+    dataset: str
+    data_digest: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)  # of the parents
+    ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)  # by technique
+    points: int = 100  # of a learning curve; >= 3
+    example: np.ndarray | None = field(default=None, compare=False)  # (1, *input_shape) float32
+
+    @classmethod
+    def of_study(
+        cls, dataset: str, settings: Params, data_digest: str, example: np.ndarray | None = None
+    ) -> Self:
+        """The context that params.yaml gives a data set; logged models show the example."""
+        study = settings.study(dataset)
+        tags = {"params_digest": sha256(repr(study).encode()).hexdigest()[:16]}
+        engine = settings.engine
+        params = {
+            "seed": settings.seed,
+            "engine.program": engine.program,
+            "engine.population": engine.population,
+            "engine.deterministic": engine.deterministic,
+            **study_params(study),
+        }
+        return cls(
+            dataset,
+            data_digest,
+            tags | git_tags(),
+            params,
+            {name: study.search(name) for name in study.techniques},
+            settings.tracking.curve_points,
+            example,
+        )
+
+    def study_digest(self, technique: str, phase: Phase) -> str:
+        """Names what decides a technique's runs: its params, then, after a hyphen, its data.
+
+        More seeds of the final runs continue a study; they make no other.
+        """
+        idle = ("final.", f"techniques.{technique}.article") if phase == "tune" else ("final.",)
+        params = {
+            name: as_text(value)
+            for name, value in self.parent_params(technique).items()
+            if not name.startswith(idle)
+        }
+        ranges = {name: asdict(found) for name, found in self.ranges.get(technique, {}).items()}
+        return f"{_digest([technique, params, ranges])}-{_digest(self.data_digest)}"
+
+    def describes(self, record: Record) -> bool:
+        """Whether the params are those behind the record; result files can be older than they."""
+        params, _, _ = self.study_digest(record.technique, record.phase).partition("-")
+        return not record.study or record.study.startswith(params)
+
+    def parent_params(self, technique: str) -> dict[str, object]:
+        """The study's params without those of other techniques."""
+        own = f"techniques.{technique}."
+        return {
+            name: value
+            for name, value in self.params.items()
+            if not name.startswith("techniques.") or name.startswith(own)
+        }
+
+
+def _digest(content: object) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def study_params(study: Study) -> dict[str, object]:
+    """A study as flat names and values, such as `training.batch_size`."""
+    return dict(_flat(asdict(study), ""))
+
+
+def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value
+
+
+def git_tags() -> dict[str, str]:
+    """The commit that is checked out, as our tag and as MLflow's; nothing outside of git."""
+    command = ["git", "rev-parse", "--verify", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    commit = done.stdout.strip()
+    return {"git_commit": commit, "mlflow.source.git.commit": commit}

@@ -1,0 +1,328 @@
+"""The MLflow experiment of a data set: what is in it, and what a record adds to it."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import pandas as pd
+
+from pipeline import charts
+from pipeline.objectives import Measure
+from pipeline.tracking.context import Context
+from pipeline.tracking.entities import params_of, points_of, scalars
+from pipeline.tracking.findings import CHAMPION, champion, champion_note, note, summary
+from pipeline.tracking.packages import Packages
+from pipeline.tracking.records import STUDY, Phase, Record, Status, as_text, thin
+from pipeline.tracking.store import (
+    artifacts,
+    away,
+    experiment_name,
+    model_name,
+    now,
+    prepare_sqlite,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+_Place = tuple[str, Phase, str]  # technique, phase, study: what tells parents apart
+
+
+@dataclass
+class Parent:
+    run_id: str
+    status: str
+    changed: bool = False
+    monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
+    records: list[Record] = field(default_factory=list)
+
+
+class Experiment:
+    """The MLflow experiment of a data set and the runs in it. Used by one thread.
+
+    Leaving the `with` block ends the parents that are still running.
+    """
+
+    def __init__(self, uri: str, context: Context, system_metrics: bool) -> None:
+        from mlflow import MlflowClient
+
+        prepare_sqlite(uri)
+        self._uri = uri
+        self._system_metrics = system_metrics
+        self.run_ids: dict[str, str] = {}
+        self._began = now()
+        self._context = context
+        self._parents: dict[_Place, Parent] = {}
+        self._parent_ids: dict[str, str] = {}  # by the keys of the children
+        self._client = MlflowClient(uri)
+        self._id = self._get_or_create(experiment_name(context.dataset), uri)
+        self._look_up()
+        self._packages = Packages(context.example)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._packages.close()
+        if away(error):  # the next tracker ends what it finds running
+            return
+        with suppress(Exception):
+            for parent in self._parents.values():
+                if parent.status == "RUNNING":
+                    self._end(parent, "FAILED")
+
+    def _get_or_create(self, name: str, uri: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            location = artifacts(uri, self._context.dataset)
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view of agents
+            return str(self._client.create_experiment(name, location, tags))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _look_up(self) -> None:
+        for run in list(self._runs()):  # discarding a run moves the pages
+            tags = run.data.tags
+            if "unit_key" not in tags:
+                self._look_up_parent(run)
+            elif run.info.status == "RUNNING":  # a killed writer left it half written
+                self._discard(run.info.run_id)
+            else:
+                self.run_ids[tags["unit_key"]] = run.info.run_id
+                self._parent_ids[tags["unit_key"]] = tags.get("mlflow.parentRunId", "")
+
+    def _look_up_parent(self, run: "Run") -> None:
+        tags = run.data.tags
+        technique, phase, study = (tags.get(name) for name in ("technique", "phase", STUDY))
+        if technique and phase and study:
+            place = technique, cast(Phase, phase), study
+            self._parents[place] = Parent(run.info.run_id, run.info.status)
+
+    def _runs(self) -> "Iterator[Run]":
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([self._id], max_results=1000, page_token=token or None)
+            yield from page
+            token = page.token or None
+
+    def add(self, record: Record) -> bool:
+        """Writes a record, unless the experiment has its key. Tells whether it was written."""
+        parent = self._parent(record)
+        parent.records.append(record)
+        if record.key in self.run_ids:
+            return False
+        parent.changed = True
+        if self._system_metrics and parent.monitor is None:
+            self._watch(parent)
+        self.run_ids[record.key] = self._create(record, parent.run_id)
+        self._parent_ids[record.key] = parent.run_id
+        return True
+
+    def _study(self, record: Record) -> str:
+        return record.study or self._context.study_digest(record.technique, record.phase)
+
+    def _parent(self, record: Record) -> Parent:
+        place = record.technique, record.phase, self._study(record)
+        if place not in self._parents:
+            self._parents[place] = self._create_parent(record)
+        return self._parents[place]
+
+    def _watch(self, parent: Parent) -> None:
+        """Has MLflow write the machine's load to a parent until it ends."""
+        from mlflow.system_metrics import system_metrics_monitor as mlflows
+
+        # It stops by itself when the store fails, of which the tracker tells.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
+        self._client.update_run(parent.run_id, "RUNNING")  # it watches no other runs
+        parent.status = "RUNNING"
+        monitor: Any = mlflows.SystemMetricsMonitor
+        parent.monitor = monitor(parent.run_id, resume_logging=True, tracking_uri=self._uri)
+        parent.monitor.start()
+
+    def _create_parent(self, record: Record) -> Parent:
+        name = f"{record.technique} · {record.phase}"
+        run = self._client.create_run(self._id, tags=self._tags(record), run_name=name)
+        if self._context.describes(record):
+            params = self._context.parent_params(record.technique)
+            self._client.log_batch(run.info.run_id, params=params_of(params))
+        self._client.log_inputs(run.info.run_id, [self._data()])
+        return Parent(run.info.run_id, "RUNNING")
+
+    def _tags(self, record: Record) -> dict[str, str]:
+        return {
+            **self._context.tags,
+            "mlflow.source.name": f"python -m pipeline {record.phase}",
+            "mlflow.source.type": "LOCAL",
+            "data_digest": self._context.data_digest,
+            **{name: getattr(record, name) for name in ("dataset", "architecture", "technique")},
+            "phase": record.phase,
+            STUDY: self._study(record),
+        }
+
+    def _data(self) -> "DatasetInput":
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name = self._context.dataset
+        source = json.dumps({"uri": f"data/prepared/{name}.npz"})
+        data = Dataset(name, self._context.data_digest, source_type="local", source=source)
+        return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+
+    def _create(self, record: Record, parent_id: str) -> str:
+        # The list of runs starts with the newest: parents before children, seeds in their order.
+        start = self._began - record.seed
+        end = start + int(1000 * record.metrics.get("seconds", 0))
+        tags = {
+            **self._tags(record),
+            **record.tags,
+            "setting": record.setting,
+            "trial" if record.phase == "tune" else "seed": str(record.seed),
+            "unit_key": record.key,
+            "mlflow.parentRunId": parent_id,
+        }
+        run = self._client.create_run(self._id, start, tags, record.name)
+        run_id = str(run.info.run_id)
+        try:
+            self._fill(run_id, record, end)
+        except Exception as error:
+            if not away(error):  # asking in vain once more would only take time
+                with suppress(Exception):
+                    self._discard(run_id)
+            raise
+        return run_id
+
+    def _fill(self, run_id: str, record: Record, end: int) -> None:
+        model_id = self._log_model(run_id, record) if record.model else None
+        metrics = scalars(record.metrics, end, model_id)
+        if record.curve is not None:
+            metrics += points_of(thin(record.curve, self._context.points), end)
+        self._client.log_batch(run_id, metrics, params_of(record.params))
+        if record.phase == "train":
+            self._client.log_inputs(run_id, [self._data()])
+        self._client.set_terminated(run_id, record.status, end)
+
+    def _log_model(self, run_id: str, record: Record) -> str:
+        from mlflow.entities import LoggedModelOutput
+
+        assert record.model is not None
+        params = {name: as_text(value) for name, value in record.params.items()}
+        name = f"{record.technique}-{record.setting}-{record.seed}"
+        logged = self._client.create_logged_model(self._id, name, run_id, params=params)
+        folder = self._packages.pack(record.model, logged, run_id)
+        self._client.log_model_artifacts(logged.model_id, str(folder))
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
+
+    def _discard(self, run_id: str) -> None:
+        models = self._client.search_logged_models([self._id], f"source_run_id = '{run_id}'")
+        for model in models:
+            self._client.delete_logged_model(model.model_id)
+        self._client.delete_run(run_id)
+
+    def finish_all(self) -> None:
+        """Ends every parent that has records, and names the champion of the final runs."""
+        for parent in self._parents.values():
+            self._finish(parent)
+        self._register([record for each in self._parents.values() for record in each.records])
+
+    def _register(self, records: list[Record]) -> None:
+        """Gives the champion's version the alias; the version is made if it is not there."""
+        best = champion(records)
+        if best is None:
+            return
+        run_id, name = self.run_ids[best.key], model_name(self._context.dataset)
+        version = self._version(name, run_id, best.objective.val)
+        if version is None:
+            return
+        description = champion_note(best, records)
+        if version.description != description:
+            self._client.update_model_version(name, version.version, description)
+        if CHAMPION not in version.aliases:
+            self._client.set_registered_model_alias(name, CHAMPION, version.version)
+
+    def _version(self, name: str, run_id: str, measure: Measure) -> "ModelVersion | None":
+        """The version of a run's model, new where there is none; None for a run without model."""
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        for version in versions:
+            if version.run_id == run_id:
+                # A search does not tell aliases.
+                return self._client.get_model_version(name, version.version)
+        models = self._client.search_logged_models([self._id], f"source_run_id = '{run_id}'")
+        if not models:
+            return None
+        (model,) = models
+        if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
+            about = (
+                f"The model of the technique with the {measure.best} mean {measure.title} on "
+                f"{self._context.dataset}: `models:/{name}@{CHAMPION}`."
+            )
+            self._client.create_registered_model(name, description=about)
+        # Its place, and not `models:/<id>`, which MLflow would look up in another store than ours.
+        version = self._client.create_model_version(
+            name, model.artifact_location, run_id, model_id=model.model_id, await_creation_for=0
+        )
+        link = [{"name": name, "version": int(version.version)}]
+        tags = {"mlflow.modelVersions": json.dumps(link)}
+        self._client.set_logged_model_tags(model.model_id, tags)
+        return version
+
+    def _finish(self, parent: Parent) -> None:
+        """Describes a parent by its records and ends it, if anything in it is new."""
+        from mlflow.entities import RunTag
+
+        if parent.records and (parent.changed or parent.status != "FINISHED"):
+            elsewhere = sum(
+                self._parent_ids[record.key] != parent.run_id for record in parent.records
+            )
+            description = note(parent.records, elsewhere)
+            tags = self._tags(parent.records[0]) | {"mlflow.note.content": description}
+            metrics = scalars(summary(parent.records), now(), None)
+            run_tags = [RunTag(name, value) for name, value in tags.items()]
+            self._client.log_batch(parent.run_id, metrics, tags=run_tags)
+            with tempfile.TemporaryDirectory() as folder:
+                self._draw(parent.records, Path(folder))
+                self._client.log_artifacts(parent.run_id, folder)
+            self._end(parent, "FINISHED")
+
+    def _draw(self, records: list[Record], folder: Path) -> None:
+        """A parent's artifacts: figures of its search, or its curves as figure and as table."""
+        objective = records[0].objective
+        trials = [
+            charts.Trial(record.params, score, record.status == "KILLED")
+            for record in records
+            if record.phase == "tune" and record.status != "FAILED"
+            if np.isfinite(score := record.metrics.get(objective.val.name, objective.worst))
+        ]
+        ranges = self._context.ranges.get(records[0].technique, {})
+        charts.draw_search(trials, ranges, folder, objective)
+        labelled = [
+            record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
+            for record in records
+            if record.curve is not None
+        ]
+        if labelled:
+            curves = pd.concat(labelled, ignore_index=True)
+            curves = curves.astype({"key": "category", "setting": "category"})
+            curves.to_parquet(folder / "curves.parquet", index=False)
+            charts.draw_curves(curves, folder / charts.CURVES)
+
+    def _end(self, parent: Parent, status: Status) -> None:
+        if parent.monitor is not None:
+            parent.monitor.finish()
+        self._client.set_terminated(parent.run_id, status)
+        parent.status = status
+        parent.changed = False

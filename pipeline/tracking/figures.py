@@ -1,0 +1,64 @@
+"""The report's figures in the parents of a study's final runs."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pipeline.tracking.records import STUDY
+from pipeline.tracking.store import describe, experiment_name, sqlite_file, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_log = logging.getLogger(__name__)
+
+
+def studies(runs: pd.DataFrame) -> dict[str, str]:
+    """Technique → the study digest of its rows of runs.csv; older files have none."""
+    told = runs.reindex(columns=["technique", STUDY]).dropna().drop_duplicates("technique")
+    return dict(zip(told["technique"], told[STUDY], strict=True))
+
+
+def log_figures(
+    dataset: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
+) -> int:
+    """Puts files, technique → paths, under `report` in the parents of a study's final runs.
+
+    `studies`: technique → study digest; a technique without one has its newest parent. Returns
+    how many files there are now; one of the same name is replaced. A store without the data set is
+    left alone, and one that fails costs a warning.
+    """
+    file = sqlite_file(tracking_uri())
+    if file is not None and not file.exists():
+        return 0
+    from mlflow import MlflowClient
+
+    try:
+        client = MlflowClient(tracking_uri())
+        found = client.get_experiment_by_name(experiment_name(dataset))
+        return 0 if found is None else _log_figures(client, found.experiment_id, figures, studies)
+    except Exception as error:
+        _log.warning("%s: MLflow %s; the figures are in the result files", dataset, describe(error))
+        return 0
+
+
+def _log_figures(
+    client: "MlflowClient",
+    experiment_id: str,
+    figures: Mapping[str, Sequence[Path]],
+    studies: Mapping[str, str],
+) -> int:
+    logged = 0
+    for technique, paths in figures.items():
+        # Of all runs of this name none is a child: children's names end in a seed.
+        wanted = f"attributes.run_name = '{technique} · train'"
+        if technique in studies:
+            wanted += f" and tags.{STUDY} = '{studies[technique]}'"
+        for run in client.search_runs([experiment_id], wanted, max_results=1):
+            for path in paths:
+                client.log_artifact(run.info.run_id, str(path), "report")
+                logged += 1
+    return logged

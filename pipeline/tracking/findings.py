@@ -1,0 +1,145 @@
+"""What a parent run says of its children: means, a description, and the champion."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from pipeline.objectives import of_columns
+from pipeline.techniques import TECHNIQUES
+from pipeline.tracking.records import STATES, Record, finite
+
+
+def summary(records: Iterable[Record]) -> dict[str, float]:
+    """A parent's metrics: the best trial's, or means over the final runs of each setting.
+
+    The plain names hold the means of the tuned setting, or of the article's where none is tuned.
+    """
+    done = [record for record in records if record.status == "FINISHED"]
+    if not done:
+        return {}
+    if done[0].phase == "tune":
+        best = best_trial(done)
+        # A combination's `l2/first.strength` would be a section of its own.
+        values = {f"best_{name.replace('/', '.')}": value for name, value in best.params.items()}
+        return {**best.metrics, **values}
+    return _means(_table(done))
+
+
+def best_trial(records: Iterable[Record]) -> Record:
+    """The finished trial of the best validation score, then of the lowest loss."""
+    return min(
+        (record for record in records if record.status == "FINISHED"),
+        key=lambda trial: (*trial.objective.rank(trial.metrics), trial.seed),
+    )
+
+
+def _table(records: Iterable[Record]) -> pd.DataFrame:
+    """Final runs: a row each, indexed by setting, a column per metric."""
+    records = list(records)
+    settings = pd.Index([record.setting for record in records], name="setting")
+    return pd.DataFrame([dict(record.metrics) for record in records], index=settings)
+
+
+def _means(table: pd.DataFrame) -> dict[str, float]:
+    means = table.groupby(level="setting").mean()
+    deviations = table.groupby(level="setting").std()
+    found = dict(means.iloc[-1])  # `tuned` sorts after `article`
+    for setting in means.index:
+        for name in means.columns.intersection(list(of_columns(means.columns).headlines)):
+            found[f"{name}/{setting}"] = means.loc[setting, name]
+            found[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
+    return {str(name): float(value) for name, value in found.items() if finite(value)}
+
+
+CHAMPION = "champion"
+
+
+def champion(records: Iterable[Record]) -> Record | None:
+    """The run whose model is the data set's best by validation data alone; None without models.
+
+    The technique is that of the best mean validation score over the final runs of the tuned
+    setting, then of the lowest mean loss; the run is its best by the same two.
+    """
+    finals = _finals(records)
+    if not finals:
+        return None
+    runs = finals[min(finals, key=lambda name: (*_mean_validation(finals[name]), name))]
+    kept = [run for run in runs if run.model is not None]
+    return min(kept, key=lambda run: (*_validation(run), run.seed), default=None)
+
+
+def champion_note(best: Record, records: Iterable[Record]) -> str:
+    """One sentence that says why this run's model is the champion."""
+    finals = _finals(records)
+    measure = best.objective.val
+    mean = -measure.sign * _mean_validation(finals[best.technique])[0]
+    return (
+        f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.dataset} "
+        f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
+        f"{len(finals)}), and seed {best.seed} is its best "
+        f"({-measure.sign * _validation(best)[0]:.4f})."
+    )
+
+
+def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The final runs of the tuned setting by technique."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record.setting == "tuned" and record.status == "FINISHED":
+            found.setdefault(record.technique, []).append(record)
+    return found
+
+
+def _validation(record: Record) -> tuple[float, float]:
+    """`Objective.rank` of a run; one that diverged has the worst there is."""
+    return record.objective.rank({} if record.metrics.get("diverged") else record.metrics)
+
+
+def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
+    """The mean of `_validation` and that of the loss: the smaller, the better."""
+    pairs = [_validation(record) for record in records]
+    score, loss = (float(np.mean(column)) for column in zip(*pairs, strict=True))
+    return score, loss
+
+
+def note(records: Iterable[Record], elsewhere: int = 0) -> str:
+    """A parent's description: what it is, and what was found.
+
+    `elsewhere`: how many of its runs are listed under a parent that had them before.
+    """
+    records = list(records)
+    technique = records[0].technique
+    about = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
+    name = f"`{technique}` ({about}) on {records[0].dataset}"
+    listed = f", {elsewhere} of them listed under an earlier study" if elsewhere else ""
+    if records[0].phase == "tune":
+        return _tune_note(name, records, listed)
+    return _train_note(name, records, listed)
+
+
+def _tune_note(name: str, records: list[Record], listed: str) -> str:
+    counts = {state: sum(r.tags["state"] == state for r in records) for state in STATES}
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    count = f"{len(records)} trials ({states})"
+    what = f"The search for the hyperparameters of {name}: {count}{listed}."
+    if not counts["complete"]:
+        return f"{what} None was completed, so nothing was found."
+    best = best_trial(records)
+    values = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items())
+    measure = best.objective.val
+    score = best.metrics.get(measure.name, np.nan)
+    return f"{what} Trial {best.seed} is best, with {measure.title} {score:.4f} at {values}."
+
+
+def _train_note(name: str, records: list[Record], listed: str) -> str:
+    measure = records[0].objective.test
+    table = _table(records).reindex(columns=[measure.name])[measure.name]
+    found = table.groupby(level="setting").agg(["size", "mean", "std"])
+    counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in found.iterrows())
+    means = " and ".join(
+        f"{row['mean']:.4f} (standard deviation {row['std']:.4f}, {setting})"
+        for setting, row in found.iterrows()
+    )
+    what = f"The final runs of {name}, one per setting and seed: {counts}{listed}."
+    return f"{what} Mean {measure.title}: {means}."

@@ -1,0 +1,126 @@
+"""The run that `mlflow run` opened: what was asked, what was found, how it ended."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pipeline.tracking.entities import scalars
+from pipeline.tracking.records import Status
+from pipeline.tracking.store import describe, experiment_name, now, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_log = logging.getLogger(__name__)
+
+_TAG_LIMIT = 5000  # characters that every MLflow store takes
+_TRAINING_PAGES = "workflowType=machine_learning"  # not those for language models
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study found on one data set, as the run of `mlflow run` shows it."""
+
+    dataset: str
+    table: str  # plain text, aligned
+    headline: str  # one sentence
+    metrics: Mapping[str, float]
+    files: Sequence[Path]  # result files
+
+
+class ProjectRun:
+    """The run that `mlflow run` opened for our command, named by MLFLOW_RUN_ID.
+
+    Leaving the `with` block ends it, as FINISHED, FAILED or KILLED, and says why. Without such a
+    run nothing here does anything. A store that fails costs a warning, never the study.
+    """
+
+    def __init__(self) -> None:
+        # Taken from the environment, so that no stage, here or in a child process, resumes it.
+        self._run_id = os.environ.pop("MLFLOW_RUN_ID", None)
+        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+        self._uri = tracking_uri()  # the caller may change its folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self._tell(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
+            return
+        interrupted = isinstance(error, KeyboardInterrupt)
+        why = "interrupted" if interrupted else str(error) or type(error).__name__
+        self._tag({"error": why, "mlflow.note.content": f"This run did not finish:\n\n    {why}"})
+        status: Status = "KILLED" if interrupted else "FAILED"
+        self._tell(lambda client, run_id: client.set_terminated(run_id, status))
+
+    def asked(self, tags: Mapping[str, str], settings: str) -> None:
+        """Shows what is to be studied: tags, and the content of params.yaml that holds."""
+        self._tag(tags)
+        self._tell(lambda client, run_id: client.log_text(run_id, settings, "params.yaml"))
+
+    def found(self, outcomes: Sequence[Outcome], place: Path) -> None:
+        """Shows the results, whose files are in the folder `place`."""
+        self._tell(lambda client, run_id: _show(client, run_id, outcomes))
+        self._tell(lambda client, run_id: _describe_project(client, run_id, outcomes, place))
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        def write(client: "MlflowClient", run_id: str) -> None:
+            for name, value in tags.items():
+                client.set_tag(run_id, name, value[:_TAG_LIMIT])
+
+        self._tell(write)
+
+    def _tell(self, write: "Callable[[MlflowClient, str], object]") -> None:
+        if self._run_id is None:
+            return
+        from mlflow import MlflowClient
+
+        try:
+            write(MlflowClient(self._uri), self._run_id)
+        except Exception as error:
+            _log.warning(
+                "run %s of `mlflow run` is left as it is: MLflow %s",
+                self._run_id,
+                describe(error),
+            )
+            self._run_id = None
+
+
+def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> None:
+    """Metrics, tables and result files."""
+    metrics = {
+        f"{outcome.dataset}/{name}": value
+        for outcome in outcomes
+        for name, value in outcome.metrics.items()
+    }
+    client.log_batch(run_id, scalars(metrics, now(), None))
+    text = "\n\n".join(f"{outcome.table}\n\n{outcome.headline}" for outcome in outcomes)
+    client.log_text(run_id, f"{text}\n", "results.txt")
+    for outcome in outcomes:
+        for file in outcome.files:
+            client.log_artifact(run_id, str(file), outcome.dataset)
+
+
+def _describe_project(
+    client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome], place: Path
+) -> None:
+    """A description with what was found, and where it is."""
+    lines = [f"Result files are in `{place}`, and under this run's artifacts.", ""]
+    for outcome in outcomes:
+        name = experiment_name(outcome.dataset)
+        link = f"`{name}`"
+        if found := client.get_experiment_by_name(name):
+            client.set_tag(run_id, f"experiment.{outcome.dataset}", found.experiment_id)
+            link = f"[{name}](#/experiments/{found.experiment_id}?{_TRAINING_PAGES})"
+        lines.append(f"- {link}: {outcome.headline}")
+    client.set_tag(run_id, "mlflow.note.content", "\n".join(lines)[:_TAG_LIMIT])

@@ -1,0 +1,170 @@
+"""Trials and final runs as MLflow shows them: a `Record` of each row of trials.csv and runs.csv."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.objectives import Objective, of_columns
+from pipeline.params import MODELS
+from pipeline.techniques import TECHNIQUES
+
+Phase = Literal["tune", "train"]
+Setting = Literal["trial", "article", "tuned"]
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
+STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+STUDY = "study_digest"  # a column and a tag: the params and the data that decide a technique's runs
+PARAMS = {"learning_rate", "epochs"} | {name for t in TECHNIQUES.values() for name in t.search}
+IDENTITY = {"key", "dataset", "architecture", "technique", "setting", "protocol", "leaks"} | {
+    "made_of",
+    *("seed", "trial", "state", "mlflow_run_id", "model", STUDY),
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that MLflow shows of one trial or one final run."""
+
+    key: str  # names the unit of work; hexadecimal
+    dataset: str
+    architecture: str
+    technique: str
+    phase: Phase
+    setting: Setting
+    seed: int  # a trial's number, a final run's seed
+    params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
+    metrics: Mapping[str, float]  # finite
+    status: Status = "FINISHED"
+    study: str = ""  # digest of the params and data behind it; "": those of the context
+    curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
+    model: Path | None = None  # a .keras file
+    tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
+
+    @property
+    def objective(self) -> Objective:
+        """What the model was trained for."""
+        return MODELS[self.architecture].objective
+
+    @property
+    def name(self) -> str:
+        """What the list of runs shows, such as `l2 · tuned · seed 3` or `l2 · trial 7`."""
+        place = (
+            f"trial {self.seed}" if self.phase == "tune" else f"{self.setting} · seed {self.seed}"
+        )
+        return f"{self.technique} · {place}"
+
+
+def trial_record(row: Row, architecture: str) -> Record:
+    """The record of a row of trials.csv."""
+    state = str(row["state"])
+    return Record(
+        **_common(row),
+        architecture=architecture,
+        phase="tune",
+        setting="trial",
+        seed=int(row["trial"]),
+        metrics=_metrics(row),
+        status=STATES[state],
+        tags={"state": state} | _texts(row, "made_of"),
+    )
+
+
+def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Record:
+    """The record of a row of runs.csv.
+
+    Args:
+        curve: one row per epoch: epoch (1-based), val_accuracy and other metrics.
+        model: its .keras file.
+    """
+    curve = None if curve is None else _as_stored(curve)
+    return Record(
+        **_common(row),
+        architecture=str(row["architecture"]),
+        phase="train",
+        setting=row["setting"],
+        seed=int(row["seed"]),
+        metrics=_metrics(row) | _best(curve),
+        curve=curve,
+        model=model,
+        tags=_texts(row, "protocol", "leaks", "made_of"),
+    )
+
+
+def _texts(row: Row, *names: str) -> dict[str, str]:
+    """These columns where the row has them."""
+    return {name: as_text(row[name]) for name in names if name in row and not _missing(row[name])}
+
+
+def _common(row: Row) -> dict[str, Any]:
+    params = {name: float(row[name]) for name in row if _is_param(name) and finite(row[name])}
+    names = ("key", "dataset", "technique")
+    study = _texts(row, STUDY).get(STUDY, "")
+    return {**{name: str(row[name]) for name in names}, "params": params, "study": study}
+
+
+def _metrics(row: Row) -> dict[str, float]:
+    """The finite numbers that a row measures: a NaN or an infinity would spoil a chart's axis."""
+    names = [name for name in row if name not in IDENTITY and not _is_param(name)]
+    columns = [name for name in of_columns(names).headlines if name in names]
+    columns += [name for name in names if name not in columns]
+    return {name: float(row[name]) for name in columns if finite(row[name])}
+
+
+def _is_param(name: str) -> bool:
+    """Whether a column is a hyperparameter's, of a part of a combination too: `l2.strength`."""
+    return name.rpartition(".")[2] in PARAMS
+
+
+def finite(value: object) -> bool:
+    return isinstance(value, (bool, int, float, np.number, np.bool)) and bool(np.isfinite(value))
+
+
+def _missing(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+
+
+def as_text(value: object) -> str:
+    """One spelling for a value, whether it is live or has been through a CSV file."""
+    if isinstance(value, (bool, np.bool)):
+        return str(bool(value)).lower()
+    if isinstance(value, (int, float, np.number)):
+        number = float(value)
+        return str(int(number)) if number.is_integer() else repr(number)
+    return str(value)
+
+
+def _as_stored(curve: pd.DataFrame) -> pd.DataFrame:
+    """A curve in the types of curves.parquet, so that live values equal published ones."""
+    metrics = curve.columns.difference(["key", "epoch"])
+    return curve.astype(dict.fromkeys(metrics, np.float32) | {"epoch": np.int32})
+
+
+def _best(curve: pd.DataFrame | None) -> dict[str, float]:
+    if curve is None or curve.empty:
+        return {}
+    best = curve.iloc[best_epoch(curve)]
+    names = [name for name in ("epoch", "val_accuracy", "val_loss") if name in best]
+    return {f"best_{name}": float(best[name]) for name in names if finite(best[name])}
+
+
+def best_epoch(curve: pd.DataFrame) -> int:
+    """The position of the first row with the best validation score."""
+    val = of_columns(curve.columns).val
+    return int((val.sign * curve[val.name]).fillna(-np.inf).to_numpy().argmax())
+
+
+def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
+    """At most `points` rows of a curve, evenly spread: the first, the best and the last are kept.
+
+    Raises ValueError for fewer than three points.
+    """
+    if points < 3:
+        raise ValueError(f"`points` must be at least 3, but got {points}")
+    if len(curve) <= points:
+        return curve
+    even = np.linspace(0, len(curve) - 1, points - 1).round().astype(int)
+    return curve.iloc[np.union1d(even, best_epoch(curve))]

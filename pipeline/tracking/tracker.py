@@ -1,0 +1,86 @@
+"""Records go to MLflow on a thread of their own, so that training never waits for a server."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from pipeline.tracking.context import Context
+from pipeline.tracking.experiment import Experiment
+from pipeline.tracking.records import Record
+from pipeline.tracking.store import describe, tracking_uri
+
+_log = logging.getLogger(__name__)
+
+Job = Callable[["Experiment"], object]
+
+
+class Tracker:
+    """Writes records to MLflow from one background thread, which alone talks to the store.
+
+    Log all records of a data set, old ones too: what the experiment already holds is not written
+    again but counts in the parents' means. When the store fails, one warning is logged, `failure`
+    holds the reason and the rest is dropped: the caller goes on.
+
+    After the `with` block, `run_ids` maps keys to MLflow runs, and `added` and `present` count
+    the records that were written and those that had been there.
+
+    `system_metrics`: whether parents show the machine's load from their first new record on.
+    """
+
+    def __init__(self, context: Context, system_metrics: bool = False) -> None:
+        self.run_ids: Mapping[str, str] = {}
+        self.added = 0
+        self.present = 0
+        self.failure: Exception | None = None
+        self._context = context
+        self._system_metrics = system_metrics
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def log(self, record: Record) -> None:
+        """Hands a record to the writer. Returns at once."""
+        self._put(lambda experiment: self._add(experiment, record))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._put(Experiment.finish_all)
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _put(self, job: Job) -> None:
+        if self.failure is None:
+            self._jobs.put(job)
+
+    def _add(self, experiment: "Experiment", record: Record) -> None:
+        if experiment.add(record):
+            self.added += 1
+        else:
+            self.present += 1
+
+    def _write(self) -> None:
+        try:
+            with Experiment(tracking_uri(), self._context, self._system_metrics) as experiment:
+                self.run_ids = experiment.run_ids
+                for job in iter(self._jobs.get, None):
+                    job(experiment)
+        except Exception as error:
+            self.failure = error
+            _log.warning(
+                "%s: MLflow %s; results are not affected, and `python -m pipeline publish %s` "
+                "completes its record later",
+                self._context.dataset,
+                describe(error),
+                self._context.dataset,
+            )
