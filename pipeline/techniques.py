@@ -62,12 +62,20 @@ class Technique:
     off_at_zero: bool = True  # whether it does nothing where its hyperparameters are 0
 
     def apply(self, values: Mapping[str, float]) -> Change:
-        """The change for these hyperparameters. Raises ValueError for missing or unknown names."""
+        """The change for these hyperparameters.
+
+        Raises ValueError for missing or unknown names, and for values that it cannot have.
+        """
         if values.keys() != self.search.keys():
             raise ValueError(
                 f"expected the hyperparameters {sorted(self.search)}, but got {sorted(values)}"
             )
-        return self.change(**values)
+        try:
+            return self.change(**values)
+        except ValueError as error:  # in the words of the change, which may name values otherwise
+            given = [f"{name}={value}" for name, value in values.items()]
+            unnamed = ", ".join(each for each in given if each not in str(error))
+            raise ValueError(f"{error} (from {unnamed})" if unnamed else str(error)) from None
 
     @property
     def lowest(self) -> Change:

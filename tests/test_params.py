@@ -90,6 +90,11 @@ def test_the_projects_own_params_are_valid() -> None:
             "techniques.none.tuned: false leaves only the article's setting, and every comparison",
         ),
         (
+            "studies/circles/techniques/l2",
+            {"article": {"strength": -1}},
+            "l2.article: `l2` must be finite and >= 0, but got l2=-1.0 (from strength=-1.0)",
+        ),
+        (
             "studies/circles/techniques/dropout",
             {"article": {"rate": 1.2}},
             "techniques.dropout.article: `rate` must lie in [0, 1), but got rate=1.2",
