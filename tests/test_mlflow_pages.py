@@ -137,6 +137,14 @@ def test_the_experiment_lists_parents_and_opens_to_their_children(pages: Pages) 
     pages.shoot("runs")
 
 
+def test_the_chart_view_has_the_settings_side_by_side(pages: Pages) -> None:
+    pages.open(f"experiments/{pages.id}/runs?compareRunsMode=CHART")
+    for name in ("test_accuracy/article", "test_accuracy/tuned"):
+        pages.text(name)
+    pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'barlayer')]//*")
+    pages.shoot("charts")
+
+
 def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
     run = pages.runs["l2 · tuned · seed 0"].info.run_id
     pages.open(f"experiments/{pages.id}/runs/{run}/model-metrics")
