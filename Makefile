@@ -60,5 +60,5 @@ bench: setup ## engine against model.fit; tables on the terminal
 requirements: setup ## write requirements.txt from uv.lock, for `mlflow run` with virtualenv
 	$(VENV)/bin/uv export --quiet --frozen --no-dev --no-hashes --no-annotate --output-file requirements.txt
 
-clean: ## delete results, models and caches; keeps .venv and raw data
+clean: ## delete results, models, journal and MLflow's store; keeps .venv, raw data, DVC's cache
 	rm -rf results models reports studies dvc_plots data/prepared .journal mlflow.db mlartifacts mlruns test-artifacts logs .mypy_cache .pytest_cache .ruff_cache

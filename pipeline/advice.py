@@ -82,9 +82,9 @@ def _verdict(finding: Finding, technique: str, values: str) -> str:
     row = next(row for row in finding.rows if row["technique"] == technique)
     measure = finding.measure
     lead = interval(measure.difference, row, "difference", measure.difference_unit)
-    rivals = [name for name in finding.candidates if name != technique]
+    rivals = [name for name in finding.candidates if name not in (technique, BASELINE)]
     also = (
-        f" Not told apart from the best: {', '.join(rivals)}."
+        f" May also be the best: {', '.join(rivals)}."
         if rivals
         else " No other technique was as good."
     )

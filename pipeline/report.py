@@ -115,11 +115,17 @@ def headline(finding: Finding) -> str:
     )
 
 
-def place(name: str, background: "Background") -> str:
-    """Where a piece of advice holds, such as On Circles with 30 training points."""
+def told(folder: Path) -> str:
+    """The tables of a data set's results, what they say in a sentence, and the advice, as text."""
+    rows = summary.read_summary(folder / "summary.csv")
+    return f"{summary.table(rows)}\n\n{headline(summary.find(rows))}\n{read_advice(folder)}"
+
+
+def place(name: str, background: "Background", epochs: int) -> str:
+    """Where a piece of advice holds: On Circles with 30 training points and up to 1,000 epochs."""
     count = background.points
-    size = "" if count is None else f" with {count:,} training points"
-    return f"On {describe(name).title}{size}"
+    size = "" if count is None else f"{count:,} training points and "
+    return f"On {describe(name).title} with {size}up to {epochs:,} epochs"
 
 
 def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
@@ -198,7 +204,8 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
     table = summary.summarize(runs)
     combined = _ensembles(folder / "predictions.npz", runs)
     finding = summary.find(table)
-    advised = advice.advise(finding, tuned, place(folder.name, background))
+    where = place(folder.name, background, tuned["epochs"])
+    advised = advice.advise(finding, tuned, where)
     summary.write_summary(table, folder / "summary.csv")
     ensembles.write(combined, folder / "ensembles.csv")
     write_metrics(table, folder / "metrics.json")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from pipeline import figures, params, report, summary, texts
+from pipeline import figures, params, readme, report, summary, texts
 from pipeline.errors import UserError
 from pipeline.search import Search
 from pipeline.stages import overview as overview_stage
@@ -275,8 +275,13 @@ def test_stages_print_the_table_and_link_their_pages(
     printed = capsys.readouterr().out
     assert summary.table(summary.read_summary(Path("results/circles/summary.csv"))) in printed
     assert printed.endswith("report: results/circles/report.html\n")
-    assert "\nOn Circles with 30 training points: use l2, at strength 0.00031 and" in printed
-    overview_stage.main([])
+    assert "\nOn Circles with 30 training points and up to 12 epochs: use l2, at" in printed
+    blocks = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("results", "claims"))
+    Path("README.md").write_text(blocks, encoding="utf-8")
+    overview_stage.main(["--readme"])
+    written = Path("README.md").read_text(encoding="utf-8")
+    assert report.told(Path("results/circles")) in readme.block(written, "results")
+    assert "| A1 |" in readme.block(written, "claims")
     printed = capsys.readouterr().out
     assert "no results yet: mnist; `dvc repro report@mnist` makes them" in printed
     assert printed.endswith("overview: reports/index.html\n")

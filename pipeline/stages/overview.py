@@ -17,15 +17,15 @@ def main(argv: list[str]) -> None:
     """Write the page and the verdicts; print these, and which data sets have no results yet."""
     parser = argparse.ArgumentParser(prog="python -m pipeline overview", description=__doc__)
     parser.add_argument(
-        "--readme", action="store_true", help="also write the verdicts into README.md"
+        "--readme", action="store_true", help="also write results and verdicts into README.md"
     )
     arguments = parser.parse_args(argv)
     found = report.read_overview(RESULTS, PAGE)
     report.write_overview(found, PAGE)
     verdicts.write(found.judged, CLAIMS)
     if arguments.readme:
-        block = verdicts.markdown(found.judged, measured())
-        text = readme.update(README.read_text("utf-8"), "claims", block)
+        text = readme.update(README.read_text("utf-8"), "results", tables(found))
+        text = readme.update(text, "claims", verdicts.markdown(found.judged, measured()))
         README.write_text(text, encoding="utf-8")
     print(verdicts.table(found.judged))
     print()
@@ -33,6 +33,12 @@ def main(argv: list[str]) -> None:
         print(f"no results yet: {name}; `dvc repro report@{name}` makes them")
     print(f"claims: {CLAIMS}")
     print(f"overview: {PAGE}")
+
+
+def tables(found: report.Overview) -> str:
+    """What the report stage prints of each data set, for README.md."""
+    blocks = [f"```\n{report.told(RESULTS / entry.name)}\n```\n" for entry in found.entries]
+    return f"Written {measured()}.\n\n" + "\n".join(blocks)
 
 
 def measured() -> str:

@@ -24,11 +24,7 @@ def main(argv: list[str]) -> None:
         report.write(folder, background(study), arguments.ui)
         runs = studies(summary.read_runs(folder / "runs.csv"))
         log_figures(arguments.dataset, report.drawings(folder), runs)
-    rows = summary.read_summary(folder / "summary.csv")
-    print(summary.table(rows))
-    print()
-    print(report.headline(summary.find(rows)))
-    print(report.read_advice(folder))
+    print(report.told(folder))
     print(f"report: {folder / report.PAGE}")
 
 

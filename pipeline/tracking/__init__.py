@@ -2,8 +2,8 @@
 
 The only importer of mlflow. A live stage and `publish` take the same path: rows of trials.csv and
 runs.csv become `Record`s, and a `Tracker` writes those whose key the experiment does not hold yet.
-Training never waits for the tracking server and never stops with it. mlflow takes seconds to import:
-that happens inside functions, on the tracker's thread, so that neither `--help` nor training waits.
+Training never waits for the tracking server and never stops with it. mlflow takes seconds to
+import: that is done inside functions, on the tracker's thread, so that nothing waits for it.
 
 - `records`     rows of result files as records: parameters, metrics, a curve, a model
 - `context`     what all records of a data set share, and the digest that names a study
