@@ -593,8 +593,7 @@ def _study_problems(study: Study) -> Iterator[str]:
             f"tuning.pruning.first: must be below epochs={study.tuning.epochs}, "
             f"but got {pruning.first}"
         )
-    if "none" not in study.techniques:
-        yield "techniques: `none`, the baseline of every comparison, is missing"
+    yield from _baseline_problems(study.techniques)
     if study.tuning.round > study.tuning.trials:
         yield f"tuning.round: at most trials={study.tuning.trials}, but got {study.tuning.round}"
     if isinstance(study.data, CirclesData | FeaturesData):
@@ -604,9 +603,27 @@ def _study_problems(study: Study) -> Iterator[str]:
             yield f"data.draws: at least tuning.seeds + final.seeds = {needed}, but got {got}"
 
 
+def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
+    """Every setting that a technique has needs its baseline."""
+    baseline = techniques.get("none")
+    if baseline is None:
+        yield "techniques: `none`, the baseline of every comparison, is missing"
+    elif baseline.article is None:
+        others = [name for name, given in techniques.items() if given.article is not None]
+        if others:
+            yield (
+                "techniques.none.article: `article: {}` is missing, the baseline of the article's "
+                f"setting of {', '.join(others)}"
+            )
+
+
 def _technique_problems(name: str, study: Study) -> Iterator[str]:
-    """What one technique is made of, whether it fits, and its values."""
+    """What one technique is called and made of, whether it fits, and its values."""
     given = study.techniques[name]
+    if given.combine and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        # It becomes a folder, a parameter's name in MLflow, an id in a page.
+        yield f"techniques: expected letters, digits and _ in a name of your own, but got {name!r}"
+        return
     if given.combine and name in TECHNIQUES:
         yield f"techniques.{name}.combine: expected a name of its own, but {name!r} is registered"
         return

@@ -51,6 +51,17 @@ def test_the_projects_own_params_are_valid() -> None:
             {},
             "techniques.l1: unknown key 'artcle'; did you mean 'article'?",
         ),
+        (
+            "studies/circles/techniques/l1+l2",
+            {"combine": ["l1", "l2"]},
+            "techniques: expected letters, digits and _ in a name of your own, but got 'l1+l2'",
+        ),
+        (
+            "studies/features/techniques/none",
+            {},
+            "techniques.none.article: `article: {}` is missing, the baseline of the article's "
+            "setting of l1, l2, l0",
+        ),
         ("studies/cirles", {}, "studies: unknown key 'cirles'; did you mean 'circles'?"),
         ("sed", 1, "top level: unknown key 'sed'; did you mean 'seed'?"),
         (
