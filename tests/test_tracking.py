@@ -811,8 +811,19 @@ def test_a_run_that_the_store_does_not_have_costs_a_warning(
     with ProjectRun() as run:
         run.asked({"datasets": "circles"}, "")
     assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "run of-another-store of `mlflow run` is left as it is"
+        "run of-another-store of `mlflow run` is incomplete"
     ]
+
+
+def test_a_write_that_is_refused_leaves_no_run_of_mlflow_run_running(
+    opened: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcome = Outcome("circles", "a table", "l2 is best.", {"no + in names": 1.0}, [])
+    with ProjectRun() as run:
+        run.found([outcome], Path("results"))
+    assert project_run(opened).info.status == "FINISHED"
+    assert "l2 is best." in project_run(opened).data.tags["mlflow.note.content"]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("given", ["", "sqlite:///mlflow.db", "sqlite:///./mlflow.db?timeout=9"])

@@ -6,12 +6,14 @@ and finished runs are shared, so nothing is trained twice.
 """
 
 import argparse
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +29,8 @@ from pipeline.stages import report as report_stage
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.store import tracking_uri
 
+_log = logging.getLogger(__name__)
+
 STAGES = {
     "fetch": fetch.main,
     "prepare": prepare.main,
@@ -40,6 +44,7 @@ FILES = {  # what MLflow's run gets of each stage
     "train": ("runs.csv",),
     "report": ("summary.csv", "report.html"),
 }
+LONGEST = 120  # characters of a request in a folder's name
 SHARED = ("data", ".journal")  # whose content has the same name in every study
 
 
@@ -56,7 +61,7 @@ def main(argv: list[str]) -> None:
         folder = _own_folder(request, text) if request.replaces else Path()
         if not request.replaces and _in_dvc():
             _repro([] if request.datasets is None else datasets, until)
-            publish.main(datasets)  # nothing new, unless results came from DVC's cache
+            _publish(datasets)
         else:
             _run(datasets, until, folder)
         run.found([_outcome(folder, name, until) for name in datasets], folder.absolute())
@@ -95,17 +100,21 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
 
 @contextmanager
 def _one_interruption() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does, and not a second time while the study ends.
+    """SIGTERM and a lost terminal interrupt as Ctrl-C does, and not twice while the study ends.
 
     `mlflow run` passes Ctrl-C on as SIGTERM, though the terminal has sent SIGINT already.
     """
 
     def interrupt(*_: object) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
+    before = {each: signal.signal(each, interrupt) for each in numbers}
     try:
         yield
     finally:
@@ -121,7 +130,7 @@ def _text(wanted: Mapping[str, Any], request: Request) -> str:
 
 def _own_folder(request: Request, text: str) -> Path:
     """The folder of a study with other values; the same request finds the same folder."""
-    folder = Path("studies", str(request).replace(" ", "_"))
+    folder = Path("studies", _folder_name(str(request).replace(" ", "_")))
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
         Path(name).mkdir(exist_ok=True)
@@ -129,6 +138,13 @@ def _own_folder(request: Request, text: str) -> Path:
             (folder / name).symlink_to(Path("..", "..", name), target_is_directory=True)
     (folder / params.FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def _folder_name(name: str) -> str:
+    """The name, or its beginning and a digest where file systems would refuse its length."""
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _in_dvc() -> bool:
@@ -144,6 +160,14 @@ def _repro(datasets: Sequence[str], until: str) -> None:
     _dvc("repro", *(targets or ([] if whole else [until])))
     if whole and targets:
         overview.main([])
+
+
+def _publish(datasets: Sequence[str]) -> None:
+    """Nothing new, unless results came from DVC's cache; MLflow's absence costs a warning."""
+    try:
+        publish.main([*datasets])
+    except UserError as error:
+        _log.warning("%s", error)
 
 
 def _dvc(*arguments: str) -> None:

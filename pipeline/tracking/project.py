@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.tracking.entities import scalars
 from pipeline.tracking.records import Status
-from pipeline.tracking.store import describe, experiment_name, now, tracking_uri
+from pipeline.tracking.store import away, describe, experiment_name, now, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,6 +44,7 @@ class ProjectRun:
         self._run_id = os.environ.pop("MLFLOW_RUN_ID", None)
         os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
         self._uri = tracking_uri()  # the caller may change its folder
+        self._warned = self._away = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,19 +82,18 @@ class ProjectRun:
         self._tell(write)
 
     def _tell(self, write: "Callable[[MlflowClient, str], object]") -> None:
-        if self._run_id is None:
+        if self._run_id is None or self._away:
             return
         from mlflow import MlflowClient
 
         try:
             write(MlflowClient(self._uri), self._run_id)
         except Exception as error:
-            _log.warning(
-                "run %s of `mlflow run` is left as it is: MLflow %s",
-                self._run_id,
-                describe(error),
-            )
-            self._run_id = None
+            if not self._warned:
+                run_id, happened = self._run_id, describe(error)
+                _log.warning("run %s of `mlflow run` is incomplete: MLflow %s", run_id, happened)
+            self._warned = True
+            self._away = away(error)  # asking in vain once more would only take time
 
 
 def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> None:

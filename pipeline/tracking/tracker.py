@@ -79,7 +79,7 @@ class Tracker:
             self.failure = error
             _log.warning(
                 "%s: MLflow %s; results are not affected, and `python -m pipeline publish %s` "
-                "completes its record later",
+                "completes its record later (of a study with other values: the same command again)",
                 self._context.dataset,
                 describe(error),
                 self._context.dataset,

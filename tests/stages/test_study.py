@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from pipeline.__main__ import main
 from pipeline.errors import UserError
-from pipeline.stages import study, timing
+from pipeline.stages import publish, study, timing
 from tests.synthetic import make_runs, make_tuned, write_results
 from tests.synthetic import make_trials as make_trials_table
 
@@ -95,6 +95,30 @@ def test_the_same_request_again_goes_on_in_the_same_folder(here: Path, ran: list
     for _ in range(2):
         study.main(["--datasets", "digits", "--seeds", "3"])
     assert [path.name for path in (here / "studies").iterdir()] == ["datasets=digits_seeds=3"]
+
+
+def test_a_request_longer_than_a_file_name_gets_a_folder_too(here: Path, ran: list[str]) -> None:
+    many = "l1,l2,l1_l2,proximal_l1,weight_decay,max_norm,l0,bias_l1,bias_l2,dropout,input_dropout"
+    more = "gaussian_noise,gaussian_dropout,activity_l1_before,activity_l1_after,ema,swa,batch_norm"
+    request = ["study", "--datasets", "digits", "--techniques", f"{many},{more}"]
+    main([*request, "--until", "tune"])
+    main([*request, "--until", "tune", "--trials", "9"])
+    names = {path.name for path in Path("studies").iterdir()}
+    assert len(names) == 2
+    assert all(len(name) < 200 for name in names)
+
+
+def test_a_store_that_is_away_at_the_end_costs_a_warning(
+    here: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(names: list[str]) -> None:
+        raise UserError(f"{names[0]} is incomplete in MLflow")
+
+    monkeypatch.setattr(study, "_in_dvc", lambda: True)
+    monkeypatch.setattr(study, "_repro", lambda datasets, until: make_trials("circles"))
+    monkeypatch.setattr(publish, "main", away)
+    main(["study", "--datasets", "circles", "--until", "tune"])
+    assert "circles is incomplete in MLflow" in caplog.text
 
 
 def test_values_as_in_params_yaml_stay_in_this_folder(here: Path, ran: list[str]) -> None:
