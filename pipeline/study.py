@@ -72,8 +72,8 @@ def _rung(
         for name, trials in asked.items()
         for trial in trials
     }
-    every = [unit for group in units.values() for unit in group]
-    results = {result.key: result for result in run(every, f"tune {plan.dataset}")}
+    every = {unit.key: unit for group in units.values() for unit in group}  # trials may be equal
+    results = {result.key: result for result in run([*every.values()], f"tune {plan.dataset}")}
     return {
         (technique, number): _trial_row(group, number, results)
         for (technique, number), group in units.items()
@@ -111,8 +111,9 @@ def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]
     def mean_with(lost: float, name: str) -> float:
         return float(np.mean([lost if m["diverged"] else m[name] for m in measures]))
 
+    parts = (str(number), *(unit.key for unit in units))  # trials may be equal but for the number
     return {
-        "key": hashlib.sha256("".join(unit.key for unit in units).encode()).hexdigest()[:20],
+        "key": hashlib.sha256("".join(parts).encode()).hexdigest()[:20],
         "dataset": units[0].dataset,
         "technique": units[0].technique,
         **units[0].made_of,

@@ -265,6 +265,16 @@ def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: P
     assert content["values"]["learning_rate"] == 0.01
 
 
+def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
+    tuning = replace(plan.study.tuning, learning_rate=None, trials=8, round=8, seeds=1)
+    stopping = {"early_stopping": plan.study.techniques["early_stopping"]}
+    few = replace(plan, study=replace(plan.study, tuning=tuning, techniques=stopping))
+    fake = Fake()
+    rows = list(study.tune(few, study.searches(few), fake))
+    assert len(rows) == len({row["key"] for row in rows}) == 8
+    assert len(fake.seen) == len({row["patience"] for row in rows}) < 8
+
+
 def test_values_that_were_not_searched_are_told_with_the_command(plan: Plan) -> None:
     with pytest.raises(UserError, match=r"no values for l2.*pipeline tune circles"):
         study.final_units(plan, {name: {} for name in plan.study.tuned if name != "l2"})
