@@ -19,7 +19,6 @@ from pipeline.summary import SIGNIFICANCE
 from pipeline.texts import p_text
 
 OTHERS = (
-    Measure("gap", share=True, better=""),
     Measure("epochs_run", share=False, better=""),
     Measure("last_fit_epochs", share=False, better=""),
     Measure("seconds", share=False, better=""),
@@ -47,7 +46,8 @@ def measures(runs: pd.DataFrame) -> dict[str, Measure]:
     names = [str(name) for name in runs]
     found = [Measure(c, share=True, better="higher") for c in names if c.endswith("_accuracy")]
     found += [Measure(c, share=False, better="lower") for c in names if c.endswith("_loss")]
-    return {each.name: each for each in (*found, *OTHERS) if each.name in names}
+    gap = Measure("gap", share=of_columns(names).test.share, better="")
+    return {each.name: each for each in (*found, gap, *OTHERS) if each.name in names}
 
 
 @dataclass(frozen=True)

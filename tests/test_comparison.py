@@ -12,6 +12,7 @@ from pipeline import comparison, statistics, summary
 from pipeline.__main__ import main
 from pipeline.comparison import compare
 from pipeline.errors import UserError
+from pipeline.objectives import CLASSIFICATION
 
 from .synthetic import make_runs
 
@@ -160,6 +161,12 @@ def test_every_accuracy_and_loss_can_be_compared(runs: pd.DataFrame) -> None:
     known = comparison.measures(runs.assign(noise_accuracy=0.5))
     assert {"noise_accuracy", "val_loss", "gap", "seconds"} <= set(known)
     assert not {"seed", "key", "leaks"} & set(known)
+
+
+def test_a_gap_of_losses_is_no_share(runs: pd.DataFrame) -> None:
+    losses = runs.drop(columns=list(CLASSIFICATION.own), errors="ignore")
+    assert comparison.measures(runs)["gap"].share
+    assert not comparison.measures(losses)["gap"].share
 
 
 def test_the_command_prints_numbers_and_verdict(
