@@ -1,9 +1,11 @@
 """The result files of a data set: where they are, and their rows."""
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pandas as pd
 from pipeline.datasets import Dataset
 from pipeline.errors import UserError
 from pipeline.files import replace, replace_text
+from pipeline.journal import ROOT as JOURNALS
 from pipeline.units import Result, Unit
 
 Row = dict[str, Any]
@@ -26,6 +29,24 @@ PREPARED = Path("data/prepared")
 def prepared(dataset: str) -> Path:
     """The prepared data."""
     return PREPARED / f"{dataset}.npz"
+
+
+@contextmanager
+def at_work(dataset: str) -> Iterator[None]:
+    """Holds a data set: one process at a time writes to its journal and its MLflow experiment.
+
+    Raises UserError if another process holds it. A process that is killed lets go.
+    """
+    path = JOURNALS / f"{dataset}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{dataset}: another process is tuning, training or publishing it ({path})"
+            ) from None
+        yield
 
 
 def final_row(unit: Unit, result: Result, leaks: bool) -> Row:
@@ -110,14 +131,15 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     replace_text(path, text)
 
 
-def read_tuned(dataset: str) -> dict[str, dict[str, float]]:
-    """Technique → chosen values. Raises UserError if the data set has not been tuned."""
+def read_tuned(dataset: str) -> dict[str, dict[str, Any]]:
+    """Technique → what its search chose. Raises UserError if the data set has not been tuned."""
     path = RESULTS / dataset / "tuned.json"
     try:
         tuned = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} not found; `python -m pipeline tune {dataset}` makes it") from None
-    return {name: found["values"] for name, found in tuned["techniques"].items()}
+    techniques: dict[str, dict[str, Any]] = tuned["techniques"]
+    return techniques
 
 
 def place_models(models: Iterable[tuple[Path, Path]], folder: Path) -> None:

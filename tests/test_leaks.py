@@ -90,10 +90,11 @@ def run_study(folder: Path, data: datasets.Dataset) -> dict[str, Any]:
     trials = pd.read_csv(home / "trials.csv").drop(columns=names)
     runs = pd.read_csv(home / "runs.csv").drop(columns=[*names, "model"])
     of_test = ("test_", "gap", "noise_", "calibration_error", "collapsed")
+    tuned = yaml.safe_load((home / "tuned.json").read_text(encoding="utf-8"))
     advised = yaml.safe_load((home / "advice.json").read_text(encoding="utf-8"))
     return {
         "trials": trials,
-        "tuned": (home / "tuned.json").read_text(encoding="utf-8"),
+        "tuned": [each | {STUDY: ""} for each in tuned["techniques"].values()],
         "runs": runs.drop(columns=[c for c in runs.columns if c.startswith(of_test)]),
         "champion": (best.technique, best.seed),
         "by_validation": advised["by_validation"],

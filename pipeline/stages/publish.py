@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline import datasets, params, report
 from pipeline.errors import UserError
-from pipeline.results import RESULTS, Row, prepared
+from pipeline.results import RESULTS, Row, at_work, prepared
 from pipeline.tracking.context import Context
 from pipeline.tracking.figures import log_figures, studies
 from pipeline.tracking.records import STUDY, Record, final_record, trial_record
@@ -38,7 +38,7 @@ def publish(dataset: str, settings: params.Params) -> None:
         raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
     context = Context.of_study(dataset, settings, *_data(dataset))
     older = set()
-    with Tracker(context) as tracker:
+    with at_work(dataset), Tracker(context) as tracker:
         for record in records(dataset, architecture):
             tracker.log(record)
             if not context.describes(record):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from pipeline import datasets, params, results, study
+from pipeline.errors import UserError
 from pipeline.journal import Journal
 from pipeline.objectives import CLASSIFICATION, of_columns
 from pipeline.tracking.context import Context
@@ -25,16 +26,21 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
     parser.add_argument("dataset", choices=params.DATASET_NAMES)
     dataset = parser.parse_args(argv).dataset
+    with results.at_work(dataset):
+        _train(dataset)
+
+
+def _train(dataset: str) -> None:
     settings, began = params.load(), time.perf_counter()
     data = datasets.load(results.prepared(dataset))
     plan = Plan(dataset, data.digest, settings.study(dataset), settings.seed, settings.engine)
-    units = study.final_units(plan, results.read_tuned(dataset))
+    example, _ = data.split("leak_free", "train", 0)
+    context = Context.of_study(dataset, settings, data.digest, example[:1])
+    units = study.final_units(plan, _chosen(plan, context))
     journal = Journal(dataset)
     by_key, rows = {unit.key: unit for unit in units}, {}
-    example, _ = data.split("leak_free", "train", 0)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
     left = Counter(unit.technique for unit in units)
-    context = Context.of_study(dataset, settings, data.digest, example[:1])
     with (
         Tracker(context, settings.tracking.system_metrics) as tracker,
         Workers(results.prepared(dataset), settings.engine, journal) as workers,
@@ -52,6 +58,22 @@ def main(argv: list[str]) -> None:
     _write(units, rows, journal, tracker, data)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
+
+
+def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
+    """Technique → its values. Raises UserError if they were chosen for other params or data."""
+    tuned = results.read_tuned(plan.dataset)
+    older = [
+        name
+        for name in plan.study.tuned
+        if name in tuned and tuned[name].get(STUDY) != context.study_digest(name, "tune")
+    ]
+    if older:
+        raise UserError(
+            f"{results.RESULTS / plan.dataset}/tuned.json is of other params or data "
+            f"({', '.join(older)}); `python -m pipeline tune {plan.dataset}` makes it anew"
+        )
+    return {name: found["values"] for name, found in tuned.items()}
 
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:

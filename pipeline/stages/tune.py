@@ -20,6 +20,11 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline tune", description=__doc__)
     parser.add_argument("dataset", choices=params.DATASET_NAMES)
     dataset = parser.parse_args(argv).dataset
+    with results.at_work(dataset):
+        _tune(dataset)
+
+
+def _tune(dataset: str) -> None:
     settings, began = params.load(), time.perf_counter()
     prepared = results.prepared(dataset)
     digest = datasets.load(prepared).digest
@@ -42,7 +47,10 @@ def main(argv: list[str]) -> None:
     rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
     results.write_rows(rows, folder / "trials.csv")
     search.store(list(searching.values()), folder / "optuna.db")
-    results.write_json(study.tuned(plan, searching), folder / "tuned.json")
+    chosen = study.tuned(plan, searching)
+    for name, found in chosen["techniques"].items():
+        found[STUDY] = context.study_digest(name, "tune")
+    results.write_json(chosen, folder / "tuned.json")
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")
 

@@ -1,0 +1,59 @@
+"""One process at a time works on a data set, and on values that were chosen for its params."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import datasets, params, results
+from pipeline.datasets.sources import prepare
+from pipeline.errors import UserError
+from pipeline.stages import train
+
+from .clone import tiny
+from .store import wait_until
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_data_set_is_held_by_one_process_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "from pipeline import results; h = results.at_work('digits'); h.__enter__(); input()"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as other:
+        wait_until(lambda: held("digits") or other.poll() is not None, 60)
+        assert held("digits")
+        assert not held("circles")
+        other.kill()
+    assert not held("digits")
+
+
+def held(dataset: str) -> bool:
+    try:
+        with results.at_work(dataset):
+            return False
+    except UserError as error:
+        return f"{dataset}: another process is tuning, training or publishing it" in str(error)
+
+
+def test_values_chosen_for_other_params_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
+    (tmp_path / params.FILE).write_text(yaml.safe_dump(given), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    data = prepare("digits", params.load().study("digits").data, 0, Path("nowhere"))
+    datasets.save(data, results.prepared("digits"))
+    chosen = {"values": {"learning_rate": 0.1}, "study_digest": "of-other-params"}
+    path = results.RESULTS / "digits" / "tuned.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"techniques": {"none": chosen}}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"tuned.json is of other params or data \(none\); `python"):
+        train.main(["digits"])
