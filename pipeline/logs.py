@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 FOLDER = Path("logs")
-STAGES = ("fetch", "prepare", "tune", "train", "report", "publish")  # those of one data set
+STAGES = ("fetch", "prepare", "tune", "train", "timing", "report", "publish")  # of one data set
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
 _pipeline = logging.getLogger("pipeline")
