@@ -17,7 +17,7 @@ from pipeline.datasets.sources import prepare
 from pipeline.objectives import CLASSIFICATION
 from pipeline.stages import overview, publish, report, train, tune
 from pipeline.tracking.findings import CHAMPION, champion
-from pipeline.tracking.store import experiment_name, model_name
+from pipeline.tracking.store import experiment_name, model_name, tracking_uri
 
 from . import store
 from .clone import tiny
@@ -140,9 +140,9 @@ def test_it_is_published_and_on_the_overview(home: Path, folder: Path) -> None:
     everything = store.runs(experiment_name(NAME))
     assert not [name for run in everything for name in run.data.metrics if "accuracy" in name]
 
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(tracking_uri(), tracking_uri())
     version = client.get_model_version_by_alias(model_name(NAME), CHAMPION)
-    model = mlflow.pyfunc.load_model(f"models:/{model_name(NAME)}@{CHAMPION}")
+    model = mlflow.pyfunc.load_model(str(version.source))
     data = datasets.load(results.prepared(NAME))
     x, _ = data.split("leak_free", "test", 0)
     error = np.mean(np.square(model.predict(x) - x))

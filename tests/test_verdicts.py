@@ -114,11 +114,12 @@ def test_the_stage_writes_page_csv_and_readme(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = Path("README.md")
-    text.write_text("<!-- claims -->\n<!-- /claims -->\n", encoding="utf-8")
+    empty = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("results", "claims"))
+    text.write_text(empty, encoding="utf-8")
     overview.main([])
-    assert text.read_text("utf-8") == "<!-- claims -->\n<!-- /claims -->\n"
+    assert text.read_text("utf-8") == empty
     overview.main(["--readme"])
-    assert_form(text.read_text("utf-8"))
+    assert_form(readme.block(text.read_text("utf-8"), "claims"))
     assert Path("results/claims.csv").is_file()
     assert "A1" in capsys.readouterr().out
     page = Path("reports/index.html").read_text("utf-8")

@@ -267,7 +267,8 @@ def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: P
 
 def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
     tuning = replace(plan.study.tuning, learning_rate=None, trials=8, round=8, seeds=1)
-    stopping = {"early_stopping": plan.study.techniques["early_stopping"]}
+    search = {"patience": params.SearchRange(1, 3, log=False, integer=True)}
+    stopping = {"early_stopping": params.TechniqueParams(search=search)}
     few = replace(plan, study=replace(plan.study, tuning=tuning, techniques=stopping))
     fake = Fake()
     rows = list(study.tune(few, study.searches(few), fake))

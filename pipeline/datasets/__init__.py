@@ -201,15 +201,20 @@ def _read(path: Path) -> Dataset:
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not an .npz file")
-    with np.load(path, allow_pickle=False) as archive:
-        members = {"name", "n_classes", "x", "y"} | {f"{a}.{b}" for a in PROTOCOLS for b in PARTS}
-        if missing := members - set(archive.files):
-            raise ValueError(f"it has no {', '.join(sorted(missing))}")
-        return Dataset(
-            name=str(archive["name"]),
-            n_classes=int(archive["n_classes"]),
-            x=archive["x"],
-            y=archive["y"],
-            splits={a: {b: archive[f"{a}.{b}"] for b in PARTS} for a in PROTOCOLS},
-            informative=archive.get("informative"),
-        )
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:  # given a path, it would leave it open
+            return _dataset(archive)
+
+
+def _dataset(archive: Any) -> Dataset:
+    members = {"name", "n_classes", "x", "y"} | {f"{a}.{b}" for a in PROTOCOLS for b in PARTS}
+    if missing := members - set(archive.files):
+        raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    return Dataset(
+        name=str(archive["name"]),
+        n_classes=int(archive["n_classes"]),
+        x=archive["x"],
+        y=archive["y"],
+        splits={a: {b: archive[f"{a}.{b}"] for b in PARTS} for a in PROTOCOLS},
+        informative=archive.get("informative"),
+    )
