@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 T = TypeVar("T")
 PEAK = 2048  # rows and columns of the product that shows the machine's peak
 _barrier: Any = None  # shared by processes that measure at the same time
@@ -22,6 +23,11 @@ _barrier: Any = None  # shared by processes that measure at the same time
 
 def together(count: int, function: Callable[..., T], *arguments: object) -> list[T]:
     """The function's results in `count` fresh processes that run it at the same time."""
+    # A process imports TensorFlow before it knows what it will measure, so this must be decided
+    # here: the engine asks for oneDNN, `fit` has what TensorFlow chooses by itself.
+    os.environ.pop(ONEDNN, None)
+    if function is not fit:
+        os.environ[ONEDNN] = "1"
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(count)
     with ProcessPoolExecutor(
