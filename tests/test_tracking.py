@@ -815,6 +815,20 @@ def test_a_run_that_the_store_does_not_have_costs_a_warning(
     ]
 
 
+def test_a_store_that_is_back_at_the_end_ends_the_run_of_mlflow_run(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    client = MlflowClient(server.uri)
+    run_id = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    with ProjectRun() as run:
+        server.kill()
+        run.asked({"datasets": "circles"}, "")
+        server.start()
+    assert client.get_run(run_id).info.status == "FINISHED"
+
+
 def test_a_write_that_is_refused_leaves_no_run_of_mlflow_run_running(
     opened: str, caplog: pytest.LogCaptureFixture
 ) -> None:

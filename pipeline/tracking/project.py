@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.tracking.entities import scalars
@@ -49,12 +48,8 @@ class ProjectRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._away = False  # it may be back: a run that stays RUNNING says nothing true
         if error is None or (isinstance(error, SystemExit) and not error.code):
             self._tell(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
             return
