@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def params_of(params: Mapping[str, object]) -> "list[Param]":
+    """Parameters, each value in its one spelling."""
     from mlflow.entities import Param
 
     return [Param(name, as_text(value)) for name, value in params.items()]
 
 
 def scalars(metrics: Mapping[str, float], time_ms: int, model_id: str | None) -> "list[Metric]":
+    """Metrics of one moment; those with a model's id are shown on its page too."""
     from mlflow.entities import Metric
 
     return [Metric(name, value, time_ms, 0, model_id=model_id) for name, value in metrics.items()]

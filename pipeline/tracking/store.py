@@ -9,6 +9,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+# MLflow's own limits would hold up a stage for minutes when its server has gone away.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -21,6 +22,7 @@ for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 # A request that is tried again has not failed yet.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
@@ -66,6 +68,7 @@ def model_name(dataset: str) -> str:
 
 
 def now() -> int:
+    """Milliseconds, as MLflow counts time."""
     return time.time_ns() // 1_000_000
 
 

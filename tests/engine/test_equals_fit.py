@@ -428,10 +428,8 @@ def test_more_averaging_and_larger_batches_leave_weights_nearer_to_the_first(
     problem = Problem(epochs=20, optimizer="sgd")
     distances = []
     for value in values:
-        member, training = (
-            problem.member(technique, {name: value}),
-            problem.training(technique, {name: value}),
-        )
+        member = problem.member(technique, {name: value})
+        training = problem.training(technique, {name: value})
         (trained,) = ENGINES[0].train([member], training, *problem.data())
         pairs = zip(trained.weights, member.weights, strict=True)
         distances.append(sum(float(np.sum((new - first) ** 2)) for new, first in pairs))
