@@ -23,6 +23,7 @@ A map, in the order in which the rooms may import each other:
 - `compiled`    XLA programs on disk, so that no stage compiles what another has
 - `workers`     where units run: one single-threaded process per core
 - `journal`     what has been finished, kept through interruptions
+- `tuned`       reads what the searches chose
 - `search`      Optuna: asks for trials in rounds, tells what they gave
 - `charts`      figures of one technique for MLflow: its search, its learning curves
 - `tracking`    the only importer of mlflow

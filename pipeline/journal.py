@@ -4,18 +4,39 @@ A journal is a folder that DVC does not know. Each finished unit adds its files,
 `units.jsonl`, in that order, so a kill at any moment leaves either a whole result or none.
 """
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.errors import UserError
 from pipeline.units import Result, code_digest
 
 ROOT = Path(".journal")
+
+
+@contextmanager
+def at_work(dataset: str) -> Iterator[None]:
+    """Holds a data set: one process at a time writes to its journal and its MLflow experiment.
+
+    Raises UserError if another process holds it. A process that is killed lets go.
+    """
+    path = ROOT / f"{dataset}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{dataset}: another process is tuning, training or publishing it ({path})"
+            ) from None
+        yield
 
 
 class Journal:

@@ -29,6 +29,7 @@ from pipeline import (
     trials,
     verdicts,
 )
+from pipeline import tuned as tuned_file
 from pipeline.advice import Advice
 from pipeline.claims import Verdict
 from pipeline.errors import UserError
@@ -195,7 +196,7 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
     does not hold what it must.
     """
     runs = summary.read_runs(folder / "runs.csv")
-    tuned = read_tuned(folder / "tuned.json")
+    tuned = tuned_file.read(folder)
     objective = scored_by(tuned["objective"])
     tried = trials.read(folder / "trials.csv", objective.val)
     curves = figures.read_curves(folder / "curves.parquet", runs)
@@ -248,14 +249,6 @@ def _ensembles(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
     if of_columns(runs.columns) is not CLASSIFICATION:
         return pd.DataFrame(columns=list(ensembles.COLUMNS))
     return ensembles.summarize(runs, ensembles.read(path, runs))
-
-
-def read_tuned(path: Path) -> dict[str, Any]:
-    """What the search chose, as in `tuned.json`. Raises UserError if the file is missing."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `python -m pipeline tune {path.parent.name}` makes it")
-    tuned: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return tuned
 
 
 def write_metrics(table: pd.DataFrame, path: Path) -> None:

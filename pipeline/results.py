@@ -1,11 +1,9 @@
 """The result files of a data set: where they are, and their rows."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.datasets import Dataset
-from pipeline.errors import UserError
 from pipeline.files import replace, replace_text
-from pipeline.journal import ROOT as JOURNALS
 from pipeline.units import Result, Unit
 
 Row = dict[str, Any]
@@ -29,24 +25,6 @@ PREPARED = Path("data/prepared")
 def prepared(dataset: str) -> Path:
     """The prepared data."""
     return PREPARED / f"{dataset}.npz"
-
-
-@contextmanager
-def at_work(dataset: str) -> Iterator[None]:
-    """Holds a data set: one process at a time writes to its journal and its MLflow experiment.
-
-    Raises UserError if another process holds it. A process that is killed lets go.
-    """
-    path = JOURNALS / f"{dataset}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{dataset}: another process is tuning, training or publishing it ({path})"
-            ) from None
-        yield
 
 
 def final_row(unit: Unit, result: Result, leaks: bool) -> Row:
@@ -129,17 +107,6 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes JSON that reads well, whole or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     replace_text(path, text)
-
-
-def read_tuned(dataset: str) -> dict[str, dict[str, Any]]:
-    """Technique → what its search chose. Raises UserError if the data set has not been tuned."""
-    path = RESULTS / dataset / "tuned.json"
-    try:
-        tuned = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} not found; `python -m pipeline tune {dataset}` makes it") from None
-    techniques: dict[str, dict[str, Any]] = tuned["techniques"]
-    return techniques
 
 
 def place_models(models: Iterable[tuple[Path, Path]], folder: Path) -> None:

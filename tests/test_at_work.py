@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import datasets, params, results
+from pipeline import datasets, journal, params, results
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.stages import train
@@ -24,7 +24,7 @@ def test_a_data_set_is_held_by_one_process_until_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "from pipeline import results; h = results.at_work('digits'); h.__enter__(); input()"
+    code = "from pipeline import journal; h = journal.at_work('digits'); h.__enter__(); input()"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as other:
@@ -37,7 +37,7 @@ def test_a_data_set_is_held_by_one_process_until_it_ends(
 
 def held(dataset: str) -> bool:
     try:
-        with results.at_work(dataset):
+        with journal.at_work(dataset):
             return False
     except UserError as error:
         return f"{dataset}: another process is tuning, training or publishing it" in str(error)

@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline import figures, params, readme, report, summary, texts
+from pipeline import tuned as tuned_file
 from pipeline.errors import UserError
 from pipeline.search import Search
 from pipeline.stages import overview as overview_stage
@@ -315,7 +316,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     assert one == another
     given = [json.loads((each / report.ADVICE).read_text()) for each in (folder, other)]
     assert given[0]["by_validation"] == given[1]["by_validation"]
-    tuned = report.read_tuned(folder / "tuned.json")["techniques"]
+    tuned = tuned_file.read(folder)["techniques"]
     for each in given:
         if each["technique"] is not None:
             assert each["values"] == tuned[each["technique"]]["values"]

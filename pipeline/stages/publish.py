@@ -10,7 +10,8 @@ import pandas as pd
 
 from pipeline import datasets, params, report
 from pipeline.errors import UserError
-from pipeline.results import RESULTS, Row, at_work, prepared
+from pipeline.journal import at_work
+from pipeline.results import RESULTS, Row, prepared
 from pipeline.tracking.context import Context
 from pipeline.tracking.figures import log_figures, studies
 from pipeline.tracking.records import STUDY, Record, final_record, trial_record

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import yaml
 
 from pipeline import logs, params, report, summary
+from pipeline import tuned as tuned_file
 from pipeline.errors import UserError
 from pipeline.objectives import Measure, scored_by
 from pipeline.request import NAMES, Request
@@ -214,7 +215,7 @@ def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
     home = folder / RESULTS / dataset
     stages = LAST[: LAST.index(until) + 1]
     files = [home / name for stage in stages for name in FILES.get(stage, ())]
-    tuned = report.read_tuned(home / "tuned.json")
+    tuned = tuned_file.read(home)
     found = tuned["techniques"]
     val = scored_by(tuned["objective"]).val
     scores = {name: each[val.name] for name, each in found.items()}

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from pipeline import datasets, params, results, study
+from pipeline import tuned as tuned_file
 from pipeline.errors import UserError
-from pipeline.journal import Journal
+from pipeline.journal import Journal, at_work
 from pipeline.objectives import CLASSIFICATION, of_columns
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import STUDY, final_record
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
     parser.add_argument("dataset", choices=params.DATASET_NAMES)
     dataset = parser.parse_args(argv).dataset
-    with results.at_work(dataset):
+    with at_work(dataset):
         _train(dataset)
 
 
@@ -62,7 +63,8 @@ def _train(dataset: str) -> None:
 
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     """Technique → its values. Raises UserError if they were chosen for other params or data."""
-    tuned = results.read_tuned(plan.dataset)
+    folder = results.RESULTS / plan.dataset
+    tuned = tuned_file.read(folder)["techniques"]
     older = [
         name
         for name in plan.study.tuned
@@ -70,7 +72,7 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     ]
     if older:
         raise UserError(
-            f"{results.RESULTS / plan.dataset}/tuned.json is of other params or data "
+            f"{folder / tuned_file.FILE} is of other params or data "
             f"({', '.join(older)}); `python -m pipeline tune {plan.dataset}` makes it anew"
         )
     return {name: found["values"] for name, found in tuned.items()}

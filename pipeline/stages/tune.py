@@ -5,7 +5,8 @@ import logging
 import time
 
 from pipeline import datasets, params, results, search, study
-from pipeline.journal import Journal
+from pipeline import tuned as tuned_file
+from pipeline.journal import Journal, at_work
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import STUDY, trial_record
 from pipeline.tracking.tracker import Tracker
@@ -20,7 +21,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline tune", description=__doc__)
     parser.add_argument("dataset", choices=params.DATASET_NAMES)
     dataset = parser.parse_args(argv).dataset
-    with results.at_work(dataset):
+    with at_work(dataset):
         _tune(dataset)
 
 
@@ -50,7 +51,7 @@ def _tune(dataset: str) -> None:
     chosen = study.tuned(plan, searching)
     for name, found in chosen["techniques"].items():
         found[STUDY] = context.study_digest(name, "tune")
-    results.write_json(chosen, folder / "tuned.json")
+    results.write_json(chosen, folder / tuned_file.FILE)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -38,6 +37,8 @@ _Place = tuple[str, Phase, str]  # technique, phase, study: what tells parents a
 
 @dataclass
 class Parent:
+    """A technique's parent run, and the records that it has been given."""
+
     run_id: str
     status: str
     changed: bool = False
@@ -70,12 +71,7 @@ class Experiment:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._packages.close()
         if away(error):  # the next tracker ends what it finds running
             return

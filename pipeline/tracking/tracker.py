@@ -4,7 +4,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Self
 
 from pipeline.tracking.context import Context
@@ -48,12 +47,7 @@ class Tracker:
         """Hands a record to the writer. Returns at once."""
         self._put(lambda experiment: self._add(experiment, record))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self._put(Experiment.finish_all)
         self._jobs.put(None)
