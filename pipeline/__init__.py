@@ -20,6 +20,7 @@ A map, in the order in which the rooms may import each other:
 - `units`       one training run as a value, and the key that names it
 - `trainer`     turns units into members of a population, and what came out into measures
 - `devices`     which core or GPU a worker gets, and how much memory
+- `starting`    what a process imports, and how fast
 - `compiled`    XLA programs on disk, so that no stage compiles what another has
 - `workers`     where units run: one single-threaded process per core
 - `journal`     what has been finished, kept through interruptions

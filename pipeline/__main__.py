@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import logs, stages
+from pipeline import logs, stages, starting
 from pipeline.errors import UserError
 
 _log = logging.getLogger("pipeline")
@@ -38,7 +38,9 @@ def main(argv: list[str]) -> int:
 
 
 def _run(name: str, argv: list[str]) -> int:
-    stage, began = importlib.import_module(f"pipeline.stages.{name}"), time.perf_counter()
+    began = time.perf_counter()
+    with starting.importing():
+        stage = importlib.import_module(f"pipeline.stages.{name}")
     try:
         stage.main(argv)
     except UserError as error:

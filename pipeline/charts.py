@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # these take a second to import, and not every stage draws
 
 SEARCH = ("optimization_history", "parallel_coordinate", "slice", "param_importances")
 CURVES = "learning_curves.png"
+CROPPED = ("parallel_coordinate", "param_importances")  # whose labels reach beyond the figure
 DPI = 80
+POINTS = 400  # of a learning curve: about one a pixel
 BAND = (0.1, 0.9)  # quantiles over the seeds
 PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
 LEGENDS = {"accuracy": "lower right", "loss": "upper right"}  # "best" searches all points
@@ -66,7 +68,7 @@ def draw_search(
         for name in SEARCH:
             getattr(plots, f"plot_{name}")(study, target_name=objective.val.title)
             figure = plt.gcf()
-            _save(figure, folder / f"{name}.png")
+            _save(figure, folder / f"{name}.png", "tight" if name in CROPPED else None)
             plt.close(figure)
 
 
@@ -122,13 +124,19 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (measure, columns) in zip(row, panels.items(), strict=True):
-        for setting, of_setting in curves.groupby("setting", observed=True):
+        for setting, of_setting in _thinned(curves).groupby("setting", observed=True):
             for column in curves.columns.intersection(list(columns)):
                 _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
         axes.set(xlabel="epoch", ylabel=measure)
         if axes.lines:
             axes.legend(frameon=False, loc=LEGENDS[measure])
     _save(figure, path)
+
+
+def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """Every n-th epoch of the curves."""
+    every = -(-int(curves["epoch"].max()) // POINTS)
+    return curves[(curves["epoch"] - 1) % every == 0]
 
 
 def _draw_band(axes: "Axes", by_epoch: Any, setting: str, column: str) -> None:
@@ -139,5 +147,6 @@ def _draw_band(axes: "Axes", by_epoch: Any, setting: str, column: str) -> None:
     axes.fill_between(mean.index, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _save(figure: "Figure", path: Path) -> None:
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+def _save(figure: "Figure", path: Path, crop: Literal["tight"] | None = None) -> None:
+    """Writes a figure; cropping it to what is drawn means drawing it twice."""
+    figure.savefig(path, dpi=DPI, bbox_inches=crop, metadata={"Software": None})

@@ -16,8 +16,8 @@ from keras import ops
 
 from pipeline.models import CODE, HIDDEN, below_output
 
-# What a layer puts out at a time, at most, so that memory does not grow with the data.
-ROWS_AT_ONCE = 16_384
+# What a layer puts out at a time, at most: what a cache holds, and memory does not grow with data.
+ROWS_AT_ONCE = 2048
 VALUES_AT_ONCE = 2**24  # 64 MB
 ACTIVATION_ROWS = 2000  # rows on which activations are measured
 NOISE_ROWS = 2000  # rows to which noise is added, at most
@@ -38,9 +38,21 @@ class Predicted(NamedTuple):
     confidences: np.ndarray  # probability of the predicted class, float32
 
 
-def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
+    """What the model puts out for rows, as it does without training, (n, ...) float32.
+
+    Of a classifier (n, classes) probabilities, or (n, 1) of one sigmoid unit.
+    """
+    model.jit_compile = False  # compiling takes longer than these few passes
+    return np.concatenate([model.predict_on_batch(x[rows]) for rows in _parts(model, len(x))])
+
+
+def measure(
+    model: keras.Sequential, parts: Mapping[Any, Labelled], given: Mapping[Any, np.ndarray]
+) -> dict[str, float]:
     """What the model gives on each part, how sure and how robust it is, and its weights.
 
+    `given`: its outputs for each part.
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
     `collapsed`, whether a single class is predicted, `calibration_error`, the accuracies under
     input noise of `noise_accuracies`, `zero_activations`, a share, and `mean_activation`, of |h|
@@ -49,10 +61,11 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
     are trained.
     """
     found: dict[str, float] = {}
-    for name, (x, y) in parts.items():
-        predicted = _predict(model, x, y)
-        found[f"{name}_accuracy"] = float(np.mean(predicted.classes == y))
+    for name, (_, labels) in parts.items():
+        predicted = _predicted(given[name], labels)
+        found[f"{name}_accuracy"] = float(np.mean(predicted.classes == labels))
         found[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
+    *_, (x, y) = parts.values()
     every = -(-len(x) // NOISE_ROWS)  # spread over the part: MNIST's first test images are easier
     return found | {
         "collapsed": len(np.unique(predicted.classes)) == 1,
@@ -63,7 +76,7 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
 
 
 def measure_reconstruction(
-    model: keras.Sequential, parts: Mapping[Any, Labelled]
+    model: keras.Sequential, parts: Mapping[Any, Labelled], given: Mapping[Any, np.ndarray]
 ) -> dict[str, float]:
     """The same of a model that reproduces its input, as far as it has a meaning; no label is read.
 
@@ -73,11 +86,10 @@ def measure_reconstruction(
     """
     found: dict[str, float] = {}
     for name, (x, _) in parts.items():
-        outputs = _outputs(model, x)
-        found[f"{name}_loss"] = float(np.mean(np.square(outputs - x), dtype=np.float64))
+        found[f"{name}_loss"] = float(np.mean(np.square(given[name] - x), dtype=np.float64))
     code = _activations(model, x[:ACTIVATION_ROWS], {CODE})
     return found | {
-        "collapsed": bool(np.all(outputs == outputs[0])),
+        "collapsed": bool(np.all(given[name] == given[name][0])),
         **_inside(model, x),
         **{f"{CODE}_{name}": value for name, value in code.items()},
     }
@@ -181,35 +193,20 @@ def noise_accuracies(
     return found | {"noise_accuracy": float(area)}
 
 
-def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted:
-    """What the model says of each row."""
-    found = []
-    for rows in _parts(model, len(x)):
-        outputs, labels = model(x[rows]), y[rows]
-        if outputs.shape[-1] == 1:
-            target = labels[:, None].astype(np.float32)
-            losses = np.asarray(ops.binary_crossentropy(target, outputs))[:, 0]
-        else:
-            losses = np.asarray(ops.sparse_categorical_crossentropy(labels, outputs))
-        probabilities = np.asarray(outputs)
-        sure = probabilities.max(axis=1)
-        if outputs.shape[-1] == 1:
-            sure = np.maximum(sure, 1 - sure)
-        found.append((losses, _likeliest(probabilities), sure))
-    return Predicted(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
-
-
-def probabilities(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    """What the model puts out for rows: (n, classes) float32, or (n, 1) of one sigmoid unit."""
-    return _outputs(model, x)
-
-
-def _outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.asarray(model(x[rows])) for rows in _parts(model, len(x))])
+def _predicted(probabilities: np.ndarray, labels: np.ndarray) -> Predicted:
+    """What these probabilities say of rows with these labels, (n,)."""
+    sure = probabilities.max(axis=1)
+    if probabilities.shape[1] == 1:
+        target = labels[:, None].astype(np.float32)
+        losses = np.asarray(ops.binary_crossentropy(target, probabilities))[:, 0]
+        sure = np.maximum(sure, 1 - sure)
+    else:
+        losses = np.asarray(ops.sparse_categorical_crossentropy(labels, probabilities))
+    return Predicted(losses, _likeliest(probabilities), sure)
 
 
 def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    return _likeliest(probabilities(model, x))
+    return _likeliest(outputs(model, x))
 
 
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy import stats
 
 from pipeline.changes import Activity, Change, Orthogonal, Penalty
 from pipeline.layers import SPREAD, HardConcrete, fixed_gates
@@ -371,6 +370,8 @@ def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndar
 
 def _lecun_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """LeCun et al. 1998: variance 1 / fan-in. Cut at two deviations, as Keras does."""
+    from scipy import stats  # takes half a second, which a worker can do without
+
     cut = stats.truncnorm(-2, 2)
     scale = np.sqrt(1 / np.prod(shape[:-1])) / cut.std()
     return np.asarray(scale * cut.rvs(shape, random_state=rng), np.float32)

@@ -8,8 +8,10 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from pipeline import (
 from pipeline import tuned as tuned_file
 from pipeline.advice import Advice
 from pipeline.claims import Verdict
+from pipeline.devices import cores
 from pipeline.errors import UserError
 from pipeline.files import replace_csv, replace_text
 from pipeline.galleries import Gallery, Panel, Source
@@ -214,15 +217,28 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
     write_plot_data(curves, folder / "plots" / "curves.csv")
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)  # of techniques that are no more
-    write_figures(table, curves, folder)
-    settings = []
-    for name in summary.ordered_settings(table):
-        own = (
-            runs[runs["setting"] == name],
-            noise[noise["setting"] == name],
-            inspected.get(name, {}),
-        )
-        settings.append(_setting(name, table, curves, combined, *own))
+    names = summary.ordered_settings(table)
+    parts: list[Callable[[], Any]] = [
+        *(
+            partial(
+                _setting,
+                name,
+                table,
+                curves,
+                combined,
+                runs[runs["setting"] == name],
+                noise[noise["setting"] == name],
+                inspected.get(name, {}),
+            )
+            for name in names
+        ),
+        partial(
+            _search,
+            *(folder.name, tuned, objective.val, tried, article_values(runs), background.random),
+        ),
+        partial(write_figures, table, curves, folder),
+    ]
+    *settings, search, _ = _drawn(parts)
     write_drawings(settings, folder / FIGURES)
     page = _render(
         "report.html",
@@ -234,14 +250,18 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
         tuned=tuned,
         objective=objective,
         choices={name: _choices(found) for name, found in tuned["techniques"].items()},
-        search=_search(
-            folder.name, tuned, objective.val, tried, article_values(runs), background.random
-        ),
+        search=search,
         runs=runs_of(runs, objective),
         ui=ui.rstrip("/"),
         seconds=float(runs["seconds"].sum()),
     )
     replace_text(folder / PAGE, page)
+
+
+def _drawn(parts: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What these functions return, each called in one of as many processes as there are cores."""
+    with ProcessPoolExecutor(min(cores(), len(parts))) as pool:
+        return [future.result() for future in [pool.submit(part) for part in parts]]
 
 
 def _ensembles(path: Path, runs: pd.DataFrame) -> pd.DataFrame:

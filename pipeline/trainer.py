@@ -21,7 +21,7 @@ from pipeline.measures import (
     input_norms,
     measure,
     measure_reconstruction,
-    probabilities,
+    outputs,
     selection,
 )
 from pipeline.objectives import CLASSIFICATION
@@ -168,14 +168,15 @@ class Trainer:
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
         objective = unit.model.objective
         # The exported model has the last word.
-        found = measured | MEASURES[objective.name](model, parts)
+        given = {part: outputs(model, x) for part, (x, _) in parts.items()}
+        found = measured | MEASURES[objective.name](model, parts, given)
         if self.dataset.informative is not None:
             found |= selection(input_norms(model), self.dataset.informative)
         found["gap"] = objective.gap(found)
         inside = inspect(model, parts) if unit.seed == INSPECTED else None
-        classifies = objective is CLASSIFICATION
-        outputs = probabilities(model, parts["test"][0]) if classifies else None
-        return Result(unit.key, found, trained.curves, _saved(model), outputs, inspection=inside)
+        probabilities = given["test"] if objective is CLASSIFICATION else None
+        model_file = _saved(model)
+        return Result(unit.key, found, trained.curves, model_file, probabilities, inspection=inside)
 
 
 def _training_measures(unit: Unit, trained: Trained) -> dict[str, float]:

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from pipeline import starting
 from pipeline.compiled import Compiled
 from pipeline.devices import Device, devices
 from pipeline.errors import UserError
@@ -44,11 +45,12 @@ def _start(prepared: Path, engine: Engine, device: Device, epochs: Any, programs
     if device.gpu is None:
         _compiled = Compiled(programs)
         _compiled.switch_on()
-    with _without_greetings():
+    with _without_greetings(), starting.importing(), starting.without(starting.UNNEEDED):
         from pipeline.engine import backend
-    backend.set_up(engine.deterministic)
-    from pipeline import datasets, trainer
-    from pipeline import engine as engines
+
+        backend.set_up(engine.deterministic)
+        from pipeline import datasets, trainer
+        from pipeline import engine as engines
 
     _trainer = trainer.Trainer(
         datasets.load(prepared),

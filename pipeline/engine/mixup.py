@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
-from scipy import stats
+from scipy import special
 
 from pipeline.engine.backend import Tensor
 from pipeline.engine.noise import Noise
@@ -25,7 +25,7 @@ def quantiles(alpha: float) -> np.ndarray:
     if alpha == 0:
         return np.ones(STEPS + 1, np.float32)
     levels = np.linspace(0, 1, STEPS + 1)
-    return np.asarray(stats.beta.ppf(levels, alpha, alpha), np.float32)
+    return np.asarray(special.betaincinv(alpha, alpha, levels), np.float32)
 
 
 @dataclass(frozen=True)
