@@ -146,14 +146,18 @@ class Trainer:
         return {models.WHITENING: self._spectra[key].layer(unit.change.whitening.epsilon)}
 
     def _model(self, unit: Unit) -> keras.Sequential:
-        """The plain Keras model; one serves all seeds, since building one takes long."""
+        """The plain Keras model; one serves all seeds, since building one takes long.
+
+        A trial's is an outline: nothing is predicted with it.
+        """
+        make = models.outline if unit.setting == "trial" else models.build
         rows = len(self.dataset.rows(unit.protocol, "train", unit.draw))
-        key = (unit.model, unit.technique, tuple(sorted(unit.values.items())), rows)
+        key = (make, unit.model, unit.technique, tuple(sorted(unit.values.items())), rows)
         if key not in self._models:
             if len(self._models) == MODELS_KEPT:  # a search has a model for every trial
                 self._models.clear()
                 keras.utils.clear_session(free_memory=False)  # Keras holds what models were made of
-            self._models[key] = models.build(
+            self._models[key] = make(
                 unit.model, unit.change, self.dataset.input_shape, self.dataset.n_classes, rows
             )
         return self._models[key]

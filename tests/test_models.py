@@ -448,6 +448,19 @@ def test_a_models_configuration_is_all_of_it(technique: str) -> None:
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> None:
+    problem, change = suited(technique), TECHNIQUES[technique].apply(typical(technique))
+    given = (problem.architecture, change, problem.shape, 3, ROWS)
+    whole, outline = models.build(*given), models.outline(*given)
+    one, other = (Population(model, every_kernel=True) for model in (whole, outline))
+    assert one.signature == other.signature
+    np.testing.assert_array_equal(one.numbers(whole), one.numbers(outline))
+    first, second = (models.initial_weights(model, 1, {}) for model in (whole, outline))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_mixed_penalties_are_article_cs() -> None:
     study = params.load().study("fashion_mnist")
     article = study.techniques["mixed_penalties"].article
