@@ -111,6 +111,11 @@ class Journal:
         for path in set(self.folder.glob("*.checkpoint.npz")) - kept:
             path.unlink()
 
+    def drop_checkpoint(self, key: str | None) -> None:
+        """Deletes a unit's checkpoint, if it has one: what goes on from it is finished."""
+        if key is not None:
+            self.checkpoint_path(key).unlink(missing_ok=True)
+
     def add(self, result: Result) -> None:
         """Keeps a result; returns once it would survive a kill."""
         if result.checkpoint is not None:

@@ -4,7 +4,6 @@ Pure of files and servers: units go to `run`, rows and results come out as they 
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import optuna
 from pipeline.errors import UserError
 from pipeline.params import Tuning
 from pipeline.search import Outcome, Search
-from pipeline.units import Plan, Result, Unit
+from pipeline.units import Plan, Result, Unit, chained
 
 Run = Callable[[Sequence[Unit], str], Iterable[Result]]
 Row = dict[str, Any]
@@ -37,12 +36,8 @@ def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]
     told in the order in which they were asked, whatever finished first.
     """
     while asked := {name: trials for name, s in searching.items() if (trials := s.ask())}:
-        seconds: dict[tuple[str, int], float] = defaultdict(float)
         for rung, epochs in enumerate(plan.study.tuning.rungs):
             rows = _rung(plan, asked, rung, run)
-            for place, row in rows.items():
-                seconds[place] += row["seconds"]
-                row["seconds"] = seconds[place]
             asked = {
                 name: _tell(plan, searching[name], trials, rows, epochs)
                 for name, trials in asked.items()
@@ -177,4 +172,4 @@ def final_units(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[U
     seeds = range(plan.study.final.seeds)
     article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]
     tuned = [plan.tuned(name, chosen[name], seed) for name in plan.study.tuned for seed in seeds]
-    return [unit for unit in article if unit is not None] + tuned
+    return chained([unit for unit in article if unit is not None] + tuned)

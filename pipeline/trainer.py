@@ -4,6 +4,7 @@ Worker processes run this module; the parent does not import it, nor TensorFlow.
 """
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -199,14 +200,23 @@ def _training_measures(unit: Unit, trained: Trained) -> dict[str, float]:
 def _checkpoint_arrays(checkpoint: Checkpoint | None) -> dict[str, np.ndarray] | None:
     if checkpoint is None:
         return None
-    arrays = {str(i): array for i, array in enumerate(checkpoint.arrays)}
-    return {"curves": checkpoint.curves, **arrays}
+    state = {
+        f"{name}/{i}": array
+        for name, arrays in checkpoint.state.items()
+        for i, array in enumerate(arrays)
+    }
+    return {"curves": checkpoint.curves, "seconds": np.array(checkpoint.seconds), **state}
 
 
 def _read_checkpoint(path: Path) -> Checkpoint:
     """The inverse of `_checkpoint_arrays`, from an .npz file."""
     with np.load(path) as arrays:
-        return Checkpoint([arrays[str(i)] for i in range(len(arrays) - 1)], arrays["curves"])
+        state: dict[str, list[np.ndarray]] = defaultdict(list)
+        for name in arrays.files:  # in the order in which they were written
+            entry, part, _ = name.partition("/")
+            if part:
+                state[entry].append(arrays[name])
+        return Checkpoint(state, arrays["curves"], float(arrays["seconds"]))
 
 
 def _saved(model: keras.Sequential) -> bytes:

@@ -6,16 +6,18 @@ known by its key wherever it is kept: in the journal, in runs.csv, in MLflow.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from pipeline.changes import Change
+from pipeline.changes import Change, Swa
 from pipeline.params import Engine, Model, Study, Training
 from pipeline.techniques import combination
 
@@ -76,6 +78,20 @@ class Unit:
         return combination(self.combine or (self.technique,)).apply(self.values)
 
     @property
+    def unwatched(self) -> int:
+        """The epochs before the first that early stopping looks at: all, if there is none."""
+        epochs, change = self.training.epochs, self.change
+        return epochs - epochs // change.fits if change.stopping else epochs
+
+    @property
+    def path(self) -> tuple[object, ...]:
+        """Equal for units that train alike, epoch by epoch, until one of them ends."""
+        alike = replace(self.change, stopping=None)
+        values = {**self.__dict__, "change": alike, "training": replace(self.training, epochs=1)}
+        unlike = {"key", "technique", "values", "combine", "goes_on_from", "resumable"}
+        return tuple(value for name, value in sorted(values.items()) if name not in unlike)
+
+    @property
     def made_of(self) -> dict[str, str]:
         """The parts of a combination, as a column of its rows; empty for a registered technique."""
         return {"made_of": " + ".join(self.combine)} if self.combine else {}
@@ -128,6 +144,30 @@ def code_digest() -> str:
     for library in ("tensorflow", "keras", "numpy"):
         digest.update(f"{library}={version(library)}".encode())
     return digest.hexdigest()[:16]
+
+
+def chained(units: Sequence[Unit]) -> list[Unit]:
+    """The units, those that train alike each going on from the one that ends before it.
+
+    An early stopping looks on from its first epoch, so a unit that has one goes on from none that
+    ends later.
+    """
+    paths: dict[tuple[object, ...], list[Unit]] = defaultdict(list)
+    for unit in units:
+        averages = isinstance(unit.change.averaging, Swa)  # whose start depends on the epochs
+        paths[(*unit.path, unit.training.epochs if averages else 0)].append(unit)
+    before, resumed = {}, set()
+    for path in paths.values():
+        # Of equal length, the one that may stop early comes first.
+        path.sort(key=lambda unit: (unit.training.epochs, unit.change.stopping is None))
+        for unit, following in pairwise(path):
+            if following.unwatched >= unit.training.epochs:
+                before[following.key] = unit.key
+                resumed.add(unit.key)
+    return [
+        replace(unit, goes_on_from=before.get(unit.key), resumable=unit.key in resumed)
+        for unit in units
+    ]
 
 
 @dataclass(frozen=True)

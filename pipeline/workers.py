@@ -114,11 +114,13 @@ class Schedule:
     """Which population an idle worker takes next, so that few programs are compiled twice.
 
     A worker takes what it has compiled; then what nobody has; and only then what others have, if
-    the work that is left there takes longer than compiling once more. Lives as long as the workers.
+    the work that is left there takes longer than compiling once more. What goes on from a unit
+    waits until that one is finished. Lives as long as the workers.
     """
 
     def __init__(self) -> None:
         self._waiting: list[Population] = []
+        self._unfinished: set[str | None] = set()  # keys
         self._compiled: dict[int, set[str]] = defaultdict(set)  # worker → programs
         self._first: dict[str, float] = {}  # program → seconds of its first run, with compiling
         self._again: dict[str, float] = {}  # program → seconds of a later run
@@ -128,7 +130,9 @@ class Schedule:
 
     def add(self, populations: Iterable[Population]) -> None:
         """Puts populations at the end of the schedule."""
-        self._waiting += populations
+        added = list(populations)
+        self._waiting += added
+        self._unfinished |= {unit.key for population in added for unit in population.units}
 
     def next(self, worker: int) -> Population | None:
         """Takes a population off the schedule; None if the worker had better stay idle."""
@@ -137,13 +141,20 @@ class Schedule:
         left = Counter(population.program for population in self._waiting)
         for wanted in (own, left.keys() - own - others, others):
             for population in self._waiting:
-                if population.program in wanted and (
-                    population.program not in others or self._worth_compiling(population, left)
+                if (
+                    population.program in wanted
+                    and self._ready(population)
+                    and (
+                        population.program not in others or self._worth_compiling(population, left)
+                    )
                 ):
                     self._waiting.remove(population)
                     own.add(population.program)
                     return population
         return None
+
+    def _ready(self, population: Population) -> bool:
+        return all(unit.goes_on_from not in self._unfinished for unit in population.units)
 
     def _worth_compiling(self, population: Population, left: Counter[str]) -> bool:
         again = self._again.get(population.program)
@@ -153,6 +164,7 @@ class Schedule:
 
     def finished(self, population: Population, seconds: float) -> None:
         """Learns what compiling and what training takes."""
+        self._unfinished -= {unit.key for unit in population.units}
         if population.program in self._first:
             self._again[population.program] = seconds
         else:
@@ -207,12 +219,13 @@ class Workers:
         if len(present) == len(units):
             return
         # Those to go on from, and those an interrupted call of these units has made.
-        wanted = {unit.key for unit in units} | {unit.goes_on_from for unit in units}
-        self._journal.keep_checkpoints(wanted)
+        before = {unit.key: unit.goes_on_from for unit in units}
+        self._journal.keep_checkpoints(before.keys() | before.values())
         with Progress(units, set(present), title) as progress:
             for results in self._finished(units, progress):
                 for result in results:  # all are kept before anybody works with one
                     self._journal.add(result)
+                    self._journal.drop_checkpoint(before[result.key])
                 yield from results
 
     def _finished(self, units: Sequence[Unit], progress: "Progress") -> Iterator[list[Result]]:

@@ -22,6 +22,7 @@ from pipeline.units import Plan, Result, Unit
 from pipeline.workers import Population, Progress, Schedule, Workers
 
 DATA = CirclesData(test=50, draws=8)
+GRAPH = Engine(program="graph")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,51 @@ def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
     resumed = run(prepared, whole, journal, 1)
     for key, result in run(prepared, fresh, Journal("fresh", tmp_path), 1).items():
         assert measured(result) == measured(resumed[key])
+
+
+@pytest.fixture
+def alike(plan: Plan) -> list[Unit]:
+    """Final runs of which some end where others go on, in graph programs."""
+    search = {"rate": params.SearchRange(0.1, 0.5), "patience": params.SearchRange(1, 2)}
+    stopped = {"rate": 0.3, "patience": 1.0}
+    techniques = {
+        "none": params.TechniqueParams(article={}),
+        "dropout": params.TechniqueParams(article={"rate": 0.3}, tuned=False),
+        "dropout_early_stopping_again": params.TechniqueParams(article=stopped, tuned=False),
+        "dropout_early_stopping": params.TechniqueParams(article=stopped, search=search),
+    }
+    few = replace(plan, study=replace(plan.study, techniques=techniques), engine=GRAPH)
+    return study.final_units(few, {"none": {}, "dropout_early_stopping": stopped})
+
+
+def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Unit]) -> None:
+    by_key = {unit.key: unit for unit in alike}
+    chain = {
+        (unit.technique, unit.setting): by_key[unit.goes_on_from].technique
+        for unit in alike
+        if unit.goes_on_from is not None and by_key[unit.goes_on_from].seed == unit.seed
+    }
+    assert chain == {
+        ("dropout", "article"): "dropout_early_stopping",
+        ("dropout_early_stopping_again", "article"): "dropout",
+    }
+    begun = {unit.goes_on_from for unit in alike} - {None}
+    assert {unit.key for unit in alike if unit.resumable} == begun
+    assert len(begun) == 2 * 3  # seeds
+
+
+def test_going_on_from_other_units_changes_no_result_and_leaves_no_checkpoint(
+    prepared: Path, alike: list[Unit], tmp_path: Path
+) -> None:
+    apart = [replace(unit, goes_on_from=None, resumable=False) for unit in alike]
+    assert [unit.key for unit in apart] == [unit.key for unit in alike]
+    journal = Journal("alike", tmp_path)
+    one = run(prepared, apart, Journal("apart", tmp_path), 1)
+    two = run(prepared, alike, journal, 2)
+    assert one.keys() == two.keys()
+    for key, result in one.items():
+        assert measured(result) == measured(two[key])
+    assert not list(journal.folder.glob("*.checkpoint.npz"))
 
 
 def test_an_interrupted_rung_keeps_the_checkpoints_it_has_made(
@@ -321,6 +367,19 @@ def test_progress_is_silent_when_not_a_terminal(
         progress.finished(units)
         progress.show(0)
     assert capsys.readouterr().err == ""
+
+
+def test_a_unit_waits_for_the_one_that_it_goes_on_from(alike: list[Unit]) -> None:
+    stopped, whole = (
+        next(unit for unit in alike if unit.technique == name and unit.setting == "article")
+        for name in ("dropout_early_stopping", "dropout")
+    )
+    schedule, first, second = Schedule(), Population("a", [stopped]), Population("b", [whole])
+    schedule.add([second, first])
+    assert schedule.next(0) == first
+    assert schedule.next(1) is None
+    schedule.finished(first, 1.0)
+    assert schedule.next(1) == second
 
 
 def populations(*programs: str) -> list[Population]:

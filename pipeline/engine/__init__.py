@@ -17,7 +17,15 @@ from pipeline.engine import backend
 from pipeline.engine.backend import Kind, State
 from pipeline.engine.mixup import quantiles
 from pipeline.engine.population import Population
-from pipeline.engine.program import CURVES, EVALUATION_ROWS, Averaging, Program, Shape, validated
+from pipeline.engine.program import (
+    CURVES,
+    EVALUATION_ROWS,
+    WATCHING,
+    Averaging,
+    Program,
+    Shape,
+    validated,
+)
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
@@ -57,11 +65,13 @@ class Training:
 class Checkpoint:
     """Where a member stood; training that goes on from here gives the bits of one that never stood.
 
-    `arrays`: the program's state of this member. `curves`: (epochs, CURVES) float32.
+    `state`: of this member, entry of the program's state -> its arrays. `curves`: (epochs, CURVES)
+    float32. `seconds`: of the training so far.
     """
 
-    arrays: Sequence[np.ndarray]
+    state: Mapping[str, Sequence[np.ndarray]]
     curves: np.ndarray
+    seconds: float
 
     @property
     def epochs(self) -> int:
@@ -80,8 +90,9 @@ class Member:
     `average_after`: epochs before the first that an average over epochs holds. `kernel_steps`:
     strength >= 0 of each of the training's kernel steps, which are not in the loss, nor in the
     penalty's curve. `mixup`: alpha >= 0, if the training has it; 0 mixes nothing. `checkpoint`: of
-    an earlier call with the same training but fewer epochs, to go on from; used if all members of
-    a program have one.
+    an earlier call with the same training but fewer epochs or, in graph programs, an early stopping
+    that looked at no epoch after which this training's begins. It is gone on from if all members
+    of a program have one of so many epochs.
     """
 
     model: keras.Sequential
@@ -109,7 +120,7 @@ class Trained:
     train values are means over the epoch's batches as in `fit`, of the weights as they are trained;
     validation is of those to keep.
     `diverged`: the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of
-    this call's wall time, compilation included.
+    this call's wall time, compilation included, and of the calls that it goes on from.
     """
 
     weights: list[np.ndarray]
@@ -234,7 +245,7 @@ class Engine:
         # A program has a fixed number of places; copies fill those that are free.
         size = program.shape.members
         places = [*members, *[members[-1]] * (size - len(members))]
-        state, curves = _start(places, program)
+        state, curves, before = _start(places, program)
         inputs = self._rows(x, y) | _inputs(places, program)
         chunks, done = [curves], len(curves)
         while done < training.epochs and np.any(state["active"]):
@@ -249,9 +260,10 @@ class Engine:
         chunks.append(np.zeros((training.epochs - done, *curves.shape[1:]), np.float32))
         curves = np.concatenate(chunks)
         for place in range(len(members)):
-            found = _trained(state, curves, place, seconds, program.objective.curves)
+            spent = before[place] + seconds
+            found = _trained(state, curves, place, spent, program.objective.curves)
             if training.resumable:
-                checkpoint = Checkpoint(program.member(state, place), curves[..., place])
+                checkpoint = Checkpoint(program.member(state, place), curves[..., place], spent)
                 found = replace(found, checkpoint=checkpoint)
             yield found
 
@@ -301,15 +313,39 @@ class Engine:
         return populations[0], signatures.pop(), shape
 
 
-def _start(members: Sequence[Member], program: Program) -> tuple[State, np.ndarray]:
-    """The state to go on from, and the (epochs, CURVES, P) curves that led to it."""
-    checkpoints = [member.checkpoint for member in members if member.checkpoint is not None]
-    if len(checkpoints) == len(members) and len({each.epochs for each in checkpoints}) == 1:
-        arrays = [np.stack(a) for a in zip(*(each.arrays for each in checkpoints), strict=True)]
-        curves = np.stack([each.curves for each in checkpoints], axis=-1)
-        return program.resume(arrays, len(curves)), curves
+def _start(
+    members: Sequence[Member], program: Program
+) -> tuple[State, np.ndarray, Sequence[float]]:
+    """The state to go on from, the (epochs, CURVES, P) curves that led to it, and the seconds."""
+    given = [member.checkpoint for member in members if member.checkpoint is not None]
+    found = [each for each in (_usable(one, program) for one in given) if each is not None]
+    if len(found) == len(members) and len({each.epochs for each in found}) == 1:
+        curves = np.stack([each.curves for each in found], axis=-1)
+        state = program.resume([each.state for each in found], len(curves))
+        return state, curves, [each.seconds for each in found]
     weights = [np.stack(w) for w in zip(*(member.weights for member in members), strict=True)]
-    return program.start(weights), np.zeros((0, len(CURVES), len(members)), np.float32)
+    curves = np.zeros((0, len(CURVES), len(members)), np.float32)
+    return program.start(weights), curves, [0.0] * len(members)
+
+
+def _usable(checkpoint: Checkpoint, program: Program) -> Checkpoint | None:
+    """What of a checkpoint the program can go on from; None where it must start anew.
+
+    Two trainings that differ in early stopping alone are one until it ends the first of them.
+    Graph programs compute the same whatever else they hold; XLA may fuse differently.
+    """
+    watched, shape = "best" in checkpoint.state, program.shape
+    if watched == (shape.monitor is not None) and not shape.start_from_epoch:
+        return checkpoint
+    epochs = int(checkpoint.state["epochs"][0]) if watched else checkpoint.epochs
+    looks = shape.monitor is not None and epochs > shape.start_from_epoch
+    if shape.kind == "xla" or looks:
+        return None
+    state = {name: a for name, a in checkpoint.state.items() if name not in WATCHING}
+    active = np.array(state["diverged"][0] == 0)
+    return replace(
+        checkpoint, state=state | {"active": [active]}, curves=checkpoint.curves[:epochs]
+    )
 
 
 def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:

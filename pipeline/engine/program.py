@@ -1,6 +1,6 @@
 """A population's whole training as one compiled program: steps, validation, stopping."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from pipeline.engine.population import Population
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
 EVALUATION_ROWS = 2048  # at once: enough for oneDNN's peak, few enough for the cache
+WATCHING = ("best", "best_value", "best_epoch", "wait")  # what early stopping adds to a state
 STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
 
 Averaging = Literal["steps", "epochs"]
@@ -104,24 +105,35 @@ class Program:
             }
         return state
 
-    def resume(self, arrays: list[np.ndarray], epochs: int) -> State:
-        """The state after `epochs`, from the arrays that `member` gave, stacked to (P, ...)."""
-        like = self.start(
+    def resume(self, members: Sequence[Mapping[str, Sequence[np.ndarray]]], epochs: int) -> State:
+        """The state after `epochs`, from what `member` gave of each member.
+
+        Early stopping that had not begun by then begins with the weights as they are.
+        """
+        state = self.start(
             [
                 np.zeros((self.shape.members, *w.shape), np.float32)
                 for w in self.population.model.weights
             ]
         )
-        like["step"] = ops.cast(
+        state["step"] = ops.cast(
             epochs * -(-self.shape.train_rows // self.shape.batch_size), "uint32"
         )
-        return like | keras.tree.pack_sequence_as(
-            _per_member(like), [ops.convert_to_tensor(array) for array in arrays]
-        )
+        for name in state.keys() & members[0].keys():
+            arrays = zip(*(member[name] for member in members), strict=True)
+            tensors = [ops.convert_to_tensor(np.stack(each)) for each in arrays]
+            state[name] = keras.tree.pack_sequence_as(state[name], tensors)
+        if self.shape.monitor is not None and "best" not in members[0]:
+            state |= {"best": validated(state), "best_epoch": state["epochs"]}
+        return state
 
-    def member(self, state: State, place: int) -> list[np.ndarray]:
-        """One member's part of the state."""
-        return [np.array(array[place]) for array in keras.tree.flatten(_per_member(state))]
+    def member(self, state: State, place: int) -> dict[str, list[np.ndarray]]:
+        """One member's part of the state: entry -> its arrays."""
+        return {
+            name: [np.array(array[place]) for array in keras.tree.flatten(value)]
+            for name, value in state.items()
+            if name != "step"  # which has no axis of members
+        }
 
     def _advance(self, state: State, inputs: dict[str, Any]) -> tuple[State, Tensor]:
         """Trains up to `inputs["count"]` epochs; curves: (epochs_per_call, CURVES, P).
@@ -348,11 +360,6 @@ class Program:
 def validated(state: State) -> list[Tensor]:
     """The weights that are validated and kept: their average, if the state has one."""
     return state["average"] if "average" in state else state["weights"]  # type: ignore[no-any-return]
-
-
-def _per_member(state: State) -> State:
-    """The entries of a state whose first axis is the population."""
-    return {name: value for name, value in state.items() if name != "step"}
 
 
 def _replaced(weights: list[Tensor], new: Iterable[tuple[int, Tensor]]) -> list[Tensor]:

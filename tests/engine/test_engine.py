@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.engine.program import CURVES
 from .problem import VAL_ROWS, Problem, same, typical
 
 XLA, GRAPH = Engine("xla", 3), Engine("graph", 1)
+LONG = 1e6  # seconds
 ENGINES = pytest.mark.parametrize("engine", [XLA, GRAPH], ids=["xla", "graph"])
 
 
@@ -180,6 +182,35 @@ def test_training_that_goes_on_from_a_checkpoint_gives_the_same_bits(
     for one, other in zip(whole, engine.train(resumed, training, *data)[::-1], strict=True):
         assert same(one, other)
         assert (one.epochs_run, one.best_epoch) == (other.epochs_run, other.best_epoch)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@ENGINES
+def test_what_ends_early_is_how_a_longer_training_begins(
+    engine: Engine, optimizer: Literal["adam", "sgd"]
+) -> None:
+    """Dropout goes on from a run that early stopping ended, and a second fit from dropout."""
+    problem = Problem(epochs=12, batch_size=16, learning_rate=0.05, optimizer=optimizer)
+    data, names = problem.data(), ("dropout_early_stopping", "dropout")
+    again = "dropout_early_stopping_again"
+    values = {name: {"rate": 0.5, "patience": 2} for name in (*names, again)}
+    values["dropout"] = {"rate": 0.5}
+    member = {name: problem.member(name, values[name]) for name in values}
+    how = {name: problem.training(name, values[name]) for name in values}
+    how[again] = replace(how[again], epochs=24, start_from_epoch=12)
+    whole = {name: engine.train([member[name]], how[name], *data)[0] for name in values}
+    assert whole["dropout_early_stopping"].epochs_run < 12
+    assert 12 < whole[again].epochs_run < 24
+    before = None
+    for name, expected in whole.items():
+        begun = replace(member[name], checkpoint=before)
+        (found,) = engine.train([begun], replace(how[name], resumable=True), *data)
+        assert same(found, expected)
+        assert (found.epochs_run, found.best_epoch) == (expected.epochs_run, expected.best_epoch)
+        went_on = before is not None and engine is GRAPH  # XLA may fuse differently
+        assert (found.seconds > LONG) == went_on
+        assert found.checkpoint is not None
+        before = replace(found.checkpoint, seconds=LONG)
 
 
 def test_members_without_a_checkpoint_start_from_their_weights() -> None:
