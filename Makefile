@@ -27,7 +27,7 @@ $(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
 	@touch $@
 
 run: setup ## study circles and digits, which need no download; a few minutes
-	@dvc repro --quiet report@circles report@digits
+	@dvc repro --quiet report@circles && dvc repro --quiet report@digits
 	@$(PYTHON) -m pipeline publish circles digits > /dev/null & \
 	$(PYTHON) -m pipeline overview; status=$$?; \
 	wait; exit $$status # publishing adds nothing, unless results came from a cache

@@ -1,0 +1,32 @@
+"""Processes start with what they need, and nothing is lost by it."""
+
+import gc
+import importlib
+import sys
+
+import pytest
+
+from pipeline import starting
+
+
+def test_hidden_packages_cannot_be_imported_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with starting.without(("colorsys",)), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("colorsys")
+    assert importlib.import_module("colorsys")
+
+
+def test_packages_that_are_there_already_stay() -> None:
+    with starting.without(("gc",)):
+        assert importlib.import_module("gc") is gc
+
+
+def test_what_was_imported_is_searched_for_no_garbage_and_later_things_are() -> None:
+    before = gc.get_freeze_count()
+    kept = [[i] for i in range(1000)]
+    with pytest.raises(KeyError), starting.importing():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept)
+    gc.unfreeze()
