@@ -28,9 +28,9 @@ $(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
 
 run: setup ## study circles and digits, which need no download; a few minutes
 	@dvc repro --quiet report@circles && dvc repro --quiet report@digits
-	@$(PYTHON) -m pipeline publish circles digits > /dev/null & \
-	$(PYTHON) -m pipeline overview; status=$$?; \
-	wait; exit $$status # publishing adds nothing, unless results came from a cache
+	@$(PYTHON) -m pipeline overview & overview=$$!; \
+	$(PYTHON) -m pipeline publish circles digits > /dev/null; \
+	wait $$overview # publishing adds nothing, unless results came from a cache
 	@echo "MLflow: \`make ui\`, then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 study: setup ## study all five data sets (dvc repro); MNIST is downloaded or read from DATA_MIRROR

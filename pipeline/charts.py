@@ -134,9 +134,10 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
-    """Every n-th epoch of the curves."""
+    """Every n-th epoch of the curves, and a setting's last."""
     every = -(-int(curves["epoch"].max()) // POINTS)
-    return curves[(curves["epoch"] - 1) % every == 0]
+    last = curves.groupby("setting", observed=True)["epoch"].transform("max")
+    return curves[((curves["epoch"] - 1) % every == 0) | (curves["epoch"] == last)]
 
 
 def _draw_band(axes: "Axes", by_epoch: Any, setting: str, column: str) -> None:

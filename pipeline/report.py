@@ -5,9 +5,11 @@ A page is one file that opens offline: style and figures stand in it, and it run
 
 import json
 import math
+import multiprocessing
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -34,7 +36,6 @@ from pipeline import (
 from pipeline import tuned as tuned_file
 from pipeline.advice import Advice
 from pipeline.claims import Verdict
-from pipeline.devices import cores
 from pipeline.errors import UserError
 from pipeline.files import replace_csv, replace_text
 from pipeline.galleries import Gallery, Panel, Source
@@ -191,12 +192,12 @@ class Choice:
     at_edge: bool
 
 
-def write(folder: Path, background: Background, ui: str = UI) -> None:
+def write(folder: Path, background: Background, ui: str = UI, processes: int = 1) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
     Reads runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and trials.csv.
-    The page links each run to MLflow at the address `ui`. Raises UserError if a file is missing or
-    does not hold what it must.
+    `processes` draw at the same time. The page links each run to MLflow at the address `ui`.
+    Raises UserError if a file is missing or does not hold what it must.
     """
     runs = summary.read_runs(folder / "runs.csv")
     tuned = tuned_file.read(folder)
@@ -238,7 +239,7 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
         ),
         partial(write_figures, table, curves, folder),
     ]
-    *settings, search, _ = _drawn(parts)
+    *settings, search, _ = _drawn(parts, processes)
     write_drawings(settings, folder / FIGURES)
     page = _render(
         "report.html",
@@ -258,9 +259,13 @@ def write(folder: Path, background: Background, ui: str = UI) -> None:
     replace_text(folder / PAGE, page)
 
 
-def _drawn(parts: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What these functions return, each called in one of as many processes as there are cores."""
-    with ProcessPoolExecutor(min(cores(), len(parts))) as pool:
+def _drawn(parts: Sequence[Callable[[], Any]], processes: int) -> list[Any]:
+    """What these functions return, called in as many processes; 1: in this one."""
+    if processes == 1:
+        return [part() for part in parts]
+    context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    with ProcessPoolExecutor(processes, context, signal.signal, ignore) as pool:
         return [future.result() for future in [pool.submit(part) for part in parts]]
 
 

@@ -36,8 +36,10 @@ def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]
     told in the order in which they were asked, whatever finished first.
     """
     while asked := {name: trials for name, s in searching.items() if (trials := s.ask())}:
+        seconds: dict[tuple[str, int], float] = {}  # so far
         for rung, epochs in enumerate(plan.study.tuning.rungs):
-            rows = _rung(plan, asked, rung, run)
+            rows = _rung(plan, asked, rung, run, seconds)
+            seconds |= {place: row["seconds"] for place, row in rows.items()}
             asked = {
                 name: _tell(plan, searching[name], trials, rows, epochs)
                 for name, trials in asked.items()
@@ -58,9 +60,16 @@ def _state(row: Row, tuning: Tuning, epochs: int) -> str:
 
 
 def _rung(
-    plan: Plan, asked: Mapping[str, Sequence[optuna.Trial]], rung: int, run: Run
+    plan: Plan,
+    asked: Mapping[str, Sequence[optuna.Trial]],
+    rung: int,
+    run: Run,
+    seconds: Mapping[tuple[str, int], float],
 ) -> dict[tuple[str, int], Row]:
-    """The rows, so far, of trials that are trained up to a rung: (technique, number) → row."""
+    """The rows, so far, of trials that are trained up to a rung: (technique, number) → row.
+
+    `seconds`: what trials have taken up to the rung before.
+    """
     seeds = range(plan.study.tuning.seeds)
     units = {
         (name, trial.number): [plan.trial(name, trial.params, seed, rung) for seed in seeds]
@@ -69,10 +78,14 @@ def _rung(
     }
     every = {unit.key: unit for group in units.values() for unit in group}  # trials may be equal
     results = {result.key: result for result in run([*every.values()], f"tune {plan.dataset}")}
-    return {
+    rows = {
         (technique, number): _trial_row(group, number, results)
         for (technique, number), group in units.items()
     }
+    for place, group in units.items():
+        if group[0].goes_on_from is None:  # otherwise its seconds hold those before
+            rows[place]["seconds"] += seconds.get(place, 0.0)
+    return rows
 
 
 def _tell(

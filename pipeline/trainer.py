@@ -180,8 +180,15 @@ class Trainer:
         found["gap"] = objective.gap(found)
         inside = inspect(model, parts) if unit.seed == INSPECTED else None
         probabilities = given["test"] if objective is CLASSIFICATION else None
-        model_file = _saved(model)
-        return Result(unit.key, found, trained.curves, model_file, probabilities, inspection=inside)
+        return Result(
+            key=unit.key,
+            measures=found,
+            curves=trained.curves,
+            model=_saved(model),
+            probabilities=probabilities,
+            checkpoint=_checkpoint_arrays(trained.checkpoint),
+            inspection=inside,
+        )
 
 
 def _training_measures(unit: Unit, trained: Trained) -> dict[str, float]:

@@ -171,8 +171,16 @@ def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Unit]) -> 
 
 
 def test_going_on_from_other_units_changes_no_result_and_leaves_no_checkpoint(
-    prepared: Path, alike: list[Unit], tmp_path: Path
+    prepared: Path, alike: list[Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    used, drop = set(), Journal.drop_checkpoint
+
+    def note(journal: Journal, key: str | None) -> None:
+        if key is not None and journal.checkpoint_path(key).exists():
+            used.add(key)
+        drop(journal, key)
+
+    monkeypatch.setattr(Journal, "drop_checkpoint", note)
     apart = [replace(unit, goes_on_from=None, resumable=False) for unit in alike]
     assert [unit.key for unit in apart] == [unit.key for unit in alike]
     journal = Journal("alike", tmp_path)
@@ -181,6 +189,8 @@ def test_going_on_from_other_units_changes_no_result_and_leaves_no_checkpoint(
     assert one.keys() == two.keys()
     for key, result in one.items():
         assert measured(result) == measured(two[key])
+        assert two[key].measures["seconds"] > 0
+    assert used == {unit.goes_on_from for unit in alike} - {None}
     assert not list(journal.folder.glob("*.checkpoint.npz"))
 
 

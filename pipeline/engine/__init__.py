@@ -90,9 +90,9 @@ class Member:
     `average_after`: epochs before the first that an average over epochs holds. `kernel_steps`:
     strength >= 0 of each of the training's kernel steps, which are not in the loss, nor in the
     penalty's curve. `mixup`: alpha >= 0, if the training has it; 0 mixes nothing. `checkpoint`: of
-    an earlier call with the same training but fewer epochs or, in graph programs, an early stopping
-    that looked at no epoch after which this training's begins. It is gone on from if all members
-    of a program have one of so many epochs.
+    an earlier call with the same training and no more epochs; in graph programs early stopping may
+    differ, if this training's looks at no epoch before the checkpoint. It is gone on from if all
+    members of a program have one of as many epochs.
     """
 
     model: keras.Sequential

@@ -124,7 +124,8 @@ class Program:
             tensors = [ops.convert_to_tensor(np.stack(each)) for each in arrays]
             state[name] = keras.tree.pack_sequence_as(state[name], tensors)
         if self.shape.monitor is not None and "best" not in members[0]:
-            state |= {"best": validated(state), "best_epoch": state["epochs"]}
+            finished = state["epochs"] - ops.cast(state["diverged"] > 0, "int32")
+            state |= {"best": validated(state), "best_epoch": finished}
         return state
 
     def member(self, state: State, place: int) -> dict[str, list[np.ndarray]]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline import params, report, summary
+from pipeline import devices, params, report, summary
 from pipeline.tracking.figures import log_figures, studies
 
 
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     folder = Path("results") / arguments.dataset
     if not arguments.table:
         study = params.load().study(arguments.dataset)
-        report.write(folder, background(study), arguments.ui)
+        report.write(folder, background(study), arguments.ui, devices.cores())
         runs = studies(summary.read_runs(folder / "runs.csv"))
         log_figures(arguments.dataset, report.drawings(folder), runs)
     print(report.told(folder))
