@@ -66,6 +66,9 @@ class Nowhere:
     def log(self, record: Record) -> None:
         pass
 
+    def finish(self, technique: str) -> None:
+        pass
+
 
 def write_params(path: Path) -> None:
     """A study of one data set with budgets of seconds, in which trials differ."""

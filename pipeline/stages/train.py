@@ -55,6 +55,7 @@ def _train(dataset: str) -> None:
             tracker.log(final_record(row, curve, journal.model_path(unit.key)))
             left[unit.technique] -= 1
             if not left[unit.technique]:
+                tracker.finish(unit.technique)
                 _log.info(_line(unit.technique, rows.values()))
     journal.keep_checkpoints(())
     _write(units, rows, journal, tracker, data)

@@ -42,6 +42,7 @@ def _tune(dataset: str) -> None:
             tracker.log(trial_record(row, plan.study.model.architecture))
             found = searching[row["technique"]]
             if sum(each["technique"] == found.name for each in rows) == found.trials:
+                tracker.finish(found.name)
                 _log.info(_line(found))
     journal.keep_checkpoints(())
     folder = results.RESULTS / dataset

@@ -229,10 +229,16 @@ class Experiment:
             self._client.delete_logged_model(model.model_id)
         self._client.delete_run(run_id)
 
+    def finish(self, technique: str) -> None:
+        """Ends a technique's parents that have records."""
+        for (name, _, _), parent in self._parents.items():
+            if name == technique:
+                self._finish(parent)
+
     def finish_all(self) -> None:
         """Ends every parent that has records, and names the champion of the final runs."""
-        for parent in self._parents.values():
-            self._finish(parent)
+        for technique in dict.fromkeys(name for name, _, _ in self._parents):
+            self.finish(technique)
         self._register([record for each in self._parents.values() for record in each.records])
 
     def _register(self, records: list[Record]) -> None:

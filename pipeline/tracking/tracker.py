@@ -47,6 +47,10 @@ class Tracker:
         """Hands a record to the writer. Returns at once."""
         self._put(lambda experiment: self._add(experiment, record))
 
+    def finish(self, technique: str) -> None:
+        """Has a technique's parents described and ended: it has all its records. Returns at once."""
+        self._put(lambda experiment: experiment.finish(technique))
+
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self._put(Experiment.finish_all)

@@ -213,6 +213,21 @@ def test_what_ends_early_is_how_a_longer_training_begins(
         before = replace(found.checkpoint, seconds=LONG)
 
 
+def test_a_run_that_diverged_is_how_a_longer_training_begins() -> None:
+    problem = Problem(epochs=6, learning_rate=1e30, optimizer="sgd")
+    data, again = problem.data(), "dropout_early_stopping_again"
+    values = {"dropout": {"rate": 0.5}, again: {"rate": 0.5, "patience": 2}}
+    member = {name: problem.member(name, values[name]) for name in values}
+    how = {name: problem.training(name, values[name]) for name in values}
+    how[again] = replace(how[again], epochs=12, start_from_epoch=6)
+    (whole,) = GRAPH.train([member[again]], how[again], *data)
+    (begun,) = GRAPH.train([member["dropout"]], replace(how["dropout"], resumable=True), *data)
+    assert whole.diverged is not None
+    (found,) = GRAPH.train([replace(member[again], checkpoint=begun.checkpoint)], how[again], *data)
+    assert same(found, whole)
+    assert (found.diverged, found.best_epoch) == (whole.diverged, whole.best_epoch)
+
+
 def test_members_without_a_checkpoint_start_from_their_weights() -> None:
     problem = Problem(epochs=6)
     members = [problem.member(seed=seed) for seed in range(2)]
