@@ -48,7 +48,7 @@ class Tracker:
         self._put(lambda experiment: self._add(experiment, record))
 
     def finish(self, technique: str) -> None:
-        """Has a technique's parents described and ended: it has all its records. Returns at once."""
+        """Has a technique described in MLflow: all its records are logged. Returns at once."""
         self._put(lambda experiment: experiment.finish(technique))
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
