@@ -8,7 +8,7 @@ Sources: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599 (
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,14 +28,6 @@ BINS = 15  # of confidence, in the calibration error
 
 Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32
 Classify = Callable[[np.ndarray], np.ndarray]  # rows (n, ...) -> their classes (n,)
-
-
-class Predicted(NamedTuple):
-    """What a model says of rows: three arrays of shape (n,)."""
-
-    losses: np.ndarray  # float32, unpenalised
-    classes: np.ndarray
-    confidences: np.ndarray  # probability of the predicted class, float32
 
 
 def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
@@ -61,15 +53,14 @@ def measure(
     are trained.
     """
     found: dict[str, float] = {}
-    for name, (_, labels) in parts.items():
-        predicted = _predicted(given[name], labels)
-        found[f"{name}_accuracy"] = float(np.mean(predicted.classes == labels))
-        found[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
-    *_, (x, y) = parts.values()
+    for name, (x, y) in parts.items():
+        classes = _likeliest(given[name])
+        found[f"{name}_accuracy"] = float(np.mean(classes == y))
+        found[f"{name}_loss"] = float(np.mean(_losses(model, x, y), dtype=np.float64))
     every = -(-len(x) // NOISE_ROWS)  # spread over the part: MNIST's first test images are easier
     return found | {
-        "collapsed": len(np.unique(predicted.classes)) == 1,
-        "calibration_error": calibration_error(predicted.confidences, predicted.classes == y),
+        "collapsed": len(np.unique(classes)) == 1,
+        "calibration_error": calibration_error(_confidences(given[name]), classes == y),
         **noise_accuracies(lambda rows: _classes(model, rows), x[::every], y[::every]),
         **_inside(model, x),
     }
@@ -193,16 +184,27 @@ def noise_accuracies(
     return found | {"noise_accuracy": float(area)}
 
 
-def _predicted(probabilities: np.ndarray, labels: np.ndarray) -> Predicted:
-    """What these probabilities say of rows with these labels, (n,)."""
-    sure = probabilities.max(axis=1)
-    if probabilities.shape[1] == 1:
-        target = labels[:, None].astype(np.float32)
-        losses = np.asarray(ops.binary_crossentropy(target, probabilities))[:, 0]
-        sure = np.maximum(sure, 1 - sure)
-    else:
-        losses = np.asarray(ops.sparse_categorical_crossentropy(labels, probabilities))
-    return Predicted(losses, _likeliest(probabilities), sure)
+def _losses(model: keras.Sequential, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Unpenalised losses of rows with these labels, (n,), as `evaluate` has them.
+
+    Of the outputs as tensors, in which Keras finds the logits: of probabilities alone it would cut
+    off losses at 16.
+    """
+    found = []
+    for rows in _parts(model, len(x)):
+        outputs, y = model(x[rows]), labels[rows]
+        if outputs.shape[-1] == 1:
+            found.append(ops.binary_crossentropy(y[:, None].astype(np.float32), outputs)[:, 0])
+        else:
+            found.append(ops.sparse_categorical_crossentropy(y, outputs))
+    losses: np.ndarray = np.concatenate([np.asarray(each) for each in found])
+    return losses
+
+
+def _confidences(probabilities: np.ndarray) -> np.ndarray:
+    """The probability of the likeliest class, (n,)."""
+    sure: np.ndarray = probabilities.max(axis=1)
+    return np.asarray(np.maximum(sure, 1 - sure)) if probabilities.shape[1] == 1 else sure
 
 
 def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:

@@ -272,3 +272,16 @@ def test_an_input_behind_a_closed_gate_is_dropped() -> None:
     sizes = measured(plain, {"test": (X[:, 0, :4], Y % 2)})
     # Of the three units one is cut; what is left has a row of two zeros, and biases of zero.
     assert (sizes["parameters"], sizes["nonzero_parameters"]) == (4 * 2 + 2 + 2 + 1, 3 * 2 + 2)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_losses_of_models_that_are_very_sure_are_those_of_evaluate(classes: int) -> None:
+    model = models.build(Mlp("mlp", (8,)), Change(), (6, 6), classes)
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(0, 10, w.shape) for w in model.get_weights()])
+    y = (Y % classes).astype(np.int32)
+    kind = "binary" if classes == 2 else "sparse_categorical"
+    model.compile(loss=f"{kind}_crossentropy")
+    expected = model.evaluate(X, y, verbose=0)
+    assert expected > 20
+    assert measured(model, {"test": (X, y)})["test_loss"] == pytest.approx(expected, rel=1e-5)
