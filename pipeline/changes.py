@@ -230,6 +230,10 @@ class Change:
         """How often `fit` is called in a row, each time for a training's epochs."""
         return 2 if self.stopping and self.stopping.again else 1
 
+    def before_last_fit(self, epochs: int) -> int:
+        """Of all calls' epochs, those of all but the last."""
+        return epochs - epochs // self.fits
+
     @property
     def grows(self) -> bool:
         """Whether a short training is how a longer one begins."""

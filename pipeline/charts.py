@@ -120,11 +120,12 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    curves = _thinned(curves)
     panels = {name: own for name, own in PANELS.items() if set(own) & set(curves.columns)}
     figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (measure, columns) in zip(row, panels.items(), strict=True):
-        for setting, of_setting in _thinned(curves).groupby("setting", observed=True):
+        for setting, of_setting in curves.groupby("setting", observed=True):
             for column in curves.columns.intersection(list(columns)):
                 _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
         axes.set(xlabel="epoch", ylabel=measure)

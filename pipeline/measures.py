@@ -8,7 +8,7 @@ Sources: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599 (
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -30,21 +30,17 @@ Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32
 Classify = Callable[[np.ndarray], np.ndarray]  # rows (n, ...) -> their classes (n,)
 
 
-def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    """What the model puts out for rows, as it does without training, (n, ...) float32.
+class Predicted(NamedTuple):
+    """What a model says of rows: three arrays of shape (n,)."""
 
-    Of a classifier (n, classes) probabilities, or (n, 1) of one sigmoid unit.
-    """
-    model.jit_compile = False  # compiling takes longer than these few passes
-    return np.concatenate([model.predict_on_batch(x[rows]) for rows in _parts(model, len(x))])
+    losses: np.ndarray  # float32, unpenalised
+    classes: np.ndarray
+    confidences: np.ndarray  # probability of the predicted class, float32
 
 
-def measure(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], given: Mapping[Any, np.ndarray]
-) -> dict[str, float]:
+def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
     """What the model gives on each part, how sure and how robust it is, and its weights.
 
-    `given`: its outputs for each part.
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
     `collapsed`, whether a single class is predicted, `calibration_error`, the accuracies under
     input noise of `noise_accuracies`, `zero_activations`, a share, and `mean_activation`, of |h|
@@ -54,20 +50,20 @@ def measure(
     """
     found: dict[str, float] = {}
     for name, (x, y) in parts.items():
-        classes = _likeliest(given[name])
-        found[f"{name}_accuracy"] = float(np.mean(classes == y))
-        found[f"{name}_loss"] = float(np.mean(_losses(model, x, y), dtype=np.float64))
+        predicted = _predict(model, x, y)
+        found[f"{name}_accuracy"] = float(np.mean(predicted.classes == y))
+        found[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
     every = -(-len(x) // NOISE_ROWS)  # spread over the part: MNIST's first test images are easier
     return found | {
-        "collapsed": len(np.unique(classes)) == 1,
-        "calibration_error": calibration_error(_confidences(given[name]), classes == y),
+        "collapsed": len(np.unique(predicted.classes)) == 1,
+        "calibration_error": calibration_error(predicted.confidences, predicted.classes == y),
         **noise_accuracies(lambda rows: _classes(model, rows), x[::every], y[::every]),
         **_inside(model, x),
     }
 
 
 def measure_reconstruction(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], given: Mapping[Any, np.ndarray]
+    model: keras.Sequential, parts: Mapping[Any, Labelled]
 ) -> dict[str, float]:
     """The same of a model that reproduces its input, as far as it has a meaning; no label is read.
 
@@ -77,10 +73,11 @@ def measure_reconstruction(
     """
     found: dict[str, float] = {}
     for name, (x, _) in parts.items():
-        found[f"{name}_loss"] = float(np.mean(np.square(given[name] - x), dtype=np.float64))
+        given = outputs(model, x)
+        found[f"{name}_loss"] = float(np.mean(np.square(given - x), dtype=np.float64))
     code = _activations(model, x[:ACTIVATION_ROWS], {CODE})
     return found | {
-        "collapsed": bool(np.all(given[name] == given[name][0])),
+        "collapsed": bool(np.all(given == given[0])),
         **_inside(model, x),
         **{f"{CODE}_{name}": value for name, value in code.items()},
     }
@@ -184,27 +181,35 @@ def noise_accuracies(
     return found | {"noise_accuracy": float(area)}
 
 
-def _losses(model: keras.Sequential, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Unpenalised losses of rows with these labels, (n,), as `evaluate` has them.
+def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted:
+    """What the model says of each row.
 
-    Of the outputs as tensors, in which Keras finds the logits: of probabilities alone it would cut
-    off losses at 16.
+    Losses are those of `evaluate`, from outputs as tensors, in which Keras finds the logits: of
+    probabilities alone it would cut losses off at 16.
     """
     found = []
     for rows in _parts(model, len(x)):
-        outputs, y = model(x[rows]), labels[rows]
-        if outputs.shape[-1] == 1:
-            found.append(ops.binary_crossentropy(y[:, None].astype(np.float32), outputs)[:, 0])
+        tensors, labels = model(x[rows]), y[rows]
+        if tensors.shape[-1] == 1:
+            target = labels[:, None].astype(np.float32)
+            losses = np.asarray(ops.binary_crossentropy(target, tensors))[:, 0]
         else:
-            found.append(ops.sparse_categorical_crossentropy(y, outputs))
-    losses: np.ndarray = np.concatenate([np.asarray(each) for each in found])
-    return losses
+            losses = np.asarray(ops.sparse_categorical_crossentropy(labels, tensors))
+        probabilities = np.asarray(tensors)
+        sure = probabilities.max(axis=1)
+        if tensors.shape[-1] == 1:
+            sure = np.maximum(sure, 1 - sure)
+        found.append((losses, _likeliest(probabilities), sure))
+    return Predicted(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
-def _confidences(probabilities: np.ndarray) -> np.ndarray:
-    """The probability of the likeliest class, (n,)."""
-    sure: np.ndarray = probabilities.max(axis=1)
-    return np.asarray(np.maximum(sure, 1 - sure)) if probabilities.shape[1] == 1 else sure
+def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
+    """What the model puts out for rows, as it does without training, (n, ...) float32.
+
+    Of a classifier (n, classes) probabilities, or (n, 1) of one sigmoid unit.
+    """
+    model.jit_compile = False  # compiling with XLA takes longer than these few passes
+    return np.concatenate([model.predict_on_batch(x[rows]) for rows in _parts(model, len(x))])
 
 
 def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:

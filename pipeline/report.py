@@ -235,7 +235,12 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
         ),
         partial(
             _search,
-            *(folder.name, tuned, objective.val, tried, article_values(runs), background.random),
+            folder.name,
+            tuned,
+            objective.val,
+            tried,
+            article_values(runs),
+            background.random,
         ),
         partial(write_figures, table, curves, folder),
     ]

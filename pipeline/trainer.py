@@ -45,7 +45,7 @@ def training_of(
         monitor=stopping.monitor if stopping else None,
         smoothed=change.label_smoothing is not None,
         averaging=_averaging(change),
-        start_from_epoch=_before_last_fit(change, how),
+        start_from_epoch=change.before_last_fit(how.epochs),
         kernel_steps=tuple(
             (name, places)
             for name in KERNEL_STEPS
@@ -53,11 +53,6 @@ def training_of(
         ),
         mixup=change.mixup is not None,
     )
-
-
-def _before_last_fit(change: Change, how: params.Training) -> int:
-    """The epochs of all calls of `fit` but the last."""
-    return how.epochs - how.epochs // change.fits
 
 
 def _averaging(change: Change) -> Literal["steps", "epochs"] | None:
@@ -173,19 +168,18 @@ class Trainer:
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
         objective = unit.model.objective
         # The exported model has the last word.
-        given = {part: outputs(model, x) for part, (x, _) in parts.items()}
-        found = measured | MEASURES[objective.name](model, parts, given)
+        found = measured | MEASURES[objective.name](model, parts)
         if self.dataset.informative is not None:
             found |= selection(input_norms(model), self.dataset.informative)
         found["gap"] = objective.gap(found)
         inside = inspect(model, parts) if unit.seed == INSPECTED else None
-        probabilities = given["test"] if objective is CLASSIFICATION else None
+        classifies = objective is CLASSIFICATION
         return Result(
             key=unit.key,
             measures=found,
             curves=trained.curves,
             model=_saved(model),
-            probabilities=probabilities,
+            probabilities=outputs(model, parts["test"][0]) if classifies else None,
             checkpoint=_checkpoint_arrays(trained.checkpoint),
             inspection=inside,
         )
@@ -193,7 +187,7 @@ class Trainer:
 
 def _training_measures(unit: Unit, trained: Trained) -> dict[str, float]:
     """The epoch whose weights were kept, as the curves tell it, and how many were run."""
-    before = _before_last_fit(unit.change, unit.training)
+    before = unit.change.before_last_fit(unit.training.epochs)
     kept = (trained.best_epoch or trained.epochs_run) - 1
     last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
     return last | {

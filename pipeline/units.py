@@ -81,13 +81,16 @@ class Unit:
     def unwatched(self) -> int:
         """The epochs before the first that early stopping looks at: all, if there is none."""
         epochs, change = self.training.epochs, self.change
-        return epochs - epochs // change.fits if change.stopping else epochs
+        return change.before_last_fit(epochs) if change.stopping else epochs
 
     @property
     def path(self) -> tuple[object, ...]:
         """Equal for units that train alike, epoch by epoch, until one of them ends."""
         alike = replace(self.change, stopping=None)
-        values = {**self.__dict__, "change": alike, "training": replace(self.training, epochs=1)}
+        training = self.training
+        if not isinstance(alike.averaging, Swa):  # whose start depends on the epochs
+            training = replace(training, epochs=1)
+        values = {**self.__dict__, "change": alike, "training": training}
         unlike = {"key", "technique", "values", "combine", "goes_on_from", "resumable"}
         return tuple(value for name, value in sorted(values.items()) if name not in unlike)
 
@@ -154,8 +157,7 @@ def chained(units: Sequence[Unit]) -> list[Unit]:
     """
     paths: dict[tuple[object, ...], list[Unit]] = defaultdict(list)
     for unit in units:
-        averages = isinstance(unit.change.averaging, Swa)  # whose start depends on the epochs
-        paths[(*unit.path, unit.training.epochs if averages else 0)].append(unit)
+        paths[unit.path].append(unit)
     before, resumed = {}, set()
     for path in paths.values():
         # Of equal length, the one that may stop early comes first.

@@ -144,13 +144,9 @@ class Schedule:
         others = set().union(*self._compiled.values()) - own
         left = Counter(population.program for population in self._waiting)
         for wanted in (own, left.keys() - own - others, others):
-            for population in self._waiting:
-                if (
-                    population.program in wanted
-                    and self._ready(population)
-                    and (
-                        population.program not in others or self._worth_compiling(population, left)
-                    )
+            for population in filter(self._ready, self._waiting):
+                if population.program in wanted and (
+                    population.program not in others or self._worth_compiling(population, left)
                 ):
                     self._waiting.remove(population)
                     own.add(population.program)

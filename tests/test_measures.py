@@ -12,11 +12,10 @@ from keras import layers
 from pipeline import measures, models
 from pipeline.changes import Activity, Change, Gates, Penalty
 from pipeline.layers import HardConcrete
-from pipeline.measures import SIGMAS, calibration_error, noise_accuracies, weights
+from pipeline.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
 from pipeline.params import Cnn, Lstm, Mlp, Model
 
 from .engine.problem import Problem
-from .measured import measured
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(20, 6, 6)).astype(np.float32)
@@ -110,7 +109,7 @@ def model() -> keras.Sequential:
 
 def test_zero_noise_gives_the_test_accuracy(model: keras.Sequential) -> None:
     x, y = Problem().data()
-    found = measured(model, {"test": (x, y)})
+    found = measures.measure(model, {"test": (x, y)})
     still = noise_accuracies(lambda rows: measures._classes(model, rows), x, y, (1e-9,))
     assert still["noise_accuracy"] == pytest.approx(found["test_accuracy"])
 
@@ -119,7 +118,7 @@ def test_a_constant_model_is_as_accurate_under_noise(model: keras.Sequential) ->
     x, y = Problem().data()
     constant = keras.models.clone_model(model)
     constant.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
-    found = measured(constant, {"test": (x, y)})
+    found = measures.measure(constant, {"test": (x, y)})
     assert found["collapsed"]
     assert found["noise_accuracy"] == pytest.approx(found["test_accuracy"])
     assert found["calibration_error"] == pytest.approx(abs(found["test_accuracy"] - 1 / 3))
@@ -135,7 +134,7 @@ def test_measures_are_those_of_keras(classes: int) -> None:
     if classes == 2:
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
     hits = outputs.argmax(axis=1) == y
-    found = measured(model, {"train": (x[:9], y[:9]), "test": (x, y)})
+    found = measures.measure(model, {"train": (x[:9], y[:9]), "test": (x, y)})
     assert found["test_accuracy"] == pytest.approx(hits.mean())
     assert found["train_accuracy"] == pytest.approx(hits[:9].mean())
     assert found["test_loss"] == pytest.approx(-np.log(outputs[np.arange(len(y)), y]).mean(), 1e-4)
@@ -161,7 +160,7 @@ def test_hidden_outputs_are_those_after_the_non_linearity() -> None:
     model = keras.Sequential([keras.Input((6, 6)), *stack, output])
     inner = keras.Model(model.inputs[0], [stack[i].output for i in (2, 6, 7, 8)])
     hidden = np.concatenate([np.asarray(h).ravel() for h in inner(X)])
-    found = measured(model, {"test": (X, Y)})
+    found = measure(model, {"test": (X, Y)})
     assert found["zero_activations"] == pytest.approx(np.mean(hidden == 0))
     assert found["mean_activation"] == pytest.approx(np.mean(np.abs(hidden)))
 
@@ -171,7 +170,7 @@ def test_zero_weights_count_every_kernel_and_no_bias() -> None:
     kernel, recurrent, bias, last, _ = model.get_weights()
     kernel[:2], recurrent[0] = 0, 0
     model.set_weights([kernel, recurrent, bias, last, np.zeros(3)])
-    found = measured(model, {"test": (X, Y)})
+    found = measure(model, {"test": (X, Y)})
     assert found["zero_weights"] == (16 + 8) / (48 + 16 + 6)
 
 
@@ -179,13 +178,13 @@ def test_zero_weights_count_every_kernel_and_no_bias() -> None:
 def test_measuring_in_parts_changes_nothing(given: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     change = Change(activity=Activity(Penalty(l1=1), "after"))
     model = models.build(given, change, (6, 6), 3)
-    whole = measured(model, {"test": (X, Y)})
+    whole = measure(model, {"test": (X, Y)})
     monkeypatch.setattr(
         measures, "VALUES_AT_ONCE", 6 * 6 * 4
     )  # one row of the convolution's output
     assert len(list(measures._parts(model, 20))) >= 4
     # The calibration error is what is left of float32 numbers near 1.
-    assert measured(model, {"test": (X, Y)}) == pytest.approx(whole, rel=1e-6, abs=1e-7)
+    assert measure(model, {"test": (X, Y)}) == pytest.approx(whole, rel=1e-6, abs=1e-7)
 
 
 def points_model(kernel: np.ndarray, *before: keras.Layer) -> keras.Sequential:
@@ -269,7 +268,7 @@ def test_an_input_behind_a_closed_gate_is_dropped() -> None:
         "informative_recall": 1,
         "noise_inputs_dropped": 1,
     }
-    sizes = measured(plain, {"test": (X[:, 0, :4], Y % 2)})
+    sizes = measure(plain, {"test": (X[:, 0, :4], Y % 2)})
     # Of the three units one is cut; what is left has a row of two zeros, and biases of zero.
     assert (sizes["parameters"], sizes["nonzero_parameters"]) == (4 * 2 + 2 + 2 + 1, 3 * 2 + 2)
 
@@ -284,4 +283,4 @@ def test_losses_of_models_that_are_very_sure_are_those_of_evaluate(classes: int)
     model.compile(loss=f"{kind}_crossentropy")
     expected = model.evaluate(X, y, verbose=0)
     assert expected > 20
-    assert measured(model, {"test": (X, y)})["test_loss"] == pytest.approx(expected, rel=1e-5)
+    assert measure(model, {"test": (X, y)})["test_loss"] == pytest.approx(expected, rel=1e-5)

@@ -237,8 +237,8 @@ class Experiment:
 
     def finish_all(self) -> None:
         """Ends every parent that has records, and names the champion of the final runs."""
-        for technique in dict.fromkeys(name for name, _, _ in self._parents):
-            self.finish(technique)
+        for parent in self._parents.values():
+            self._finish(parent)
         self._register([record for each in self._parents.values() for record in each.records])
 
     def _register(self, records: list[Record]) -> None:
