@@ -30,9 +30,6 @@ from pipeline.journal import Journal
 from pipeline.params import Engine
 from pipeline.units import Result, Unit
 
-# What the parent has not yet written to MLflow when training ends it writes alone, on one core.
-NICE = 10
-
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
 _epochs: Any = None  # shared with the parent: epochs done of the population in work
 _compiled: Compiled | None = None  # on a core
@@ -43,7 +40,6 @@ def _start(prepared: Path, engine: Engine, device: Device, epochs: Any, programs
     global _trainer, _epochs, _compiled
     _epochs = epochs
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    os.nice(NICE)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
     if device.gpu is None:
