@@ -16,6 +16,7 @@ from pipeline.changes import Monitor
 from pipeline.engine import backend
 from pipeline.engine.backend import Kind, State
 from pipeline.engine.mixup import quantiles
+from pipeline.engine.objectives import objective
 from pipeline.engine.population import Population
 from pipeline.engine.program import (
     CURVES,
@@ -291,7 +292,8 @@ class Engine:
         """The members' population, its signature and the shape of its program."""
         kind = self.kind(members[0].model, training.batch_size)
         models = {id(member.model): member.model for member in members}.values()
-        populations = [Population(model, kind == "xla") for model in models]
+        activation = objective(training.n_classes).activation
+        populations = [Population(model, kind == "xla", activation) for model in models]
         signatures = {population.signature for population in populations}
         if len(signatures) > 1:
             raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")

@@ -45,6 +45,7 @@ class Pass:
 
     numbers: Mapping[str, Tensor]  # slot → (P,) float32
     noise: Noise | None  # None while evaluating
+    linear: keras.Layer | None = None  # the layer whose activation is left to the objective
     penalty: Tensor = 0.0  # (P,)
     # "layer's index.weight's name" → new value, of the weights that a training pass itself moves
     moved: dict[str, Tensor] = field(default_factory=dict)
@@ -55,6 +56,10 @@ class Pass:
             strength = self.numbers.get(f"{slot}.{name}")
             if strength is not None:
                 self.penalty += strength * size(tensor) * scale
+
+    def activate(self, layer: Any, y: Tensor) -> Tensor:
+        """What a layer with an activation gives the next one."""
+        return y if layer is self.linear else layer.activation(y)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def _dense(
     layer: keras.layers.Dense, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
     def dense(x: Tensor, kernel: Tensor, *bias: Tensor) -> Tensor:
-        return layer.activation(sum(bias, ops.matmul(x, kernel)))
+        return run.activate(layer, sum(bias, ops.matmul(x, kernel)))
 
     if x.shape[0] == 1:
         return _each_member(dense, x, *weights)
@@ -88,7 +93,7 @@ def _dense(
     y = _product(ops.reshape(x, (members, -1, width)), weights[0])
     if layer.use_bias:
         y = y + ops.expand_dims(weights[1], 1)
-    return ops.reshape(layer.activation(y), (members, *rows, layer.units))
+    return ops.reshape(run.activate(layer, y), (members, *rows, layer.units))
 
 
 def _each_member(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -120,7 +125,7 @@ def _conv_2d(
     # One convolution a member, since no backend has a fast one for a batch of kernels.
     def convolve(x: Tensor, kernel: Tensor, *bias: Tensor) -> Tensor:
         y = ops.conv(x, kernel, list(layer.strides), layer.padding)
-        return layer.activation(sum(bias, y))
+        return run.activate(layer, sum(bias, y))
 
     return _each_member(convolve, x, *weights)
 
@@ -198,7 +203,7 @@ def _reshape(
 def _activation(
     layer: keras.layers.Activation, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
-    return layer.activation(x)
+    return run.activate(layer, x)
 
 
 def _dropout(

@@ -17,6 +17,7 @@ from keras import ops
 from pipeline.engine.backend import Tensor
 from pipeline.engine.layers import RULES, LayerRule, Pass
 from pipeline.engine.noise import Noise
+from pipeline.engine.objectives import Activation
 
 # What a layer's configuration says that is no part of its structure.
 _NOT_STRUCTURE = {
@@ -36,16 +37,26 @@ class Population:
         model: a built Sequential of the layers in RULES. Raises ValueError for another.
         every_kernel: give each kernel strengths even where the model has no regularizer (they
             are 0 there), so that penalised and unpenalised models share one program.
+        activation: of the last layer, if the objective is to apply it together with its loss, as
+            a probability that is rounded to 0 has no logarithm. Raises ValueError for a model
+            that ends in another; None leaves the model's.
     """
 
     model: keras.Sequential
     every_kernel: bool
+    activation: Activation | None = None
     slots: tuple[str, ...] = field(init=False)
     trained: tuple[int, ...] = field(init=False)  # places in `model.weights` that have a gradient
     bounded: Mapping[int, int] = field(init=False)  # place in `model.weights` → max_norm's slot
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slots", tuple(sorted(self._numbers(self.model))))
+        found = getattr(self.model.layers[-1], "activation", None)
+        if self.activation not in (None, found):
+            raise ValueError(
+                f"layer {self.model.layers[-1].name}: expected the activation "
+                f"{_name(self.activation)} in the last layer of `model`, but got {_name(found)}"
+            )
         trained = {id(weight) for weight in self.model.trainable_weights}
         places = [place for place, w in enumerate(self.model.weights) if id(w) in trained]
         object.__setattr__(self, "trained", tuple(places))
@@ -67,14 +78,16 @@ class Population:
     ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
         """Outputs (P, rows, units), penalties (P,), and the weights that a pass itself moves.
 
-        The last are by place in `model.weights`: moving statistics, which no optimizer trains.
+        Outputs are before `activation`, if it is given. The last are by place in
+        `model.weights`: moving statistics, which no optimizer trains.
 
         Args:
             weights: in the order of `model.weights`, each (P, ...).
             x: (P, rows, ...). numbers: (slots, P).
             noise: the step's noise while training, None while evaluating.
         """
-        run = Pass({slot: numbers[i] for i, slot in enumerate(self.slots)}, noise)
+        linear = None if self.activation is None else self.model.layers[-1]
+        run = Pass({slot: numbers[i] for i, slot in enumerate(self.slots)}, noise, linear)
         remaining = list(weights)
         for index, layer in enumerate(self.model.layers):
             rule, slot = RULES[type(layer)], str(index)
@@ -82,7 +95,8 @@ class Population:
             for place, weight in zip(rule.weights, own, strict=False):  # the bias may be missing
                 run.penalize(f"{slot}.{place}", weight)
             x = rule.forward(layer, slot, own, x, run)
-            run.penalize(f"{slot}.activity", x, scale=1 / x.shape[1])
+            output = self.activation(x) if self.activation and layer is linear else x
+            run.penalize(f"{slot}.activity", output, scale=1 / x.shape[1])
         moved = {self._place(name): value for name, value in run.moved.items()}
         return x, run.penalty + ops.zeros(x.shape[0]), moved
 
@@ -124,6 +138,10 @@ class Population:
             for place in trained:
                 for name, bound in _bounds(layer, place):
                     yield f"{index}.{place}.{name}", bound
+
+
+def _name(activation: Activation | None) -> str:
+    return "none" if activation is None else activation.__name__
 
 
 def _structure(layer: keras.Layer) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Problem:
     learning_rate: float = 0.01
     architecture: Model = SETTINGS[0][0]
     shape: tuple[int, ...] = POINT
+    confidence: float = 1.0  # how often larger than usual a member's first output kernel is
 
     @property
     def reconstructs(self) -> bool:
@@ -72,9 +73,11 @@ class Problem:
         if change.whitening:
             spectrum = whitening.fit(self.data()[0][:ROWS])
             fitted[models.WHITENING] = spectrum.layer(change.whitening.epsilon)
+        weights = models.initial_weights(model, seed, fitted)
+        weights[-2] = weights[-2] * self.confidence
         return Member(
             model=model,
-            weights=models.initial_weights(model, seed, fitted),
+            weights=weights,
             learning_rate=learning_rate or self.learning_rate,
             train_rows=np.arange(ROWS, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),

@@ -147,6 +147,21 @@ def test_a_layer_that_the_engine_does_not_know_is_named() -> None:
         problem.train(XLA, [member])
 
 
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [(keras.layers.Dense(3), "linear"), (keras.layers.Reshape((6,)), "none")],
+    ids=["linear", "none"],
+)
+def test_a_classifier_that_does_not_end_in_probabilities_is_refused(
+    output: keras.Layer, found: str
+) -> None:
+    problem = Problem()
+    model = keras.Sequential([keras.Input((6,)), output])
+    member = Member(model, model.get_weights(), 0.1, np.arange(50), np.arange(50, 80), 0)
+    with pytest.raises(ValueError, match=f"expected the activation softmax .* but got {found}"):
+        problem.train(XLA, [member])
+
+
 def test_a_saved_model_predicts_the_same_without_this_package(tmp_path: Path) -> None:
     problem = Problem(epochs=1)
     model = problem.model("dropout_l2", typical("dropout_l2"))
