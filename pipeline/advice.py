@@ -39,7 +39,7 @@ def advise(finding: Finding, tuned: Tuned, where: str) -> Advice:
         f"{where}: {_verdict(finding, technique, values_text(found['values']))}",
         *_edges(technique, found),
         f"Validation alone, before any test, favoured {picked}"
-        f" ({val.told(tuned['techniques'][picked][val.name])}).",
+        f" ({val.told(tuned['techniques'][picked][val.name])}{_flattered(tuned, picked)}).",
     ]
     edges = tuple(found["at_edge"])
     return Advice(technique, found["values"], edges, picked, " ".join(sentences))
@@ -50,6 +50,12 @@ def by_validation(tuned: Tuned) -> str:
     objective = scored_by(tuned["objective"])
     techniques: dict[str, dict[str, Any]] = tuned["techniques"]
     return min(techniques, key=lambda name: objective.rank(techniques[name]))
+
+
+def _flattered(tuned: Tuned, technique: str) -> str:
+    """What a score is that early stopping chose."""
+    stops = "patience" in tuned["techniques"][technique]["values"]
+    return "; the best of its epochs, where others count their last" if stops else ""
 
 
 def range_text(searched: Mapping[str, Any]) -> str:
@@ -102,7 +108,8 @@ def _doubt(finding: Finding) -> str:
     lead = interval(measure.difference, best, "difference", measure.difference_unit)
     return (
         f"No technique was shown to be better over {finding.n} seeds: the lead of"
-        f" {best['technique']}, {lead}, may be chance (corrected p: {p_text(best['p_holm'])})."
+        f" {best['technique']}, {lead}, may be chance (corrected p: {p_text(best['p_holm'])}),"
+        " which does not say that it is."
     )
 
 

@@ -7,7 +7,8 @@ Two kinds, both free once the runs are there:
   draws data of its own, as in the tuned setting of circles, there are none: such members were
   trained, and would be tested, on different rows.
 - *techniques*: at every seed of the tuned setting one run of each of several techniques, compared
-  with the run that has the same seed of the technique whose mean validation accuracy is highest.
+  with the run that has the same seed of the technique whose mean validation accuracy is highest
+  (that of early stopping is the best of its epochs, which flatters it).
 
 What is combined is fixed beforehand, so nothing is chosen on test data.
 
@@ -30,7 +31,7 @@ from pipeline.statistics import Estimate, Vector
 
 SEEDS = 5  # members of an ensemble of seeds
 PENALTIES = ("l1", "l2", "l1_l2")  # combined where all are present, as are all tuned techniques
-SMALLEST = 1e-7  # Keras's losses take no probability for smaller
+SMALLEST = 1e-7  # a mean of probabilities has no logits: no probability is taken for smaller
 COLUMNS = (
     *("dataset", "setting", "kind", "techniques", "members", "n"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss"),
@@ -94,7 +95,10 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """`mean(-log p)` over the labels' probabilities p, which lie in [1e-7, 1] as in Keras."""
+    """`mean(-log p)` over the labels' probabilities p in [1e-7, 1], of single models too.
+
+    For a single model that is surely wrong somewhere it is less than its loss in runs.csv.
+    """
     of_labels = _of_classes(probabilities)[np.arange(len(labels)), labels]
     return float(np.mean(-np.log(np.maximum(of_labels, SMALLEST))))
 
@@ -161,8 +165,8 @@ def summarize(runs: pd.DataFrame, predictions: Predictions, seed: int = 0) -> pd
 
     `members` is the number of models in an ensemble, `n` that of ensembles. Differences are those
     of the ensembles to their single models; `p_holm` is corrected over the rows of a setting.
-    Intervals are empty for fewer than six ensembles, of which a bootstrap would make too short
-    ones. `seed` fixes bootstrap and random sign flips.
+    Intervals and p are empty for fewer than six ensembles, of which a bootstrap would make too
+    short ones, and no sign flip a p below 0.05. `seed` fixes bootstrap and random sign flips.
     """
     tables = [
         _summarize_setting(group, predictions, seed)
@@ -204,9 +208,16 @@ def _row(ensembles: Ensembles, predictions: Predictions, seed: int) -> dict[str,
         "single_accuracy": singles[:, 0].mean(),
         "single_loss": singles[:, 1].mean(),
         **_columns("difference", differences[:, 0], seed),
-        "p": statistics.sign_flip_p(differences[:, 0], np.random.default_rng(seed)),
+        "p": _p(differences[:, 0], seed),
         **_columns("loss_difference", differences[:, 1], seed),
     }
+
+
+def _p(differences: Vector, seed: int) -> float:
+    """The sign-flip p-value, where there are enough values for one that tells anything."""
+    if len(differences) < statistics.FEWEST_PAIRS:
+        return np.nan
+    return statistics.sign_flip_p(differences, np.random.default_rng(seed))
 
 
 def _columns(name: str, values: Vector, seed: int) -> dict[str, float]:

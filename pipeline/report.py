@@ -120,10 +120,10 @@ def headline(finding: Finding) -> str:
     )
 
 
-def told(folder: Path) -> str:
-    """The tables of a data set's results, what they say in a sentence, and the advice, as text."""
+def told(folder: Path) -> tuple[str, str]:
+    """The tables of a data set's results; what they say in a sentence, and the advice."""
     rows = summary.read_summary(folder / "summary.csv")
-    return f"{summary.table(rows)}\n\n{headline(summary.find(rows))}\n{read_advice(folder)}"
+    return summary.table(rows), f"{headline(summary.find(rows))}\n{read_advice(folder)}"
 
 
 def place(name: str, background: "Background", epochs: int) -> str:

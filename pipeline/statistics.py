@@ -26,7 +26,9 @@ short tails. How often, in %, the 95 % interval held the true mean over 10,000 s
 
 where an accuracy is the share of 352 rows that are right, each with 98 %. At 10 seeds read a BCa
 interval as a 90 % interval; bootstrap-t holds 94 to 97.5 % there with intervals about 1.3 times as
-long, and twice as long at 5 seeds. The sign-flip test has no such shortfall: verdicts rest on it.
+long, and twice as long at 5 seeds. Verdicts rest on the sign-flip test: it is exact where the
+differences lie symmetrically about the mean that is tested, and where they are skewed about as good
+as Student's t.
 
 Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Holm 1979; Hsu 1984;
 Demsar 2006 (mean ranks);

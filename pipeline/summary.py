@@ -353,7 +353,12 @@ def _block(rows: pd.DataFrame) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:]])
+    notes = [
+        f"{row['diverged']} of {row['n']} runs of {row['technique']} diverged; they count as they"
+        " were before"
+        for row in rows[rows["diverged"] > 0].to_dict("records")
+    ]
+    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])
 
 
 def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:

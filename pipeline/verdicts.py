@@ -27,6 +27,11 @@ class Judged:
     beside: tuple[Verdict, ...]
 
     @property
+    def shown(self) -> Verdict:
+        """The verdict, or what stands beside it where that has no runs."""
+        return next((each for each in self.beside if not self.verdict.found), self.verdict)
+
+    @property
     def claim(self) -> Claim:
         """The claim in the article's own setting."""
         return self.verdict.claim
@@ -79,7 +84,7 @@ def place(verdict: Verdict) -> str:
 def table(judged: Sequence[Judged]) -> str:
     """A compact table: a line for each statement of each claim, and why what was not run."""
     head = ("claim", "verdict", "n", "what the runs show")
-    cells = [head, *(line for each in judged for line in _cells(each.verdict))]
+    cells = [head, *(line for each in judged for line in _cells(each.shown))]
     widths = [max(len(row[column]) for row in cells) for column in range(3)]
     indent = " " * (sum(widths) + 2 * len(widths))
     lines = []
@@ -88,7 +93,7 @@ def table(judged: Sequence[Judged]) -> str:
         filled = textwrap.wrap(row[3], max(WIDTH - len(indent), 40)) or [""]
         lines += [f"{start}  {filled[0]}".rstrip(), *(indent + more for more in filled[1:])]
     rule = "─" * max(map(len, lines))
-    title = "The articles' claims, judged in their own settings where those are trained"
+    title = "The articles' claims, judged in their own settings where there are runs of these"
     return "\n".join([title, lines[0], rule, *lines[1:]])
 
 
@@ -184,9 +189,15 @@ def _line(verdict: Verdict) -> str:
     notes = (place(verdict), *verdict.notes) if shows else verdict.notes
     cells = (
         verdict.claim.id,
-        verdict.claim.sentence,
+        f"{verdict.claim.sentence}{_reading(verdict.claim)}",
         f"**{verdict.word}**",
         "<br>".join([*shows, "; ".join(notes)]),
         str(verdict.n) if shows else "",
     )
     return f"| {' | '.join(cells)} |\n"
+
+
+def _reading(claim: Claim) -> str:
+    """How a sentence is judged that other claims judge otherwise."""
+    alike = sum(each.sentence == claim.sentence for each in CLAIMS)
+    return f"<br>*{claim.reading}*" if alike > 1 else ""

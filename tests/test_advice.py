@@ -74,6 +74,15 @@ def test_validation_picks_the_best_trial_and_the_lower_loss_among_equals() -> No
     assert by_validation(tuned) == "l2"
 
 
+def test_a_validation_score_that_early_stopping_chose_is_told_to_be_flattered() -> None:
+    finding, tuned = summary.find(summary.summarize(make_runs(EFFECTS))), make_tuned(list(EFFECTS))
+    tuned["techniques"]["l1"] |= {"val_accuracy": 0.99, "values": {"patience": 3}}
+    told = "favoured l1 (99.00 %; the best of its epochs, where others count their last)."
+    assert told in advise(finding, tuned, "On Circles").text
+    tuned["techniques"]["l1"] |= {"values": {"strength": 0.1}}
+    assert "favoured l1 (99.00 %)." in advise(finding, tuned, "On Circles").text
+
+
 def test_values_are_told_with_the_learning_rate_last() -> None:
     values = {"learning_rate": 0.0127, "rate": 0.134, "strength": 1.65e-5}
     assert values_text(values) == "rate 0.134, strength 1.65e-5 and learning rate 0.0127"

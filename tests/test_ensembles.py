@@ -114,12 +114,14 @@ def test_the_table_is_made_of_the_ensembles_and_their_single_models() -> None:
     assert (table["p_holm"] >= table["p"]).all()
 
 
-def test_few_ensembles_have_no_interval() -> None:
+def test_few_ensembles_have_neither_interval_nor_p() -> None:
     runs = make_runs(EFFECTS, seeds=10)
     table = ensembles.summarize(runs, predictions(runs)).set_index("kind")
     intervals = table.filter(regex="_(low|high)$")
     assert intervals.loc["seeds"].isna().to_numpy().all()
     assert intervals.loc["techniques"].notna().to_numpy().all()
+    assert table.loc["seeds", ["p", "p_holm"]].isna().to_numpy().all()
+    assert table.loc["techniques", ["p", "p_holm"]].notna().to_numpy().all()
 
 
 def test_too_few_runs_for_any_ensemble_leave_the_table_empty() -> None:

@@ -78,6 +78,8 @@ def test_diverged_and_collapsed_runs_are_counted_and_leaks_are_told() -> None:
     assert (row(table, "l1")["diverged"], row(table, "l1")["collapsed"]) == (3, 2)
     assert row(table, "l2")["diverged"] == 0
     assert table["leaks"].all()
+    told = [line for line in summary.table(table).splitlines() if "diverged" in line]
+    assert told == ["3 of 10 runs of l1 diverged; they count as they were before"]
 
 
 def test_a_loss_that_is_not_finite_leaves_no_mean_loss() -> None:

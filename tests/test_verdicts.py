@@ -37,7 +37,10 @@ REFUTED = {claim.id for claim in CLAIMS if claim.refuted_by}
 
 def assert_form(block: str) -> None:
     rows = rows_of(block)
-    assert [row[:2] for row in rows] == [(claim.id, claim.sentence) for claim in CLAIMS]
+    assert [row[0] for row in rows] == [claim.id for claim in CLAIMS]
+    for row, claim in zip(rows, CLAIMS, strict=True):
+        repeated = sum(each.sentence == claim.sentence for each in CLAIMS) > 1
+        assert row[1] == claim.sentence + (f"<br>*{claim.reading}*" if repeated else "")
     for identity, _, word, shows, pairs in rows:
         assert word in WORDS
         assert shows
@@ -95,6 +98,17 @@ def test_csv_terminal_and_readme_tell_the_same(
     not_run = table[table["verdict"] == "not run"]
     assert (not_run[["difference", "p", "p_matters"]] == "").all(axis=None)
     assert not_run["notes"].all()
+
+
+def test_the_terminal_tells_what_other_data_show_where_a_claims_own_are_missing() -> None:
+    effects = {"none": 0.0, "l2": 0.03}
+    judged = verdicts.judge_all({"digits": make_runs(effects, setting="article", dataset="digits")})
+    lines = verdicts.table(judged).splitlines()
+    start = next(i for i, line in enumerate(lines) if re.match(r"B1 +holds +10 ", line))
+    assert "(digits, article setting)" in " ".join(lines[start : start + 2])
+    assert any(re.match("B2 +not run +no runs of mnist", line) for line in lines)
+    told = {row[0]: row[2] for row in rows_of(verdicts.markdown(judged, "now"))}
+    assert told["B1"] == "not run"
 
 
 def test_what_was_ruled_out_is_told_where_the_verdict_rests_on_it(

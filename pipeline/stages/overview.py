@@ -36,8 +36,9 @@ def main(argv: list[str]) -> None:
 
 
 def tables(found: report.Overview) -> str:
-    """What the report stage prints of each data set, for README.md."""
-    blocks = [f"```\n{report.told(RESULTS / entry.name)}\n```\n" for entry in found.entries]
+    """What the report stage prints of each data set, for README.md: the words before the table."""
+    told = (report.told(RESULTS / entry.name) for entry in found.entries)
+    blocks = [f"{words}\n\n```\n{table}\n```\n" for table, words in told]
     return f"Written {measured()}.\n\n" + "\n".join(blocks)
 
 

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
         report.write(folder, background(study), arguments.ui, devices.cores())
         runs = studies(summary.read_runs(folder / "runs.csv"))
         log_figures(arguments.dataset, report.drawings(folder), runs)
-    print(report.told(folder))
+    print("\n\n".join(report.told(folder)))
     print(f"report: {folder / report.PAGE}")
 
 

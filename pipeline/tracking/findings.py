@@ -74,11 +74,12 @@ def champion_note(best: Record, records: Iterable[Record]) -> str:
     finals = _finals(records)
     measure = best.objective.val
     mean = -measure.sign * _mean_validation(finals[best.technique])[0]
+    stops = "; stopped early, so of its best epoch" if "patience" in best.params else ""
     return (
         f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.dataset} "
         f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
         f"{len(finals)}), and seed {best.seed} is its best "
-        f"({-measure.sign * _validation(best)[0]:.4f})."
+        f"({-measure.sign * _validation(best)[0]:.4f}){stops}."
     )
 
 
