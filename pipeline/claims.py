@@ -604,13 +604,11 @@ def judge(claim: Claim, runs: Runs) -> Verdict:
 
 def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
     """What there is to compare: the other setting (the tuned one never leaks), other data sets."""
+    if not claim.statements:
+        return ()
     variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
-    verdicts = [
-        _judge(variant, dataset, runs)
-        for dataset in claim.datasets
-        for variant in variants
-        if claim.statements
-    ][1:]
+    _, *others = ((variant, dataset) for dataset in claim.datasets for variant in variants)
+    verdicts = (_judge(variant, dataset, runs) for variant, dataset in others)
     return tuple(verdict for verdict in verdicts if verdict.word != "not run")
 
 

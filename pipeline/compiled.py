@@ -4,12 +4,10 @@ TensorFlow reads and writes a folder of programs itself, but does not say that i
 whole. Each worker therefore has a folder of its own, and only finished files are shared.
 """
 
-import atexit
 import hashlib
 import os
 import platform
 import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,11 +19,12 @@ class Compiled:
     checks that it is the same computation.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, own: Path) -> None:
         self._shared = root / _machine()
         self._shared.mkdir(parents=True, exist_ok=True)
-        self._own = Path(tempfile.mkdtemp(prefix="compiled-"))
-        atexit.register(shutil.rmtree, self._own, ignore_errors=True)
+        self._own = own.absolute()
+        shutil.rmtree(own, ignore_errors=True)  # a killed worker's, of which a file may be cut off
+        own.mkdir(parents=True)
 
     def switch_on(self) -> None:
         """Tells TensorFlow, which must not be imported yet."""

@@ -122,12 +122,12 @@ class Search:
             if not EDGE < _position(found, values[name]) < 1 - EDGE
         ]
 
-    def store(self, url: str) -> None:
-        """Copies the finished study into Optuna's storage at this URL, for its dashboard."""
+    def store(self, storage: optuna.storages.BaseStorage) -> None:
+        """Copies the finished study into another of Optuna's storages, for its dashboard."""
         optuna.copy_study(
             from_study_name=self.name,
             from_storage=self.study._storage,
-            to_storage=url,
+            to_storage=storage,
         )
 
 
@@ -135,8 +135,10 @@ def store(searches: Sequence[Search], path: Path) -> None:
     """Writes the searches to one SQLite file, replacing it whole."""
 
     def write(scratch: Path) -> None:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
         for search in searches:
-            search.store(f"sqlite:///{scratch}")
+            search.store(storage)
+        storage.engine.dispose()
 
     replace(path, write)
 

@@ -6,6 +6,7 @@ Which worker trains what, and how many there are, changes no result.
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -35,7 +36,9 @@ _epochs: Any = None  # shared with the parent: epochs done of the population in 
 _compiled: Compiled | None = None  # on a core
 
 
-def _start(prepared: Path, engine: Engine, device: Device, epochs: Any, programs: Path) -> None:
+def _start(
+    prepared: Path, engine: Engine, device: Device, epochs: Any, programs: Path, own: Path
+) -> None:
     """Prepares a worker process."""
     global _trainer, _epochs, _compiled
     _epochs = epochs
@@ -43,7 +46,7 @@ def _start(prepared: Path, engine: Engine, device: Device, epochs: Any, programs
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
     if device.gpu is None:
-        _compiled = Compiled(programs)
+        _compiled = Compiled(programs, own)
         _compiled.switch_on()
     with _without_greetings(), starting.importing(), starting.without(starting.UNNEEDED):
         from pipeline.engine import backend
@@ -177,15 +180,16 @@ class Workers:
         given = devices(None if engine.workers == "auto" else engine.workers)
         # Each has one writer; a lock would stay taken by a worker that is killed.
         self._epochs = [context.Value("q", 0, lock=False) for _ in given]
+        self._own = [journal.folder / f"programs-{number}" for number in range(len(given))]
         self._schedule = Schedule()
         self._pools = [
             ProcessPoolExecutor(
                 1,
                 mp_context=context,
                 initializer=_start,
-                initargs=(prepared, engine, device, epochs, journal.programs),
+                initargs=(prepared, engine, device, epochs, journal.programs, own),
             )
-            for device, epochs in zip(given, self._epochs, strict=True)
+            for device, epochs, own in zip(given, self._epochs, self._own, strict=True)
         ]
         for pool in self._pools:
             pool.submit(time.time)  # a pool starts its process with its first task
@@ -194,11 +198,13 @@ class Workers:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if kind is not None:  # a worker in the middle of a population would finish it first
-            for process in multiprocessing.active_children():
-                process.terminate()
+        # Asked to end, a worker would finish its population, and then take down TensorFlow.
+        for process in multiprocessing.active_children():
+            process.terminate()
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
+        for folder in self._own:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def share(self, seconds: float) -> str:
         """How much of this time the workers spent on training and compiling, in words."""

@@ -67,6 +67,7 @@ def test_programs_are_compiled_once_for_all_stages(
 ) -> None:
     units = [unit for unit in final_units(plan) if unit.technique == "none"]
     first = run(prepared, units, Journal("circles", tmp_path), 1)
+    assert not list((tmp_path / "circles").glob("*/programs-*"))  # the worker's own ones
     (folder,) = (tmp_path / "programs").iterdir()
     programs = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert programs

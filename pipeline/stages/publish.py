@@ -99,5 +99,6 @@ def _rows(path: Path) -> list[Row]:
 def _curves(path: Path) -> dict[str, pd.DataFrame]:
     if not path.exists():
         return {}
-    groups = pd.read_parquet(path).groupby("key", observed=True)
-    return {str(key): curve.drop(columns="key") for key, curve in groups}
+    frame = pd.read_parquet(path)
+    groups = frame.drop(columns="key").groupby(frame["key"], observed=True)
+    return {str(key): curve for key, curve in groups}

@@ -32,26 +32,25 @@ def _tune(dataset: str) -> None:
     plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
     context = Context.of_study(dataset, settings, digest)
     searching, rows, journal = study.searches(plan), [], Journal(dataset)
-    with (
-        Tracker(context, settings.tracking.system_metrics) as tracker,
-        Workers(prepared, settings.engine, journal) as workers,
-    ):
-        for row in study.tune(plan, searching, workers.run):
-            row[STUDY] = context.study_digest(row["technique"], "tune")
-            rows.append(row)
-            tracker.log(trial_record(row, plan.study.model.architecture))
-            found = searching[row["technique"]]
-            if sum(each["technique"] == found.name for each in rows) == found.trials:
-                tracker.finish(found.name)
-                _log.info(_line(found))
-    journal.keep_checkpoints(())
-    folder = results.RESULTS / dataset
-    rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
-    results.write_rows(rows, folder / "trials.csv")
-    search.store(list(searching.values()), folder / "optuna.db")
+    with Tracker(context, settings.tracking.system_metrics) as tracker:
+        with Workers(prepared, settings.engine, journal) as workers:
+            for row in study.tune(plan, searching, workers.run):
+                row[STUDY] = context.study_digest(row["technique"], "tune")
+                rows.append(row)
+                tracker.log(trial_record(row, plan.study.model.architecture))
+                found = searching[row["technique"]]
+                if sum(each["technique"] == found.name for each in rows) == found.trials:
+                    tracker.finish(found.name)
+                    _log.info(_line(found))
+        # While the tracker still has records to write.
+        journal.keep_checkpoints(())
+        folder = results.RESULTS / dataset
+        rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
+        results.write_rows(rows, folder / "trials.csv")
+        search.store(list(searching.values()), folder / "optuna.db")
     chosen = study.tuned(plan, searching)
-    for name, found in chosen["techniques"].items():
-        found[STUDY] = context.study_digest(name, "tune")
+    for name, technique in chosen["techniques"].items():
+        technique[STUDY] = context.study_digest(name, "tune")
     results.write_json(chosen, folder / tuned_file.FILE)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")

@@ -139,8 +139,10 @@ def as_text(value: object) -> str:
 
 def _as_stored(curve: pd.DataFrame) -> pd.DataFrame:
     """A curve in the types of curves.parquet, so that live values equal published ones."""
-    metrics = curve.columns.difference(["key", "epoch"])
-    return curve.astype(dict.fromkeys(metrics, np.float32) | {"epoch": np.int32})
+    names = [name for name in curve.columns if name != "key"]
+    types = dict.fromkeys(names, np.dtype(np.float32)) | {"epoch": np.dtype(np.int32)}
+    present = all(curve.dtypes[name] == kind for name, kind in types.items())
+    return curve if present else curve.astype(types)
 
 
 def _best(curve: pd.DataFrame | None) -> dict[str, float]:
