@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.objectives import scored_by
+from pipeline.objectives import scored_by, stops_early
 from pipeline.summary import BASELINE, Finding
 from pipeline.texts import interval, number, p_text
 
@@ -54,7 +54,7 @@ def by_validation(tuned: Tuned) -> str:
 
 def _flattered(tuned: Tuned, technique: str) -> str:
     """What a score is that early stopping chose."""
-    stops = "patience" in tuned["techniques"][technique]["values"]
+    stops = stops_early(tuned["techniques"][technique]["values"])
     return "; the best of its epochs, where others count their last" if stops else ""
 
 

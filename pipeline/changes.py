@@ -195,6 +195,8 @@ class Change:
             raise ValueError(f"`batch_size` must be a whole number >= 1, but got {self.batch_size}")
         if self.batch_norm and self.averaging:
             raise ValueError("averaged weights have no statistics for `batch_norm`")
+        if self.averaging and self.stopping and self.stopping.again:
+            raise ValueError("a second fit goes on from the last weights, not from averaged ones")
         if self.batch_norm and self.gates:
             raise ValueError("`gates` cannot be cut out of a network with `batch_norm`")
         if self.batch_norm and self.bias:

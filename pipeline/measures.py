@@ -24,6 +24,7 @@ NOISE_ROWS = 2000  # rows to which noise is added, at most
 NOISE_SEED = 20_150_614  # the same for every run, so that techniques meet the same noise
 SIGMAS = (0.1, 0.2, 0.4)  # standard deviations of the noise, in units of the input
 NEAR_ZERO = 1e-3  # weights of smaller size are near zero
+BIASES = ("bias", "beta")  # batch normalization's beta takes the place of the layer's bias
 BINS = 15  # of confidence, in the calibration error
 
 Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32
@@ -85,9 +86,9 @@ def measure_reconstruction(
 
 def _inside(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
     """Of weights, and of activations for these rows."""
-    trained = [np.asarray(weight) for weight in model.trainable_weights]
-    kernels = [weight for weight in trained if weight.ndim > 1]
-    biases = [weight for weight in trained if weight.ndim == 1]
+    trained = [(weight.name, np.asarray(weight)) for weight in model.trainable_weights]
+    kernels = [weight for _, weight in trained if weight.ndim > 1]
+    biases = [weight for name, weight in trained if name in BIASES]
     return {
         **weights(kernels, biases),
         "parameters": model.count_params(),

@@ -432,7 +432,10 @@ def _without_gates(model: keras.Sequential) -> keras.Sequential:
         own, config = layer.get_weights(), layer.get_config()
         if isinstance(layer, HIDDEN):
             own[0] = np.take(own[0], left, axis=-2) * values[:, None]
-            left = _open(layer, model.layers[place + 1 :])
+            following = model.layers[place + 1 :]
+            # A fixed layer, such as that of whitening, is no hidden one: the gates behind it are
+            # those of its outputs as inputs, and stay in the next kernel.
+            left = _open(layer, following) if layer.trainable else np.arange(layer.units)
             values = np.ones(len(left), np.float32)
             config["filters" if "filters" in config else "units"] = len(left)
         elif isinstance(layer, keras.layers.Flatten):

@@ -162,3 +162,8 @@ def scored_by(column: str) -> Objective:
 def of_columns(names: Iterable[str]) -> Objective:
     """The objective of runs, trials or curves with these columns: accuracies are of classes."""
     return CLASSIFICATION if set(CLASSIFICATION.own) & set(names) else RECONSTRUCTION
+
+
+def stops_early(hyperparameters: Iterable[str]) -> bool:
+    """Whether these names, those of a combination too, are of a technique that stops early."""
+    return any(name.rpartition(".")[2] == "patience" for name in hyperparameters)

@@ -159,7 +159,7 @@ class Trainer:
         return self._models[key]
 
     def _result(self, unit: Unit, trained: Trained) -> Result:
-        measured = _training_measures(unit, trained)
+        measured = training_measures(unit, trained)
         if unit.setting == "trial":
             return Result(unit.key, measured, checkpoint=_checkpoint_arrays(trained.checkpoint))
         model = self._model(unit)
@@ -185,10 +185,14 @@ class Trainer:
         )
 
 
-def _training_measures(unit: Unit, trained: Trained) -> dict[str, float]:
-    """The epoch whose weights were kept, as the curves tell it, and how many were run."""
+def training_measures(unit: Unit, trained: Trained) -> dict[str, float]:
+    """The epoch whose weights were kept, as the curves tell it, and how many were run.
+
+    Of a run that diverges in its first epoch that is the first, for want of one before it.
+    """
     before = unit.change.before_last_fit(unit.training.epochs)
-    kept = (trained.best_epoch or trained.epochs_run) - 1
+    finite = trained.epochs_run - (trained.diverged is not None)
+    kept = max(0, (trained.best_epoch or finite) - 1)
     last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
     return last | {
         "epochs_run": trained.epochs_run,

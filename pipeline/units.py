@@ -36,7 +36,8 @@ FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares o
 # a unit's key itself, so that a new technique leaves the others' results alone.
 CODE = (
     *("changes.py", "datasets/__init__.py", "engine/*.py", "inspection.py", "layers.py"),
-    *("measures.py", "models.py", "objectives.py", "trainer.py", "units.py", "whitening.py"),
+    *("measures.py", "models.py", "objectives.py", "params.py", "trainer.py", "units.py"),
+    "whitening.py",
 )
 
 
@@ -144,7 +145,7 @@ def code_digest() -> str:
     for path in files:
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())
-    for library in ("tensorflow", "keras", "numpy"):
+    for library in ("tensorflow", "keras", "numpy", "scipy"):
         digest.update(f"{library}={version(library)}".encode())
     return digest.hexdigest()[:16]
 

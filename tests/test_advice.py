@@ -79,6 +79,8 @@ def test_a_validation_score_that_early_stopping_chose_is_told_to_be_flattered() 
     tuned["techniques"]["l1"] |= {"val_accuracy": 0.99, "values": {"patience": 3}}
     told = "favoured l1 (99.00 %; the best of its epochs, where others count their last)."
     assert told in advise(finding, tuned, "On Circles").text
+    tuned["techniques"]["l1"] |= {"values": {"early_stopping.patience": 3}}  # of a combination
+    assert told in advise(finding, tuned, "On Circles").text
     tuned["techniques"]["l1"] |= {"values": {"strength": 0.1}}
     assert "favoured l1 (99.00 %)." in advise(finding, tuned, "On Circles").text
 

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from pipeline.units import CODE
+
 from .clone import Clone
 
 STAGES: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -55,6 +57,15 @@ def import_closure(*modules: str) -> set[str]:
 def test_a_stages_deps_are_its_import_closure(stage: str) -> None:
     code = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
     assert code == import_closure("pipeline.__main__", f"pipeline.stages.{stage}")
+
+
+def test_a_units_key_holds_all_code_that_trains_it() -> None:
+    package = Path("pipeline")
+    held = {path.as_posix() for pattern in CODE for path in package.glob(pattern)}
+    # What a technique does is in the key as a value; the others decide no number.
+    other = {"__init__", "errors", "files", "techniques", "texts"}
+    trains = import_closure("pipeline.trainer") - {f"pipeline/{name}.py" for name in other}
+    assert held == trains
 
 
 @pytest.mark.parametrize("stage", STAGES)

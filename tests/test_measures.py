@@ -165,6 +165,15 @@ def test_hidden_outputs_are_those_after_the_non_linearity() -> None:
     assert found["mean_activation"] == pytest.approx(np.mean(np.abs(hidden)))
 
 
+def test_biases_are_those_of_layers_and_of_normalization_without_its_scale() -> None:
+    hidden = [layers.Dense(2, use_bias=False), layers.BatchNormalization()]
+    stack = [*hidden, layers.Activation("relu"), layers.Dense(3)]
+    model = keras.Sequential([keras.Input((6, 6)), layers.Flatten(), *stack])
+    for weight in model.weights:
+        weight.assign(np.full(weight.shape, {"beta": 3.0, "bias": 4.0}.get(weight.name, 7.0)))
+    assert measure(model, {"test": (X, Y)})["bias_norm"] == np.sqrt(2 * 3**2 + 3 * 4**2)
+
+
 def test_zero_weights_count_every_kernel_and_no_bias() -> None:
     model = keras.Sequential([keras.Input((6, 6)), layers.LSTM(2), layers.Dense(3)])
     kernel, recurrent, bias, last, _ = model.get_weights()

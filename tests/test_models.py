@@ -533,6 +533,20 @@ def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -
     assert (found.count_params() == build(name, Change()).count_params()) == (closed == "none")
 
 
+def test_gates_behind_whitening_are_cut_out_and_predictions_stay() -> None:
+    change = Change(gates=Gates(0.3)) | Change(whitening=Whitening(0.1))
+    model = models.build(EXAMPLES["mlp"], change, SHAPE, 3, 50)
+    rng = np.random.default_rng(2)
+    model.set_weights([rng.normal(size=weight.shape) for weight in model.weights])
+    for layer in gates_of(model):
+        layer.log_alpha.assign(3 * rng.normal(size=layer.log_alpha.shape))
+    assert 0 < np.count_nonzero(np.asarray(fixed_gates(gates_of(model)[0].log_alpha))) < 36
+    x = rng.normal(size=(20, *SHAPE)).astype(np.float32)
+    found = models.plain(model)
+    np.testing.assert_allclose(np.asarray(found(x)), np.asarray(model(x)), rtol=1e-4, atol=1e-5)
+    assert found.get_layer(models.WHITENING).units == np.prod(SHAPE)
+
+
 def test_a_model_without_gates_is_plain_already() -> None:
     model = build("mlp", Change())
     assert models.plain(model) is model

@@ -12,12 +12,12 @@ from pipeline import models, params, timing, whitening
 from pipeline.claims import CLAIMS
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.sources import prepare
-from pipeline.engine import Engine
+from pipeline.engine import Engine, Trained
 from pipeline.measures import measure
 from pipeline.objectives import CLASSIFICATION, RECONSTRUCTION
 from pipeline.params import CirclesData, Cnn, Lstm, Mlp, Model, Pruning, TechniqueParams, Tuning
 from pipeline.summary import COUNTS, MEANS, SELECTION
-from pipeline.trainer import Trainer
+from pipeline.trainer import Trainer, training_measures
 from pipeline.units import Plan, Unit
 
 BATCH = 10  # trials in one call
@@ -212,6 +212,17 @@ def test_a_second_fit_goes_on_where_the_first_one_ended() -> None:
         np.testing.assert_allclose(both.curves[name][:6], curve, rtol=1e-5, err_msg=name)
     assert first.measures["last_fit_epochs"] == 6
     assert both.measures["last_fit_epochs"] == both.measures["epochs_run"] - 6 < 6
+
+
+@pytest.mark.parametrize(("diverged", "told"), [(3, 0.2), (1, 0.1), (None, 0.3)])
+def test_a_run_that_diverges_is_told_by_its_last_finite_epoch(
+    diverged: int | None, told: float, dataset: Dataset
+) -> None:
+    trained = Trained([], {"val_loss": np.array([0.1, 0.2, 0.3])}, 3, None, diverged, 1.0)
+    trained = replace(trained, epochs_run=diverged or 3)
+    found = training_measures(unit(EXAMPLES["mlp"], "none", {}, dataset), trained)
+    assert found["val_loss"] == told
+    assert found["diverged"] == (diverged is not None)
 
 
 def test_trials_of_two_fits_start_anew() -> None:

@@ -223,8 +223,10 @@ class Engine:
 
         Results do not depend on which members share a call. `on_chunk` is told the epochs done.
         The arrays of the last call are kept as tensors and must not change their content.
-        Raises ValueError where the models differ in more than numbers.
+        Raises ValueError where the models differ in more than numbers, and for rows and numbers
+        that do not fit the data or the training.
         """
+        _check(members, training, x, y)
         size = self.population(members[0], training)
         groups = [members[i : i + size] for i in range(0, len(members), size)]
         return [
@@ -313,6 +315,34 @@ class Engine:
             kind=kind,
         )
         return populations[0], signatures.pop(), shape
+
+
+def _check(members: Sequence[Member], training: Training, x: np.ndarray, y: np.ndarray) -> None:
+    """Raises ValueError for what a compiled program would not notice, or only deep inside."""
+    if not members:
+        raise ValueError("`members` must hold one member at least, but is empty")
+    if len(x) != len(y):
+        raise ValueError(f"`x` and `y` must have equally many rows, but have {len(x)} and {len(y)}")
+    steps = {name for name, _ in training.kernel_steps}
+    for place, member in enumerate(members):
+        for name in ("train_rows", "val_rows"):
+            rows, first = np.asarray(getattr(member, name)), getattr(members[0], name)
+            where = f"members[{place}].{name}"
+            if not len(rows) or len(rows) != len(first):
+                raise ValueError(
+                    f"{where}: expected {len(first) or 'some'} rows, as many as members[0] has, "
+                    f"but got {len(rows)}"
+                )
+            if rows.min() < 0 or rows.max() >= len(x):
+                raise ValueError(
+                    f"{where}: expected rows of `x`, from 0 to {len(x) - 1}, but got "
+                    f"{rows.min()} to {rows.max()}"
+                )
+        if not steps <= member.kernel_steps.keys():
+            raise ValueError(
+                f"members[{place}].kernel_steps: expected a strength of each of {sorted(steps)}, "
+                f"as the training has them, but got {sorted(member.kernel_steps)}"
+            )
 
 
 def _start(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from pipeline.objectives import of_columns
+from pipeline.objectives import of_columns, stops_early
 from pipeline.techniques import TECHNIQUES
 from pipeline.tracking.records import STATES, Record, finite
 
@@ -74,7 +74,7 @@ def champion_note(best: Record, records: Iterable[Record]) -> str:
     finals = _finals(records)
     measure = best.objective.val
     mean = -measure.sign * _mean_validation(finals[best.technique])[0]
-    stops = "; stopped early, so of its best epoch" if "patience" in best.params else ""
+    stops = "; stopped early, so of its best epoch" if stops_early(best.params) else ""
     return (
         f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.dataset} "
         f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -137,6 +137,30 @@ def test_models_of_different_structure_are_refused() -> None:
     members = [problem.member("none"), problem.member("dropout", {"rate": 0.5})]
     with pytest.raises(ValueError, match="must share one structure"):
         problem.train(XLA, members)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"train_rows": np.arange(40)}, r"members\[1\].train_rows: expected 50 rows.* got 40"),
+        ({"val_rows": np.arange(0)}, r"members\[1\].val_rows: expected 30 rows.* got 0"),
+        ({"train_rows": np.arange(50) + 9999}, r"members\[1\].train_rows: .* 0 to .* 10048"),
+        ({"val_rows": np.arange(30) - 1}, r"members\[1\].val_rows: .* but got -1 to 28"),
+    ],
+)
+def test_rows_that_do_not_fit_the_data_are_refused(wrong: dict[str, Any], expected: str) -> None:
+    problem = Problem()
+    good = problem.member("none")
+    with pytest.raises(ValueError, match=expected):
+        problem.train(XLA, [good, replace(good, **wrong)])
+
+
+def test_members_lacking_a_number_of_the_training_are_refused() -> None:
+    problem = Problem()
+    with pytest.raises(ValueError, match=r"members\[0\].kernel_steps: .*proximal_l1.* got \[\]"):
+        problem.train(XLA, [problem.member("none")], "proximal_l1")
+    with pytest.raises(ValueError, match="`members` must hold one"):
+        problem.train(XLA, [])
 
 
 def test_a_layer_that_the_engine_does_not_know_is_named() -> None:
