@@ -33,8 +33,8 @@ def test_the_projects_own_params_are_valid() -> None:
         30,
         10,
         10,
-        8,
-        8,
+        10,
+        10,
     ]
 
 
