@@ -1,6 +1,7 @@
 """How processes start: a stage's first seconds are spent on importing libraries."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,20 @@ def without(names: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def without_greetings() -> Iterator[None]:
+    """Drops what TensorFlow's libraries print on import: notices on CPU features and absent GPUs.
+
+    They bypass Python's `sys.stderr`. What goes wrong is raised, here and in later operations.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -15,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -48,7 +47,8 @@ def _start(
     if device.gpu is None:
         _compiled = Compiled(programs, own)
         _compiled.switch_on()
-    with _without_greetings(), starting.importing(), starting.without(starting.UNNEEDED):
+    silent = starting.without_greetings()
+    with silent, starting.importing(), starting.without(starting.UNNEEDED):
         from pipeline.engine import backend
 
         backend.set_up(engine.deterministic)
@@ -59,23 +59,6 @@ def _start(
         datasets.load(prepared),
         engines.Engine(engine.program, engine.population, device.memory),
     )
-
-
-@contextmanager
-def _without_greetings() -> Iterator[None]:
-    """Drops what TensorFlow's libraries print on import: notices on CPU features and absent GPUs.
-
-    They bypass Python's `sys.stderr`. What goes wrong is raised, here and in later operations.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import sys
 
 import pytest
@@ -29,3 +30,12 @@ def test_what_was_imported_is_searched_for_no_garbage_and_later_things_are() -> 
     assert gc.isenabled()
     assert gc.get_freeze_count() >= before + len(kept)
     gc.unfreeze()
+
+
+def test_what_libraries_print_past_python_is_dropped_for_now(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with starting.without_greetings():
+        os.write(2, b"greeting\n")
+    os.write(2, b"complaint\n")
+    assert capfd.readouterr().err == "complaint\n"

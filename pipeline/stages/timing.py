@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from pipeline import claims, datasets, params, results, summary, timing
+from pipeline import claims, datasets, params, results, starting, summary, timing
 from pipeline.files import replace_csv
 
 DATASETS = [name for name in params.DATASET_NAMES if claims.compared_by(timing.COLUMN, name)]
@@ -19,9 +19,10 @@ def main(argv: list[str]) -> None:
     folder = results.RESULTS / dataset
     runs = summary.read_runs(folder / "runs.csv")
     data = datasets.load(results.prepared(dataset))
-    from pipeline.engine import backend  # here, so that --help needs no TensorFlow
+    with starting.without_greetings():
+        from pipeline.engine import backend  # here, so that --help needs no TensorFlow
 
-    backend.set_up(deterministic=True)
+        backend.set_up(deterministic=True)
     timed = runs[runs["technique"].isin(claims.compared_by(timing.COLUMN, dataset))]
     parts = [_times(group, data) for _, group in timed.groupby(["setting", "seed"], sort=False)]
     table = pd.concat(parts, ignore_index=True)
