@@ -29,7 +29,7 @@ class Judged:
     @property
     def shown(self) -> Verdict:
         """The verdict, or what stands beside it where that has no runs."""
-        return next((each for each in self.beside if not self.verdict.found), self.verdict)
+        return self.verdict if self.verdict.found or not self.beside else self.beside[0]
 
     @property
     def claim(self) -> Claim:
