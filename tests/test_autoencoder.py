@@ -152,6 +152,6 @@ def test_it_is_published_and_on_the_overview(home: Path, folder: Path) -> None:
 
     overview.main([])
     page = (folder / overview.PAGE).read_text(encoding="utf-8")
-    best = json.loads((home / "advice.json").read_text(encoding="utf-8"))["by_validation"]
-    assert best in page
+    advised = json.loads((home / "advice.json").read_text(encoding="utf-8"))
+    assert advised["text"] in page
     assert "validation loss" in page
