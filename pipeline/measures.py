@@ -8,12 +8,14 @@ Sources: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599 (
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from pipeline.engine import backend
 from pipeline.models import CODE, HIDDEN, below_output
 
 # What a layer puts out at a time, at most: what a cache holds, and memory does not grow with data.
@@ -188,20 +190,31 @@ def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted
     Losses are those of `evaluate`, from outputs as tensors, in which Keras finds the logits: of
     probabilities alone it would cut losses off at 16.
     """
-    found = []
+    found, score = [], _scorer(model)
     for rows in _parts(model, len(x)):
-        tensors, labels = model(x[rows]), y[rows]
-        if tensors.shape[-1] == 1:
-            target = labels[:, None].astype(np.float32)
-            losses = np.asarray(ops.binary_crossentropy(target, tensors))[:, 0]
-        else:
-            losses = np.asarray(ops.sparse_categorical_crossentropy(labels, tensors))
-        probabilities = np.asarray(tensors)
+        losses, probabilities = (np.asarray(each) for each in score(x[rows], y[rows]))
         sure = probabilities.max(axis=1)
-        if tensors.shape[-1] == 1:
+        if probabilities.shape[1] == 1:
             sure = np.maximum(sure, 1 - sure)
         found.append((losses, _likeliest(probabilities), sure))
     return Predicted(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+@lru_cache(maxsize=1)
+def _scorer(model: keras.Sequential) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Losses (n,) and outputs of rows and their labels, compiled: a tenth of the time.
+
+    Runs that share a model come one after the other, so the last one's is enough.
+    """
+
+    def score(x: Any, y: Any) -> tuple[Any, Any]:
+        outputs = model(x, training=False)
+        if outputs.shape[-1] == 1:
+            target = ops.expand_dims(ops.cast(y, "float32"), 1)
+            return ops.binary_crossentropy(target, outputs)[:, 0], outputs
+        return ops.sparse_categorical_crossentropy(y, outputs), outputs
+
+    return backend.compiled(score, "graph")
 
 
 def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
