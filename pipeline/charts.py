@@ -32,6 +32,14 @@ COLORS = {"train": "#0072b2", "val": "#d55e00"}  # Okabe and Ito's blue and verm
 LINES = {"tuned": "-", "article": "--"}
 
 
+def prepare() -> None:
+    """Imports what draws, which takes seconds."""
+    import matplotlib.pyplot as plt
+    import optuna.visualization.matplotlib  # noqa: F401
+
+    plt.switch_backend("agg")  # a window's toolkit would refuse a thread
+
+
 @dataclass(frozen=True)
 class Trial:
     """What one trial tried and what came of it."""
@@ -59,7 +67,7 @@ def draw_search(
     names = _varied(trials)
     if not names or len({t.score for t in trials if not t.pruned}) < 2:
         return
-    plt.switch_backend("agg")  # a window's toolkit would refuse the writer's thread
+    prepare()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: _distribution(name, trials, ranges) for name in names}

@@ -9,9 +9,9 @@ import multiprocessing
 import os
 import re
 import shutil
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipeline import (
     figures,
     galleries,
     interior,
+    starting,
     summary,
     timing,
     trials,
@@ -44,6 +45,9 @@ from pipeline.objectives import CLASSIFICATION, Measure, Objective, of_columns, 
 from pipeline.summary import BASELINE, SIGNIFICANCE, Finding, measure_of
 from pipeline.texts import UNKNOWN, interval, number, p_text, percent, points, signed
 from pipeline.verdicts import Judged
+
+Part = Callable[[], Any]  # of the page
+Call = Callable[[Sequence[Part]], list[Any]]
 
 PAGE = "report.html"
 ADVICE = "advice.json"
@@ -199,6 +203,11 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
     `processes` draw at the same time. The page links each run to MLflow at the address `ui`.
     Raises UserError if a file is missing or does not hold what it must.
     """
+    with _helpers(processes) as call:  # they import while tables are made
+        _write(folder, background, ui, call)
+
+
+def _write(folder: Path, background: Background, ui: str, call: Call) -> None:
     runs = summary.read_runs(folder / "runs.csv")
     tuned = tuned_file.read(folder)
     objective = scored_by(tuned["objective"])
@@ -219,7 +228,7 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)  # of techniques that are no more
     names = summary.ordered_settings(table)
-    parts: list[Callable[[], Any]] = [
+    parts: list[Part] = [
         *(
             partial(
                 _setting,
@@ -244,7 +253,7 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
         ),
         partial(write_figures, table, curves, folder),
     ]
-    *settings, search, _ = _drawn(parts, processes)
+    *settings, search, _ = call(parts)
     write_drawings(settings, folder / FIGURES)
     page = _render(
         "report.html",
@@ -264,14 +273,21 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
     replace_text(folder / PAGE, page)
 
 
-def _drawn(parts: Sequence[Callable[[], Any]], processes: int) -> list[Any]:
-    """What these functions return, called in as many processes; 1: in this one."""
+@contextmanager
+def _helpers(processes: int) -> Iterator[Call]:
+    """What calls functions in as many processes, and gives back what they return; 1: in this."""
     if processes == 1:
-        return [part() for part in parts]
+        yield lambda parts: [part() for part in parts]
+        return
     context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    with ProcessPoolExecutor(processes, context, signal.signal, ignore) as pool:
-        return [future.result() for future in [pool.submit(part) for part in parts]]
+    with ProcessPoolExecutor(processes, context, starting.attend) as pool:
+        for _ in range(processes):
+            pool.submit(_begin)
+        yield lambda parts: [future.result() for future in [pool.submit(part) for part in parts]]
+
+
+def _begin() -> None:
+    """Nothing; but to call it, a helper imports this module and all that draws."""
 
 
 def _ensembles(path: Path, runs: pd.DataFrame) -> pd.DataFrame:

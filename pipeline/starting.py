@@ -1,8 +1,11 @@
-"""How processes start: a stage's first seconds are spent on importing libraries."""
+"""How processes start, of which the first seconds go into importing libraries, and how they end."""
 
 import gc
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,3 +51,17 @@ def without_greetings() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def attend() -> None:
+    """Has a process that helps another end with it, and not before: Ctrl-C is the other's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody; its helpers would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -7,9 +7,7 @@ Which worker trains what, and how many there are, changes no result.
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -41,8 +39,7 @@ def _start(
     """Prepares a worker process."""
     global _trainer, _epochs, _compiled
     _epochs = epochs
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    starting.attend()
     os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
     if device.gpu is None:
         _compiled = Compiled(programs, own)
@@ -59,14 +56,6 @@ def _start(
         datasets.load(prepared),
         engines.Engine(engine.program, engine.population, device.memory),
     )
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed tells nobody; its workers would wait for it for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _program(unit: Unit) -> tuple[str, int]:
@@ -174,16 +163,19 @@ class Workers:
             )
             for device, epochs, own in zip(given, self._epochs, self._own, strict=True)
         ]
-        for pool in self._pools:
-            pool.submit(time.time)  # a pool starts its process with its first task
+        # A pool starts its process with its first task.
+        self._pids = [pool.submit(os.getpid) for pool in self._pools]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         # Asked to end, a worker would finish its population, and then take down TensorFlow.
+        started = [pid for pid in self._pids if pid.done() and pid.exception() is None]
+        pids = {pid.result() for pid in started}
         for process in multiprocessing.active_children():
-            process.terminate()
+            if process.pid in pids:
+                process.terminate()
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
         for folder in self._own:

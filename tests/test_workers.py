@@ -1,5 +1,6 @@
 """Units run the same whatever runs them, and an interruption loses nothing that was finished."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,6 +256,15 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.2)
+
+
+def test_workers_that_are_ended_leave_other_processes_alone(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        other.submit(os.getpid).result()
+        run(prepared, final_units(plan)[:1], Journal("circles", tmp_path), workers=1)
+        assert other.submit(os.getpid).result()
 
 
 def test_techniques_share_the_data_the_weights_and_the_order_of_a_seed(plan: Plan) -> None:

@@ -2,19 +2,17 @@
 
 import json
 import logging
-import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, cast
 
-import numpy as np
-import pandas as pd
-
-from pipeline import charts
 from pipeline.objectives import Measure
 from pipeline.tracking.context import Context
+from pipeline.tracking.drawing import artists, draw
 from pipeline.tracking.entities import params_of, points_of, scalars
 from pipeline.tracking.findings import CHAMPION, champion, champion_note, note, summary
 from pipeline.tracking.packages import Packages
@@ -35,6 +33,14 @@ if TYPE_CHECKING:
 _Place = tuple[str, Phase, str]  # technique, phase, study: what tells parents apart
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Artifacts that are being drawn."""
+
+    folder: TemporaryDirectory[str]
+    done: Future[None]
+
+
 @dataclass
 class Parent:
     """A technique's parent run, and the records that it has been given."""
@@ -43,6 +49,7 @@ class Parent:
     status: str
     changed: bool = False
     monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
+    drawing: Drawing | None = None
     records: list[Record] = field(default_factory=list)
 
 
@@ -73,6 +80,9 @@ class Experiment:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._packages.close()
+        for parent in self._parents.values():
+            if parent.drawing is not None:
+                parent.drawing.done.cancel()
         if away(error):  # the next tracker ends what it finds running
             return
         with suppress(Exception):
@@ -122,6 +132,7 @@ class Experiment:
         if record.key in self.run_ids:
             return False
         parent.changed = True
+        artists()  # its imports go on beside this
         if self._system_metrics and parent.monitor is None:
             self._watch(parent)
         self.run_ids[record.key] = self._create(record, parent.run_id)
@@ -230,15 +241,20 @@ class Experiment:
         self._client.delete_run(run_id)
 
     def finish(self, technique: str) -> None:
-        """Ends a technique's parents that have records."""
+        """Describes a technique's parents that have records; they end once they are drawn."""
         for (name, _, _), parent in self._parents.items():
             if name == technique:
-                self._finish(parent)
+                self._describe(parent)
+        for parent in self._parents.values():
+            if parent.drawing is not None and parent.drawing.done.done():
+                self._conclude(parent)
 
     def finish_all(self) -> None:
         """Ends every parent that has records, and names the champion of the final runs."""
         for parent in self._parents.values():
-            self._finish(parent)
+            self._describe(parent)
+        for parent in self._parents.values():
+            self._conclude(parent)
         self._register([record for each in self._parents.values() for record in each.records])
 
     def _register(self, records: list[Record]) -> None:
@@ -282,11 +298,12 @@ class Experiment:
         self._client.set_logged_model_tags(model.model_id, tags)
         return version
 
-    def _finish(self, parent: Parent) -> None:
-        """Describes a parent by its records and ends it, if anything in it is new."""
+    def _describe(self, parent: Parent) -> None:
+        """Describes a parent by its records and has it drawn, if anything in it is new."""
         from mlflow.entities import RunTag
 
-        if parent.records and (parent.changed or parent.status != "FINISHED"):
+        begun = parent.status == "FINISHED" or parent.drawing is not None
+        if parent.records and (parent.changed or not begun):
             elsewhere = sum(
                 self._parent_ids[record.key] != parent.run_id for record in parent.records
             )
@@ -295,36 +312,22 @@ class Experiment:
             metrics = scalars(summary(parent.records), now(), None)
             run_tags = [RunTag(name, value) for name, value in tags.items()]
             self._client.log_batch(parent.run_id, metrics, tags=run_tags)
-            with tempfile.TemporaryDirectory() as folder:
-                self._draw(parent.records, Path(folder))
-                self._client.log_artifacts(parent.run_id, folder)
-            self._end(parent, "FINISHED")
+            folder = TemporaryDirectory()
+            ranges = self._context.ranges.get(parent.records[0].technique, {})
+            done = artists().submit(draw, list(parent.records), ranges, Path(folder.name))
+            parent.drawing, parent.changed = Drawing(folder, done), False
 
-    def _draw(self, records: list[Record], folder: Path) -> None:
-        """A parent's artifacts: figures of its search, or its curves as figure and as table."""
-        objective = records[0].objective
-        trials = [
-            charts.Trial(record.params, score, record.status == "KILLED")
-            for record in records
-            if record.phase == "tune" and record.status != "FAILED"
-            if np.isfinite(score := record.metrics.get(objective.val.name, objective.worst))
-        ]
-        ranges = self._context.ranges.get(records[0].technique, {})
-        charts.draw_search(trials, ranges, folder, objective)
-        labelled = [
-            record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
-            for record in records
-            if record.curve is not None
-        ]
-        if labelled:
-            curves = pd.concat(labelled, ignore_index=True)
-            curves = curves.astype({"key": "category", "setting": "category"})
-            curves.to_parquet(folder / "curves.parquet", index=False)
-            charts.draw_curves(curves, folder / charts.CURVES)
+    def _conclude(self, parent: Parent) -> None:
+        """Adds a parent's artifacts when they are drawn, and ends it."""
+        if parent.drawing is not None:
+            with parent.drawing.folder as folder:
+                parent.drawing.done.result()
+                self._client.log_artifacts(parent.run_id, folder)
+            parent.drawing = None
+            self._end(parent, "FINISHED")
 
     def _end(self, parent: Parent, status: Status) -> None:
         if parent.monitor is not None:
             parent.monitor.finish()
         self._client.set_terminated(parent.run_id, status)
         parent.status = status
-        parent.changed = False

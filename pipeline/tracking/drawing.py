@@ -1,0 +1,51 @@
+"""Figures and tables of a parent run, drawn in processes beside the one that writes records."""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import charts, devices, starting
+from pipeline.techniques import Range
+from pipeline.tracking.records import Record
+
+
+@cache
+def artists() -> ProcessPoolExecutor:
+    """The processes that draw, for all experiments of this process; the first imports at once.
+
+    A thread would share Python's lock with the writer, and drawing takes as long as writing.
+    """
+    context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
+    pool = ProcessPoolExecutor(devices.cores(), context, starting.attend)
+    pool.submit(charts.prepare)
+    return pool
+
+
+def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -> None:
+    """Writes a parent's artifacts: figures of its search, or its curves as figure and as table.
+
+    `ranges`: the scales on which the technique's hyperparameters were searched.
+    """
+    objective = records[0].objective
+    trials = [
+        charts.Trial(record.params, score, record.status == "KILLED")
+        for record in records
+        if record.phase == "tune" and record.status != "FAILED"
+        if np.isfinite(score := record.metrics.get(objective.val.name, objective.worst))
+    ]
+    charts.draw_search(trials, ranges, folder, objective)
+    labelled = [
+        record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
+        for record in records
+        if record.curve is not None
+    ]
+    if labelled:
+        curves = pd.concat(labelled, ignore_index=True)
+        curves = curves.astype({"key": "category", "setting": "category"})
+        curves.to_parquet(folder / "curves.parquet", index=False)
+        charts.draw_curves(curves, folder / charts.CURVES)
