@@ -504,7 +504,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Bias regularization keeps biases small.",
         "an argument, no run",
         "The norm of the biases is smaller under an L2 penalty on them.",
-        ("digits",),
+        ("features",),
         (Statement(Side("bias_l2"), NONE, "bias_norm", "lower", RATIO, relative=True),),
     ),
     Claim(
@@ -527,7 +527,7 @@ CLAIMS: tuple[Claim, ...] = (
         "an argument, no run",
         "ReLU sets units to zero where tanh does not, and the gap between train and test accuracy"
         " is smaller: with ReLU and GELU than with tanh, with ReLU than in a linear network.",
-        ("digits",),
+        ("features",),
         (
             Statement(NONE, Side("activation_tanh"), "zero_activations", "higher", SHARE),
             Statement(NONE, Side("activation_tanh"), "gap", "lower", TENTH),

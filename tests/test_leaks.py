@@ -24,7 +24,13 @@ from pipeline.units import Result, Unit
 from .clone import tiny
 
 NAME = "digits"
-TECHNIQUES = ("none", "l2", "early_stopping")
+TECHNIQUES = {
+    "none": {"article": {}},
+    "l2": {"article": {"strength": 1e-4}},
+    "early_stopping": {
+        "search": {"patience": {"low": 1, "high": 3, "integer": True}}
+    },
+}
 ENGINE = Engine()  # of both studies, so that nothing is compiled twice
 
 
@@ -74,7 +80,7 @@ def write_params(path: Path) -> None:
     """A study of one data set with budgets of seconds, in which trials differ."""
     given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
     study = given["studies"][NAME]
-    study["techniques"] = {name: study["techniques"][name] for name in TECHNIQUES}
+    study["techniques"] = TECHNIQUES
     study["training"]["epochs"] = 4
     study["tuning"] |= {"trials": 6, "round": 3, "epochs": 4, "pruning": {"first": 2, "factor": 2}}
     path.write_text(yaml.safe_dump(given | {"studies": {NAME: study}}), encoding="utf-8")

@@ -238,12 +238,6 @@ def test_the_projects_own_params_are_valid() -> None:
             "studies.digits.model.architecture: required, but missing",
         ),
         (
-            "studies/digits/model",
-            {"architecture": "lstm", "units": [8]},
-            "techniques.activation_tanh: needs hidden layers of any non-linearity, "
-            "but got 'lstm', which has its own; expected one of none, l1, l2",
-        ),
-        (
             "studies/fashion_mnist/model/hidden",
             [200, 50],
             "fashion_mnist.techniques.mixed_penalties: needs 3 hidden layers, but got 2; "
@@ -266,7 +260,7 @@ def test_the_projects_own_params_are_valid() -> None:
             "digits.model: unknown key 'cod'; did you mean 'code'?",
         ),
         (
-            "studies/digits/model",
+            "studies/circles/model",
             {"architecture": "autoencoder", "hidden": [8], "code": 4},
             "techniques.early_stopping: needs a validation accuracy, but got 'autoencoder', which "
             "has none; expected one of none, l1, l2",
@@ -280,13 +274,23 @@ def test_a_mistake_is_named_with_its_place(place: str, value: object, expected: 
     assert "params.yaml:" in str(caught.value)
 
 
-def test_a_technique_of_a_place_that_an_lstm_lacks_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("technique", "needs"),
+    [
+        (
+            "activity_l1_before",
+            "needs an output before the non-linearity, but got 'lstm', which has none",
+        ),
+        (
+            "activation_tanh",
+            "needs hidden layers of any non-linearity, but got 'lstm', which has its own",
+        ),
+    ],
+)
+def test_a_technique_that_an_lstm_has_no_place_for_is_refused(technique: str, needs: str) -> None:
     raw = changed("studies/digits/model", {"architecture": "lstm", "units": [8]})
-    raw["studies"]["digits"]["techniques"] = {"none": {}, "activity_l1_before": {}}
-    expected = (
-        "techniques.activity_l1_before: needs an output before the non-linearity, "
-        "but got 'lstm', which has none; expected one of none, l1, l2"
-    )
+    raw["studies"]["digits"]["techniques"] = {"none": {}, technique: {}}
+    expected = f"techniques.{technique}: {needs}; expected one of none, l1, l2"
     with pytest.raises(UserError, match=re.escape(expected)):
         params.parse(raw)
 
