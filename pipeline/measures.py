@@ -8,7 +8,7 @@ Sources: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599 (
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import keras
@@ -202,19 +202,21 @@ def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted
 
 @lru_cache(maxsize=1)
 def _scorer(model: keras.Sequential) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """Losses (n,) and outputs of rows and their labels, compiled: a tenth of the time.
+    """`_score` of this model, compiled: a tenth of the time.
 
-    Runs that share a model come one after the other, so the last one's is enough.
+    Runs that share a model come one after the other, so the last one's is enough. A partial: of
+    functions with the same code, TensorFlow would warn that one is traced again and again.
     """
+    return backend.compiled(partial(_score, model), "graph")
 
-    def score(x: Any, y: Any) -> tuple[Any, Any]:
-        outputs = model(x, training=False)
-        if outputs.shape[-1] == 1:
-            target = ops.expand_dims(ops.cast(y, "float32"), 1)
-            return ops.binary_crossentropy(target, outputs)[:, 0], outputs
-        return ops.sparse_categorical_crossentropy(y, outputs), outputs
 
-    return backend.compiled(score, "graph")
+def _score(model: keras.Sequential, x: Any, y: Any) -> tuple[Any, Any]:
+    """Losses (n,) and outputs (n, units) of rows x (n, ...) and their labels y (n,)."""
+    outputs = model(x, training=False)
+    if outputs.shape[-1] == 1:
+        target = ops.expand_dims(ops.cast(y, "float32"), 1)
+        return ops.binary_crossentropy(target, outputs)[:, 0], outputs
+    return ops.sparse_categorical_crossentropy(y, outputs), outputs
 
 
 def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:

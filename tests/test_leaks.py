@@ -27,9 +27,7 @@ NAME = "digits"
 TECHNIQUES = {
     "none": {"article": {}},
     "l2": {"article": {"strength": 1e-4}},
-    "early_stopping": {
-        "search": {"patience": {"low": 1, "high": 3, "integer": True}}
-    },
+    "early_stopping": {"search": {"patience": {"low": 1, "high": 3, "integer": True}}},
 }
 ENGINE = Engine()  # of both studies, so that nothing is compiled twice
 

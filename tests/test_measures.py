@@ -1,6 +1,7 @@
 """What is measured of a model is what its formulas say."""
 
 import gzip
+import logging
 
 import keras
 import numpy as np
@@ -280,6 +281,17 @@ def test_an_input_behind_a_closed_gate_is_dropped() -> None:
     sizes = measure(plain, {"test": (X[:, 0, :4], Y % 2)})
     # Of the three units one is cut; what is left has a row of two zeros, and biases of zero.
     assert (sizes["parameters"], sizes["nonzero_parameters"]) == (4 * 2 + 2 + 2 + 1, 3 * 2 + 2)
+
+
+def test_one_model_after_the_other_is_measured_without_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow warns where it believes that it traces one function again and again."""
+    monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
+    for _ in range(6):
+        model = models.build(Mlp("mlp", (4,)), Change(), (6, 6), 3)
+        measure(model, {"val": (X[:7], Y[:7]), "test": (X, Y)})
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("classes", [2, 3])
