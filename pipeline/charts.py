@@ -37,7 +37,7 @@ def prepare() -> None:
     import matplotlib.pyplot as plt
     import optuna.visualization.matplotlib  # noqa: F401
 
-    plt.switch_backend("agg")  # a window's toolkit would refuse a thread
+    plt.switch_backend("agg")  # needs no display
 
 
 @dataclass(frozen=True)

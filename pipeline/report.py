@@ -9,9 +9,8 @@ import multiprocessing
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -203,17 +202,13 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
     `processes` draw at the same time. The page links each run to MLflow at the address `ui`.
     Raises UserError if a file is missing or does not hold what it must.
     """
-    with _helpers(processes) as call:  # they import while tables are made
-        _write(folder, background, ui, call)
-
-
-def _write(folder: Path, background: Background, ui: str, call: Call) -> None:
     runs = summary.read_runs(folder / "runs.csv")
     tuned = tuned_file.read(folder)
     objective = scored_by(tuned["objective"])
     tried = trials.read(folder / "trials.csv", objective.val)
     curves = figures.read_curves(folder / "curves.parquet", runs)
     inspected = interior.read(folder / "inspections.npz")
+    call = _helpers(processes)  # they import while tables are made
     noise = figures.noise_curves(runs)
     table = summary.summarize(runs)
     combined = _ensembles(folder / "predictions.npz", runs)
@@ -273,17 +268,23 @@ def _write(folder: Path, background: Background, ui: str, call: Call) -> None:
     replace_text(folder / PAGE, page)
 
 
-@contextmanager
-def _helpers(processes: int) -> Iterator[Call]:
-    """What calls functions in as many processes, and gives back what they return; 1: in this."""
+def _helpers(processes: int) -> Call:
+    """What calls functions in as many processes, and gives back what they return; 1: in this.
+
+    It is called once, and ends the processes.
+    """
     if processes == 1:
-        yield lambda parts: [part() for part in parts]
-        return
+        return lambda parts: [part() for part in parts]
     context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
-    with ProcessPoolExecutor(processes, context, starting.attend) as pool:
-        for _ in range(processes):
-            pool.submit(_begin)
-        yield lambda parts: [future.result() for future in [pool.submit(part) for part in parts]]
+    pool = ProcessPoolExecutor(processes, context, starting.attend)
+    for _ in range(processes):
+        pool.submit(_begin)
+
+    def call(parts: Sequence[Part]) -> list[Any]:
+        with pool:
+            return [future.result() for future in [pool.submit(part) for part in parts]]
+
+    return call
 
 
 def _begin() -> None:

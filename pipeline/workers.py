@@ -163,19 +163,19 @@ class Workers:
             )
             for device, epochs, own in zip(given, self._epochs, self._own, strict=True)
         ]
-        # A pool starts its process with its first task.
-        self._pids = [pool.submit(os.getpid) for pool in self._pools]
+        others = multiprocessing.active_children()
+        for pool in self._pools:
+            pool.submit(time.time)  # a pool starts its process with its first task
+        started = multiprocessing.active_children()
+        self._processes = [process for process in started if process not in others]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         # Asked to end, a worker would finish its population, and then take down TensorFlow.
-        started = [pid for pid in self._pids if pid.done() and pid.exception() is None]
-        pids = {pid.result() for pid in started}
-        for process in multiprocessing.active_children():
-            if process.pid in pids:
-                process.terminate()
+        for process in self._processes:
+            process.terminate()
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
         for folder in self._own:

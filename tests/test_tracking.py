@@ -1,6 +1,7 @@
 """MLflow holds every trial and final run once, whatever happened to the writer or the server."""
 
 import logging
+import multiprocessing
 import os
 import re
 import shutil
@@ -29,6 +30,7 @@ from pipeline.objectives import CLASSIFICATION
 from pipeline.results import Row
 from pipeline.stages import publish
 from pipeline.tracking.context import Context
+from pipeline.tracking.drawing import Drawing
 from pipeline.tracking.figures import log_figures, studies
 from pipeline.tracking.findings import champion
 from pipeline.tracking.project import Outcome, ProjectRun
@@ -248,6 +250,35 @@ def test_parents_show_figures_of_the_search_and_of_the_curves(logged: Tracker) -
         "l2 · train": curves,
         "none · train": curves,
     }
+
+
+def test_a_process_that_draws_and_dies_costs_no_figure() -> None:
+    trials = [record for record in study() if record.phase == "tune"]
+    for _ in range(2):  # the second time in new processes
+        drawing = Drawing(trials, {})
+        for process in multiprocessing.active_children():
+            process.kill()
+        folder = Path(drawing.finished())
+        assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in charts.SEARCH}
+        drawing.close()
+        assert not folder.exists()
+
+
+def test_a_described_technique_ends_finished_after_an_exception(folder: Path) -> None:
+    def stage() -> None:
+        with Tracker(CONTEXT) as tracker:
+            for record in study():
+                tracker.log(record)
+            tracker.finish("l2")
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        stage()
+    ended = {name: run.info.status for name, run in parents().items()}
+    assert ended == {"l2 · tune": "FINISHED", "l2 · train": "FINISHED", "none · train": "FAILED"}
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    shown = client.list_artifacts(parents()["l2 · tune"].info.run_id)
+    assert {each.path for each in shown} == {f"{name}.png" for name in charts.SEARCH}
 
 
 def test_logging_twice_adds_nothing(logged: Tracker) -> None:

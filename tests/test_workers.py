@@ -258,6 +258,12 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         time.sleep(0.2)
 
 
+def test_workers_that_are_still_importing_are_ended_at_once(prepared: Path, tmp_path: Path) -> None:
+    with Workers(prepared, Engine(workers=1), Journal("circles", tmp_path)) as workers:
+        (process,) = workers._processes
+    assert process.exitcode == -signal.SIGTERM
+
+
 def test_workers_that_are_ended_leave_other_processes_alone(
     prepared: Path, plan: Plan, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import: that is done inside functions, on the tracker's thread, so that nothing 
 - `tracker`     takes records, writes them in the background, survives the store's absence
 - `experiment`  what is in the experiment already, and what a record adds to it
 - `findings`    what parents say of their children, and which run is the champion
-- `drawing`     figures and curves of the parents, drawn in a process beside the writer
+- `drawing`     figures and curves of the parents, drawn in processes beside the writer
 - `packages`, `entities`  models and numbers in MLflow's forms
 - `figures`     the report's figures, in the parents
 - `project`     the run that `mlflow run` opens

@@ -2,9 +2,11 @@
 
 import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -26,11 +28,52 @@ def artists() -> ProcessPoolExecutor:
     return pool
 
 
-def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -> None:
-    """Writes a parent's artifacts: figures of its search, or its curves as figure and as table.
+def stop() -> None:
+    """Gives up what is not drawn yet, so that this process can end."""
+    if artists.cache_info().currsize:
+        artists().shutdown(wait=False, cancel_futures=True)
+
+
+class Drawing:
+    """The artifacts of a parent that has these records, in the making.
 
     `ranges`: the scales on which the technique's hyperparameters were searched.
     """
+
+    def __init__(self, records: Sequence[Record], ranges: Mapping[str, Range]) -> None:
+        self._records, self._ranges = list(records), ranges
+        self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
+        self._done = self._begin()
+
+    def _begin(self) -> Future[None]:
+        given = self._records, self._ranges, Path(self._folder.name)
+        try:
+            return artists().submit(draw, *given)
+        except BrokenProcessPool:  # one has died since: others take their place
+            artists.cache_clear()
+            return artists().submit(draw, *given)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `finished` would not wait."""
+        return self._done.done()
+
+    def finished(self) -> str:
+        """The folder of the artifacts, once they are drawn; here, if the process that drew died."""
+        try:
+            self._done.result()
+        except BrokenProcessPool:
+            draw(self._records, self._ranges, Path(self._folder.name))
+        return self._folder.name
+
+    def close(self) -> None:
+        """Removes the folder."""
+        self._done.cancel()
+        self._folder.cleanup()
+
+
+def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -> None:
+    """Writes a parent's artifacts: figures of its search, or its curves as figure and as table."""
     objective = records[0].objective
     trials = [
         charts.Trial(record.params, score, record.status == "KILLED")

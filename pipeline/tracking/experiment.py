@@ -3,16 +3,13 @@
 import json
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pipeline.objectives import Measure
 from pipeline.tracking.context import Context
-from pipeline.tracking.drawing import artists, draw
+from pipeline.tracking.drawing import Drawing, artists
 from pipeline.tracking.entities import params_of, points_of, scalars
 from pipeline.tracking.findings import CHAMPION, champion, champion_note, note, summary
 from pipeline.tracking.packages import Packages
@@ -33,14 +30,6 @@ if TYPE_CHECKING:
 _Place = tuple[str, Phase, str]  # technique, phase, study: what tells parents apart
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """Artifacts that are being drawn."""
-
-    folder: TemporaryDirectory[str]
-    done: Future[None]
-
-
 @dataclass
 class Parent:
     """A technique's parent run, and the records that it has been given."""
@@ -56,7 +45,8 @@ class Parent:
 class Experiment:
     """The MLflow experiment of a data set and the runs in it. Used by one thread.
 
-    Leaving the `with` block ends the parents that are still running.
+    Leaving the `with` block ends the parents that are still running: those that were described
+    once they are drawn, the others as failed.
     """
 
     def __init__(self, uri: str, context: Context, system_metrics: bool) -> None:
@@ -80,15 +70,15 @@ class Experiment:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._packages.close()
+        if not away(error):  # the next tracker ends what it finds running
+            with suppress(Exception):
+                for parent in self._parents.values():
+                    self._conclude(parent)
+                    if parent.status == "RUNNING":
+                        self._end(parent, "FAILED")
         for parent in self._parents.values():
             if parent.drawing is not None:
-                parent.drawing.done.cancel()
-        if away(error):  # the next tracker ends what it finds running
-            return
-        with suppress(Exception):
-            for parent in self._parents.values():
-                if parent.status == "RUNNING":
-                    self._end(parent, "FAILED")
+                parent.drawing.close()
 
     def _get_or_create(self, name: str, uri: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -127,6 +117,7 @@ class Experiment:
 
     def add(self, record: Record) -> bool:
         """Writes a record, unless the experiment has its key. Tells whether it was written."""
+        self._conclude_drawn()
         parent = self._parent(record)
         parent.records.append(record)
         if record.key in self.run_ids:
@@ -245,9 +236,7 @@ class Experiment:
         for (name, _, _), parent in self._parents.items():
             if name == technique:
                 self._describe(parent)
-        for parent in self._parents.values():
-            if parent.drawing is not None and parent.drawing.done.done():
-                self._conclude(parent)
+        self._conclude_drawn()
 
     def finish_all(self) -> None:
         """Ends every parent that has records, and names the champion of the final runs."""
@@ -312,17 +301,21 @@ class Experiment:
             metrics = scalars(summary(parent.records), now(), None)
             run_tags = [RunTag(name, value) for name, value in tags.items()]
             self._client.log_batch(parent.run_id, metrics, tags=run_tags)
-            folder = TemporaryDirectory()
+            if parent.drawing is not None:
+                parent.drawing.close()
             ranges = self._context.ranges.get(parent.records[0].technique, {})
-            done = artists().submit(draw, list(parent.records), ranges, Path(folder.name))
-            parent.drawing, parent.changed = Drawing(folder, done), False
+            parent.drawing, parent.changed = Drawing(parent.records, ranges), False
+
+    def _conclude_drawn(self) -> None:
+        for parent in self._parents.values():
+            if parent.drawing is not None and parent.drawing.ready:
+                self._conclude(parent)
 
     def _conclude(self, parent: Parent) -> None:
         """Adds a parent's artifacts when they are drawn, and ends it."""
         if parent.drawing is not None:
-            with parent.drawing.folder as folder:
-                parent.drawing.done.result()
-                self._client.log_artifacts(parent.run_id, folder)
+            self._client.log_artifacts(parent.run_id, parent.drawing.finished())
+            parent.drawing.close()
             parent.drawing = None
             self._end(parent, "FINISHED")
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Self
 
+from pipeline.tracking import drawing
 from pipeline.tracking.context import Context
 from pipeline.tracking.experiment import Experiment
 from pipeline.tracking.records import Record
@@ -55,7 +56,11 @@ class Tracker:
         if error is None:
             self._put(Experiment.finish_all)
         self._jobs.put(None)
-        self._thread.join()
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:
+            drawing.stop()
+            raise
 
     def _put(self, job: Job) -> None:
         if self.failure is None:
