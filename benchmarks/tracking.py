@@ -42,7 +42,10 @@ class Opening:
 
 @dataclass(frozen=True)
 class Logged:
-    """Seconds of writing all runs, in all and on the processor, of publishing them again; bytes."""
+    """Seconds of writing all runs, in all and on the processor, of publishing them again; bytes.
+
+    `processor` is of this process: figures are drawn in others.
+    """
 
     write: float
     processor: float
