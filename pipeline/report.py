@@ -5,12 +5,10 @@ A page is one file that opens offline: style and figures stand in it, and it run
 
 import json
 import math
-import multiprocessing
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -275,9 +273,8 @@ def _helpers(processes: int) -> Call:
     """
     if processes == 1:
         return lambda parts: [part() for part in parts]
-    context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
-    pool = ProcessPoolExecutor(processes, context, starting.attend)
-    for _ in range(processes):
+    pool = starting.helpers(processes, _begin)
+    for _ in range(1, processes):
         pool.submit(_begin)
 
     def call(parts: Sequence[Part]) -> list[Any]:

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 # Keras imports these, if they are there, for plots and wrappers that no worker needs.
@@ -51,6 +52,14 @@ def without_greetings() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:
+    """Up to `count` processes that help this one; the first begins at once, with `prepare`."""
+    context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
+    pool = ProcessPoolExecutor(count, context, attend)
+    pool.submit(prepare)
+    return pool
 
 
 def attend() -> None:

@@ -1,6 +1,5 @@
 """Figures and tables of a parent run, drawn in processes beside the one that writes records."""
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,10 +21,7 @@ def artists() -> ProcessPoolExecutor:
 
     A thread would share Python's lock with the writer, and drawing takes as long as writing.
     """
-    context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
-    pool = ProcessPoolExecutor(devices.cores(), context, starting.attend)
-    pool.submit(charts.prepare)
-    return pool
+    return starting.helpers(devices.cores(), charts.prepare)
 
 
 def stop() -> None:
