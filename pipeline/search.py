@@ -97,7 +97,7 @@ class Search:
         """
         pairs = zip(outcomes, trials, strict=True)
         worst_first = sorted(pairs, key=lambda pair: self._order(pair[0]), reverse=True)
-        lost = {trial.number for _, trial in worst_first[: -max(1, len(trials) // factor)]}
+        lost = {trial.number for _, trial in worst_first[: -survivors(len(trials), factor)]}
         for trial, outcome in zip(trials, outcomes, strict=True):
             trial.report(outcome.score, epochs)
             if trial.number in lost:
@@ -129,6 +129,11 @@ class Search:
             from_storage=self.study._storage,
             to_storage=storage,
         )
+
+
+def survivors(trials: int, factor: int) -> int:
+    """How many of the trials that are compared go on."""
+    return max(1, trials // factor)
 
 
 def store(searches: Sequence[Search], path: Path) -> None:

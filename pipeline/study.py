@@ -1,22 +1,33 @@
 """The two halves of a study: the search for each technique's values, and the final runs.
 
-Pure of files and servers: units go to `run`, rows and results come out as they are made.
+Pure of files and servers: units go to a pool, rows and results come out as they are made.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
 
 from pipeline.errors import UserError
 from pipeline.params import Tuning
-from pipeline.search import Outcome, Search
+from pipeline.search import Outcome, Search, survivors
 from pipeline.units import Plan, Result, Unit, chained
 
-Run = Callable[[Sequence[Unit], str], Iterable[Result]]
 Row = dict[str, Any]
+Steps = Generator[tuple[list[Row], list[Unit]], Mapping[str, Result], None]
+
+
+class Pool(Protocol):
+    """What trains units: `pipeline.workers.Workers`."""
+
+    def add(self, units: Sequence[Unit], instead_of: Collection[Unit] = ()) -> None:
+        """Gives it units to train; see there."""
+
+    def results(self, title: str, runs: int, epochs: int) -> Iterator[Result]:
+        """Results of what was added, also while they come."""
 
 
 def searches(plan: Plan) -> dict[str, Search]:
@@ -29,27 +40,73 @@ def searches(plan: Plan) -> dict[str, Search]:
     }
 
 
-def tune(plan: Plan, searching: Mapping[str, Search], run: Run) -> Iterator[Row]:
+def tune(plan: Plan, searching: Mapping[str, Search], pool: Pool) -> Iterator[Row]:
     """Drives the searches to the end; yields a row of trials.csv for each finished trial.
 
-    All techniques go through a round together, so that every core has work; a round's trials are
-    told in the order in which they were asked, whatever finished first.
+    Each search goes its own way, so that no worker waits for another technique; a round's trials
+    are told in the order in which they were asked, whatever finished first.
     """
-    while asked := {name: trials for name, s in searching.items() if (trials := s.ask())}:
-        seconds: dict[tuple[str, int], float] = {}  # so far
-        for rung, epochs in enumerate(plan.study.tuning.rungs):
-            rows = _rung(plan, asked, rung, run, seconds)
-            seconds |= {place: row["seconds"] for place, row in rows.items()}
-            asked = {
-                name: _tell(plan, searching[name], trials, rows, epochs)
-                for name, trials in asked.items()
+    steps = {name: _steps(plan, search) for name, search in searching.items()}
+    asked = {name: next(step)[1] for name, step in steps.items()}
+    technique = {unit.key: name for name, units in asked.items() for unit in units}
+    found: dict[str, dict[str, Result]] = defaultdict(dict)
+    pool.add([unit for units in asked.values() for unit in units])
+    for result in pool.results(f"tune {plan.dataset}", *budget(plan, searching)):
+        name = technique[result.key]
+        found[name][result.key] = result
+        if len(found[name]) == len(asked[name]):
+            before = asked[name]
+            rows, asked[name] = steps[name].send(found.pop(name))
+            technique |= {unit.key: name for unit in asked[name]}
+            pool.add(asked[name], instead_of=before)
+            yield from rows
+
+
+def budget(plan: Plan, searching: Mapping[str, Search]) -> tuple[int, int]:
+    """The runs of all trials, and their epochs; one that goes on is another, from its first."""
+    tuning, runs, total = plan.study.tuning, 0, 0
+    for search in searching.values():
+        for first in range(0, search.trials, search.round):
+            trials = min(search.round, search.trials - first)
+            for epochs in tuning.rungs:
+                runs += trials * tuning.seeds
+                total += trials * tuning.seeds * epochs
+                trials = survivors(trials, tuning.pruning.factor) if tuning.pruning else 0
+    return runs, total
+
+
+def _steps(plan: Plan, search: Search) -> Steps:
+    """A search, step by step: rows of trials that are over, and the units that it asks for next.
+
+    It is sent their results, by key. At its end it asks for nothing.
+    """
+    tuning = plan.study.tuning
+    over: list[Row] = []
+    while trials := search.ask():
+        seconds: dict[int, float] = {}  # so far, by the trial's number
+        for rung, epochs in enumerate(tuning.rungs):
+            units = {
+                trial.number: [
+                    plan.trial(search.name, trial.params, seed, rung)
+                    for seed in range(tuning.seeds)
+                ]
+                for trial in trials
             }
-            going_on = {(name, trial.number) for name in asked for trial in asked[name]}
-            yield from (
-                row | {"state": _state(row, plan.study.tuning, epochs)}
-                for place, row in rows.items()
-                if place not in going_on
-            )
+            every = {unit.key: unit for group in units.values() for unit in group}
+            results = yield over, [*every.values()]  # trials may be equal
+            rows = {
+                number: _trial_row(group, number, results, seconds.get(number, 0.0))
+                for number, group in units.items()
+            }
+            seconds = {number: row["seconds"] for number, row in rows.items()}
+            trials = _tell(plan, search, trials, rows, epochs)
+            going_on = {trial.number for trial in trials}
+            over = [
+                row | {"state": _state(row, tuning, epochs)}
+                for number, row in rows.items()
+                if number not in going_on
+            ]
+    yield over, []
 
 
 def _state(row: Row, tuning: Tuning, epochs: int) -> str:
@@ -59,44 +116,15 @@ def _state(row: Row, tuning: Tuning, epochs: int) -> str:
     return "complete" if epochs == tuning.epochs else "pruned"
 
 
-def _rung(
-    plan: Plan,
-    asked: Mapping[str, Sequence[optuna.Trial]],
-    rung: int,
-    run: Run,
-    seconds: Mapping[tuple[str, int], float],
-) -> dict[tuple[str, int], Row]:
-    """The rows, so far, of trials that are trained up to a rung: (technique, number) → row.
-
-    `seconds`: what trials have taken up to the rung before.
-    """
-    seeds = range(plan.study.tuning.seeds)
-    units = {
-        (name, trial.number): [plan.trial(name, trial.params, seed, rung) for seed in seeds]
-        for name, trials in asked.items()
-        for trial in trials
-    }
-    every = {unit.key: unit for group in units.values() for unit in group}  # trials may be equal
-    results = {result.key: result for result in run([*every.values()], f"tune {plan.dataset}")}
-    rows = {
-        (technique, number): _trial_row(group, number, results)
-        for (technique, number), group in units.items()
-    }
-    for place, group in units.items():
-        if group[0].goes_on_from is None:  # otherwise its seconds hold those before
-            rows[place]["seconds"] += seconds.get(place, 0.0)
-    return rows
-
-
 def _tell(
     plan: Plan,
     search: Search,
     trials: Sequence[optuna.Trial],
-    rows: Mapping[tuple[str, int], Row],
+    rows: Mapping[int, Row],
     epochs: int,
 ) -> list[optuna.Trial]:
     """Tells a search what its trials gave after `epochs`; those that go on."""
-    found = [rows[search.name, trial.number] for trial in trials]
+    found = [rows[trial.number] for trial in trials]
     outcomes = [
         Outcome(trial.params, row[search.objective.val.name], row["val_loss"])
         for trial, row in zip(trials, found, strict=True)
@@ -108,8 +136,13 @@ def _tell(
     return []
 
 
-def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]) -> Row:
-    """Means over the trial's seeds. A member that diverged has the worst of scores and losses."""
+def _trial_row(
+    units: Sequence[Unit], number: int, results: Mapping[str, Result], seconds: float
+) -> Row:
+    """Means over the trial's seeds. A member that diverged has the worst of scores and losses.
+
+    `seconds`: what the trial had taken before.
+    """
     measures = [results[unit.key].measures for unit in units]
     objective = units[0].model.objective
 
@@ -133,7 +166,8 @@ def _trial_row(units: Sequence[Unit], number: int, results: Mapping[str, Result]
         objective.train.name: mean(objective.train.name),
         "diverged": sum(measure["diverged"] for measure in measures),
         "epochs_run": mean("epochs_run"),
-        "seconds": sum(measure["seconds"] for measure in measures),
+        "seconds": sum(measure["seconds"] for measure in measures)
+        + (0.0 if units[0].goes_on_from else seconds),  # otherwise its own hold those before
     }
 
 

@@ -104,9 +104,9 @@ class Schedule:
         return bool(self._waiting)
 
     def add(self, populations: Iterable[Population]) -> None:
-        """Puts populations at the end of the schedule."""
+        """Puts populations before those that wait, so that what was begun is finished first."""
         added = list(populations)
-        self._waiting += added
+        self._waiting = added + self._waiting
         self._unfinished |= {unit.key for population in added for unit in population.units}
 
     def next(self, worker: int) -> Population | None:
@@ -133,13 +133,19 @@ class Schedule:
             return True
         return left[population.program] * again > self._first[population.program] - again
 
-    def finished(self, population: Population, seconds: float) -> None:
-        """Learns what compiling and what training takes."""
+    def finished(self, population: Population) -> None:
+        """What goes on from these units need not wait any more."""
         self._unfinished -= {unit.key for unit in population.units}
+
+    def took(self, population: Population, seconds: float) -> None:
+        """Learns what compiling and what training takes."""
         if population.program in self._first:
             self._again[population.program] = seconds
         else:
             self._first[population.program] = seconds
+
+
+Busy = dict[Future[tuple[list[Result], float]], tuple[int, Population]]  # who trains what
 
 
 class Workers:
@@ -154,6 +160,10 @@ class Workers:
         self._epochs = [context.Value("q", 0, lock=False) for _ in given]
         self._own = [journal.folder / f"programs-{number}" for number in range(len(given))]
         self._schedule = Schedule()
+        self._added: list[Unit] = []  # since a population was last made
+        self._present: list[Unit] = []  # of those added, what the journal has
+        self._before: dict[str, str | None] = {}  # unit → the one that it goes on from
+        self._programs: dict[object, tuple[str, int]] = {}
         self._pools = [
             ProcessPoolExecutor(
                 1,
@@ -186,54 +196,85 @@ class Workers:
         return f"{self.busy / len(self._pools) / seconds:.0%} of them training or compiling"
 
     def run(self, units: Sequence[Unit], title: str) -> Iterator[Result]:
-        """Results of the units, as they finish; those in the journal come first.
+        """Results of these units; see `results`."""
+        self.add(units)
+        return self.results(title)
+
+    def add(self, units: Sequence[Unit], instead_of: Collection[Unit] = ()) -> None:
+        """Gives the workers units that they train before those that wait.
+
+        `instead_of`: finished ones, whose checkpoints serve none but these.
+        """
+        before = {unit.key: unit.goes_on_from for unit in units}
+        for key in {unit.key for unit in instead_of} - set(before.values()):
+            self._journal.drop_checkpoint(key)
+        self._before |= before
+        self._added += units
+        self._present += [unit for unit in units if unit.key in self._journal]
+
+    def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
+        """Results of the units that were added, as they finish, also of those added meanwhile.
+
+        Those in the journal come first. `runs`, `epochs`: of all that will be added, for the line
+        that shows progress.
 
         Raises UserError if a worker dies.
         """
-        present = [unit.key for unit in units if unit.key in self._journal]
-        for key in present:
-            yield self._journal.result(key)
-        if len(present) == len(units):
-            return
-        # Those to go on from, and those an interrupted call of these units has made.
-        before = {unit.key: unit.goes_on_from for unit in units}
-        self._journal.keep_checkpoints(before.keys() | before.values())
-        with Progress(units, set(present), title) as progress:
-            for results in self._finished(units, progress):
-                for result in results:  # all are kept before anybody works with one
-                    self._journal.add(result)
-                    self._journal.drop_checkpoint(before[result.key])
-                yield from results
+        busy: Busy = {}
+        with Progress(title, runs, epochs) as progress:
+            try:
+                while self._added or self._present or self._schedule or busy:
+                    while self._present:
+                        yield from self._kept(progress)
+                    self._hand_out(busy, progress)
+                    yield from self._finished(busy, progress)
+            except BrokenProcessPool:
+                raise UserError(
+                    "a worker process died, perhaps for want of memory; what was finished is kept, "
+                    "so run the stage again (params.yaml: engine.workers: 1 needs the least memory)"
+                ) from None
 
-    def _finished(self, units: Sequence[Unit], progress: "Progress") -> Iterator[list[Result]]:
-        try:
-            schedule = self._schedule
-            schedule.add(self._populations(units))
-            busy: dict[Future[tuple[list[Result], float]], tuple[int, Population]] = {}
-            while schedule or busy:
-                for worker in set(range(len(self._pools))) - {
-                    worker for worker, _ in busy.values()
-                }:
-                    if population := schedule.next(worker):
-                        files = [self._checkpoint(unit) for unit in population.units]
-                        future = self._pools[worker].submit(_run, population.units, files)
-                        busy[future] = worker, population
-                done, _ = wait(busy, progress.every, return_when=FIRST_COMPLETED)
-                # A worker that died comes last, so that what others finished is kept.
-                for future in sorted(done, key=lambda each: each.exception() is not None):
-                    worker, population = busy.pop(future)
-                    results, seconds = future.result()
-                    self.busy += seconds
-                    schedule.finished(population, seconds)
-                    self._epochs[worker].value = 0
-                    progress.finished(population.units)
-                    yield results
-                progress.show(sum(epochs.value for epochs in self._epochs))
-        except BrokenProcessPool:
-            raise UserError(
-                "a worker process died, perhaps for want of memory; what was finished is kept, "
-                "so run the stage again (params.yaml: engine.workers: 1 needs the least memory)"
-            ) from None
+    def _kept(self, progress: "Progress") -> Iterator[Result]:
+        """What the journal has."""
+        present, self._present = self._present, []
+        progress.spared(present)
+        for unit in present:
+            yield self._journal.result(unit.key)
+
+    def _finished(self, busy: Busy, progress: "Progress") -> Iterator[Result]:
+        """What some worker has finished, as soon as one has."""
+        done, _ = wait(busy, progress.every, return_when=FIRST_COMPLETED)
+        finished = []
+        for future in done:
+            if future.exception() is None:
+                worker, population = busy.pop(future)
+                results, seconds = future.result()
+                self.busy += seconds
+                self._schedule.took(population, seconds)
+                self._epochs[worker].value = 0
+                finished.append((population, results))
+        self._hand_out(busy, progress)  # no worker waits until these results are worked with
+        for population, results in finished:
+            for result in results:  # all are kept before anybody works with one
+                self._journal.add(result)
+                self._journal.drop_checkpoint(self._before[result.key])
+            self._schedule.finished(population)
+            progress.finished(population.units)
+            yield from results
+        for future in done:
+            future.result()  # raises where a worker died, once what others finished is kept
+        progress.show(sum(epochs.value for epochs in self._epochs))
+
+    def _hand_out(self, busy: Busy, progress: "Progress") -> None:
+        """Gives each idle worker the next population."""
+        for worker in set(range(len(self._pools))) - {worker for worker, _ in busy.values()}:
+            added, self._added = self._added, []
+            progress.add([unit for unit in added if unit.key not in self._journal])
+            self._schedule.add(self._populations(added, worker))
+            if population := self._schedule.next(worker):
+                files = [self._checkpoint(unit) for unit in population.units]
+                future = self._pools[worker].submit(_run, population.units, files)
+                busy[future] = worker, population
 
     def _checkpoint(self, unit: Unit) -> Path | None:
         """The file that the unit can go on from, if it is there."""
@@ -242,19 +283,26 @@ class Workers:
         path = self._journal.checkpoint_path(unit.goes_on_from)
         return path if path.exists() else None
 
-    def _populations(self, units: Sequence[Unit]) -> Iterator[Population]:
+    def _populations(self, units: Sequence[Unit], worker: int) -> Iterator[Population]:
         """Units that can share a program, as many at a time as it trains at once.
 
-        The finished ones leave their places empty: an interruption moves nobody else.
+        The finished ones leave their places empty: an interruption moves nobody else. `worker`:
+        one that is idle, which tells what program that is.
         """
 
-        def shared(unit: Unit) -> tuple[str, str, int, float | None]:
+        def shared(unit: Unit) -> tuple[object, ...]:
             batch_size = unit.change.batch_size  # a hyperparameter, but also a program's shape
-            return unit.technique, unit.setting, unit.training.epochs, batch_size
+            what = unit.model, unit.technique, unit.combine
+            return *what, unit.setting, unit.training.epochs, batch_size
 
-        for _, group in groupby(units, key=shared):
+        for key, group in groupby(units, key=shared):
             members = list(group)
-            program, places = self._pools[0].submit(_program, members[0]).result()
+            if all(unit.key in self._journal for unit in members):
+                continue
+            if key not in self._programs:
+                asked = self._pools[worker].submit(_program, members[0])
+                self._programs[key] = asked.result()
+            program, places = self._programs[key]
             for i in range(0, len(members), places):
                 chunk = members[i : i + places]
                 if waiting := [unit for unit in chunk if unit.key not in self._journal]:
@@ -265,18 +313,20 @@ class Progress:
     """One line: what is trained, done / total, time left. Silent when not a terminal.
 
     Counts epochs, so that the line moves within long runs; `every`: seconds between looks.
+    `runs`, `epochs`: of all that will come, if that is more than what was added.
     """
 
-    def __init__(self, units: Sequence[Unit], present: Collection[str], title: str) -> None:
+    def __init__(self, title: str, runs: int = 0, epochs: int = 0) -> None:
         self.every = 0.5 if sys.stderr.isatty() else None
-        self._title, self._runs, self._total = title, len(present), len(units)
-        self._done = 0
+        self._title, self._runs, self._epochs = title, runs, epochs
+        self._added_runs = self._added_epochs = 0
+        self._done_runs = self._done_epochs = 0
         self._bar = tqdm(
-            total=sum(unit.training.epochs for unit in units if unit.key not in present),
             desc=title,
             bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}",
             leave=False,
             disable=self.every is None,
+            total=epochs,
         )
 
     def __enter__(self) -> Self:
@@ -285,13 +335,29 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
+    def spared(self, units: Sequence[Unit]) -> None:
+        """These units need not be trained."""
+        self._added_runs += len(units)
+        self._done_runs += len(units)
+        self._epochs -= _epochs_of(units)
+
+    def add(self, units: Sequence[Unit]) -> None:
+        """These units will be trained."""
+        self._added_runs += len(units)
+        self._added_epochs += _epochs_of(units)
+        self._bar.total = max(self._epochs, self._added_epochs)
+
     def finished(self, units: Sequence[Unit]) -> None:
         """These units are done."""
-        self._runs += len(units)
-        self._done += sum(unit.training.epochs for unit in units)
-        name = units[0].technique
-        self._bar.set_description_str(f"{self._title}: {self._runs}/{self._total} runs, {name}")
+        self._done_runs += len(units)
+        self._done_epochs += _epochs_of(units)
+        done = f"{self._done_runs}/{max(self._runs, self._added_runs)} runs"
+        self._bar.set_description_str(f"{self._title}: {done}, {units[0].technique}")
 
     def show(self, running: int) -> None:
         """`running`: epochs done of runs that are not finished."""
-        self._bar.update(max(0, self._done + running - self._bar.n))
+        self._bar.update(max(0, self._done_epochs + running - self._bar.n))
+
+
+def _epochs_of(units: Sequence[Unit]) -> int:
+    return sum(unit.training.epochs for unit in units)

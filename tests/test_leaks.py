@@ -1,6 +1,6 @@
 """No choice depends on the test set: the stages choose the same when test labels are random."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -37,6 +37,7 @@ class InProcess:
 
     def __init__(self, prepared: Path, _: params.Engine, journal: Journal) -> None:
         self._trainer, self._journal = Trainer(datasets.load(prepared), ENGINE), journal
+        self._added: list[Unit] = []
 
     def __enter__(self) -> Self:
         return self
@@ -47,12 +48,23 @@ class InProcess:
     def share(self, seconds: float) -> str:
         return f"all of {seconds:.0f} s"
 
+    def add(self, units: Sequence[Unit], instead_of: Collection[Unit] = ()) -> None:
+        self._added += units
+
+    def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
+        while self._added:
+            units, self._added = self._added, []
+            for _, group in groupby(
+                units, key=lambda u: (u.technique, u.setting, u.training.epochs)
+            ):
+                alike = list(group)
+                for result in self._trainer.run(alike, [None] * len(alike)):
+                    self._journal.add(result)
+                    yield result
+
     def run(self, units: Sequence[Unit], title: str) -> Iterator[Result]:
-        for _, group in groupby(units, key=lambda u: (u.technique, u.setting, u.training.epochs)):
-            alike = list(group)
-            for result in self._trainer.run(alike, [None] * len(alike)):
-                self._journal.add(result)
-                yield result
+        self.add(units)
+        return self.results(title)
 
 
 class Nowhere:

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +109,10 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
     def tune(name: str, workers: int, stop_after: int | None = None) -> list[dict[str, object]]:
         journal = Journal(name, tmp_path)
         with Workers(prepared, Engine(workers=workers), journal) as pool:
-            rows = study.tune(pruned, study.searches(pruned), pool.run)
+            rows = study.tune(pruned, study.searches(pruned), pool)
             found = [row for _, row in zip(range(stop_after or 99), rows, strict=False)]
         if stop_after:
-            journal.keep_checkpoints(())  # so that some start again and others go on
+            journal.drop_checkpoints()  # so that some start again and others go on
         return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
 
     one = tune("one", 1)
@@ -122,6 +123,25 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
     assert states.count("complete") == 2
     epochs = {row["state"]: row["epochs_run"] for row in one}
     assert epochs == {"pruned": 1, "complete": 4}  # of three, one goes on after the first epoch
+    # A trial has two seeds, and six of one technique and one of another begin with one epoch.
+    assert study.budget(pruned, study.searches(pruned)) == (
+        len(Journal("one", tmp_path)),
+        2 * (7 * 1 + 3 * 2 + 3 * 4),
+    )
+
+
+def test_checkpoints_of_pruned_trials_are_deleted_when_the_others_go_on(
+    prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    tuning = replace(plan.study.tuning, pruning=Pruning(first=1, factor=2))
+    techniques = {"dropout": plan.study.techniques["dropout"]}
+    pruned = replace(plan, study=replace(plan.study, tuning=tuning, techniques=techniques))
+    journal, left = Journal("pruned", tmp_path), []
+    with Workers(prepared, Engine(workers=1), journal) as pool:
+        for row in study.tune(pruned, study.searches(pruned), pool):
+            left.append((row["state"], len(list(journal.folder.glob("*.checkpoint.npz")))))
+    # Of two trials of two seeds, one goes on; then nothing goes on from its last checkpoints.
+    assert left == [("pruned", 2), ("complete", 0)] * 2
 
 
 def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
@@ -205,10 +225,8 @@ def test_an_interrupted_rung_keeps_the_checkpoints_it_has_made(
     units = [pruned.trial("dropout", {"rate": 0.3}, seed, rung=0) for seed in range(2)]
     journal = Journal("interrupted", tmp_path)
     journal.add(Result(units[0].key, {}, checkpoint={"curves": np.zeros((2, 5))}))
-    journal.add(Result("another", {}, checkpoint={"curves": np.zeros((2, 5))}))
     run(prepared, units, journal, 1)
     assert all(journal.checkpoint_path(unit.key).exists() for unit in units)
-    assert not journal.checkpoint_path("another").exists()
 
 
 def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
@@ -256,6 +274,29 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.2)
+
+
+def test_a_worker_trains_on_while_what_it_finished_is_worked_with(
+    prepared: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, when_kept = [], []
+    take, keep = Schedule.next, Journal.add
+
+    def next_one(schedule: Schedule, worker: int) -> Population | None:
+        if population := take(schedule, worker):
+            given.append(population)
+        return population
+
+    def add(journal: Journal, result: Result) -> None:
+        when_kept.append(len(given))
+        keep(journal, result)
+
+    monkeypatch.setattr(Schedule, "next", next_one)
+    monkeypatch.setattr(Journal, "add", add)
+    one_by_one = Engine(workers=1, population=1)
+    with Workers(prepared, one_by_one, Journal("circles", tmp_path)) as pool:
+        assert len(list(pool.run(final_units(plan)[:3], "test"))) == 3
+    assert when_kept == [2, 3, 3]
 
 
 def test_workers_that_are_still_importing_are_ended_at_once(prepared: Path, tmp_path: Path) -> None:
@@ -312,11 +353,15 @@ class Fake:
 
     def __init__(self) -> None:
         self.seen: list[Unit] = []
+        self._added: list[Unit] = []
 
-    def __call__(self, units: object, title: str) -> Iterator[Result]:
-        found = list(units)  # type: ignore[call-overload]
-        self.seen += found
-        for unit in reversed(found):  # whatever finished first
+    def add(self, units: Sequence[Unit], instead_of: Collection[Unit] = ()) -> None:
+        self.seen += units
+        self._added += units
+
+    def results(self, title: str, runs: int, epochs: int) -> Iterator[Result]:
+        while self._added:  # whatever finished first
+            unit = self._added.pop()
             strength = unit.values.get("strength", 0.5)
             yield Result(
                 unit.key,
@@ -333,10 +378,17 @@ def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: P
         assert [row["trial"] for row in rows if row["technique"] == name] == [0, 1, 2, 3]
     assert len([row for row in rows if row["technique"] == "none"]) == 1  # nothing to search
     assert len(fake.seen) == 2 * len(rows)
+    assert study.budget(plan, searching) == (len(fake.seen), 4 * len(fake.seen))  # epochs
     content = study.tuned(plan, searching)["techniques"]["l2"]
     own = [row for row in rows if row["technique"] == "l2"]
     assert content["val_accuracy"] == max(row["val_accuracy"] for row in own)
     assert content["values"]["learning_rate"] == 0.01
+
+
+def test_no_search_waits_for_another(plan: Plan) -> None:
+    rows = list(study.tune(plan, study.searches(plan), Fake()))
+    in_turn = [name for name, _ in groupby(row["technique"] for row in rows)]
+    assert in_turn == ["early_stopping", "activity_l1_before", "dropout", "l2", "none"]
 
 
 def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
@@ -379,7 +431,9 @@ def test_progress_counts_epochs_of_runs_in_work(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     units = [plan.trial("l2", {"strength": 0.1}, seed) for seed in range(4)]  # 4 epochs each
-    with Progress(units, {units[0].key}, "tune circles") as progress:
+    with Progress("tune circles", runs=4, epochs=16) as progress:
+        progress.spared(units[:1])
+        progress.add(units[1:3])  # the last one comes later
         progress.show(running=6)
         progress.finished(units[1:3])
         progress.show(running=1)
@@ -391,7 +445,8 @@ def test_progress_is_silent_when_not_a_terminal(
     plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     units = [plan.trial("l2", {"strength": 0.1}, 0)]
-    with Progress(units, set(), "tune circles") as progress:
+    with Progress("tune circles") as progress:
+        progress.add(units)
         progress.finished(units)
         progress.show(0)
     assert capsys.readouterr().err == ""
@@ -406,7 +461,7 @@ def test_a_unit_waits_for_the_one_that_it_goes_on_from(alike: list[Unit]) -> Non
     schedule.add([second, first])
     assert schedule.next(0) == first
     assert schedule.next(1) is None
-    schedule.finished(first, 1.0)
+    schedule.finished(first)
     assert schedule.next(1) == second
 
 
@@ -428,8 +483,8 @@ def test_a_program_is_compiled_twice_only_where_that_pays(seconds: float, stolen
     schedule.add(populations("a", "a", "a"))
     first = schedule.next(0)
     assert first is not None
-    schedule.finished(first, 3 + seconds)
+    schedule.took(first, 3 + seconds)
     second = schedule.next(0)
     assert second is not None
-    schedule.finished(second, seconds)
+    schedule.took(second, seconds)
     assert (schedule.next(1) is not None) == stolen

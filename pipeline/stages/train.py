@@ -57,7 +57,7 @@ def _train(dataset: str) -> None:
             if not left[unit.technique]:
                 tracker.finish(unit.technique)
                 _log.info(_line(unit.technique, rows.values()))
-    journal.keep_checkpoints(())
+    journal.drop_checkpoints()
     _write(units, rows, journal, tracker, data)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")

@@ -34,7 +34,7 @@ def _tune(dataset: str) -> None:
     searching, rows, journal = study.searches(plan), [], Journal(dataset)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with Workers(prepared, settings.engine, journal) as workers:
-            for row in study.tune(plan, searching, workers.run):
+            for row in study.tune(plan, searching, workers):
                 row[STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
@@ -43,7 +43,7 @@ def _tune(dataset: str) -> None:
                     tracker.finish(found.name)
                     _log.info(_line(found))
         # While the tracker still has records to write.
-        journal.keep_checkpoints(())
+        journal.drop_checkpoints()
         folder = results.RESULTS / dataset
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
         results.write_rows(rows, folder / "trials.csv")
