@@ -1,6 +1,7 @@
 """`python -m pipeline STAGE …` runs one stage; a user's mistake ends in a message."""
 
 import ast
+import gc
 import importlib
 import logging
 import pkgutil
@@ -58,4 +59,6 @@ def _run(name: str, argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    gc.freeze()  # at its end Python would look for garbage in all that was imported, for a second
+    sys.exit(code)

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,9 @@ if TYPE_CHECKING:  # prepare and fetch need no pandas
     import pandas as pd
 
 
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a scratch file beside the path, then puts it in place.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A scratch file beside the path, to be filled; it is put in place unless something is raised.
 
     A kill leaves the old file. Nor does anything change behind a hard link: DVC's outputs are
     links into its cache.
@@ -18,10 +20,16 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     scratch = path.with_name(f".partial-{path.name}")  # the suffix tells some writers the format
     scratch.unlink(missing_ok=True)  # what a kill left
     try:
-        write(scratch)
+        yield scratch
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` fill the file."""
+    with replacing(path) as scratch:
+        write(scratch)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -6,15 +6,16 @@ with the journal's results, and asks for the same trials again, so no half-run t
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from scipy.stats import qmc
 
-from pipeline.files import replace
+from pipeline.files import replacing
 from pipeline.objectives import CLASSIFICATION, Objective
 from pipeline.params import random_trials
 from pipeline.techniques import Range
@@ -136,16 +137,18 @@ def survivors(trials: int, factor: int) -> int:
     return max(1, trials // factor)
 
 
-def store(searches: Sequence[Search], path: Path) -> None:
-    """Writes the searches to one SQLite file, replacing it whole."""
+@contextmanager
+def storing(path: Path) -> Iterator[Callable[[Search], None]]:
+    """Takes searches, as they end, into one SQLite file, which is replaced whole at the end."""
+    with replacing(path) as scratch, ExitStack() as stack:
 
-    def write(scratch: Path) -> None:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
-        for search in searches:
-            search.store(storage)
-        storage.engine.dispose()
+        @cache  # with the first search: until then, workers start
+        def storage() -> optuna.storages.RDBStorage:
+            opened = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
+            stack.callback(opened.engine.dispose)
+            return opened
 
-    replace(path, write)
+        yield lambda search: search.store(storage())
 
 
 def _distribution(found: Range) -> BaseDistribution:
@@ -156,6 +159,8 @@ def _distribution(found: Range) -> BaseDistribution:
 
 def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[dict[str, float]]:
     """`count` points that fill the ranges evenly, on their own scales."""
+    from scipy.stats import qmc  # takes half a second, in which workers can start
+
     if not ranges:
         return []
     points = qmc.Halton(len(ranges), rng=seed).random(count)

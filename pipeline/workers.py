@@ -28,6 +28,9 @@ from pipeline.journal import Journal
 from pipeline.params import Engine
 from pipeline.units import Result, Unit
 
+# The parent hands out work and writes records; a worker that kept it from that would be idle next.
+NICE = 4
+
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
 _epochs: Any = None  # shared with the parent: epochs done of the population in work
 _compiled: Compiled | None = None  # on a core
@@ -40,6 +43,7 @@ def _start(
     global _trainer, _epochs, _compiled
     _epochs = epochs
     starting.attend()
+    os.nice(NICE)
     os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
     if device.gpu is None:
         _compiled = Compiled(programs, own)

@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.search import Outcome, Search, store
+from pipeline.search import Outcome, Search, storing
 from pipeline.techniques import Range
 
 RANGES = {
@@ -82,7 +82,8 @@ def test_a_best_value_at_the_end_of_its_range_is_flagged(rate: float, edges: lis
 
 def test_stored_studies_open_in_optuna(tmp_path: Path) -> None:
     for _ in range(2):  # a second time replaces the first
-        store([searched(trials=5)], tmp_path / "optuna.db")
+        with storing(tmp_path / "optuna.db") as store:
+            store(searched(trials=5))
     study = optuna.load_study(study_name="l2", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
     assert len(study.trials) == 5
     assert all(trial.state.name == "COMPLETE" for trial in study.trials)

@@ -42,23 +42,25 @@ def _train(dataset: str) -> None:
     by_key, rows = {unit.key: unit for unit in units}, {}
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
     left = Counter(unit.technique for unit in units)
-    with (
-        Tracker(context, settings.tracking.system_metrics) as tracker,
-        Workers(results.prepared(dataset), settings.engine, journal) as workers,
-    ):
-        for result in workers.run(units, f"train {dataset}"):
-            unit = by_key[result.key]
-            row = results.final_row(unit, result, leaks[unit.protocol])
-            row[STUDY] = context.study_digest(unit.technique, "train")
-            rows[unit.key] = row
-            curve = pd.DataFrame(results.curve_columns(result))
-            tracker.log(final_record(row, curve, journal.model_path(unit.key)))
-            left[unit.technique] -= 1
-            if not left[unit.technique]:
-                tracker.finish(unit.technique)
-                _log.info(_line(unit.technique, rows.values()))
-    journal.drop_checkpoints()
-    _write(units, rows, journal, tracker, data)
+    with Tracker(context, settings.tracking.system_metrics) as tracker:
+        with Workers(results.prepared(dataset), settings.engine, journal) as workers:
+            for result in workers.run(units, f"train {dataset}"):
+                unit = by_key[result.key]
+                row = results.final_row(unit, result, leaks[unit.protocol])
+                row[STUDY] = context.study_digest(unit.technique, "train")
+                rows[unit.key] = row
+                curve = pd.DataFrame(results.curve_columns(result))
+                tracker.log(final_record(row, curve, journal.model_path(unit.key)))
+                left[unit.technique] -= 1
+                if not left[unit.technique]:
+                    tracker.finish(unit.technique)
+                    _log.info(_line(unit.technique, rows.values()))
+        # While the tracker still has records to write.
+        journal.drop_checkpoints()
+        _write(units, journal, data)
+    # In the order of the units, whatever finished first.
+    ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
+    results.write_rows(ordered, results.RESULTS / dataset / "runs.csv")
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
 
@@ -93,16 +95,9 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
     return f"{technique}: {'; '.join(means)}"
 
 
-def _write(
-    units: Sequence[Unit],
-    rows: dict[str, results.Row],
-    journal: Journal,
-    tracker: Tracker,
-    data: datasets.Dataset,
-) -> None:
-    """Writes the result files, in the order of the units, whatever finished first."""
+def _write(units: Sequence[Unit], journal: Journal, data: datasets.Dataset) -> None:
+    """Writes what the journal has of the units, in their order."""
     folder = results.RESULTS / units[0].dataset
-    ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
     results.place_models(
         ((journal.model_path(unit.key), results.model_path(unit)) for unit in units),
         results.MODELS / units[0].dataset,
@@ -121,4 +116,3 @@ def _write(
         data,
         folder / "predictions.npz",
     )
-    results.write_rows(ordered, folder / "runs.csv")

@@ -31,9 +31,13 @@ def _tune(dataset: str) -> None:
     digest = datasets.load(prepared).digest
     plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
     context = Context.of_study(dataset, settings, digest)
-    searching, rows, journal = study.searches(plan), [], Journal(dataset)
+    rows, journal, folder = [], Journal(dataset), results.RESULTS / dataset
     with Tracker(context, settings.tracking.system_metrics) as tracker:
-        with Workers(prepared, settings.engine, journal) as workers:
+        with (
+            Workers(prepared, settings.engine, journal) as workers,
+            search.storing(folder / "optuna.db") as store,
+        ):
+            searching = study.searches(plan)
             for row in study.tune(plan, searching, workers):
                 row[STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
@@ -41,13 +45,12 @@ def _tune(dataset: str) -> None:
                 found = searching[row["technique"]]
                 if sum(each["technique"] == found.name for each in rows) == found.trials:
                     tracker.finish(found.name)
+                    store(found)
                     _log.info(_line(found))
         # While the tracker still has records to write.
         journal.drop_checkpoints()
-        folder = results.RESULTS / dataset
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
         results.write_rows(rows, folder / "trials.csv")
-        search.store(list(searching.values()), folder / "optuna.db")
     chosen = study.tuned(plan, searching)
     for name, technique in chosen["techniques"].items():
         technique[STUDY] = context.study_digest(name, "tune")

@@ -20,7 +20,8 @@ Job = Callable[["Experiment"], object]
 class Tracker:
     """Writes records to MLflow from one background thread, which alone talks to the store.
 
-    Log all records of a data set, old ones too: what the experiment already holds is not written
+    It begins with the first record, since MLflow's imports would keep workers from theirs. Log all
+    records of a data set, old ones too: what the experiment already holds is not written
     again but counts in the parents' means. When the store fails, one warning is logged, `failure`
     holds the reason and the rest is dropped: the caller goes on.
 
@@ -41,7 +42,6 @@ class Tracker:
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def log(self, record: Record) -> None:
@@ -55,6 +55,8 @@ class Tracker:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self._put(Experiment.finish_all)
+        if not self._begun:
+            return
         self._jobs.put(None)
         try:
             self._thread.join()
@@ -65,6 +67,12 @@ class Tracker:
     def _put(self, job: Job) -> None:
         if self.failure is None:
             self._jobs.put(job)
+            if not self._begun:
+                self._thread.start()
+
+    @property
+    def _begun(self) -> bool:
+        return self._thread.ident is not None
 
     def _add(self, experiment: "Experiment", record: Record) -> None:
         if experiment.add(record):
