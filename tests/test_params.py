@@ -88,8 +88,8 @@ def test_the_projects_own_params_are_valid() -> None:
         ("studies/circles/tuning/round", 99, "tuning.round: at most trials="),
         (
             "studies/circles/tuning/pruning",
-            {"first": 1000},
-            "tuning.pruning.first: must be below epochs=1000, but got 1000",
+            {"first": 4000},
+            "tuning.pruning.first: must be below epochs=4000, but got 4000",
         ),
         (
             "studies/circles/techniques/l1",
