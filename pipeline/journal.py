@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,10 @@ class Journal:
         """Where the checkpoint of a resumable unit is."""
         return self.folder / f"{key}.checkpoint.npz"
 
-    def drop_checkpoints(self) -> None:
-        """Deletes all checkpoints: nothing will go on from them."""
-        for path in self.folder.glob("*.checkpoint.npz"):
+    def keep_checkpoints(self, keys: Collection[str | None]) -> None:
+        """Deletes the checkpoints of all other units: nothing will go on from them."""
+        kept = {self.checkpoint_path(key) for key in keys if key is not None}
+        for path in set(self.folder.glob("*.checkpoint.npz")) - kept:
             path.unlink()
 
     def drop_checkpoint(self, key: str | None) -> None:

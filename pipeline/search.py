@@ -159,10 +159,10 @@ def _distribution(found: Range) -> BaseDistribution:
 
 def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[dict[str, float]]:
     """`count` points that fill the ranges evenly, on their own scales."""
-    from scipy.stats import qmc  # takes half a second, in which workers can start
-
     if not ranges:
         return []
+    from scipy.stats import qmc  # takes half a second, in which workers can start
+
     points = qmc.Halton(len(ranges), rng=seed).random(count)
     return [
         {

@@ -157,7 +157,7 @@ class Workers:
 
     def __init__(self, prepared: Path, engine: Engine, journal: Journal) -> None:
         self._journal = journal
-        self.busy = 0.0  # seconds that workers spent on training and compiling, added up
+        self.busy = 0.0  # seconds that workers compiled, trained and evaluated, added up
         context = multiprocessing.get_context("spawn")  # TensorFlow survives no fork
         given = devices(None if engine.workers == "auto" else engine.workers)
         # Each has one writer; a lock would stay taken by a worker that is killed.
@@ -196,8 +196,8 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
 
     def share(self, seconds: float) -> str:
-        """How much of this time the workers spent on training and compiling, in words."""
-        return f"{self.busy / len(self._pools) / seconds:.0%} of them training or compiling"
+        """How much of this time the workers were at work on runs, in words."""
+        return f"{self.busy / len(self._pools) / seconds:.0%} of them training and evaluating"
 
     def run(self, units: Sequence[Unit], title: str) -> Iterator[Result]:
         """Results of these units; see `results`."""
@@ -227,9 +227,11 @@ class Workers:
         busy: Busy = {}
         with Progress(title, runs, epochs) as progress:
             try:
+                yield from self._kept(progress)
+                # Those to go on from, and those an interrupted call of these units has made.
+                self._journal.keep_checkpoints(self._before.keys() | self._before.values())
                 while self._added or self._present or self._schedule or busy:
-                    while self._present:
-                        yield from self._kept(progress)
+                    yield from self._kept(progress)
                     self._hand_out(busy, progress)
                     yield from self._finished(busy, progress)
             except BrokenProcessPool:
@@ -239,11 +241,12 @@ class Workers:
                 ) from None
 
     def _kept(self, progress: "Progress") -> Iterator[Result]:
-        """What the journal has."""
-        present, self._present = self._present, []
-        progress.spared(present)
-        for unit in present:
-            yield self._journal.result(unit.key)
+        """What the journal has, also of units that are added meanwhile."""
+        while self._present:
+            present, self._present = self._present, []
+            progress.spared(present)
+            for unit in present:
+                yield self._journal.result(unit.key)
 
     def _finished(self, busy: Busy, progress: "Progress") -> Iterator[Result]:
         """What some worker has finished, as soon as one has."""
@@ -273,8 +276,9 @@ class Workers:
         """Gives each idle worker the next population."""
         for worker in set(range(len(self._pools))) - {worker for worker, _ in busy.values()}:
             added, self._added = self._added, []
-            progress.add([unit for unit in added if unit.key not in self._journal])
-            self._schedule.add(self._populations(added, worker))
+            populations = list(self._populations(added, worker))
+            progress.add([unit for population in populations for unit in population.units])
+            self._schedule.add(populations)
             if population := self._schedule.next(worker):
                 files = [self._checkpoint(unit) for unit in population.units]
                 future = self._pools[worker].submit(_run, population.units, files)

@@ -112,7 +112,7 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
             rows = study.tune(pruned, study.searches(pruned), pool)
             found = [row for _, row in zip(range(stop_after or 99), rows, strict=False)]
         if stop_after:
-            journal.drop_checkpoints()  # so that some start again and others go on
+            journal.keep_checkpoints(())  # so that some start again and others go on
         return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
 
     one = tune("one", 1)
@@ -225,8 +225,10 @@ def test_an_interrupted_rung_keeps_the_checkpoints_it_has_made(
     units = [pruned.trial("dropout", {"rate": 0.3}, seed, rung=0) for seed in range(2)]
     journal = Journal("interrupted", tmp_path)
     journal.add(Result(units[0].key, {}, checkpoint={"curves": np.zeros((2, 5))}))
+    journal.add(Result("another", {}, checkpoint={"curves": np.zeros((2, 5))}))
     run(prepared, units, journal, 1)
     assert all(journal.checkpoint_path(unit.key).exists() for unit in units)
+    assert not journal.checkpoint_path("another").exists()
 
 
 def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(

@@ -56,7 +56,7 @@ def _train(dataset: str) -> None:
                     tracker.finish(unit.technique)
                     _log.info(_line(unit.technique, rows.values()))
         # While the tracker still has records to write.
-        journal.drop_checkpoints()
+        journal.keep_checkpoints(())
         _write(units, journal, data)
     # In the order of the units, whatever finished first.
     ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]

@@ -48,7 +48,7 @@ def _tune(dataset: str) -> None:
                     store(found)
                     _log.info(_line(found))
         # While the tracker still has records to write.
-        journal.drop_checkpoints()
+        journal.keep_checkpoints(())
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
         results.write_rows(rows, folder / "trials.csv")
     chosen = study.tuned(plan, searching)
