@@ -34,14 +34,32 @@ Classify = Callable[[np.ndarray], np.ndarray]  # rows (n, ...) -> their classes 
 
 
 class Predicted(NamedTuple):
-    """What a model says of rows: three arrays of shape (n,)."""
+    """What a model says of n rows."""
 
-    losses: np.ndarray  # float32, unpenalised
-    classes: np.ndarray
-    confidences: np.ndarray  # probability of the predicted class, float32
+    losses: np.ndarray  # (n,) float32, unpenalised
+    outputs: np.ndarray  # (n, classes) float32, or (n, 1) of one sigmoid unit: probabilities
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The likeliest of each row, (n,)."""
+        one_unit = self.outputs.shape[1] == 1
+        return np.asarray(self.outputs[:, 0] > 0.5 if one_unit else self.outputs.argmax(axis=1))
+
+    @property
+    def confidences(self) -> np.ndarray:
+        """The probability of that class, (n,) float32."""
+        sure: np.ndarray = self.outputs.max(axis=1)
+        return np.maximum(sure, 1 - sure) if self.outputs.shape[1] == 1 else sure
 
 
-def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+class Measured(NamedTuple):
+    """What is measured of a model, and what a classifier puts out for each row of the last part."""
+
+    numbers: dict[str, float]
+    probabilities: np.ndarray | None  # as `Predicted.outputs`
+
+
+def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
     """What the model gives on each part, how sure and how robust it is, and its weights.
 
     `<part>_accuracy` and `<part>_loss` (unpenalised) for each part. Of the last part:
@@ -53,21 +71,22 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str,
     """
     found: dict[str, float] = {}
     for name, (x, y) in parts.items():
-        predicted = _predict(model, x, y)
-        found[f"{name}_accuracy"] = float(np.mean(predicted.classes == y))
+        predicted = predict(model, x, y)
+        classes = predicted.classes
+        found[f"{name}_accuracy"] = float(np.mean(classes == y))
         found[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
     every = -(-len(x) // NOISE_ROWS)  # spread over the part: MNIST's first test images are easier
-    return found | {
-        "collapsed": len(np.unique(predicted.classes)) == 1,
-        "calibration_error": calibration_error(predicted.confidences, predicted.classes == y),
-        **noise_accuracies(lambda rows: _classes(model, rows), x[::every], y[::every]),
+    some = x[::every], y[::every]
+    numbers = found | {
+        "collapsed": len(np.unique(classes)) == 1,
+        "calibration_error": calibration_error(predicted.confidences, classes == y),
+        **noise_accuracies(lambda rows: predict(model, rows, some[1]).classes, *some),
         **_inside(model, x),
     }
+    return Measured(numbers, predicted.outputs)
 
 
-def measure_reconstruction(
-    model: keras.Sequential, parts: Mapping[Any, Labelled]
-) -> dict[str, float]:
+def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
     """The same of a model that reproduces its input, as far as it has a meaning; no label is read.
 
     `<part>_loss` is the mean squared error of the rows' values. `collapsed`: whether the last part
@@ -79,11 +98,12 @@ def measure_reconstruction(
         given = outputs(model, x)
         found[f"{name}_loss"] = float(np.mean(np.square(given - x), dtype=np.float64))
     code = _activations(model, x[:ACTIVATION_ROWS], {CODE})
-    return found | {
+    numbers = found | {
         "collapsed": bool(np.all(given == given[0])),
         **_inside(model, x),
         **{f"{CODE}_{name}": value for name, value in code.items()},
     }
+    return Measured(numbers, None)
 
 
 def _inside(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:
@@ -184,30 +204,26 @@ def noise_accuracies(
     return found | {"noise_accuracy": float(area)}
 
 
-def _predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted:
-    """What the model says of each row.
+def predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted:
+    """What a classifier says of each row.
 
     Losses are those of `evaluate`, from outputs as tensors, in which Keras finds the logits: of
     probabilities alone it would cut losses off at 16.
     """
-    found, score = [], _scorer(model)
-    for rows in _parts(model, len(x)):
-        losses, probabilities = (np.asarray(each) for each in score(x[rows], y[rows]))
-        sure = probabilities.max(axis=1)
-        if probabilities.shape[1] == 1:
-            sure = np.maximum(sure, 1 - sure)
-        found.append((losses, _likeliest(probabilities), sure))
+    score = _scorer(model)
+    found = [score(x[rows], y[rows]) for rows in _parts(model, len(x))]
     return Predicted(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
 @lru_cache(maxsize=1)
 def _scorer(model: keras.Sequential) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """`_score` of this model, compiled: a tenth of the time.
+    """`_score` of this model, compiled once for any number of rows: a tenth of the time.
 
     Runs that share a model come one after the other, so the last one's is enough. A partial: of
     functions with the same code, TensorFlow would warn that one is traced again and again.
     """
-    return backend.compiled(partial(_score, model), "graph")
+    rows = np.empty((0, *model.input_shape[1:]), np.float32), np.empty(0, np.int32)
+    return backend.compiled(partial(_score, model), "graph", rows)
 
 
 def _score(model: keras.Sequential, x: Any, y: Any) -> tuple[Any, Any]:
@@ -220,22 +236,9 @@ def _score(model: keras.Sequential, x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def outputs(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    """What the model puts out for rows, as it does without training, (n, ...) float32.
-
-    Of a classifier (n, classes) probabilities, or (n, 1) of one sigmoid unit.
-    """
+    """What the model puts out for rows, as it does without training, (n, ...) float32."""
     model.jit_compile = False  # compiling with XLA takes longer than these few passes
     return np.concatenate([model.predict_on_batch(x[rows]) for rows in _parts(model, len(x))])
-
-
-def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
-    return _likeliest(outputs(model, x))
-
-
-def _likeliest(probabilities: np.ndarray) -> np.ndarray:
-    """The classes of outputs (n, 1), one sigmoid unit, or (n, classes)."""
-    one_unit = probabilities.shape[1] == 1
-    return np.asarray(probabilities[:, 0] > 0.5 if one_unit else probabilities.argmax(axis=1))
 
 
 def _parts(model: keras.Sequential, rows: int) -> Iterator[slice]:
@@ -262,7 +265,7 @@ def _activations(
             if layers is not None and name not in layers:
                 continue
             count += hidden.size
-            zeros += int(np.sum(hidden == 0))
+            zeros += int(np.count_nonzero(hidden == 0))
             size += float(np.sum(np.abs(hidden), dtype=np.float64))
     return {"zero_activations": zeros / count, "mean_activation": size / count}
 

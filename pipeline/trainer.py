@@ -18,13 +18,7 @@ from pipeline.changes import KERNEL_STEPS, Change, Ema, Swa
 from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.inspection import inspect
-from pipeline.measures import (
-    input_norms,
-    measure,
-    measure_reconstruction,
-    outputs,
-    selection,
-)
+from pipeline.measures import input_norms, measure, measure_reconstruction, selection
 from pipeline.objectives import CLASSIFICATION
 from pipeline.units import INSPECTED, Result, Unit
 
@@ -168,18 +162,18 @@ class Trainer:
         parts = {part: self.dataset.split(unit.protocol, part, unit.draw) for part in PARTS}
         objective = unit.model.objective
         # The exported model has the last word.
-        found = measured | MEASURES[objective.name](model, parts)
+        exported = MEASURES[objective.name](model, parts)
+        found = measured | exported.numbers
         if self.dataset.informative is not None:
             found |= selection(input_norms(model), self.dataset.informative)
         found["gap"] = objective.gap(found)
         inside = inspect(model, parts) if unit.seed == INSPECTED else None
-        classifies = objective is CLASSIFICATION
         return Result(
             key=unit.key,
             measures=found,
             curves=trained.curves,
             model=_saved(model),
-            probabilities=outputs(model, parts["test"][0]) if classifies else None,
+            probabilities=exported.probabilities,
             checkpoint=_checkpoint_arrays(trained.checkpoint),
             inspection=inside,
         )

@@ -86,7 +86,7 @@ def test_a_trained_unit_is_a_plain_model_that_has_learnt(
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
-    again = measure(loaded, {"test": dataset.split("article", "test", 0)})
+    again = measure(loaded, {"test": dataset.split("article", "test", 0)}).numbers
     assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
     assert again["parameters"] == result.measures["parameters"]
     assert result.probabilities is not None
@@ -123,7 +123,7 @@ def test_gates_that_close_make_the_stored_model_smaller(dataset: Dataset, tmp_pa
     assert result.model is not None
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    again = measure(loaded, {"test": dataset.split("article", "test", 0)})
+    again = measure(loaded, {"test": dataset.split("article", "test", 0)}).numbers
     assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
     assert again["parameters"] == result.measures["parameters"] == loaded.count_params()
 
@@ -154,7 +154,7 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
     train, _ = dataset.split("article", "train", 0)
     for found, expected in zip(layer.get_weights(), whitening.fit(train).layer(0.01), strict=True):
         np.testing.assert_array_equal(found, expected)
-    again = measure(loaded[0], {"test": dataset.split("article", "test", 0)})
+    again = measure(loaded[0], {"test": dataset.split("article", "test", 0)}).numbers
     assert again["test_loss"] == pytest.approx(one.measures["test_loss"], rel=1e-6)
 
 

@@ -44,9 +44,20 @@ def set_up(deterministic: bool) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def compiled(function: Callable[..., State], kind: Kind) -> Callable[..., State]:
-    """The function as one program: XLA fuses small layers, the graph keeps oneDNN for wide ones."""
-    return tf.function(function, jit_compile=kind == "xla", autograph=False)  # type: ignore[no-any-return]
+def compiled(
+    function: Callable[..., State], kind: Kind, rows: Sequence[Tensor] | None = None
+) -> Callable[..., State]:
+    """The function as one program: XLA fuses small layers, the graph keeps oneDNN for wide ones.
+
+    Each shape of its arguments has its own program, unless `rows` holds an example of each of them:
+    then one serves any number of rows.
+    """
+    signature = None
+    if rows is not None:
+        signature = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in rows]
+    return tf.function(  # type: ignore[no-any-return]
+        function, input_signature=signature, jit_compile=kind == "xla", autograph=False
+    )
 
 
 class Held:
