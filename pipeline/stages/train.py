@@ -4,11 +4,12 @@ import argparse
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from pipeline import datasets, params, results, study
+from pipeline import datasets, devices, params, results, study
 from pipeline import tuned as tuned_file
 from pipeline.errors import UserError
 from pipeline.journal import Journal, at_work
@@ -39,7 +40,7 @@ def _train(dataset: str) -> None:
     context = Context.of_study(dataset, settings, data.digest, example[:1])
     units = study.final_units(plan, _chosen(plan, context))
     journal = Journal(dataset)
-    by_key, rows = {unit.key: unit for unit in units}, {}
+    by_key, rows, curves = {unit.key: unit for unit in units}, {}, {}
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
     left = Counter(unit.technique for unit in units)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
@@ -49,15 +50,15 @@ def _train(dataset: str) -> None:
                 row = results.final_row(unit, result, leaks[unit.protocol])
                 row[STUDY] = context.study_digest(unit.technique, "train")
                 rows[unit.key] = row
-                curve = pd.DataFrame(results.curve_columns(result))
-                tracker.log(final_record(row, curve, journal.model_path(unit.key)))
+                curves[unit.key] = results.curve_table(result)
+                tracker.log(final_record(row, curves[unit.key], journal.model_path(unit.key)))
                 left[unit.technique] -= 1
                 if not left[unit.technique]:
                     tracker.finish(unit.technique)
                     _log.info(_line(unit.technique, rows.values()))
         # While the tracker still has records to write.
         journal.keep_checkpoints(())
-        _write(units, journal, data)
+        _write(units, journal, data, {unit.key: curves[unit.key] for unit in units})
     # In the order of the units, whatever finished first.
     ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
     results.write_rows(ordered, results.RESULTS / dataset / "runs.csv")
@@ -95,24 +96,27 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
     return f"{technique}: {'; '.join(means)}"
 
 
-def _write(units: Sequence[Unit], journal: Journal, data: datasets.Dataset) -> None:
-    """Writes what the journal has of the units, in their order."""
+def _write(
+    units: Sequence[Unit],
+    journal: Journal,
+    data: datasets.Dataset,
+    curves: Mapping[str, pd.DataFrame],
+) -> None:
+    """Writes the curves, and what else the journal has of the units, in their order."""
     folder = results.RESULTS / units[0].dataset
-    results.place_models(
-        ((journal.model_path(unit.key), results.model_path(unit)) for unit in units),
-        results.MODELS / units[0].dataset,
+    models = ((journal.model_path(unit.key), results.model_path(unit)) for unit in units)
+    inspected = ((unit, journal.inspection(unit.key)) for unit in units if unit.seed == INSPECTED)
+    predictions = (
+        (unit, journal.probabilities(unit.key))
+        for unit in units
+        if unit.model.objective is CLASSIFICATION
     )
-    results.write_inspections(
-        ((unit, journal.inspection(unit.key)) for unit in units if unit.seed == INSPECTED),
-        folder / "inspections.npz",
-    )
-    results.write_curves((journal.result(unit.key) for unit in units), folder / "curves.parquet")
-    results.write_predictions(
-        (
-            (unit, journal.probabilities(unit.key))
-            for unit in units
-            if unit.model.objective is CLASSIFICATION
-        ),
-        data,
-        folder / "predictions.npz",
-    )
+    with ThreadPoolExecutor(devices.cores()) as pool:  # most of it is compression
+        writing = [
+            pool.submit(results.write_curves, curves, folder / "curves.parquet"),
+            pool.submit(results.write_predictions, predictions, data, folder / "predictions.npz"),
+            pool.submit(results.write_inspections, inspected, folder / "inspections.npz"),
+            pool.submit(results.place_models, models, results.MODELS / units[0].dataset),
+        ]
+    for each in writing:
+        each.result()
