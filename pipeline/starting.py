@@ -1,5 +1,6 @@
 """How processes start, of which the first seconds go into importing libraries, and how they end."""
 
+import atexit
 import gc
 import multiprocessing
 import os
@@ -65,6 +66,7 @@ def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:
 def attend() -> None:
     """Has a process that helps another end with it, and not before: Ctrl-C is the other's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit.register(gc.freeze)  # or it would look for garbage once more, in all that was imported
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
