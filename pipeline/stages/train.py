@@ -5,11 +5,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from pipeline import datasets, devices, params, results, study
+from pipeline import datasets, params, results, study
 from pipeline import tuned as tuned_file
 from pipeline.errors import UserError
 from pipeline.journal import Journal, at_work
@@ -104,19 +103,21 @@ def _write(
 ) -> None:
     """Writes the curves, and what else the journal has of the units, in their order."""
     folder = results.RESULTS / units[0].dataset
-    models = ((journal.model_path(unit.key), results.model_path(unit)) for unit in units)
-    inspected = ((unit, journal.inspection(unit.key)) for unit in units if unit.seed == INSPECTED)
-    predictions = (
-        (unit, journal.probabilities(unit.key))
-        for unit in units
-        if unit.model.objective is CLASSIFICATION
+    results.place_models(
+        ((journal.model_path(unit.key), results.model_path(unit)) for unit in units),
+        results.MODELS / units[0].dataset,
     )
-    with ThreadPoolExecutor(devices.cores()) as pool:  # most of it is compression
-        writing = [
-            pool.submit(results.write_curves, curves, folder / "curves.parquet"),
-            pool.submit(results.write_predictions, predictions, data, folder / "predictions.npz"),
-            pool.submit(results.write_inspections, inspected, folder / "inspections.npz"),
-            pool.submit(results.place_models, models, results.MODELS / units[0].dataset),
-        ]
-    for each in writing:
-        each.result()
+    results.write_inspections(
+        ((unit, journal.inspection(unit.key)) for unit in units if unit.seed == INSPECTED),
+        folder / "inspections.npz",
+    )
+    results.write_curves(curves, folder / "curves.parquet")
+    results.write_predictions(
+        (
+            (unit, journal.probabilities(unit.key))
+            for unit in units
+            if unit.model.objective is CLASSIFICATION
+        ),
+        data,
+        folder / "predictions.npz",
+    )
