@@ -80,7 +80,7 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
     numbers = found | {
         "collapsed": len(np.unique(classes)) == 1,
         "calibration_error": calibration_error(predicted.confidences, classes == y),
-        **noise_accuracies(lambda rows: predict(model, rows, some[1]).classes, *some),
+        **noise_accuracies(partial(_classes, model), *some, classes[::every]),
         **_inside(model, x),
     }
     return Measured(numbers, predicted.outputs)
@@ -183,25 +183,33 @@ def calibration_error(confidences: np.ndarray, hits: np.ndarray) -> float:
 
 
 def noise_accuracies(
-    classify: Classify, x: np.ndarray, y: np.ndarray, sigmas: Sequence[float] = SIGMAS
+    classify: Classify,
+    x: np.ndarray,
+    y: np.ndarray,
+    clean: np.ndarray,
+    sigmas: Sequence[float] = SIGMAS,
 ) -> dict[str, float]:
     """Accuracy on inputs with added Gaussian noise, `noise_<sigma>_accuracy` for 0 and each sigma.
 
-    `noise_accuracy` is the area under the curve of accuracy against sigma, from no noise to the
-    largest by trapezoids, divided by that sigma: the mean height of the curve. The noise of all
-    sigmas is one draw, scaled; it is the same for every model.
+    `clean`: the classes (n,) of x without noise. `noise_accuracy` is the area under the curve of
+    accuracy against sigma, from no noise to the largest by trapezoids, divided by that sigma: the
+    mean height of the curve. The noise of all sigmas is one draw, scaled; it is the same for every
+    model.
     """
     noise = np.random.default_rng(NOISE_SEED).standard_normal(x.shape, np.float32)
-    accuracies = [
-        float(np.mean(classify(x + np.float32(sigma) * noise if sigma else x) == y))
-        for sigma in (0.0, *sigmas)
-    ]
+    noisy = classify(np.concatenate([x + np.float32(sigma) * noise for sigma in sigmas]))
+    classes = clean, *np.split(noisy, len(sigmas))
+    accuracies = [float(np.mean(each == y)) for each in classes]
     area = np.trapezoid(accuracies, (0.0, *sigmas)) / sigmas[-1]
     found = {
         f"noise_{sigma:g}_accuracy": accuracy
         for sigma, accuracy in zip((0.0, *sigmas), accuracies, strict=True)
     }
     return found | {"noise_accuracy": float(area)}
+
+
+def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:
+    return predict(model, x, np.zeros(len(x), np.int32)).classes
 
 
 def predict(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> Predicted:

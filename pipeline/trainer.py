@@ -3,7 +3,6 @@
 Worker processes run this module; the parent does not import it, nor TensorFlow.
 """
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import models, params, whitening
+from pipeline import exports, models, params, whitening
 from pipeline.changes import KERNEL_STEPS, Change, Ema, Swa
 from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
@@ -172,7 +171,7 @@ class Trainer:
             key=unit.key,
             measures=found,
             curves=trained.curves,
-            model=_saved(model),
+            model=exports.saved(model),
             probabilities=exported.probabilities,
             checkpoint=_checkpoint_arrays(trained.checkpoint),
             inspection=inside,
@@ -216,11 +215,3 @@ def _read_checkpoint(path: Path) -> Checkpoint:
             if part:
                 state[entry].append(arrays[name])
         return Checkpoint(state, arrays["curves"], float(arrays["seconds"]))
-
-
-def _saved(model: keras.Sequential) -> bytes:
-    """The model as the bytes of a .keras file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.read_bytes()

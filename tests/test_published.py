@@ -8,14 +8,14 @@ import pytest
 
 from benchmarks import published
 from benchmarks.published import BASELINES, architecture, lines
-from pipeline import models
+from pipeline import exports, models
 from pipeline.changes import Change, Gates
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.engine import Engine
 from pipeline.layers import HardConcrete
 from pipeline.params import Mlp, misfit
 from pipeline.techniques import combination
-from pipeline.trainer import Trainer, _saved
+from pipeline.trainer import Trainer
 from pipeline.units import Result, Unit
 
 
@@ -78,4 +78,4 @@ def test_the_architecture_is_what_open_gates_leave() -> None:
         if isinstance(layer, HardConcrete):
             size, kept = next(open_gates)
             layer.log_alpha.assign(np.where(np.arange(size) < kept, 3.0, -3.0))
-    assert architecture(Result("key", {}, model=_saved(models.plain(model)))) == (7, 4, 2)
+    assert architecture(Result("key", {}, model=exports.saved(models.plain(model)))) == (7, 4, 2)
