@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
-from scipy import special
 
 from pipeline.engine.backend import Tensor
 from pipeline.engine.noise import Noise
@@ -24,6 +23,8 @@ def quantiles(alpha: float) -> np.ndarray:
     """(STEPS + 1,) float32 of Beta(alpha, alpha), evenly spaced; alpha 0 mixes nothing."""
     if alpha == 0:
         return np.ones(STEPS + 1, np.float32)
+    from scipy import special  # takes as long as a run of circles, and few runs need it
+
     levels = np.linspace(0, 1, STEPS + 1)
     return np.asarray(special.betaincinv(alpha, alpha, levels), np.float32)
 
