@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,10 +39,14 @@ def publish(dataset: str, settings: params.Params) -> None:
     if not _with_results((dataset,)):
         raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
     context = Context.of_study(dataset, settings, *_data(dataset))
-    older = set()
+    older, found = set(), list(records(dataset, architecture))
+    left = Counter(record.technique for record in found)
     with at_work(dataset), Tracker(context) as tracker:
-        for record in records(dataset, architecture):
+        for record in found:
             tracker.log(record)
+            left[record.technique] -= 1
+            if not left[record.technique]:
+                tracker.finish(record.technique)
             if not context.describes(record):
                 older.add(record.technique)
     if older:

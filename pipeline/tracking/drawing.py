@@ -1,4 +1,4 @@
-"""Figures and tables of a parent run, drawn in processes beside the one that writes records."""
+"""Figures and tables of a parent run, drawn in a process beside the one that writes records."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -10,18 +10,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from pipeline import charts, devices, starting
+from pipeline import charts, starting
 from pipeline.techniques import Range
 from pipeline.tracking.records import Record
 
 
 @cache
 def artists() -> ProcessPoolExecutor:
-    """The processes that draw, for all experiments of this process; the first imports at once.
+    """The process that draws, for all experiments of this process; it imports at once.
 
-    A thread would share Python's lock with the writer, and drawing takes as long as writing.
+    A thread would share Python's lock with the writer, and drawing takes as long as writing. More
+    than one would begin when a stage ends, where several figures are due, and import until then.
     """
-    return starting.helpers(devices.cores(), charts.prepare)
+    return starting.helpers(1, charts.prepare)
 
 
 def stop() -> None:
