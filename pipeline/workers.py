@@ -28,8 +28,9 @@ from pipeline.journal import Journal
 from pipeline.params import Engine
 from pipeline.units import Result, Unit
 
-# The parent hands out work and writes records; a worker that kept it from that would be idle next.
-NICE = 4
+# The parent hands out work and writes records, for half a core on circles; kept from it by workers,
+# it would go on alone when they are done.
+NICE = 8
 
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
 _epochs: Any = None  # shared with the parent: epochs done of the population in work
@@ -153,7 +154,10 @@ Busy = dict[Future[tuple[list[Result], float]], tuple[int, Population]]  # who t
 
 
 class Workers:
-    """Worker processes for the units of one prepared data set; a context manager."""
+    """Worker processes for the units of one prepared data set, from now on.
+
+    A context manager; they end with the first `with` block that is left.
+    """
 
     def __init__(self, prepared: Path, engine: Engine, journal: Journal) -> None:
         self._journal = journal
