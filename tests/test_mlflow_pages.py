@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from mlflow import MlflowClient
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -63,7 +63,12 @@ class Pages:
         self.click("//*[text()='MLflow Assistant']/following::button[3]")
 
     def open(self, page: str) -> None:
-        """Opens a page by the part of its address after the #."""
+        """Opens a page by the part of its address after the #, with nothing left of another."""
+        self._browser.get("about:blank")
+        self.turn_to(page)
+
+    def turn_to(self, page: str) -> None:
+        """Opens a page from another one, as a link would."""
         mark = "&" if "?" in page else "?"
         self._browser.get(f"{self.server.uri}/#/{page}{mark}{TRAINING}")
 
@@ -78,8 +83,16 @@ class Pages:
         wait: Any = WebDriverWait(
             self._browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException]
         )
-        element: WebElement = wait.until(visible, f"nothing visible at {path}")
+        try:
+            element: WebElement = wait.until(visible)
+        except TimeoutException:
+            pytest.fail(f"nothing visible at {path}\n{self._state()}")
         return element
+
+    def _state(self) -> str:
+        """What there is instead of what was looked for."""
+        shown = self._browser.find_element(By.TAG_NAME, "body").text
+        return f"{self._browser.current_url}\nerrors: {self.errors()}\n{shown}"
 
     def click(self, path: str) -> None:
         self.find(path).click()
@@ -157,8 +170,10 @@ def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
     pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'scatterlayer')]//*")
     pages.shoot("curves")
     pages.open(f"experiments/{pages.id}/runs/{run}")
+    model = "//a[contains(., 'l2-tuned-0')]"
+    pages.find(model)
     pages.shoot("run")
-    pages.follow("//a[contains(., 'l2-tuned-0')]")
+    pages.follow(model)
     pages.text("Logged from")
     pages.text("test_accuracy")
     pages.shoot("model")
@@ -189,7 +204,7 @@ def test_an_error_would_be_seen(pages: Pages) -> None:
     """The last test: the server is gone after it."""
     assert pages.errors() == []
     pages.server.kill()
-    pages.open(f"experiments/{pages.id}/runs")
+    pages.turn_to(f"experiments/{pages.id}/runs")
     pages.text("Failed to fetch")
     errors = pages.errors()
     assert "Failed to fetch" in errors
