@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from pipeline import logs, stages, starting
+from pipeline.devices import forked
 from pipeline.errors import UserError
 
 _log = logging.getLogger("pipeline")
@@ -40,6 +41,8 @@ def main(argv: list[str]) -> int:
 
 def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
+    if name in stages.WITH_WORKERS and "--help" not in argv and forked():
+        starting.begin_preload()
     with starting.importing():
         stage = importlib.import_module(f"pipeline.stages.{name}")
     try:

@@ -27,7 +27,7 @@ class Compiled:
         own.mkdir(parents=True)
 
     def switch_on(self) -> None:
-        """Tells TensorFlow, which must not be imported yet."""
+        """Tells TensorFlow, which must not have compiled anything yet."""
         flags = os.environ.get("TF_XLA_FLAGS", "")
         os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={self._own}"
 

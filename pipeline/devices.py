@@ -7,6 +7,7 @@ not import TensorFlow, which must find CUDA_VISIBLE_DEVICES set.
 import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def devices(workers: int | None) -> list[Device]:
     else:
         memory = int(psutil.virtual_memory().total * SHARE / cores())
     return [Device(found[i % len(found)] if found else None, memory) for i in range(count)]
+
+
+def forked() -> bool:
+    """Whether workers are forks of a process that has imported TensorFlow.
+
+    A GPU's driver does not survive a fork, nor do macOS's libraries.
+    """
+    return sys.platform == "linux" and not gpus()
 
 
 def cores() -> int:

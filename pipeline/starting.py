@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver
 
 # Keras imports these, if they are there, for plots and wrappers that no worker needs.
 UNNEEDED = ("matplotlib", "pandas", "sklearn")
@@ -53,6 +54,15 @@ def without_greetings() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def begin_preload() -> None:
+    """Begins to import what workers need, in a process of which those on cores will be forks.
+
+    It ends with this process. Once is enough; the first worker waits until it is done.
+    """
+    multiprocessing.set_forkserver_preload(["pipeline.preload"])
+    forkserver.ensure_running()
 
 
 def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:

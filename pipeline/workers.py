@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pipeline import starting
 from pipeline.compiled import Compiled
-from pipeline.devices import Device, devices
+from pipeline.devices import Device, devices, forked
 from pipeline.errors import UserError
 from pipeline.journal import Journal
 from pipeline.params import Engine
@@ -49,18 +49,9 @@ def _start(
     if device.gpu is None:
         _compiled = Compiled(programs, own)
         _compiled.switch_on()
-    silent = starting.without_greetings()
-    with silent, starting.importing(), starting.without(starting.UNNEEDED):
-        from pipeline.engine import backend
+    from pipeline import preload
 
-        backend.set_up(engine.deterministic)
-        from pipeline import datasets, trainer
-        from pipeline import engine as engines
-
-    _trainer = trainer.Trainer(
-        datasets.load(prepared),
-        engines.Engine(engine.program, engine.population, device.memory),
-    )
+    _trainer = preload.trainer(prepared, engine, device.memory)
 
 
 def _program(unit: Unit) -> tuple[str, int]:
@@ -154,16 +145,15 @@ Busy = dict[Future[tuple[list[Result], float]], tuple[int, Population]]  # who t
 
 
 class Workers:
-    """Worker processes for the units of one prepared data set, from now on.
-
-    A context manager; they end with the first `with` block that is left.
-    """
+    """Worker processes for the units of one prepared data set; a context manager."""
 
     def __init__(self, prepared: Path, engine: Engine, journal: Journal) -> None:
         self._journal = journal
         self.busy = 0.0  # seconds that workers compiled, trained and evaluated, added up
-        context = multiprocessing.get_context("spawn")  # TensorFlow survives no fork
         given = devices(None if engine.workers == "auto" else engine.workers)
+        if forked():
+            starting.begin_preload()
+        context = multiprocessing.get_context("forkserver" if forked() else "spawn")
         # Each has one writer; a lock would stay taken by a worker that is killed.
         self._epochs = [context.Value("q", 0, lock=False) for _ in given]
         self._own = [journal.folder / f"programs-{number}" for number in range(len(given))]

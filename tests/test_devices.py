@@ -1,5 +1,6 @@
 """Which device a worker gets."""
 
+import sys
 from pathlib import Path
 
 import psutil
@@ -50,3 +51,15 @@ def test_gpus_are_dealt_out_with_the_memory_of_the_smallest(
     found = devices.devices(workers)
     assert [device.gpu for device in found] == expected
     assert {device.memory for device in found} == {int(devices.SHARE * 6 * 2**30)}
+
+
+@pytest.mark.parametrize(
+    ("platform", "gpus", "expected"),
+    [("linux", [], True), ("linux", ["0"], False), ("darwin", [], False)],
+)
+def test_workers_are_forks_where_libraries_survive_it(
+    platform: str, gpus: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpus", lambda: gpus)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert devices.forked() == expected

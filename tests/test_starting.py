@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import subprocess
 import sys
 
 import pytest
@@ -39,3 +40,15 @@ def test_what_libraries_print_past_python_is_dropped_for_now(
         os.write(2, b"greeting\n")
     os.write(2, b"complaint\n")
     assert capfd.readouterr().err == "complaint\n"
+
+
+def test_workers_can_be_forks_of_what_is_imported_for_them() -> None:
+    """A thread that imports left behind would be missing in a fork."""
+    script = (
+        "import os, numpy\n"
+        "before = set(os.listdir('/proc/self/task'))\n"  # with those of numpy, which restarts them
+        "import pipeline.preload, sys\n"
+        "assert 'tensorflow' in sys.modules\n"
+        "assert set(os.listdir('/proc/self/task')) == before\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -248,6 +248,7 @@ def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
 def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path) -> None:
     script = (
         "import time\n"
+        "from multiprocessing import forkserver\n"
         "from pathlib import Path\n"
         "from pipeline.journal import Journal\n"
         "from pipeline.params import Engine\n"
@@ -255,7 +256,7 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         "if __name__ == '__main__':\n"
         f"    pool = Workers(Path({str(prepared)!r}), Engine(workers=2), Journal('x', Path('j')))\n"
         "    pids = [p for each in pool._pools for p in each._processes]\n"
-        "    print(*pids, flush=True)\n"
+        "    print(*pids, forkserver._forkserver._forkserver_pid, flush=True)\n"
         "    time.sleep(600)\n"
     )
     (tmp_path / "parent.py").write_text(script, encoding="utf-8")
@@ -267,13 +268,13 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         text=True,
     )
     assert parent.stdout is not None
-    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert len(workers) == 2
+    assert len(pids) == 3  # two workers, and the process of which they are forks
     deadline = time.monotonic() + 120
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.2)
 

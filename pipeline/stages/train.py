@@ -35,31 +35,30 @@ def _train(dataset: str) -> None:
     settings, journal, began = params.load(), Journal(dataset), time.perf_counter()
     rows: dict[str, results.Row] = {}
     curves: dict[str, pd.DataFrame] = {}
-    # First of all, since workers import TensorFlow for seconds.
-    with Workers(results.prepared(dataset), settings.engine, journal) as workers:
-        data = datasets.load(results.prepared(dataset))
-        plan = Plan(dataset, data.digest, settings.study(dataset), settings.seed, settings.engine)
-        example, _ = data.split("leak_free", "train", 0)
-        context = Context.of_study(dataset, settings, data.digest, example[:1])
-        units = study.final_units(plan, _chosen(plan, context))
-        by_key, left = {unit.key: unit for unit in units}, Counter(unit.technique for unit in units)
-        leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
-        with Tracker(context, settings.tracking.system_metrics) as tracker:
-            with workers:
-                for result in workers.run(units, f"train {dataset}"):
-                    unit = by_key[result.key]
-                    row = results.final_row(unit, result, leaks[unit.protocol])
-                    row[STUDY] = context.study_digest(unit.technique, "train")
-                    rows[unit.key] = row
-                    curves[unit.key] = results.curve_table(result)
-                    tracker.log(final_record(row, curves[unit.key], journal.model_path(unit.key)))
-                    left[unit.technique] -= 1
-                    if not left[unit.technique]:
-                        tracker.finish(unit.technique)
-                        _log.info(_line(unit.technique, rows.values()))
-            # While the tracker still has records to write.
-            journal.keep_checkpoints(())
-            _write(units, journal, data, {unit.key: curves[unit.key] for unit in units})
+    prepared = results.prepared(dataset)
+    data = datasets.load(prepared)
+    plan = Plan(dataset, data.digest, settings.study(dataset), settings.seed, settings.engine)
+    example, _ = data.split("leak_free", "train", 0)
+    context = Context.of_study(dataset, settings, data.digest, example[:1])
+    units = study.final_units(plan, _chosen(plan, context))
+    by_key, left = {unit.key: unit for unit in units}, Counter(unit.technique for unit in units)
+    leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
+    with Tracker(context, settings.tracking.system_metrics) as tracker:
+        with Workers(prepared, settings.engine, journal) as workers:
+            for result in workers.run(units, f"train {dataset}"):
+                unit = by_key[result.key]
+                row = results.final_row(unit, result, leaks[unit.protocol])
+                row[STUDY] = context.study_digest(unit.technique, "train")
+                rows[unit.key] = row
+                curves[unit.key] = results.curve_table(result)
+                tracker.log(final_record(row, curves[unit.key], journal.model_path(unit.key)))
+                left[unit.technique] -= 1
+                if not left[unit.technique]:
+                    tracker.finish(unit.technique)
+                    _log.info(_line(unit.technique, rows.values()))
+        # While the tracker still has records to write.
+        journal.keep_checkpoints(())
+        _write(units, journal, data, {unit.key: curves[unit.key] for unit in units})
     # In the order of the units, whatever finished first.
     ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
     results.write_rows(ordered, results.RESULTS / dataset / "runs.csv")

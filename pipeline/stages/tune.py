@@ -29,27 +29,28 @@ def _tune(dataset: str) -> None:
     settings, journal, began = params.load(), Journal(dataset), time.perf_counter()
     prepared, folder = results.prepared(dataset), results.RESULTS / dataset
     rows: list[results.Row] = []
-    # First of all, since workers import TensorFlow for seconds.
-    with Workers(prepared, settings.engine, journal) as workers:
-        digest = datasets.load(prepared).digest
-        plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
-        context = Context.of_study(dataset, settings, digest)
-        searching = study.searches(plan)
-        with Tracker(context, settings.tracking.system_metrics) as tracker:
-            with workers, search.storing(folder / "optuna.db") as store:
-                for row in study.tune(plan, searching, workers):
-                    row[STUDY] = context.study_digest(row["technique"], "tune")
-                    rows.append(row)
-                    tracker.log(trial_record(row, plan.study.model.architecture))
-                    found = searching[row["technique"]]
-                    if sum(each["technique"] == found.name for each in rows) == found.trials:
-                        tracker.finish(found.name)
-                        store(found)
-                        _log.info(_line(found))
-            # While the tracker still has records to write.
-            journal.keep_checkpoints(())
-            rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
-            results.write_rows(rows, folder / "trials.csv")
+    digest = datasets.load(prepared).digest
+    plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
+    context = Context.of_study(dataset, settings, digest)
+    searching = study.searches(plan)
+    with Tracker(context, settings.tracking.system_metrics) as tracker:
+        with (
+            Workers(prepared, settings.engine, journal) as workers,
+            search.storing(folder / "optuna.db") as store,
+        ):
+            for row in study.tune(plan, searching, workers):
+                row[STUDY] = context.study_digest(row["technique"], "tune")
+                rows.append(row)
+                tracker.log(trial_record(row, plan.study.model.architecture))
+                found = searching[row["technique"]]
+                if sum(each["technique"] == found.name for each in rows) == found.trials:
+                    tracker.finish(found.name)
+                    store(found)
+                    _log.info(_line(found))
+        # While the tracker still has records to write.
+        journal.keep_checkpoints(())
+        rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
+        results.write_rows(rows, folder / "trials.csv")
     chosen = study.tuned(plan, searching)
     for name, technique in chosen["techniques"].items():
         technique[STUDY] = context.study_digest(name, "tune")
