@@ -409,6 +409,18 @@ log(study())
 """
 
 
+def test_a_database_that_is_killed_in_the_making_leaves_none_behind(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    script = f"from pipeline.tracking.store import prepare_sqlite; prepare_sqlite({uri!r})"
+    made = [sys.executable, "-c", script]
+    with subprocess.Popen(made, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: bool(list(tmp_path.glob("*/mlflow.db"))), seconds=120)
+        process.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+    subprocess.run(made, check=True)
+    assert MlflowClient(uri).get_experiment("0").name == "Default"
+
+
 def test_a_killed_writer_leaves_no_duplicate_and_no_running_run(folder: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)

@@ -8,6 +8,7 @@ import textwrap
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 # MLflow's own limits would hold up a stage for minutes when its server has gone away.
 _ENVIRONMENT = {
@@ -41,14 +42,34 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def prepare_sqlite(uri: str) -> None:
-    """Turns on write-ahead logging: commits cost a third, and the UI reads while we write."""
+    """Makes the database if need be, with write-ahead logging.
+
+    With that commits cost a third, and the UI reads while we write.
+    """
     path = sqlite_file(uri)
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make(path)
     # It is for speed alone, so a database that somebody holds locked is left as it is.
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _make(path: Path) -> None:
+    """Has MLflow make its tables in another file, which is put in place when it is whole.
+
+    MLflow makes them one by one for seconds, and could not go on from what a kill would leave.
+    """
+    from mlflow import MlflowClient
+
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
+        scratch = Path(folder, path.name)
+        MlflowClient(f"sqlite:///{scratch}").search_experiments(max_results=1)
+        # Another process may have been quicker. Without hard links MLflow makes the file in place.
+        with suppress(OSError):
+            os.link(scratch, path)
 
 
 def artifacts(uri: str, dataset: str) -> str | None:
