@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from pathlib import Path
+
+HOME = Path(__file__).parents[1]  # the folder of this package
 
 # Keras imports these, if they are there, for plots and wrappers that no worker needs.
 UNNEEDED = ("matplotlib", "pandas", "sklearn")
@@ -62,7 +65,13 @@ def begin_preload() -> None:
     It ends with this process. Once is enough; the first worker waits until it is done.
     """
     multiprocessing.set_forkserver_preload(["pipeline.preload"])
-    forkserver.ensure_running()
+    # It looks for this package in the current folder, which a study changes, and there.
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), before)))
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ["PYTHONPATH"] = before
 
 
 def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:

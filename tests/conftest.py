@@ -14,10 +14,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `engine.backend`, whatever comes first
 
 
-# The process of which workers are forks looks here for the package, in whatever folder a test is.
-os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-
-
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with MLflow's tables, which take it seconds to make."""

@@ -5,6 +5,7 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,16 @@ def test_workers_can_be_forks_of_what_is_imported_for_them() -> None:
         "assert set(os.listdir('/proc/self/task')) == before\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None:
+    """Also where the package is not in the current folder, as in a study with other values."""
+    script = (
+        "import multiprocessing, sys\n"
+        f"sys.path.insert(0, {str(starting.HOME)!r})\n"
+        "from pipeline import starting\n"
+        "starting.begin_preload()\n"
+        "with multiprocessing.get_context('forkserver').Pool(1) as pool:\n"
+        '    assert pool.apply(eval, (\'"tensorflow" in __import__("sys").modules\',))\n'
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
