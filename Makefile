@@ -58,4 +58,4 @@ requirements: setup ## write requirements.txt from uv.lock, for `mlflow run` wit
 	$(VENV)/bin/uv export --quiet --frozen --no-dev --no-hashes --no-annotate --output-file requirements.txt
 
 clean: ## delete results, models, journal and MLflow's store; keeps .venv, raw data, DVC's cache
-	rm -rf results models reports studies dvc_plots data/prepared .journal mlflow.db mlartifacts mlruns test-artifacts logs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf results models reports studies dvc_plots data/prepared .journal mlflow.db* mlartifacts mlruns test-artifacts logs .mypy_cache .pytest_cache .ruff_cache

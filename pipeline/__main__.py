@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
-    if name in stages.WITH_WORKERS and "--help" not in argv and forked():
+    if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv} and forked():
         starting.begin_preload()
     with starting.importing():
         stage = importlib.import_module(f"pipeline.stages.{name}")

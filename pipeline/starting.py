@@ -59,19 +59,25 @@ def without_greetings() -> Iterator[None]:
         os.close(kept)
 
 
-def begin_preload() -> None:
+def begin_preload() -> bool:
     """Begins to import what workers need, in a process of which those on cores will be forks.
 
-    It ends with this process. Once is enough; the first worker waits until it is done.
+    Once is enough; the first worker waits until it is done. That process ends with this one, but
+    not before it has imported. Tells whether it could be started.
     """
     multiprocessing.set_forkserver_preload(["pipeline.preload"])
     # It looks for this package in the current folder, which a study changes, and there.
-    before = os.environ.get("PYTHONPATH", "")
+    before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), before)))
     try:
         forkserver.ensure_running()
+    except OSError:  # such as a TMPDIR too long for the name of a socket
+        return False
     finally:
-        os.environ["PYTHONPATH"] = before
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+    return True
 
 
 def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:

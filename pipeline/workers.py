@@ -32,6 +32,11 @@ from pipeline.units import Result, Unit
 # it would go on alone when they are done.
 NICE = 8
 
+DIED = (
+    "a worker process died, perhaps for want of memory; what was finished is kept, "
+    "so run the stage again (params.yaml: engine.workers: 1 needs the least memory)"
+)
+
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
 _epochs: Any = None  # shared with the parent: epochs done of the population in work
 _compiled: Compiled | None = None  # on a core
@@ -151,9 +156,8 @@ class Workers:
         self._journal = journal
         self.busy = 0.0  # seconds that workers compiled, trained and evaluated, added up
         given = devices(None if engine.workers == "auto" else engine.workers)
-        if forked():
-            starting.begin_preload()
-        context = multiprocessing.get_context("forkserver" if forked() else "spawn")
+        forks = forked() and starting.begin_preload()
+        context = multiprocessing.get_context("forkserver" if forks else "spawn")
         # Each has one writer; a lock would stay taken by a worker that is killed.
         self._epochs = [context.Value("q", 0, lock=False) for _ in given]
         self._own = [journal.folder / f"programs-{number}" for number in range(len(given))]
@@ -172,8 +176,11 @@ class Workers:
             for device, epochs, own in zip(given, self._epochs, self._own, strict=True)
         ]
         others = multiprocessing.active_children()
-        for pool in self._pools:
-            pool.submit(time.time)  # a pool starts its process with its first task
+        try:
+            for pool in self._pools:
+                pool.submit(time.time)  # a pool starts its process with its first task
+        except (EOFError, OSError):  # what they would be forks of
+            raise UserError(DIED) from None
         started = multiprocessing.active_children()
         self._processes = [process for process in started if process not in others]
 
@@ -229,10 +236,7 @@ class Workers:
                     self._hand_out(busy, progress)
                     yield from self._finished(busy, progress)
             except BrokenProcessPool:
-                raise UserError(
-                    "a worker process died, perhaps for want of memory; what was finished is kept, "
-                    "so run the stage again (params.yaml: engine.workers: 1 needs the least memory)"
-                ) from None
+                raise UserError(DIED) from None
 
     def _kept(self, progress: "Progress") -> Iterator[Result]:
         """What the journal has, also of units that are added meanwhile."""

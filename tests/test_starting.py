@@ -66,3 +66,11 @@ def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None
         '    assert pool.apply(eval, (\'"tensorflow" in __import__("sys").modules\',))\n'
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+def test_a_folder_too_long_for_a_socket_is_no_place_for_forks(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    script = "from pipeline import starting; assert not starting.begin_preload()"
+    environment = os.environ | {"PYTHONPATH": str(starting.HOME), "TMPDIR": str(folder)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

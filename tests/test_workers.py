@@ -18,6 +18,7 @@ import pytest
 
 from pipeline import datasets, params, study
 from pipeline.datasets.sources import prepare
+from pipeline.devices import forked
 from pipeline.errors import UserError
 from pipeline.journal import Journal
 from pipeline.params import CirclesData, Engine, Final, Pruning, Training, Tuning
@@ -245,6 +246,32 @@ def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
     assert len(journal) >= 1
 
 
+def test_an_import_that_dies_is_told_in_words(prepared: Path, tmp_path: Path) -> None:
+    if not forked():
+        pytest.skip("workers are no forks here")
+    (tmp_path / "dies.py").write_text("import os\nos._exit(1)\n", encoding="utf-8")
+    script = (
+        "import multiprocessing\n"
+        "from pathlib import Path\n"
+        "from pipeline import starting, workers\n"
+        "from pipeline.errors import UserError\n"
+        "from pipeline.journal import Journal\n"
+        "from pipeline.params import Engine\n"
+        "def begin_preload():\n"
+        "    multiprocessing.set_forkserver_preload(['dies'])\n"
+        "    return True\n"
+        "starting.begin_preload = begin_preload\n"
+        "try:\n"
+        f"    workers.Workers(Path({str(prepared)!r}), Engine(), Journal('x', Path('j')))\n"
+        "except UserError as error:\n"
+        "    print(error)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-c", script]
+    told = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
+    assert told.startswith("a worker process died")
+
+
 def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path) -> None:
     script = (
         "import time\n"
@@ -256,7 +283,7 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         "if __name__ == '__main__':\n"
         f"    pool = Workers(Path({str(prepared)!r}), Engine(workers=2), Journal('x', Path('j')))\n"
         "    pids = [p for each in pool._pools for p in each._processes]\n"
-        "    print(*pids, forkserver._forkserver._forkserver_pid, flush=True)\n"
+        "    print(*pids, forkserver._forkserver._forkserver_pid or '', flush=True)\n"
         "    time.sleep(600)\n"
     )
     (tmp_path / "parent.py").write_text(script, encoding="utf-8")
@@ -272,7 +299,7 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert len(pids) == 3  # two workers, and the process of which they are forks
+    assert len(pids) == 2 + forked()  # two workers, and the process of which they are forks
     deadline = time.monotonic() + 120
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, "workers outlived their parent"
@@ -302,7 +329,9 @@ def test_a_worker_trains_on_while_what_it_finished_is_worked_with(
     assert when_kept == [2, 3, 3]
 
 
-def test_workers_that_are_still_importing_are_ended_at_once(prepared: Path, tmp_path: Path) -> None:
+def test_workers_that_have_just_been_started_are_ended_at_once(
+    prepared: Path, tmp_path: Path
+) -> None:
     with Workers(prepared, Engine(workers=1), Journal("circles", tmp_path)) as workers:
         (process,) = workers._processes
     assert process.exitcode == -signal.SIGTERM

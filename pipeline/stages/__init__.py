@@ -1,3 +1,3 @@
 """The stages of dvc.yaml, one thin `main(argv)` each."""
 
-WITH_WORKERS = ("tune", "train")  # these start them; `study` runs these
+WITH_WORKERS = ("tune", "train")  # which begin to import at once
