@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from pipeline import logs, stages, starting
-from pipeline.devices import forked
 from pipeline.errors import UserError
 
 _log = logging.getLogger("pipeline")
@@ -41,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
-    if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv} and forked():
+    if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
         starting.begin_preload()
     with starting.importing():
         stage = importlib.import_module(f"pipeline.stages.{name}")

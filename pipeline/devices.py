@@ -38,9 +38,9 @@ def devices(workers: int | None) -> list[Device]:
 
 
 def forked() -> bool:
-    """Whether workers are forks of a process that has imported TensorFlow.
+    """Whether workers can be forks of a process that has imported TensorFlow.
 
-    A GPU's driver does not survive a fork, nor do macOS's libraries.
+    A GPU's driver is not known to survive that, nor are macOS's libraries.
     """
     return sys.platform == "linux" and not gpus()
 

@@ -60,11 +60,15 @@ def without_greetings() -> Iterator[None]:
 
 
 def begin_preload() -> bool:
-    """Begins to import what workers need, in a process of which those on cores will be forks.
+    """Begins to import what workers need, in a process of which they will be forks.
 
     Once is enough; the first worker waits until it is done. That process ends with this one, but
-    not before it has imported. Tells whether it could be started.
+    not before it has imported. False: workers have to be new processes.
     """
+    from pipeline.devices import forked  # which commands without workers need not load
+
+    if not forked():
+        return False
     multiprocessing.set_forkserver_preload(["pipeline.preload"])
     # It looks for this package in the current folder, which a study changes, and there.
     before = os.environ.get("PYTHONPATH")

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pipeline import starting
 from pipeline.compiled import Compiled
-from pipeline.devices import Device, devices, forked
+from pipeline.devices import Device, devices
 from pipeline.errors import UserError
 from pipeline.journal import Journal
 from pipeline.params import Engine
@@ -156,8 +156,8 @@ class Workers:
         self._journal = journal
         self.busy = 0.0  # seconds that workers compiled, trained and evaluated, added up
         given = devices(None if engine.workers == "auto" else engine.workers)
-        forks = forked() and starting.begin_preload()
-        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        method = "forkserver" if starting.begin_preload() else "spawn"
+        context = multiprocessing.get_context(method)
         # Each has one writer; a lock would stay taken by a worker that is killed.
         self._epochs = [context.Value("q", 0, lock=False) for _ in given]
         self._own = [journal.folder / f"programs-{number}" for number in range(len(given))]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import starting
+from pipeline.devices import forked
 
 
 def test_hidden_packages_cannot_be_imported_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,8 @@ def test_workers_can_be_forks_of_what_is_imported_for_them() -> None:
 
 def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None:
     """Also where the package is not in the current folder, as in a study with other values."""
+    if not forked():
+        pytest.skip("workers are no forks here")
     script = (
         "import multiprocessing, sys\n"
         f"sys.path.insert(0, {str(starting.HOME)!r})\n"

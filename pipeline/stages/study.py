@@ -21,7 +21,6 @@ import yaml
 
 from pipeline import logs, params, report, starting, summary
 from pipeline import tuned as tuned_file
-from pipeline.devices import forked
 from pipeline.errors import UserError
 from pipeline.objectives import Measure, scored_by
 from pipeline.request import NAMES, Request
@@ -191,8 +190,7 @@ def _dvc(*arguments: str) -> None:
 
 def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
     """The stages, one after the other, in a folder that DVC does not know."""
-    if forked():
-        starting.begin_preload()
+    starting.begin_preload()
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()  # the same store in the other folder
     with chdir(folder):
         for dataset in datasets:
