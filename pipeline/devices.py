@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.errors import UserError
+
 SHARE = 0.5  # of the memory there is; the rest is for data, the system and others
 
 
@@ -57,15 +59,35 @@ def gpus(nodes: Path = Path("/dev")) -> list[str]:
          if re.fullmatch(r"nvidia\d+", path.name)),
         key=int,
     )  # fmt: skip
+    if not present and (nodes / "dxg").exists():  # Windows' Linux has one node for all
+        present = _listed()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None or not present:
         return present
     return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
 
 
+def _listed() -> list[str]:
+    """The GPUs that nvidia-smi numbers; none without it or its driver."""
+    try:
+        return _asked("index").split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
 def _gpu_memory(gpu: str) -> int:
-    """Bytes of a GPU, as nvidia-smi tells."""
-    query = "--query-gpu=memory.total"
-    command = ["nvidia-smi", "-i", gpu, query, "--format=csv,noheader,nounits"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[0]) * 2**20
+    """Bytes of a GPU, as nvidia-smi tells. Raises UserError where it does not."""
+    try:
+        return int(_asked("memory.total", "-i", gpu)) * 2**20
+    except (OSError, subprocess.CalledProcessError, ValueError):
+        raise UserError(
+            f"nvidia-smi does not tell the memory of GPU {gpu}, on which the size of populations "
+            "depends; CUDA_VISIBLE_DEVICES=-1 trains on the processor's cores"
+        ) from None
+
+
+def _asked(what: str, *arguments: str) -> str:
+    """What nvidia-smi says of this property of the GPUs, a line each."""
+    query = f"--query-gpu={what}"
+    command = ["nvidia-smi", *arguments, query, "--format=csv,noheader,nounits"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -7,6 +7,13 @@ import psutil
 import pytest
 
 from pipeline import devices
+from pipeline.errors import UserError
+
+
+def nvidia_smi(folder: Path, script: str) -> None:
+    command = folder / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    command.chmod(0o755)
 
 
 @pytest.fixture
@@ -27,6 +34,21 @@ def test_hidden_gpus_are_not_used(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert devices.gpus(two_gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [(None, []), ("exit 9", []), ('[ "$1" = --query-gpu=index ] && printf "0\\n1\\n"', ["0", "1"])],
+)
+def test_windows_linux_has_the_gpus_that_nvidia_smi_lists(
+    script: str | None, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "dxg").touch()
+    if script is not None:
+        nvidia_smi(tmp_path, script)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert devices.gpus(tmp_path) == expected
 
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
@@ -51,6 +73,20 @@ def test_gpus_are_dealt_out_with_the_memory_of_the_smallest(
     found = devices.devices(workers)
     assert [device.gpu for device in found] == expected
     assert {device.memory for device in found} == {int(devices.SHARE * 6 * 2**30)}
+
+
+@pytest.mark.parametrize("script", [None, "exit 9", "echo '[N/A]'"])
+def test_a_gpu_whose_memory_is_not_told_is_named(
+    script: str | None, two_gpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(two_gpus))
+    monkeypatch.setattr(devices, "gpus", lambda: ["1"])
+    if script is not None:
+        nvidia_smi(two_gpus, script)
+    with pytest.raises(UserError, match="memory of GPU 1"):
+        devices.devices(None)
+    nvidia_smi(two_gpus, '[ "$2" = 1 ] && echo 6144')
+    assert devices.devices(None) == [devices.Device("1", 3 * 2**30)]
 
 
 @pytest.mark.parametrize(
