@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -272,11 +272,13 @@ class Workers:
 
     def _hand_out(self, busy: Busy, progress: "Progress") -> None:
         """Gives each idle worker the next population."""
-        for worker in set(range(len(self._pools))) - {worker for worker, _ in busy.values()}:
+        idle = sorted(set(range(len(self._pools))) - {worker for worker, _ in busy.values()})
+        if idle and self._added:
             added, self._added = self._added, []
-            populations = list(self._populations(added, worker))
+            populations = list(self._populations(added, idle))
             progress.add([unit for population in populations for unit in population.units])
             self._schedule.add(populations)
+        for worker in idle:
             if population := self._schedule.next(worker):
                 files = [self._checkpoint(unit) for unit in population.units]
                 future = self._pools[worker].submit(_run, population.units, files)
@@ -289,11 +291,11 @@ class Workers:
         path = self._journal.checkpoint_path(unit.goes_on_from)
         return path if path.exists() else None
 
-    def _populations(self, units: Sequence[Unit], worker: int) -> Iterator[Population]:
+    def _populations(self, units: Sequence[Unit], idle: Sequence[int]) -> Iterator[Population]:
         """Units that can share a program, as many at a time as it trains at once.
 
-        The finished ones leave their places empty: an interruption moves nobody else. `worker`:
-        one that is idle, which tells what program that is.
+        The finished ones leave their places empty: an interruption moves nobody else. `idle`:
+        workers, which tell what program that is.
         """
 
         def shared(unit: Unit) -> tuple[object, ...]:
@@ -301,13 +303,19 @@ class Workers:
             what = unit.model, unit.technique, unit.combine
             return *what, unit.setting, unit.training.epochs, batch_size
 
-        for key, group in groupby(units, key=shared):
-            members = list(group)
-            if all(unit.key in self._journal for unit in members):
-                continue
-            if key not in self._programs:
-                asked = self._pools[worker].submit(_program, members[0])
-                self._programs[key] = asked.result()
+        groups = [(key, list(group)) for key, group in groupby(units, key=shared)]
+        left = [
+            (key, members)
+            for key, members in groups
+            if not all(unit.key in self._journal for unit in members)
+        ]
+        new = {key: members[0] for key, members in left if key not in self._programs}
+        asked = {
+            key: self._pools[worker].submit(_program, unit)
+            for (key, unit), worker in zip(new.items(), cycle(idle))
+        }
+        self._programs |= {key: future.result() for key, future in asked.items()}
+        for key, members in left:
             program, places = self._programs[key]
             for i in range(0, len(members), places):
                 chunk = members[i : i + places]
