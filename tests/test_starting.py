@@ -71,6 +71,24 @@ def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
 
 
+@pytest.mark.parametrize("module", ["preload", "engine", "engine.program", "stages.timing"])
+def test_tensorflow_is_asked_for_onednn_before_it_is_imported(module: str) -> None:
+    script = (
+        "import os, sys\n"
+        "class Look:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'tensorflow':\n"
+        "            print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))\n"
+        "sys.meta_path.insert(0, Look())\n"
+        f"import pipeline.{module}\n"
+        "from pipeline import engine\n"  # what timing imports when it runs
+    )
+    environment = {name: value for name, value in os.environ.items() if "ONEDNN" not in name}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
 def test_a_folder_too_long_for_a_socket_is_no_place_for_forks(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
     folder.mkdir()

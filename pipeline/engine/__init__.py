@@ -9,11 +9,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pipeline.engine import backend
+
+# isort: split
+# Keras imports TensorFlow, which reads once what `backend` asks for.
 import keras
 import numpy as np
 
 from pipeline.changes import Monitor
-from pipeline.engine import backend
 from pipeline.engine.backend import Kind, State
 from pipeline.engine.mixup import quantiles
 from pipeline.engine.objectives import objective
