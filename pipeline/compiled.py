@@ -29,7 +29,9 @@ class Compiled:
     def switch_on(self) -> None:
         """Tells TensorFlow, which must not have compiled anything yet."""
         flags = os.environ.get("TF_XLA_FLAGS", "")
-        os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={self._own}"
+        quote = "'" if "'" not in str(self._own) else '"'  # a value ends at a space otherwise
+        value = f"{quote}{self._own}{quote}"
+        os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={value}"
 
     def take(self) -> None:
         """Takes the programs that others have shared."""

@@ -66,17 +66,18 @@ def measured(result: Result) -> dict[str, float]:
     return {name: value for name, value in result.measures.items() if name != "seconds"}
 
 
+@pytest.mark.parametrize("name", ["journal", "Ann's own journal"])
 def test_programs_are_compiled_once_for_all_stages(
-    prepared: Path, plan: Plan, tmp_path: Path
+    name: str, prepared: Path, plan: Plan, tmp_path: Path
 ) -> None:
-    units = [unit for unit in final_units(plan) if unit.technique == "none"]
-    first = run(prepared, units, Journal("circles", tmp_path), 1)
-    assert not list((tmp_path / "circles").glob("*/programs-*"))  # the worker's own ones
-    (folder,) = (tmp_path / "programs").iterdir()
+    units, home = [unit for unit in final_units(plan) if unit.technique == "none"], tmp_path / name
+    first = run(prepared, units, Journal("circles", home), 1)
+    assert not list((home / "circles").glob("*/programs-*"))  # the worker's own ones
+    (folder,) = (home / "programs").iterdir()
     programs = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert programs
-    shutil.rmtree(tmp_path / "circles")
-    again = run(prepared, units, Journal("circles", tmp_path), 2)
+    shutil.rmtree(home / "circles")
+    again = run(prepared, units, Journal("circles", home), 2)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == programs
     for key, result in first.items():
         assert measured(again[key]) == measured(result)
