@@ -8,7 +8,10 @@ import os
 import re
 import subprocess
 import sys
+from ctypes.util import find_library
 from dataclasses import dataclass
+from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 
 import psutil
@@ -47,32 +50,47 @@ def forked() -> bool:
     return sys.platform == "linux" and not gpus()
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores that this process may use; `quota` says what a container may."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    try:
+        used, period = quota.read_text(encoding="ascii").split()
+        return min(count, ceil(int(used) / int(period)))
+    except (OSError, ValueError):  # there is no such file, or it says max
+        return count
 
 
 def gpus(nodes: Path = Path("/dev")) -> list[str]:
-    """The NVIDIA GPUs that this process may use, by number; CUDA_VISIBLE_DEVICES hides some."""
-    present = sorted(
-        (path.name.removeprefix("nvidia") for path in nodes.glob("nvidia*")
-         if re.fullmatch(r"nvidia\d+", path.name)),
-        key=int,
-    )  # fmt: skip
-    if not present and (nodes / "dxg").exists():  # Windows' Linux has one node for all
-        present = _listed()
+    """The NVIDIA GPUs that this process may use, by number; CUDA_VISIBLE_DEVICES hides some.
+
+    None where TensorFlow has no CUDA to use them with.
+    """
+    # CUDA counts from 0 what is there; a container may have /dev/nvidia3 alone.
+    count = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in nodes.glob("nvidia*"))
+    if not count and (nodes / "dxg").exists():  # Windows' Linux has one node for all
+        count = _listed()
+    if not count or not _has_cuda():
+        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None or not present:
-        return present
+    if visible is None:
+        return [str(number) for number in range(count)]
     return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
 
 
-def _listed() -> list[str]:
-    """The GPUs that nvidia-smi numbers; none without it or its driver."""
+def _has_cuda() -> bool:
+    """Whether there is CUDA's library for networks, of the extra `gpu` or of the system."""
+    extra = find_spec("nvidia") is not None and find_spec("nvidia.cudnn") is not None
+    conda = Path(sys.prefix, "lib").glob("libcudnn.so*")
+    return extra or any(conda) or find_library("cudnn") is not None
+
+
+def _listed() -> int:
+    """How many GPUs nvidia-smi numbers; none without it or its driver."""
     try:
-        return _asked("index").split()
+        return len(_asked("index").split())
     except (OSError, subprocess.CalledProcessError):
-        return []
+        return 0
 
 
 def _gpu_memory(gpu: str) -> int:

@@ -38,6 +38,7 @@ DIED = (
 )
 
 _trainer: Any = None  # this worker's pipeline.trainer.Trainer
+_unseen: str | None = None  # the GPU that this worker was given and TensorFlow does not see
 _epochs: Any = None  # shared with the parent: epochs done of the population in work
 _compiled: Compiled | None = None  # on a core
 
@@ -46,7 +47,7 @@ def _start(
     prepared: Path, engine: Engine, device: Device, epochs: Any, programs: Path, own: Path
 ) -> None:
     """Prepares a worker process."""
-    global _trainer, _epochs, _compiled
+    global _trainer, _unseen, _epochs, _compiled
     _epochs = epochs
     starting.attend()
     os.nice(NICE)
@@ -55,11 +56,18 @@ def _start(
         _compiled = Compiled(programs, own)
         _compiled.switch_on()
     from pipeline import preload
+    from pipeline.engine import backend
 
     _trainer = preload.trainer(prepared, engine, device.memory)
+    _unseen = None if backend.on_gpu() else device.gpu
 
 
 def _program(unit: Unit) -> tuple[str, int]:
+    if _unseen is not None:  # told here, since what prepares a worker cannot tell
+        raise UserError(
+            f"TensorFlow does not see GPU {_unseen}; `import tensorflow` tells what it lacks "
+            "(docs/gpu.md), and CUDA_VISIBLE_DEVICES=-1 trains on the processor's cores"
+        )
     found: tuple[str, int] = _trainer.program(unit)
     return found
 

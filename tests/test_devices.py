@@ -19,13 +19,35 @@ def nvidia_smi(folder: Path, script: str) -> None:
 @pytest.fixture
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "_has_cuda", lambda: True)
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda"):
         (tmp_path / name).touch()
     return tmp_path
 
 
-def test_gpus_are_found_by_number(two_gpus: Path) -> None:
+def test_gpus_are_found_and_numbered_as_cuda_does(two_gpus: Path) -> None:
     assert devices.gpus(two_gpus) == ["0", "1"]
+    (two_gpus / "nvidia0").unlink()  # as in a container that was given the second one
+    assert devices.gpus(two_gpus) == ["0"]
+
+
+def test_gpus_are_not_used_without_cuda(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_has_cuda", lambda: False)
+    assert devices.gpus(two_gpus) == []
+
+
+@pytest.mark.parametrize(
+    ("quota", "most"),
+    [("max 100000", None), ("100000 100000", 1), ("150000 100000", 2), ("", None), (None, None)],
+)
+def test_a_container_has_the_cores_that_it_was_given(
+    quota: str | None, most: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "cpu.max"
+    if quota is not None:
+        path.write_text(quota, encoding="ascii")
+    every = devices.cores(tmp_path / "none")
+    assert devices.cores(path) == min(every, most or every)
 
 
 @pytest.mark.parametrize(("visible", "expected"), [("1", ["1"]), ("", []), ("-1", [])])
@@ -44,6 +66,7 @@ def test_windows_linux_has_the_gpus_that_nvidia_smi_lists(
     script: str | None, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "_has_cuda", lambda: True)
     (tmp_path / "dxg").touch()
     if script is not None:
         nvidia_smi(tmp_path, script)

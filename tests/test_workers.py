@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import datasets, params, study
+from pipeline import datasets, devices, params, study
 from pipeline.datasets.sources import prepare
 from pipeline.devices import forked
 from pipeline.errors import UserError
@@ -81,6 +81,15 @@ def test_programs_are_compiled_once_for_all_stages(
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == programs
     for key, result in first.items():
         assert measured(again[key]) == measured(result)
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_named(
+    prepared: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpus", lambda: ["7"])
+    monkeypatch.setattr(devices, "_gpu_memory", lambda gpu: 2**30)
+    with pytest.raises(UserError, match="does not see GPU 7"):
+        run(prepared, final_units(plan), Journal("circles", tmp_path), 1)
 
 
 def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
