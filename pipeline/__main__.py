@@ -40,12 +40,13 @@ def main(argv: list[str]) -> int:
 
 def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
-    if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
-        starting.begin_preload()
-    with starting.importing():
-        stage = importlib.import_module(f"pipeline.stages.{name}")
     try:
-        stage.main(argv)
+        with starting.one_interruption():
+            if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
+                starting.begin_preload()
+            with starting.importing():
+                stage = importlib.import_module(f"pipeline.stages.{name}")
+            stage.main(argv)
     except UserError as error:
         _log.error("%s: %s", name, error)
         return 1

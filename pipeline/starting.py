@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import NoReturn
 
 HOME = Path(__file__).parents[1]  # the folder of this package
 
@@ -57,6 +58,30 @@ def without_greetings() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextmanager
+def one_interruption() -> Iterator[None]:
+    """SIGTERM and a lost terminal interrupt as Ctrl-C does, and not twice while it all ends.
+
+    `mlflow run` passes Ctrl-C on as SIGTERM, though the terminal has sent SIGINT already.
+    """
+
+    def interrupt(*_: object) -> NoReturn:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
+    before = {each: signal.signal(each, interrupt) for each in numbers}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def begin_preload() -> bool:

@@ -1,13 +1,17 @@
 """The command line: quick to start, and clear about mistakes."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.starting import HOME
 from pipeline.techniques import TECHNIQUES
 
 STAGES = [
@@ -62,3 +66,30 @@ def test_a_stage_that_lacks_its_input_says_what_makes_it(
     monkeypatch.chdir(tmp_path)
     assert main(["train", "circles"]) == 1
     assert "python -m pipeline prepare circles" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    shutil.copy("params.yaml", tmp_path)
+    (tmp_path / "tmp").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(HOME), "TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-m", "pipeline"]
+    subprocess.run([*command, "fetch", "digits"], cwd=tmp_path, env=environment, check=True)
+    subprocess.run([*command, "prepare", "digits"], cwd=tmp_path, env=environment, check=True)
+    stage = subprocess.Popen(
+        [*command, "tune", "digits"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    )
+    end = time.monotonic() + 120
+    while not (journal := list(tmp_path.glob(".journal/digits/*/units.jsonl"))):
+        assert stage.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    stage.send_signal(number)
+    _, told = stage.communicate(timeout=60)
+    assert told.decode().split("\n") == ["", "tune: interrupted; what was finished is kept", ""]
+    assert stage.returncode == 130
+    assert not list((tmp_path / "tmp").iterdir())
+    assert not (tmp_path / "results/digits/tuned.json").exists()
+    assert journal[0].read_bytes().endswith(b"\n")

@@ -436,6 +436,23 @@ def test_a_killed_writer_leaves_no_duplicate_and_no_running_run(folder: Path) ->
     assert "RUNNING" not in {run.info.status for run in runs()}
 
 
+def test_an_interruption_waits_for_no_record_that_the_next_run_writes(folder: Path) -> None:
+    records = study()
+
+    def stage() -> None:
+        with Tracker(CONTEXT) as tracker:
+            for record in records:
+                tracker.log(record)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage()
+    assert len(children()) < len(records)
+    assert "RUNNING" not in {run.info.status for run in runs()}
+    log(study())
+    assert len(children()) == len(records)
+
+
 def test_no_run_is_left_running_after_an_exception(folder: Path) -> None:
     def stage() -> None:
         with Tracker(CONTEXT) as tracker:

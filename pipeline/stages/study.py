@@ -11,8 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,7 +51,7 @@ SHARED = ("data", ".journal")  # whose content has the same name in every study
 
 def main(argv: list[str]) -> None:
     """Runs the study that `argv` asks for. Raises UserError."""
-    with _one_interruption(), ProjectRun() as run:
+    with ProjectRun() as run:
         until, request = arguments(argv)
         raw = params.read()
         params.parse(raw)  # the file's own mistakes are told as such
@@ -97,30 +97,6 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
     parser.add_argument("--until", choices=LAST, default=LAST[-1], help="the last stage that runs")
     words = vars(parser.parse_args(argv))
     return words.pop("until"), Request.of(words)
-
-
-@contextmanager
-def _one_interruption() -> Iterator[None]:
-    """SIGTERM and a lost terminal interrupt as Ctrl-C does, and not twice while the study ends.
-
-    `mlflow run` passes Ctrl-C on as SIGTERM, though the terminal has sent SIGINT already.
-    """
-
-    def interrupt(*_: object) -> NoReturn:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)
-    before = {each: signal.signal(each, interrupt) for each in numbers}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _text(wanted: Mapping[str, Any], request: Request) -> str:

@@ -39,6 +39,7 @@ def _train(dataset: str) -> None:
     data = datasets.load(prepared)
     plan = Plan(dataset, data.digest, settings.study(dataset), settings.seed, settings.engine)
     example, _ = data.split("leak_free", "train", 0)
+    table = results.RESULTS / dataset / "runs.csv"
     context = Context.of_study(dataset, settings, data.digest, example[:1])
     units = study.final_units(plan, _chosen(plan, context))
     by_key, left = {unit.key: unit for unit in units}, Counter(unit.technique for unit in units)
@@ -58,10 +59,11 @@ def _train(dataset: str) -> None:
                     _log.info(_line(unit.technique, rows.values()))
         # While the tracker still has records to write.
         journal.keep_checkpoints(())
+        table.unlink(missing_ok=True)  # older runs, which the files below would not be of
         _write(units, journal, data, {unit.key: curves[unit.key] for unit in units})
     # In the order of the units, whatever finished first.
     ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
-    results.write_rows(ordered, results.RESULTS / dataset / "runs.csv")
+    results.write_rows(ordered, table)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
 

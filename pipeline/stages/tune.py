@@ -49,6 +49,7 @@ def _tune(dataset: str) -> None:
                     _log.info(_line(found))
         # While the tracker still has records to write.
         journal.keep_checkpoints(())
+        (folder / tuned_file.FILE).unlink(missing_ok=True)  # of older trials
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
         results.write_rows(rows, folder / "trials.csv")
     chosen = study.tuned(plan, searching)

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Self
 
 from pipeline.tracking import drawing
@@ -55,6 +56,10 @@ class Tracker:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self._put(Experiment.finish_all)
+        elif isinstance(error, KeyboardInterrupt):  # the next run writes what is left
+            with suppress(queue.Empty):
+                while True:
+                    self._jobs.get_nowait()
         if not self._begun:
             return
         self._jobs.put(None)
