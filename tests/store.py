@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.tracking.store import WRITER
+
 if TYPE_CHECKING:  # mlflow takes seconds to import, and conftest.py imports this file
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Run
@@ -130,7 +132,7 @@ def _shown(client: "MlflowClient", run: "Run", names: dict[str, str]) -> tuple[o
         name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics
     }
-    tags = dict(run.data.tags)
+    tags = {name: value for name, value in run.data.tags.items() if name != WRITER}
     parent = names.get(tags.pop("mlflow.parentRunId", ""))
     curves = sorted(name for name in histories if name.startswith("curve/"))
     assert all(histories[name] for name in curves)

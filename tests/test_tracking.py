@@ -436,6 +436,29 @@ def test_a_killed_writer_leaves_no_duplicate_and_no_running_run(folder: Path) ->
     assert "RUNNING" not in {run.info.status for run in runs()}
 
 
+def test_what_another_checkout_is_writing_is_left_alone(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    at_work = [sys.executable, "-c", KILLED]  # for want of a process that waits amid a run
+    subprocess.run(at_work, env=environment, cwd=other, check=False)
+    (running,) = [run for run in children() if run.info.status == "RUNNING"]
+
+    log([record for record in study() if record.phase == "train"])
+    assert parents()["l2 · tune"].info.status == "RUNNING"
+    log(study())
+    assert MlflowClient().get_run(running.info.run_id).info.status == "RUNNING"
+    assert len(children()) == len(study()) + 1
+
+    again = [sys.executable, "-c", "from tests.test_tracking import log, study; log(study())"]
+    subprocess.run(again, env=environment, cwd=other, check=True)
+    assert sorted(run.data.tags["unit_key"] for run in children()) == sorted(
+        record.key for record in study()
+    )
+
+
 def test_an_interruption_waits_for_no_record_that_the_next_run_writes(folder: Path) -> None:
     records = study()
 

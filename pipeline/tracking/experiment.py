@@ -2,11 +2,13 @@
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from pipeline.journal import ROOT
 from pipeline.objectives import Measure
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing, artists
@@ -15,6 +17,7 @@ from pipeline.tracking.findings import CHAMPION, champion, champion_note, note, 
 from pipeline.tracking.packages import Packages
 from pipeline.tracking.records import STUDY, Phase, Record, Status, as_text, thin
 from pipeline.tracking.store import (
+    WRITER,
     artifacts,
     away,
     experiment_name,
@@ -36,6 +39,7 @@ class Parent:
 
     run_id: str
     status: str
+    ours: bool = True  # or of another checkout that writes to the same store
     changed: bool = False
     monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
     drawing: Drawing | None = None
@@ -53,7 +57,8 @@ class Experiment:
         from mlflow import MlflowClient
 
         prepare_sqlite(uri)
-        self._uri = uri
+        # The checkout: processes that share a journal write one at a time.
+        self._uri, self._writer = uri, f"{socket.gethostname()}:{ROOT.resolve()}"
         self._system_metrics = system_metrics
         self.run_ids: dict[str, str] = {}
         self._began = now()
@@ -74,7 +79,7 @@ class Experiment:
             with suppress(Exception):
                 for parent in self._parents.values():
                     self._conclude(parent)
-                    if parent.status == "RUNNING":
+                    if parent.status == "RUNNING" and (parent.ours or parent.records):
                         self._end(parent, "FAILED")
         for parent in self._parents.values():
             if parent.drawing is not None:
@@ -95,8 +100,9 @@ class Experiment:
             tags = run.data.tags
             if "unit_key" not in tags:
                 self._look_up_parent(run)
-            elif run.info.status == "RUNNING":  # a killed writer left it half written
-                self._discard(run.info.run_id)
+            elif run.info.status == "RUNNING":
+                if self._is_ours(run):  # a killed writer left it half written
+                    self._discard(run.info.run_id)
             else:
                 self.run_ids[tags["unit_key"]] = run.info.run_id
                 self._parent_ids[tags["unit_key"]] = tags.get("mlflow.parentRunId", "")
@@ -106,7 +112,10 @@ class Experiment:
         technique, phase, study = (tags.get(name) for name in ("technique", "phase", STUDY))
         if technique and phase and study:
             place = technique, cast(Phase, phase), study
-            self._parents[place] = Parent(run.info.run_id, run.info.status)
+            self._parents[place] = Parent(run.info.run_id, run.info.status, self._is_ours(run))
+
+    def _is_ours(self, run: "Run") -> bool:
+        return bool(run.data.tags.get(WRITER, self._writer) == self._writer)
 
     def _runs(self) -> "Iterator[Run]":
         token: str | None = ""
@@ -166,6 +175,7 @@ class Experiment:
             "mlflow.source.name": f"python -m pipeline {record.phase}",
             "mlflow.source.type": "LOCAL",
             "data_digest": self._context.data_digest,
+            WRITER: self._writer,
             **{name: getattr(record, name) for name in ("dataset", "architecture", "technique")},
             "phase": record.phase,
             STUDY: self._study(record),

@@ -25,6 +25,7 @@ for _name, _value in _ENVIRONMENT.items():
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+WRITER = "writer"  # the tag that says which checkout wrote a run
 
 
 def tracking_uri() -> str:
