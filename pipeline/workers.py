@@ -189,6 +189,10 @@ class Workers:
                 pool.submit(time.time)  # a pool starts its process with its first task
         except (EOFError, OSError):  # what they would be forks of
             raise UserError(DIED) from None
+        for pool in self._pools:
+            # While this end is open here too, who reads a result waits for ever for the rest of it
+            # if the worker dies amid it.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
         started = multiprocessing.active_children()
         self._processes = [process for process in started if process not in others]
 

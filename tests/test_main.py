@@ -78,16 +78,19 @@ def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     command = [sys.executable, "-m", "pipeline"]
     subprocess.run([*command, "fetch", "digits"], cwd=tmp_path, env=environment, check=True)
     subprocess.run([*command, "prepare", "digits"], cwd=tmp_path, env=environment, check=True)
-    stage = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "tune", "digits"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
-    )
-    end = time.monotonic() + 120
-    while not (journal := list(tmp_path.glob(".journal/digits/*/units.jsonl"))):
-        assert stage.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    stage.send_signal(number)
-    _, told = stage.communicate(timeout=60)
+    ) as stage:
+        try:
+            end = time.monotonic() + 120
+            while not (journal := list(tmp_path.glob(".journal/digits/*/units.jsonl"))):
+                assert stage.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            stage.send_signal(number)
+            _, told = stage.communicate(timeout=60)
+        finally:
+            stage.kill()
     assert told.decode().split("\n") == ["", "tune: interrupted; what was finished is kept", ""]
     assert stage.returncode == 130
     assert not list((tmp_path / "tmp").iterdir())

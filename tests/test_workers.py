@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -81,6 +82,26 @@ def test_programs_are_compiled_once_for_all_stages(
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == programs
     for key, result in first.items():
         assert measured(again[key]) == measured(result)
+
+
+DIES_AMID_A_RESULT = """
+import os, signal
+from multiprocessing.connection import Connection
+
+def half(self, message):
+    os.write(self.fileno(), message[: len(message) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Connection._send = half
+"""
+
+
+def test_nobody_waits_for_the_rest_of_a_result(prepared: Path, tmp_path: Path) -> None:
+    with Workers(prepared, Engine(workers=2), Journal("circles", tmp_path)) as pool:
+        doomed, other = (each.submit(exec, DIES_AMID_A_RESULT, {}) for each in pool._pools)
+        for future in (doomed, other):
+            with pytest.raises(BrokenProcessPool):
+                future.result(timeout=60)
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_named(
