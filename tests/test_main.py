@@ -68,7 +68,7 @@ def test_a_stage_that_lacks_its_input_says_what_makes_it(
     assert "python -m pipeline prepare circles" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     number: signal.Signals, tmp_path: Path
 ) -> None:

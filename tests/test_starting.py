@@ -71,7 +71,7 @@ def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
 
 
-@pytest.mark.parametrize("module", ["preload", "engine", "engine.program", "stages.timing"])
+@pytest.mark.parametrize("module", ["preload", "stages.timing"])
 def test_tensorflow_is_asked_for_onednn_before_it_is_imported(module: str) -> None:
     script = (
         "import os, sys\n"
