@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -315,24 +315,28 @@ class Workers:
             what = unit.model, unit.technique, unit.combine
             return *what, unit.setting, unit.training.epochs, batch_size
 
-        groups = [(key, list(group)) for key, group in groupby(units, key=shared)]
+        groups = ((key, list(group)) for key, group in groupby(units, key=shared))
         left = [
             (key, members)
             for key, members in groups
-            if not all(unit.key in self._journal for unit in members)
+            if any(unit.key not in self._journal for unit in members)
         ]
-        new = {key: members[0] for key, members in left if key not in self._programs}
-        asked = {
-            key: self._pools[worker].submit(_program, unit)
-            for (key, unit), worker in zip(new.items(), cycle(idle))
-        }
-        self._programs |= {key: future.result() for key, future in asked.items()}
+        self._ask_programs({key: members[0] for key, members in left}, idle)
         for key, members in left:
             program, places = self._programs[key]
             for i in range(0, len(members), places):
                 chunk = members[i : i + places]
                 if waiting := [unit for unit in chunk if unit.key not in self._journal]:
                     yield Population(program, waiting)
+
+    def _ask_programs(self, units: Mapping[object, Unit], idle: Sequence[int]) -> None:
+        """Has idle workers, in turn, tell what trains units that no program is known for."""
+        new = [key for key in units if key not in self._programs]
+        asked = {
+            key: self._pools[worker].submit(_program, units[key])
+            for key, worker in zip(new, cycle(idle))
+        }
+        self._programs |= {key: future.result() for key, future in asked.items()}
 
 
 class Progress:

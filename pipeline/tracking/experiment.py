@@ -57,8 +57,9 @@ class Experiment:
         from mlflow import MlflowClient
 
         prepare_sqlite(uri)
+        self._uri = uri
         # The checkout: processes that share a journal write one at a time.
-        self._uri, self._writer = uri, f"{socket.gethostname()}:{ROOT.resolve()}"
+        self._writer = f"{socket.gethostname()}:{ROOT.resolve()}"
         self._system_metrics = system_metrics
         self.run_ids: dict[str, str] = {}
         self._began = now()
