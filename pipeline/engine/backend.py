@@ -77,8 +77,9 @@ class Held:
         self, shapes: Sequence[tuple[int, ...]], trained: Sequence[int], slots: int
     ) -> None:
         self._trained = trained
+        # Without the axis of members, so that products and updates take them as they are.
         self._weights, *self._slots = (
-            [tf.Variable(tf.zeros(shape), trainable=False) for shape in each]
+            [tf.Variable(tf.zeros(shape[1:]), trainable=False) for shape in each]
             for each in [shapes, *[[shapes[place] for place in trained]] * slots]
         )
 
@@ -86,15 +87,15 @@ class Held:
         """Takes over these values."""
         for variables, values in zip([self._weights, *self._slots], [weights, *slots], strict=True):
             for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+                _assign(variable, value)
 
     def weights(self) -> list[Tensor]:
         """The weights as they are now."""
-        return [variable.read_value() for variable in self._weights]
+        return [_read(variable) for variable in self._weights]
 
     def slots(self) -> list[list[Tensor]]:
         """The optimizer's slots as they are now."""
-        return [[variable.read_value() for variable in slot] for slot in self._slots]
+        return [[_read(variable) for variable in slot] for slot in self._slots]
 
     def update(
         self,
@@ -111,16 +112,26 @@ class Held:
             # Every reader of the old weight comes first, or TensorFlow would have to copy it: the
             # last one, on the way back, leads to the gradient of the weight before.
             with tf.control_dependencies(gradients[max(0, i - 1) : i + 1]):
-                update(self._weights[place], slots, gradient)
+                weight = self._weights[place]
+                update(weight, slots, tf.reshape(gradient, weight.shape))
 
     def assign(self, place: int, value: Tensor) -> None:
         """Gives the weight in this place another value."""
-        self._weights[place].assign(value)
+        _assign(self._weights[place], value)
 
     def apply(self, functions: PerWeight) -> None:
         """Replaces the weight in each place by the function of what it is now."""
         for place, function, size in functions:
-            self._weights[place].assign(function(self._weights[place].read_value(), size))
+            self.assign(place, function(_read(self._weights[place]), size))
+
+
+def _read(variable: Variable) -> Tensor:
+    """The variable's value, (1, ...)."""
+    return tf.reshape(variable.read_value(), (1, *variable.shape))
+
+
+def _assign(variable: Variable, value: Tensor) -> None:
+    variable.assign(tf.reshape(value, variable.shape))
 
 
 def adam_in_place(
@@ -158,6 +169,16 @@ def gradients(
         losses, rest = loss(weights)
         total = tf.reduce_sum(losses)
     return tape.gradient(total, weights), rest
+
+
+def rows(table: Tensor, places: Tensor) -> Tensor:
+    """The rows in these places >= 0; `keras.ops.take` counts negative ones from the end."""
+    return tf.gather(table, places)
+
+
+def argmax(values: Tensor) -> Tensor:
+    """Place of the largest on the last axis; `keras.ops.argmax` also tells -0 from 0, in seven."""
+    return tf.argmax(values, axis=-1, output_type=tf.int32)
 
 
 def repeat(count: int | Tensor, body: Callable[[Tensor, State], State], state: State) -> State:

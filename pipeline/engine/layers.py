@@ -99,12 +99,14 @@ def _dense(
 def _each_member(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """The function of each member's part of the (P, ...) tensors, stacked.
 
-    One member is squeezed, not sliced: its operations are then those of a plain Keras layer,
+    One member is reshaped, not sliced: its operations are then those of a plain Keras layer,
     which oneDNN fuses and runs at the machine's peak, and the gradient of a slice is a copy.
+    TensorFlow leaves out what reshapes there and back, but not a squeeze of what was expanded.
     """
     members = tensors[0].shape[0]
     if members == 1:
-        return ops.expand_dims(function(*(ops.squeeze(tensor, 0) for tensor in tensors)), 0)
+        y = function(*(ops.reshape(tensor, tensor.shape[1:]) for tensor in tensors))
+        return ops.reshape(y, (1, *y.shape))
     return ops.stack([function(*(tensor[i] for tensor in tensors)) for i in range(members)])
 
 

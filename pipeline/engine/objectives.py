@@ -10,6 +10,7 @@ from typing import Protocol
 import keras
 from keras import ops
 
+from pipeline.engine import backend
 from pipeline.engine.backend import Tensor
 
 Activation = Callable[[Tensor], Tensor]
@@ -70,7 +71,7 @@ class Classification:
             hits = ops.equal(outputs[..., 0] > 0, target > 0)
         else:
             losses = ops.sparse_categorical_crossentropy(target, outputs, from_logits=True)
-            hits = ops.equal(ops.argmax(outputs, axis=-1), target)
+            hits = ops.equal(backend.argmax(outputs), target)
         return losses, ops.cast(hits, "float32")
 
     def uniform_loss(self, outputs: Tensor) -> Tensor:

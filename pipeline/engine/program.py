@@ -173,7 +173,7 @@ class Program:
 
     def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
         """Rows and what the model should put out for them."""
-        x, y = ops.take(inputs["x"], rows, axis=0), ops.take(inputs["y"], rows, axis=0)
+        x, y = backend.rows(inputs["x"], rows), backend.rows(inputs["y"], rows)
         return x, self.objective.target(x, y)
 
     def _epoch(
