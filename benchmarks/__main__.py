@@ -58,7 +58,7 @@ def wide() -> None:
     workers = cores()
     for name in ("mnist", "fashion", "cnn", "lstm"):
         work = WORKS[name]
-        (epoch,) = together(1, fit, name, 1, 3)
+        (epoch,) = together(1, fit, name, 1, 5)
         found = together(workers, engine, (name,), 1, 1, 3)
         each = max(timing.again for timing in found) / workers
         print(f"  {work.title}: {work.train:,} + {work.val:,} rows, batches of {work.batch_size}")
