@@ -68,7 +68,7 @@ def test_a_stage_that_lacks_its_input_says_what_makes_it(
     assert "python -m pipeline prepare circles" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -78,9 +78,13 @@ def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     command = [sys.executable, "-m", "pipeline"]
     subprocess.run([*command, "fetch", "digits"], cwd=tmp_path, env=environment, check=True)
     subprocess.run([*command, "prepare", "digits"], cwd=tmp_path, env=environment, check=True)
-    with subprocess.Popen(
+    # Under nohup this process, and so the stage, would ignore a lost terminal.
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    stage = subprocess.Popen(
         [*command, "tune", "digits"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
-    ) as stage:
+    )
+    signal.signal(signal.SIGHUP, hangup)
+    with stage:
         try:
             end = time.monotonic() + 120
             while not (journal := list(tmp_path.glob(".journal/digits/*/units.jsonl"))):
