@@ -69,7 +69,7 @@ class Held:
     half as much as new tensors do. Only for graph programs: XLA fuses the functional update.
 
     Args:
-        shapes: of the weights, each (1, ...). trained: the places of those with a gradient.
+        shapes: of the weights, as in Keras. trained: the places of those with a gradient.
         slots: tensors that the optimizer keeps for each of these.
     """
 
@@ -79,7 +79,7 @@ class Held:
         self._trained = trained
         # Without the axis of members, so that products and updates take them as they are.
         self._weights, *self._slots = (
-            [tf.Variable(tf.zeros(shape[1:]), trainable=False) for shape in each]
+            [tf.Variable(tf.zeros(shape), trainable=False) for shape in each]
             for each in [shapes, *[[shapes[place] for place in trained]] * slots]
         )
 
@@ -177,7 +177,7 @@ def rows(table: Tensor, places: Tensor) -> Tensor:
 
 
 def argmax(values: Tensor) -> Tensor:
-    """Place of the largest on the last axis; `keras.ops.argmax` also tells -0 from 0, in seven."""
+    """Place of the largest on the last axis; Keras's takes seven operations to tell -0 from 0."""
     return tf.argmax(values, axis=-1, output_type=tf.int32)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from pipeline.engine import backend
 from pipeline.engine.backend import Tensor
 
 
@@ -52,7 +53,7 @@ def affine(images: Tensor, maps: Sequence[Tensor]) -> Tensor:
         inside = ops.logical_and(nearest_column == column, nearest_row == row)
         share = (1 - ops.abs(across - column)) * (1 - ops.abs(down - row))
         place = first + ops.cast(nearest_row * width + nearest_column, "int32")
-        return ops.take(pixels, place, axis=0) * ops.expand_dims(ops.where(inside, share, 0), -1)
+        return backend.rows(pixels, place) * ops.expand_dims(ops.where(inside, share, 0), -1)
 
     return sum(corner(left + i, top + j) for i in (0, 1) for j in (0, 1))
 

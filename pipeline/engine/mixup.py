@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from pipeline.engine import backend
 from pipeline.engine.backend import Tensor
 from pipeline.engine.noise import Noise
 from pipeline.engine.optimizers import per_member
@@ -43,7 +44,7 @@ class Mixing:
     def partner(self, values: Tensor) -> Tensor:
         """Each row's partner's part of (P, rows, ...)."""
         flat = ops.reshape(values, (-1, *values.shape[2:]))
-        return ops.take(flat, self.partners, axis=0)
+        return backend.rows(flat, self.partners)
 
 
 def draw(noise: Noise, table: Tensor, rows: int) -> Mixing:

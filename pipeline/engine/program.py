@@ -76,7 +76,7 @@ class Program:
         self.advance = backend.compiled(self._advance, shape.kind)
 
     def _make_held(self) -> backend.Held:
-        shapes = [(1, *weight.shape) for weight in self.population.model.weights]
+        shapes = [weight.shape for weight in self.population.model.weights]
         return backend.Held(shapes, self.population.trained, self.optimizer.slots)
 
     def start(self, weights: list[np.ndarray]) -> State:
