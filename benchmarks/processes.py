@@ -1,4 +1,4 @@
-"""Runs a measurement in fresh processes, alone or several at the same time.
+"""Runs measurements in fresh processes: one, or several in turn.
 
 Threads are set once a process: `fit` gets TensorFlow's defaults, the engine one thread a worker.
 """
@@ -8,11 +8,11 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from statistics import median
 from typing import Any, TypeVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,27 +20,72 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 T = TypeVar("T")
 PEAK = 2048  # rows and columns of the product that shows the machine's peak
-_barrier: Any = None  # shared by processes that measure at the same time
+PEAK_SECONDS = 1.0  # for which it is repeated in each turn
+_barrier: Any = None  # shared by processes that measure in turn
 
 
-def together(count: int, function: Callable[..., T], *arguments: object) -> list[T]:
-    """The function's results in `count` fresh processes that run it at the same time."""
-    # A process imports TensorFlow before it knows what it will measure, so this must be decided
-    # here: the engine asks for oneDNN, `fit` has what TensorFlow chooses by itself.
-    os.environ.pop(ONEDNN, None)
-    if function is not fit:
-        os.environ[ONEDNN] = "1"
+@dataclass(frozen=True)
+class Part:
+    """What `processes` processes measure at the same time.
+
+    `prepare(*arguments)` makes ready in each of them and gives what is called in every turn.
+    """
+
+    processes: int
+    prepare: Callable[..., Callable[[], Any]]
+    arguments: tuple[object, ...] = ()
+
+
+def alone(function: Callable[..., T], *arguments: object) -> T:
+    """The function's result in a fresh process."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(count)
-    with ProcessPoolExecutor(
-        count, mp_context=context, initializer=_join, initargs=(barrier,)
-    ) as pool:
-        return [each.result() for each in [pool.submit(function, *arguments) for _ in range(count)]]
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def in_turn(turns: int, *parts: Part) -> list[list[list[Any]]]:
+    """What each part measured: a list a turn, with a value a process.
+
+    A part measures while the others wait, and all of them in every turn, so that a machine that is
+    slow for a minute is slow for each. A first turn compiles, and is best told apart.
+    """
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(sum(part.processes for part in parts))
+    with ExitStack() as stack:
+        futures: list[list[Future[list[Any]]]] = []
+        for place, part in enumerate(parts):
+            # A process imports TensorFlow before it knows what it will measure, so this must be
+            # decided here: the engine asks for oneDNN, `fit` has what TensorFlow chooses by itself.
+            os.environ.pop(ONEDNN, None)
+            if part.prepare is not fit:
+                os.environ[ONEDNN] = "1"
+            pool = ProcessPoolExecutor(part.processes, context, _join, (barrier,))
+            stack.enter_context(pool)
+            given = part, place, len(parts), turns
+            futures.append([pool.submit(_measure, *given) for _ in range(part.processes)])
+        done, _ = wait(chain(*futures), return_when=FIRST_EXCEPTION)
+        for future in done:
+            if error := future.exception():
+                barrier.abort()  # nobody waits for the one that failed
+                raise error
+    found = [[future.result() for future in each] for each in futures]
+    return [[list(turn) for turn in zip(*each, strict=True)] for each in found]
 
 
 def _join(barrier: Any) -> None:
     global _barrier
     _barrier = barrier
+
+
+def _measure(part: Part, place: int, parts: int, turns: int) -> list[Any]:
+    measure, values = part.prepare(*part.arguments), []
+    for _ in range(turns):
+        for turn in range(parts):
+            _barrier.wait()
+            if turn == place:
+                values.append(measure())
+    _barrier.wait()  # a process that ended would disturb the others
+    return values
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -50,8 +95,8 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def fit(name: str, epochs: int, repeats: int) -> float:
-    """Seconds an epoch of `model.fit` with default arguments: the median of the repeats.
+def fit(name: str, epochs: int) -> Callable[[], float]:
+    """Measures the seconds an epoch of `model.fit` with default arguments.
 
     So its progress bar is counted, which nobody sees here.
     """
@@ -61,33 +106,27 @@ def fit(name: str, epochs: int, repeats: int) -> float:
     (x, y), model = work.data(), work.compiled()
     val = x[work.train :], y[work.train :]
     x, y = x[: work.train], y[: work.train]
-    few = 2 * work.batch_size
 
     def train() -> None:
-        model.fit(x, y, work.batch_size, epochs=epochs, validation_data=val)
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            model.fit(x, y, work.batch_size, epochs=epochs, validation_data=val)
 
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        first = x[:few], y[:few]
-        model.fit(*first, work.batch_size, validation_data=(val[0][:few], val[1][:few]))
-        return median(seconds(train) for _ in range(repeats)) / epochs
+    return lambda: seconds(train) / epochs
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one worker measured. `first`: seconds of its first call, with tracing and compiling."""
+    """What one worker measured in one turn."""
 
-    first: float
-    again: float  # seconds of the same call once compiled, the median of the repeats
-    models: int
-    epochs: int
-    traces: int
-    memory: float  # peak resident memory of the process, MiB
+    seconds: float
+    traces: int  # so far
+    memory: float  # peak resident memory of the process so far, MiB
 
 
 def engine(
-    names: tuple[str, ...], members: int, epochs: int, repeats: int, population: Any = "auto"
-) -> Timing:
-    """Trains `members` of each work in one worker."""
+    names: tuple[str, ...], members: int, epochs: int, population: Any = "auto"
+) -> Callable[[], Timing]:
+    """Measures the training of `members` of each work in one worker; at first it compiles."""
     from pipeline.engine import Engine, backend
 
     backend.set_up(deterministic=True)
@@ -104,16 +143,16 @@ def engine(
         for name, group in zip(names, groups, strict=True):
             trainer.train(group, WORKS[name].training(epochs), *data)
 
-    _barrier.wait()
-    first = seconds(train)
-    _barrier.wait()
-    again = median([seconds(train) for _ in range(repeats)] or [first])
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Timing(first, again, members * len(names), epochs, trainer.traces, memory)
+    def timing() -> Timing:
+        took = seconds(train)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return Timing(took, trainer.traces, memory)
+
+    return timing
 
 
-def peak(duration: float) -> float:
-    """GFLOP/s of float32 products of two 2048 x 2048 matrices on one thread."""
+def peak() -> Callable[[], float]:
+    """Measures the GFLOP/s of float32 products of two 2048 x 2048 matrices on one thread."""
     from pipeline.engine import backend
 
     backend.set_up(deterministic=True)
@@ -121,10 +160,12 @@ def peak(duration: float) -> float:
 
     rows = keras.random.normal((PEAK, PEAK))
     product = backend.compiled(lambda a: keras.ops.matmul(a, a), "graph")
-    product(rows)
-    _barrier.wait()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < duration:
-        product(rows).numpy()
-        count += 1
-    return count * 2 * PEAK**3 / (time.perf_counter() - began) / 1e9
+
+    def rate() -> float:
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < PEAK_SECONDS:
+            product(rows).numpy()
+            count += 1
+        return count * 2 * PEAK**3 / (time.perf_counter() - began) / 1e9
+
+    return rate
