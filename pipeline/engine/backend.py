@@ -192,6 +192,19 @@ def repeat(count: int | Tensor, body: Callable[[Tensor, State], State], state: S
     return state
 
 
+def once(make: Callable[[], Tensor], needed: Tensor, otherwise: Tensor) -> Tensor:
+    """`make()` where it is needed, a () bool, else `otherwise`, of the same shape and type.
+
+    XLA fuses what is elementwise into each of its uses and computes it again in each, with a
+    barrier or a condition around it too; out of a loop it fuses nothing.
+    """
+    turns = tf.cast(needed, tf.int32)
+    _, value = tf.while_loop(
+        lambda i, _: i < turns, lambda i, _: (i + 1, make()), (tf.constant(0), otherwise)
+    )
+    return value
+
+
 def scan(
     count: Tensor,
     capacity: int,

@@ -191,7 +191,7 @@ def _recurrent_masks(
     rate = run.numbers.get(f"{slot}.recurrent_dropout")
     if run.noise is None or rate is None:
         return [None] * 4
-    kept = _kept(run.noise, int(slot), (4, rows, layer.units), rate)
+    kept = run.noise.kept(int(slot), (4, rows, layer.units), rate)
     return list(ops.unstack(kept * per_member(1 / (1 - rate), kept), axis=1))
 
 
@@ -225,14 +225,8 @@ def _drop(slot: str, shape: tuple[int, ...], x: Tensor, run: Pass) -> Tensor:
     if run.noise is None:
         return x
     rate = run.numbers[f"{slot}.rate"]
-    return x * (_kept(run.noise, int(slot), shape, rate) * per_member(1 / (1 - rate), x))
-
-
-def _kept(noise: Noise, stream: int, shape: tuple[int, ...], rate: Tensor) -> Tensor:
-    """(P, *shape) float32: 0 in a share `rate` (P,) of the places, else 1."""
-    bits = noise.bits(stream, shape)
-    threshold = ops.cast(rate * 2.0**32, "uint32")
-    return ops.cast(bits >= per_member(threshold, bits), "float32")
+    kept = run.noise.kept(int(slot), shape, rate)
+    return x * (kept * per_member(1 / (1 - rate), x))
 
 
 def _alpha_dropout(
@@ -242,7 +236,7 @@ def _alpha_dropout(
     if run.noise is None:
         return x
     rate = run.numbers[f"{slot}.rate"]
-    kept = _kept(run.noise, int(slot), tuple(x.shape[1:]), rate)
+    kept = run.noise.kept(int(slot), tuple(x.shape[1:]), rate)
     scale = ops.rsqrt((1 - rate) * (1 + rate * SELU_LIMIT**2))
     shift = -scale * SELU_LIMIT * rate
     return (x * kept + SELU_LIMIT * (1 - kept)) * per_member(scale, x) + per_member(shift, x)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from pipeline.engine.backend import Tensor
+from pipeline.engine import backend
+from pipeline.engine.backend import Kind, Tensor
+from pipeline.engine.optimizers import per_member
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,12 @@ class Noise:
     """The noise of one training step of P members.
 
     `key`: (P, 2) uint32, the members' keys. `step`: () uint32, counts a member's steps from 0.
+    `kind`: of the program that draws it.
     """
 
     key: Tensor
     step: Tensor
+    kind: Kind = "graph"
 
     def bits(self, stream: int, shape: tuple[int, ...]) -> Tensor:
         """(P, *shape) uniform uint32; each `stream` of a step (a layer, say) is independent."""
@@ -32,6 +36,19 @@ class Noise:
         size = int(np.prod(shape))
         position = ops.expand_dims(ops.convert_to_tensor(np.arange(size, dtype=np.uint32)), 0)
         return ops.reshape(_mix(position ^ first, second), (-1, *shape))
+
+    def kept(self, stream: int, shape: tuple[int, ...], rate: Tensor) -> Tensor:
+        """(P, *shape) float32: 0 in a share `rate` (P,) of the places, else 1."""
+
+        def drawn() -> Tensor:
+            bits = self.bits(stream, shape)
+            return bits >= per_member(ops.cast(rate * 2.0**32, "uint32"), bits)
+
+        if self.kind == "graph":
+            return ops.cast(drawn(), "float32")
+        # The way back needs it again.
+        every = ops.ones((self.key.shape[0], *shape), "bool")
+        return ops.cast(backend.once(drawn, ops.any(rate > 0), every), "float32")
 
     def uniform(self, stream: int, shape: tuple[int, ...]) -> Tensor:
         """(P, *shape) uniform float32 in (0, 1): odd multiples of 2**-24, so never at an end."""

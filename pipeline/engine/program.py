@@ -221,7 +221,7 @@ class Program:
     ) -> tuple[State, Tensor]:
         """One update; (3, P) sums over the batch's rows of loss, accuracy and penalty."""
         x, y = batch
-        noise = Noise(inputs["key"], state["step"])
+        noise = Noise(inputs["key"], state["step"], self.shape.kind)
         mixing = mixup.draw(noise, inputs["mixup"], x.shape[1]) if self.shape.mixup else None
         if mixing is not None:
             x = mixing.mix(x, mixing.partner(x))

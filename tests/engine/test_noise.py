@@ -1,12 +1,16 @@
 """The noise has the share and the independence that dropout needs."""
 
+import re
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from keras import ops
 from scipy import stats
 
 from pipeline.engine import noise_key
-from pipeline.engine.backend import Kind, compiled
+from pipeline.engine.backend import Kind, Tensor, compiled, gradients
 from pipeline.engine.noise import Noise
 
 SHAPE = (100, 500)  # 50,000 numbers
@@ -53,6 +57,34 @@ def test_neighbours_are_independent(lag: int) -> None:
 def test_a_members_noise_does_not_depend_on_its_place() -> None:
     together = bits(seeds=(3, 4, 5))
     assert np.array_equal(together[2], bits(seeds=(5,))[0])
+
+
+@pytest.mark.parametrize("kind", ["xla", "graph"])
+@pytest.mark.parametrize("rates", [(0.0, 0.25, 0.9), (0.0, 0.0, 0.0)], ids=str)
+def test_each_member_keeps_its_own_share(kind: Kind, rates: tuple[float, ...]) -> None:
+    seeds = tuple(range(len(rates)))
+    key = ops.convert_to_tensor(np.stack([noise_key(seed) for seed in seeds]))
+    draw = compiled(lambda rate: Noise(key, ops.cast(0, "uint32"), kind).kept(1, SHAPE, rate), kind)
+    found = np.asarray(draw(ops.convert_to_tensor(rates)))
+    least = np.array(rates, np.float64).astype(np.float32) * 2.0**32
+    assert np.array_equal(found, bits(seeds) >= least.reshape(-1, 1, 1))
+
+
+def test_xla_draws_a_mask_once_for_the_way_there_and_back() -> None:
+    def gradient(x: Tensor, rate: Tensor, noise: tuple[Tensor, Tensor]) -> Tensor:
+        def loss(values: Sequence[Tensor]) -> tuple[Tensor, None]:
+            (x,) = values
+            kept = Noise(*noise, "xla").kept(1, SHAPE, rate)
+            return ops.sum(ops.matmul(x * kept, ops.ones((500, 3))) ** 2, axis=(1, 2)), None
+
+        return gradients(loss, [x])[0]
+
+    noise = ops.convert_to_tensor(noise_key(0)[None]), ops.cast(0, "uint32")
+    given = ops.ones((1, *SHAPE)), ops.convert_to_tensor([0.5]), noise
+    program: Any = compiled(gradient, "xla")
+    text = program.experimental_get_compiler_ir(*given)(stage="optimized_hlo")
+    products = re.findall(r"u32\[(?:1,)?(?:50000|100,500)\]\S* multiply\(", text)
+    assert len(products) == 2, "a mask takes two products; more, and it is drawn again"
 
 
 @pytest.mark.parametrize("kind", ["xla", "graph"])
