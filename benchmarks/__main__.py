@@ -82,7 +82,7 @@ def wide(turns: int) -> None:
 
 def dropout(turns: int) -> None:
     """What dropout costs: the network with it against the network without."""
-    for name, epochs, members in (("circles", 1000, 5), ("mnist", 1, 1)):
+    for name, epochs, members in (("circles", 4000, 5), ("mnist", 1, 1)):
         parts = [
             Part(1, engine, ((which,), members, epochs)) for which in (name, f"{name}, dropout")
         ]
