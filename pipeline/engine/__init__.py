@@ -33,7 +33,7 @@ from pipeline.engine.program import (
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
-# network (6 M) takes as long in either, and MNIST's (179 M) half as long in the graph.
+# network (6 M) and MNIST's (179 M) take it 1.6 to 2 times as long as the graph.
 XLA_LIMIT = 3e6
 # Layers that train in the graph whatever their size. A convolution of 16 filters takes XLA four
 # times as long; a small LSTM a third, but seconds to compile for every few time steps.
