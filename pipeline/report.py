@@ -651,9 +651,9 @@ def _place(verdict: Verdict) -> str:
 
 
 def counts(judged: Sequence[Judged]) -> str:
-    """How many claims got which verdict, such as 3 holds, 1 reversed, 12 not run."""
+    """How many claims got which verdict, such as holds 3, reversed 1, not run 12."""
     words = [each.verdict.word for each in judged]
-    told = (f"{words.count(word)} {word}" for word in claims.WORDS if word in words)
+    told = (f"{word} {words.count(word)}" for word in claims.WORDS if word in words)
     return ", ".join(told)
 
 
