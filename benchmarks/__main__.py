@@ -1,8 +1,8 @@
 """`make bench`: prints the tables of benchmarks/README.md as measured here and now.
 
 `python -m benchmarks TABLE …` prints some of them: article_a, wide, dropout, population, workers,
-stages, tracking (twenty minutes) and published (ten). Engine and `fit` are measured in turn, after
-a first turn that compiles; what is printed are medians of the turns, least and most in brackets.
+stages, tracking and published, which take longer. Engine and `fit` are measured in turn, after a
+first turn that compiles; what is printed are medians of the turns, least and most in brackets.
 """
 
 import argparse
