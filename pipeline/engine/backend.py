@@ -198,11 +198,7 @@ def once(make: Callable[[], Tensor], needed: Tensor, otherwise: Tensor) -> Tenso
     XLA fuses what is elementwise into each of its uses and computes it again in each, with a
     barrier or a condition around it too; out of a loop it fuses nothing.
     """
-    turns = tf.cast(needed, tf.int32)
-    _, value = tf.while_loop(
-        lambda i, _: i < turns, lambda i, _: (i + 1, make()), (tf.constant(0), otherwise)
-    )
-    return value
+    return repeat(tf.cast(needed, tf.int32), lambda i, state: make(), otherwise)
 
 
 def scan(
