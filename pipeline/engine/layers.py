@@ -52,10 +52,14 @@ class Pass:
 
     def penalize(self, slot: str, tensor: Tensor, scale: float = 1.0) -> None:
         """Adds `scale * strength * size(tensor)` for each of SIZES whose strength the slot has."""
-        for name, size in SIZES.items():
-            strength = self.numbers.get(f"{slot}.{name}")
-            if strength is not None:
-                self.penalty += strength * size(tensor) * scale
+        found = {name: self.numbers.get(f"{slot}.{name}") for name in SIZES}
+        strengths = {name: strength for name, strength in found.items() if strength is not None}
+        if strengths.keys() >= {"l1", "l2"}:
+            # In one sum: XLA has YNNPACK add up what is no product, in a tenth of the time.
+            l1, l2 = (per_member(strengths.pop(name), tensor) for name in ("l1", "l2"))
+            self.penalty += _sum(l1 * ops.abs(tensor) + l2 * ops.square(tensor)) * scale
+        for name, strength in strengths.items():
+            self.penalty += strength * SIZES[name](tensor) * scale
 
     def activate(self, layer: Any, y: Tensor) -> Tensor:
         """What a layer with an activation gives the next one."""
