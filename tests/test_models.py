@@ -413,7 +413,7 @@ def test_penalties_and_their_gradients_are_what_their_formulas_say(technique: st
     model.set_weights(weights)
     model(X.astype(np.float32))
     assert float(sum(model.losses)) == pytest.approx(formula(weights), rel=1e-5)
-    population = Population(model, every_kernel=False)
+    population = Population(model, both="none")
     x, numbers = X[None].astype(np.float32), population.numbers(model)[:, None]
 
     def penalty(values: Any) -> Any:
@@ -444,7 +444,7 @@ def test_a_models_configuration_is_all_of_it(technique: str) -> None:
     model = problem.model(technique, typical(technique))
     again = keras.Sequential.from_config(model.get_config())
     assert again.get_config() == model.get_config()
-    one, other = (Population(each, every_kernel=True).numbers(each) for each in (model, again))
+    one, other = (Population(each, both="all").numbers(each) for each in (model, again))
     np.testing.assert_array_equal(one, other)
 
 
@@ -453,7 +453,7 @@ def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> Non
     problem, change = suited(technique), TECHNIQUES[technique].apply(typical(technique))
     given = (problem.architecture, change, problem.shape, 3, ROWS)
     whole, outline = models.build(*given), models.outline(*given)
-    one, other = (Population(model, every_kernel=True) for model in (whole, outline))
+    one, other = (Population(model, both="all") for model in (whole, outline))
     assert one.signature == other.signature
     np.testing.assert_array_equal(one.numbers(whole), one.numbers(outline))
     first, second = (models.initial_weights(model, 1, {}) for model in (whole, outline))

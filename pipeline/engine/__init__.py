@@ -20,7 +20,7 @@ from pipeline.changes import Monitor
 from pipeline.engine.backend import Kind, State
 from pipeline.engine.mixup import quantiles
 from pipeline.engine.objectives import objective
-from pipeline.engine.population import Population
+from pipeline.engine.population import Both, Population
 from pipeline.engine.program import (
     CURVES,
     EVALUATION_ROWS,
@@ -32,9 +32,12 @@ from pipeline.engine.program import (
 )
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
-# Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA; Fashion-MNIST's
-# network (6 M) and MNIST's (179 M) take it 1.6 to 2 times as long as the graph.
-XLA_LIMIT = 3e6
+# Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA, Fashion-MNIST's
+# network (6 M) takes 0.8 of the graph's time; from 20 M on products decide, and are alike.
+XLA_LIMIT = 2e7
+# Up to which members share a program, and penalised ones that with unpenalised ones. Beyond it
+# they crowd each other out of the cache, and training is long beside compiling.
+SHARED_LIMIT = 3e6
 # Layers that train in the graph whatever their size. A convolution of 16 filters takes XLA four
 # times as long; a small LSTM a third, but seconds to compile for every few time steps.
 GRAPH_LAYERS = (keras.layers.Conv2D, keras.layers.LSTM)
@@ -174,8 +177,8 @@ class Engine:
 
     Args:
         program: "xla", "graph", or "auto" for the rule above.
-        population: members in one program, or "auto": 1 in graph programs, in XLA programs 5 on a
-            core and 30 on a GPU, or as many as `memory` holds.
+        population: members in one XLA program, or "auto": on a core 5 small ones or one above
+            SHARED_LIMIT, on a GPU 30, or as many as `memory` holds. Graph programs have one.
         memory: bytes that a population may take, or None for no bound.
     """
 
@@ -208,7 +211,8 @@ class Engine:
             return 1
         if self._population != "auto":
             return self._population
-        wanted = GPU_POPULATION if backend.on_gpu() else XLA_POPULATION
+        small = work_per_step(member.model, training.batch_size) <= SHARED_LIMIT
+        wanted = GPU_POPULATION if backend.on_gpu() else XLA_POPULATION if small else 1
         if self._memory is None:
             return wanted
         rows = max(training.batch_size, min(len(member.val_rows), EVALUATION_ROWS))
@@ -298,7 +302,9 @@ class Engine:
         kind = self.kind(members[0].model, training.batch_size)
         models = {id(member.model): member.model for member in members}.values()
         activation = objective(training.n_classes).activation
-        populations = [Population(model, kind == "xla", activation) for model in models]
+        small = work_per_step(members[0].model, training.batch_size) <= SHARED_LIMIT
+        both: Both = "none" if kind == "graph" else "all" if small else "penalised"
+        populations = [Population(model, both, activation) for model in models]
         signatures = {population.signature for population in populations}
         if len(signatures) > 1:
             raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")

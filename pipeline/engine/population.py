@@ -8,7 +8,7 @@ in numbers and weights are members of one population.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,6 +18,8 @@ from pipeline.engine.backend import Tensor
 from pipeline.engine.layers import RULES, LayerRule, Pass
 from pipeline.engine.noise import Noise
 from pipeline.engine.objectives import Activation
+
+Both = Literal["all", "penalised", "none"]
 
 # What a layer's configuration says that is no part of its structure.
 _NOT_STRUCTURE = {
@@ -35,15 +37,16 @@ class Population:
 
     Args:
         model: a built Sequential of the layers in RULES. Raises ValueError for another.
-        every_kernel: give each kernel strengths even where the model has no regularizer (they
-            are 0 there), so that penalised and unpenalised models share one program.
+        both: kernels with a strength of L1 and one of L2, 0 where the model has no such
+            regularizer: "all", so that penalised and unpenalised models share one program; those
+            that have one of them, so that L1 and L2 share one; or "none", as in the model.
         activation: of the last layer, if the objective is to apply it together with its loss, as
             a probability that is rounded to 0 has no logarithm. Raises ValueError for a model
             that ends in another; None leaves the model's.
     """
 
     model: keras.Sequential
-    every_kernel: bool
+    both: Both
     activation: Activation | None = None
     slots: tuple[str, ...] = field(init=False)
     trained: tuple[int, ...] = field(init=False)  # places in `model.weights` that have a gradient
@@ -130,7 +133,7 @@ class Population:
                     yield f"{index}.{name}", number
             # As in Keras, what is frozen is neither penalised nor bounded.
             trained = rule.weights if layer.trainable else ()
-            if self.every_kernel and "kernel" in trained:
+            if "kernel" in trained and self._has_both(layer):
                 yield from ((f"{index}.kernel.{name}", 0.0) for name in ("l1", "l2"))
             for place in (*trained, "activity"):
                 for name, strength in _strengths(layer, place):
@@ -138,6 +141,10 @@ class Population:
             for place in trained:
                 for name, bound in _bounds(layer, place):
                     yield f"{index}.{place}.{name}", bound
+
+    def _has_both(self, layer: keras.Layer) -> bool:
+        found = {name for name, _ in _strengths(layer, "kernel")} & {"l1", "l2"}
+        return self.both == "all" or (self.both == "penalised" and bool(found))
 
 
 def _name(activation: Activation | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.engine import Engine, Member, member_bytes
 from pipeline.engine.program import CURVES
+from pipeline.params import Mlp
 
 from .problem import VAL_ROWS, Problem, same, typical
 
@@ -25,6 +26,40 @@ def test_kernel_penalties_share_the_baselines_xla_program() -> None:
     for technique in ("none", "l1", "l2", "l1_l2", "mixed_penalties"):
         problem.train(engine, [problem.member(technique, typical(technique))], technique)
     assert engine.traces == 1
+
+
+def test_wide_models_pay_for_no_penalty_that_they_do_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = Problem()
+    penalised = ("l1", "l2", "l1_l2", "mixed_penalties")
+    members = {name: problem.member(name, typical(name)) for name in ("none", *penalised)}
+    shared = {name: problem.train(XLA, [member], name)[0] for name, member in members.items()}
+    monkeypatch.setattr("pipeline.engine.SHARED_LIMIT", 0)
+    engine = Engine("xla")
+    for name, member in members.items():
+        assert engine.population(member, problem.training(name, typical(name))) == 1
+        found = problem.train(engine, [member], name)[0]
+        for curve in CURVES:
+            np.testing.assert_allclose(
+                found.curves[curve], shared[name].curves[curve], rtol=2e-5, atol=2e-6
+            )
+        assert engine.traces == (1 if name == "none" else 2)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "batch_size", "kind", "population"),
+    [((64, 64), 32, "xla", 5), ((200, 100, 50), 32, "xla", 1), ((500,) * 5, 128, "graph", 1)],
+)
+def test_kind_and_population_follow_from_the_work_of_a_step(
+    hidden: tuple[int, ...], batch_size: int, kind: str, population: int
+) -> None:
+    problem = Problem(batch_size=batch_size, architecture=Mlp("mlp", hidden), shape=(28, 28))
+    model = problem.model("none", {})
+    member = replace(Problem().member(), model=model)
+    training = problem.training("none", {})
+    assert Engine().kind(model, batch_size) == kind
+    assert Engine().population(member, training) == population
 
 
 @ENGINES

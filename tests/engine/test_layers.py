@@ -230,7 +230,7 @@ def test_what_the_engine_does_not_know_is_refused(layer: keras.Layer, expected: 
     chain = layer.layers if isinstance(layer, keras.Sequential) else [layer]
     model = keras.Sequential([keras.Input((6, 6, 2), batch_size=5), *chain])
     with pytest.raises(ValueError, match=expected):
-        Population(model, False)
+        Population(model, "none")
 
 
 @pytest.mark.parametrize("name", STACKS)
