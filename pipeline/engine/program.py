@@ -72,6 +72,7 @@ class Program:
         self.objective = objective(shape.n_classes)
         in_place = shape.kind == "graph" and shape.members == 1
         self._held = self._make_held() if in_place else None
+        self._train = backend.apart(self._step) if shape.kind == "graph" else self._step
         self.traces = 0
         self.advance = backend.compiled(self._advance, shape.kind)
 
@@ -191,7 +192,7 @@ class Program:
             self._held.load(state["weights"], state["slots"])
             state = {name: state[name] for name in state.keys() - {"weights", "slots"}}
         if whole is not None:
-            state, sums = self._step(state, whole, inputs)
+            state, sums = self._train(state, whole, inputs)
         else:
             state, sums = self._batches(state, rows, inputs)
         if self._held is not None:
@@ -205,14 +206,14 @@ class Program:
         def body(i: Tensor, carry: State) -> State:
             state, sums = carry
             batch = ops.slice(rows, (0, i * size), (self.shape.members, size))
-            state, more = self._step(state, self._gather(inputs, batch), inputs)
+            state, more = self._train(state, self._gather(inputs, batch), inputs)
             return state, sums + more
 
         carry = (state, ops.zeros((3, self.shape.members)))
         state, sums = backend.repeat(self.shape.steps, body, carry)
         if self.shape.remainder:
             rest = self._gather(inputs, rows[:, self.shape.steps * size :])
-            state, more = self._step(state, rest, inputs)
+            state, more = self._train(state, rest, inputs)
             sums = sums + more
         return state, sums
 
