@@ -181,6 +181,14 @@ def argmax(values: Tensor) -> Tensor:
     return tf.argmax(values, axis=-1, output_type=tf.int32)
 
 
+def add_bias(values: Tensor, bias: Tensor) -> Tensor:
+    """values (..., units) + bias (units,); its gradient takes a third of what a broadcast's does.
+
+    That shows where there are many values a unit, as each place or time step has its own.
+    """
+    return tf.nn.bias_add(values, bias)
+
+
 def repeat(count: int | Tensor, body: Callable[[Tensor, State], State], state: State) -> State:
     """`state = body(i, state)` for i in range(count), inside the program."""
     _, state = tf.while_loop(

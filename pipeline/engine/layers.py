@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline.engine import images
+from pipeline.engine import backend, images
 from pipeline.engine.backend import Tensor
 from pipeline.engine.noise import Noise
 from pipeline.engine.optimizers import per_member
@@ -131,7 +131,7 @@ def _conv_2d(
     # One convolution a member, since no backend has a fast one for a batch of kernels.
     def convolve(x: Tensor, kernel: Tensor, *bias: Tensor) -> Tensor:
         y = ops.conv(x, kernel, list(layer.strides), layer.padding)
-        return run.activate(layer, sum(bias, y))
+        return run.activate(layer, backend.add_bias(y, *bias) if bias else y)
 
     return _each_member(convolve, x, *weights)
 
