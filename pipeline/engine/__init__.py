@@ -33,7 +33,7 @@ from pipeline.engine.program import (
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA, Fashion-MNIST's
-# network (6 M) takes 0.8 of the graph's time; from 20 M on products decide, and are alike.
+# network (6 M) takes 0.85 of the graph's time; from 20 M on XLA takes as long or longer.
 XLA_LIMIT = 2e7
 # Up to which members share a program, and penalised ones that with unpenalised ones. Beyond it
 # they crowd each other out of the cache, and training is long beside compiling.
@@ -172,6 +172,10 @@ def _places(layer: keras.Layer) -> int:
     return int(np.prod(layer.output.shape[1:-1]))
 
 
+def _small(model: keras.Sequential, batch_size: int) -> bool:
+    return work_per_step(model, batch_size) <= SHARED_LIMIT
+
+
 class Engine:
     """Keeps compiled programs, so that each is compiled once however many calls use it.
 
@@ -211,8 +215,8 @@ class Engine:
             return 1
         if self._population != "auto":
             return self._population
-        small = work_per_step(member.model, training.batch_size) <= SHARED_LIMIT
-        wanted = GPU_POPULATION if backend.on_gpu() else XLA_POPULATION if small else 1
+        on_core = XLA_POPULATION if _small(member.model, training.batch_size) else 1
+        wanted = GPU_POPULATION if backend.on_gpu() else on_core
         if self._memory is None:
             return wanted
         rows = max(training.batch_size, min(len(member.val_rows), EVALUATION_ROWS))
@@ -302,8 +306,8 @@ class Engine:
         kind = self.kind(members[0].model, training.batch_size)
         models = {id(member.model): member.model for member in members}.values()
         activation = objective(training.n_classes).activation
-        small = work_per_step(members[0].model, training.batch_size) <= SHARED_LIMIT
-        both: Both = "none" if kind == "graph" else "all" if small else "penalised"
+        shared: Both = "all" if _small(members[0].model, training.batch_size) else "penalised"
+        both: Both = "none" if kind == "graph" else shared
         populations = [Population(model, both, activation) for model in models]
         signatures = {population.signature for population in populations}
         if len(signatures) > 1:

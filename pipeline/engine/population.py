@@ -37,9 +37,9 @@ class Population:
 
     Args:
         model: a built Sequential of the layers in RULES. Raises ValueError for another.
-        both: kernels with a strength of L1 and one of L2, 0 where the model has no such
-            regularizer: "all", so that penalised and unpenalised models share one program; those
-            that have one of them, so that L1 and L2 share one; or "none", as in the model.
+        both: kernels that have strengths of L1 and of L2, whichever their regularizer has, with 0
+            for the other: "all", so that penalised and unpenalised models share one program;
+            "penalised", those that have one of them, so that L1 and L2 share one; or "none".
         activation: of the last layer, if the objective is to apply it together with its loss, as
             a probability that is rounded to 0 has no logarithm. Raises ValueError for a model
             that ends in another; None leaves the model's.
