@@ -46,16 +46,19 @@ class Pass:
     numbers: Mapping[str, Tensor]  # slot → (P,) float32
     noise: Noise | None  # None while evaluating
     linear: keras.Layer | None = None  # the layer whose activation is left to the objective
+    # Whether L1 and L2 of a tensor are added up together. XLA has YNNPACK add up what is no
+    # product, in a tenth of the time; the graph would pass over the weights twice more.
+    one_sum: bool = False
     penalty: Tensor = 0.0  # (P,)
     # "layer's index.weight's name" → new value, of the weights that a training pass itself moves
     moved: dict[str, Tensor] = field(default_factory=dict)
 
     def penalize(self, slot: str, tensor: Tensor, scale: float = 1.0) -> None:
         """Adds `scale * strength * size(tensor)` for each of SIZES whose strength the slot has."""
-        found = {name: self.numbers.get(f"{slot}.{name}") for name in SIZES}
-        strengths = {name: strength for name, strength in found.items() if strength is not None}
-        if strengths.keys() >= {"l1", "l2"}:
-            # In one sum: XLA has YNNPACK add up what is no product, in a tenth of the time.
+        strengths = {
+            name: self.numbers[own] for name in SIZES if (own := f"{slot}.{name}") in self.numbers
+        }
+        if self.one_sum and strengths.keys() >= {"l1", "l2"}:
             l1, l2 = (per_member(strengths.pop(name), tensor) for name in ("l1", "l2"))
             self.penalty += _sum(l1 * ops.abs(tensor) + l2 * ops.square(tensor)) * scale
         for name, strength in strengths.items():

@@ -90,7 +90,8 @@ class Population:
             noise: the step's noise while training, None while evaluating.
         """
         linear = None if self.activation is None else self.model.layers[-1]
-        run = Pass({slot: numbers[i] for i, slot in enumerate(self.slots)}, noise, linear)
+        by_slot = {slot: numbers[i] for i, slot in enumerate(self.slots)}
+        run = Pass(by_slot, noise, linear, one_sum=self.both != "none")
         remaining = list(weights)
         for index, layer in enumerate(self.model.layers):
             rule, slot = RULES[type(layer)], str(index)
