@@ -10,12 +10,18 @@ UNKNOWN = "\N{EN DASH}"
 
 def percent(share: float) -> str:
     """A share as a percentage, such as 84.23 for 0.84231; a dash if it is not finite."""
-    return f"{100 * share:.2f}" if np.isfinite(share) else UNKNOWN
+    return f"{_hundred(share):.2f}" if np.isfinite(share) else UNKNOWN
 
 
 def points(difference: float) -> str:
     """A signed difference of shares in percentage points, such as +3.10; a dash if not finite."""
-    return signed(f"{100 * difference:+.2f}") if np.isfinite(difference) else UNKNOWN
+    return signed(f"{_hundred(difference):+.2f}") if np.isfinite(difference) else UNKNOWN
+
+
+def _hundred(share: float) -> float:
+    # Means of seeds often lie between two hundredths. What a file keeps of one and what was
+    # computed differ in the last bits, and would be told apart.
+    return round(100 * share, 6)
 
 
 def number(value: float) -> str:
