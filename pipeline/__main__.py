@@ -50,6 +50,15 @@ def _run(name: str, argv: list[str]) -> int:
     except UserError as error:
         _log.error("%s: %s", name, error)
         return 1
+    except ModuleNotFoundError as error:
+        _log.error(
+            "%s: %s for %s; `make setup` makes the environment that has it, "
+            "`. .venv/bin/activate` enters it",
+            name,
+            error,
+            sys.executable,
+        )
+        return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after what the terminal shows of Ctrl-C
         _log.error("%s: interrupted; what was finished is kept", name)

@@ -68,6 +68,22 @@ def test_a_stage_that_lacks_its_input_says_what_makes_it(
     assert "python -m pipeline prepare circles" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "tune", "report", "publish"])
+def test_outside_the_environment_a_stage_says_how_to_enter_it(stage: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "pipeline", stage, "circles"],  # without site-packages
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(HOME)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{stage}: No module named " in done.stderr
+    assert ".venv/bin/activate" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     number: signal.Signals, tmp_path: Path
