@@ -15,8 +15,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 T = TypeVar("T")
 PEAK = 2048  # rows and columns of the product that shows the machine's peak
