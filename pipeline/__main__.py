@@ -8,6 +8,7 @@ import pkgutil
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 from pipeline import logs, stages, starting
 from pipeline.errors import UserError
@@ -42,22 +43,9 @@ def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
     try:
         with starting.one_interruption():
-            if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
-                starting.begin_preload()
-            with starting.importing():
-                stage = importlib.import_module(f"pipeline.stages.{name}")
-            stage.main(argv)
+            _imported(name, argv).main(argv)
     except UserError as error:
         _log.error("%s: %s", name, error)
-        return 1
-    except ModuleNotFoundError as error:
-        _log.error(
-            "%s: %s for %s; `make setup` makes the environment that has it, "
-            "`. .venv/bin/activate` enters it",
-            name,
-            error,
-            sys.executable,
-        )
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after what the terminal shows of Ctrl-C
@@ -68,6 +56,20 @@ def _run(name: str, argv: list[str]) -> int:
         return 1
     _log.info("%s: finished in %.0f s", name, time.perf_counter() - began)
     return 0
+
+
+def _imported(name: str, argv: list[str]) -> ModuleType:
+    """The stage's module. Raises UserError where a package is missing."""
+    try:
+        if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
+            starting.begin_preload()
+        with starting.importing():
+            return importlib.import_module(f"pipeline.stages.{name}")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error} for {sys.executable}; `make setup` makes the environment that has it, "
+            "`. .venv/bin/activate` enters it"
+        ) from error
 
 
 if __name__ == "__main__":
