@@ -23,8 +23,8 @@ from benchmarks.published import SEEDS as PUBLISHED_SEEDS
 from benchmarks.published import published
 from benchmarks.tracking import CURVES, log, opened
 from benchmarks.work import WORKS
-from pipeline import params
-from pipeline.devices import cores
+from pipeline.config import params
+from pipeline.execution.devices import cores
 
 VARIANTS = ("circles", "circles, activity before", "circles, activity after")
 SEEDS = 30

@@ -14,20 +14,29 @@ from statistics import mean
 import keras
 import numpy as np
 
-from pipeline import datasets, params
+from pipeline import datasets
+from pipeline.config import params
+from pipeline.config.params import (
+    Final,
+    ImagesData,
+    ImagesStudy,
+    Mlp,
+    TechniqueParams,
+    Training,
+    Tuning,
+)
 from pipeline.datasets import Dataset, raw
 from pipeline.datasets.sources import prepare
-from pipeline.journal import Journal
-from pipeline.params import Final, ImagesData, ImagesStudy, Mlp, TechniqueParams, Training, Tuning
+from pipeline.execution.journal import Journal
+from pipeline.execution.workers import Workers
 from pipeline.stages.fetch import PARTIAL, RAW
-from pipeline.units import Plan, Result, Unit
-from pipeline.workers import Workers
+from pipeline.training.runs import Plan, Result, Run
 
 # Validation images also train, so that none is lost; what they give is not looked at.
 DATA = ImagesData(validation=100, validation_from="last", article_trains_on_validation=True)
 SEEDS = 2
 
-Run = Callable[[Sequence[Unit], str], Iterable[Result]]
+Train = Callable[[Sequence[Run], str], Iterable[Result]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def published(epochs: int | None = None, seeds: int = SEEDS) -> None:
                 print(f"  {line}", flush=True)
 
 
-def lines(dataset: Dataset, run: Run, epochs: int | None, seeds: int) -> Iterator[str]:
+def lines(dataset: Dataset, run: Train, epochs: int | None, seeds: int) -> Iterator[str]:
     """The table: each network's runs as they finish, and what was published of it.
 
     `epochs` takes the place of each network's own.

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from pipeline.objectives import CLASSIFICATION
-from pipeline.techniques import TECHNIQUES
+from pipeline.datasets.task import CLASSIFICATION
+from pipeline.techniques.registry import TECHNIQUES
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import Record, final_record
 from pipeline.tracking.store import experiment_name

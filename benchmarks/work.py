@@ -10,8 +10,8 @@ from typing import Literal
 import keras
 import numpy as np
 
-from pipeline import models
 from pipeline.engine import Member, Training
+from pipeline.models import building
 
 Layers = Callable[[], list[keras.Layer]]
 
@@ -50,7 +50,7 @@ class Work:
     def member(self, model: keras.Sequential, seed: int) -> Member:
         """One member with weights, order and noise of its own."""
         rows = np.arange(self.train + self.val, dtype=np.int32)
-        weights = models.initial_weights(model, seed)
+        weights = building.initial_weights(model, seed)
         parts = rows[: self.train], rows[self.train :]
         return Member(model, weights, self.learning_rate, *parts, seed)
 

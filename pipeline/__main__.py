@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from pipeline import logs, stages, starting
+from pipeline import logs, stages
 from pipeline.errors import UserError
+from pipeline.execution import processes
 
 _log = logging.getLogger("pipeline")
 
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
 def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
     try:
-        with starting.one_interruption():
+        with processes.one_interruption():
             _imported(name, argv).main(argv)
     except UserError as error:
         _log.error("%s: %s", name, error)
@@ -62,8 +63,8 @@ def _imported(name: str, argv: list[str]) -> ModuleType:
     """The stage's module. Raises UserError where a package is missing."""
     try:
         if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
-            starting.begin_preload()
-        with starting.importing():
+            processes.begin_preload()
+        with processes.importing():
             return importlib.import_module(f"pipeline.stages.{name}")
     except ModuleNotFoundError as error:
         raise UserError(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.datasets import Dataset
 from pipeline.files import replace, replace_text
-from pipeline.units import Result, Unit
+from pipeline.training.runs import Result, Run
 
 Row = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
@@ -28,28 +28,28 @@ def prepared(dataset: str) -> Path:
     return PREPARED / f"{dataset}.npz"
 
 
-def final_row(unit: Unit, result: Result, leaks: bool) -> Row:
+def final_row(run: Run, result: Result, leaks: bool) -> Row:
     """A row of runs.csv, without the MLflow run that is not known yet."""
     return {
-        "key": unit.key,
-        "dataset": unit.dataset,
-        "architecture": unit.model.architecture,
-        "technique": unit.technique,
-        **unit.made_of,
-        "setting": unit.setting,
-        "protocol": unit.protocol,
+        "key": run.key,
+        "dataset": run.dataset,
+        "architecture": run.model.architecture,
+        "technique": run.technique,
+        **run.made_of,
+        "setting": run.setting,
+        "protocol": run.protocol,
         "leaks": leaks,
-        "seed": unit.seed,
-        **unit.hyperparameters,
+        "seed": run.seed,
+        **run.hyperparameters,
         **result.measures,
-        "epochs": unit.training.epochs,
-        "model": model_path(unit).as_posix(),
+        "epochs": run.training.epochs,
+        "model": model_path(run).as_posix(),
     }
 
 
-def model_path(unit: Unit) -> Path:
+def model_path(run: Run) -> Path:
     """Where a final run's model is, such as models/circles/l2/tuned-3.keras."""
-    return MODELS / unit.dataset / unit.technique / f"{unit.setting}-{unit.seed}.keras"
+    return MODELS / run.dataset / run.technique / f"{run.setting}-{run.seed}.keras"
 
 
 _LAST = ("epochs", "epochs_run", "seconds", "mlflow_run_id", "model")
@@ -92,17 +92,17 @@ def write_curves(curves: Mapping[str, pd.DataFrame], path: Path) -> None:
     replace(path, write)
 
 
-def write_inspections(inspected: Iterable[tuple[Unit, Arrays]], path: Path) -> None:
+def write_inspections(inspected: Iterable[tuple[Run, Arrays]], path: Path) -> None:
     """Writes what the inspected runs look like inside: arrays named setting/technique/name."""
     arrays: dict[str, Any] = {
-        f"{unit.setting}/{unit.technique}/{name}": array
-        for unit, found in inspected
+        f"{run.setting}/{run.technique}/{name}": array
+        for run, found in inspected
         for name, array in found.items()
     }
     replace(path, lambda scratch: np.savez_compressed(scratch, **arrays))
 
 
-def write_predictions(runs: Iterable[tuple[Unit, np.ndarray]], data: Dataset, path: Path) -> None:
+def write_predictions(runs: Iterable[tuple[Run, np.ndarray]], data: Dataset, path: Path) -> None:
     """Writes classifiers' probabilities of the test rows, and the labels of those, as .npz.
 
     `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
@@ -111,10 +111,10 @@ def write_predictions(runs: Iterable[tuple[Unit, np.ndarray]], data: Dataset, pa
     takes fifteen times as long as writing them, for a quarter of the size.
     """
     arrays: dict[str, Any] = {}
-    for unit, probabilities in runs:
-        sample = data.sample(unit.protocol, unit.draw)
-        arrays[f"{sample}/labels"] = data.y[data.rows(unit.protocol, "test", unit.draw)]
-        arrays[f"{sample}/{unit.key}"] = probabilities
+    for run, probabilities in runs:
+        sample = data.sample(run.protocol, run.draw)
+        arrays[f"{sample}/labels"] = data.y[data.rows(run.protocol, "test", run.draw)]
+        arrays[f"{sample}/{run.key}"] = probabilities
     replace(path, lambda scratch: np.savez(scratch, **arrays))
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import summary
-from pipeline.advice import Advice, advise, by_validation, values_text
+from pipeline.analysis import summary
+from pipeline.analysis.advice import Advice, advise, by_validation, values_text
 
 from .synthetic import make_runs, make_tuned
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import datasets, journal, params, results
+from pipeline import datasets, results
+from pipeline.config import params
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
+from pipeline.execution import journal
 from pipeline.stages import train
 
 from .clone import tiny

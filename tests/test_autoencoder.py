@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline import datasets, params, results
-from pipeline.claims import CLAIMS, SCORES, judge
+from pipeline import datasets, results
+from pipeline.analysis.claims import CLAIMS, SCORES, judge
+from pipeline.config import params
 from pipeline.datasets.sources import prepare
-from pipeline.objectives import CLASSIFICATION
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.stages import overview, publish, report, train, tune
 from pipeline.tracking.findings import CHAMPION, champion
 from pipeline.tracking.store import experiment_name, model_name, tracking_uri

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.charts import CURVES, SEARCH, Trial, draw_curves, draw_search
-from pipeline.techniques import Range
+from pipeline.report.charts import CURVES, SEARCH, Trial, draw_curves, draw_search
+from pipeline.techniques.registry import Range
 
 RANGES = {"strength": Range(1e-5, 1e-1, log=True), "patience": Range(1, 15, log=True, integer=True)}
 FILES = {f"{name}.png" for name in SEARCH}

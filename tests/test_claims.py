@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import claims, params
-from pipeline.claims import CLAIMS, Claim, Side, Statement, beside, decide, judge
-from pipeline.verdicts import MEASURES
+from pipeline.analysis import claims
+from pipeline.analysis.claims import CLAIMS, Claim, Side, Statement, beside, decide, judge
+from pipeline.analysis.verdicts import MEASURES
+from pipeline.config import params
 
 JUDGED = [claim for claim in CLAIMS if claim.statements]
 PAIRS = 10

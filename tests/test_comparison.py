@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import comparison, statistics, summary
 from pipeline.__main__ import main
-from pipeline.comparison import compare
+from pipeline.analysis import comparison, statistics, summary
+from pipeline.analysis.comparison import compare
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.objectives import CLASSIFICATION
 
 from .synthetic import make_runs
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline import devices
 from pipeline.errors import UserError
+from pipeline.execution import devices
 
 
 def nvidia_smi(folder: Path, script: str) -> None:

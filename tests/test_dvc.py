@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.units import CODE
+from pipeline.training.runs import CODE
 
 from .clone import Clone
 
@@ -64,7 +64,7 @@ def test_a_units_key_holds_all_code_that_trains_it() -> None:
     held = {path.as_posix() for pattern in CODE for path in package.glob(pattern)}
     # What a technique does is in the key as a value; the others decide no number.
     other = {"__init__", "errors", "files", "techniques", "texts"}
-    trains = import_closure("pipeline.trainer") - {f"pipeline/{name}.py" for name in other}
+    trains = import_closure("pipeline.training.trainer") - {f"pipeline/{name}.py" for name in other}
     assert held == trains
 
 

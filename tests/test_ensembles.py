@@ -6,12 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import ensembles, results
+from pipeline import results
+from pipeline.analysis import ensembles
+from pipeline.analysis.ensembles import (
+    COLUMNS,
+    PENALTIES,
+    SEEDS,
+    Predictions,
+    accuracy,
+    log_loss,
+    mean,
+)
+from pipeline.config.params import Mlp, Training
 from pipeline.datasets import Dataset
-from pipeline.ensembles import COLUMNS, PENALTIES, SEEDS, Predictions, accuracy, log_loss, mean
 from pipeline.errors import UserError
-from pipeline.params import Mlp, Training
-from pipeline.units import Phase, Unit
+from pipeline.training.runs import Phase, Run
 
 from .synthetic import make_predictions, make_runs
 
@@ -129,8 +138,8 @@ def test_too_few_runs_for_any_ensemble_leave_the_table_empty() -> None:
     assert ensembles.summarize(runs, predictions(runs)).empty
 
 
-def unit(setting: Phase, seed: int) -> Unit:
-    return Unit(
+def unit(setting: Phase, seed: int) -> Run:
+    return Run(
         dataset="circles",
         data_digest="",
         model=Mlp("mlp", (8,)),

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import exports, models
-from pipeline.changes import Change
-from pipeline.exports import WEIGHTS
-from pipeline.techniques import TECHNIQUES
+from pipeline.models import building
+from pipeline.techniques.changes import Change
+from pipeline.techniques.registry import TECHNIQUES
+from pipeline.training import exports
+from pipeline.training.exports import WEIGHTS
 
 from .engine.problem import suited, typical
 from .test_models import EXAMPLES, build
@@ -52,7 +53,7 @@ def assert_saved_as_keras_does(model: keras.Sequential, folder: Path) -> None:
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_techniques_are_saved_as_keras_saves_them(technique: str, tmp_path: Path) -> None:
     model = suited(technique).model(technique, typical(technique))
-    assert_saved_as_keras_does(models.plain(model), tmp_path)
+    assert_saved_as_keras_does(building.plain(model), tmp_path)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

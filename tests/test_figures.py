@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.text import Annotation
 
-from pipeline import figures, summary, texts
+from pipeline import formatting
+from pipeline.analysis import summary
+from pipeline.analysis.tuning_curve import tuning_curve
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.objectives import CLASSIFICATION
-from pipeline.trials import tuning_curve
+from pipeline.report import figures
 
 from .synthetic import EPOCHS, SIGMAS, STRENGTH, make_curves, make_runs, make_trials
 
@@ -130,7 +132,7 @@ def test_one_extreme_difference_does_not_squeeze_the_forest() -> None:
     axes = figures.forest(rows, 3.5).axes[0]
     assert -15 < axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
     written = [text.get_text() for text in axes.texts]
-    assert texts.points(rows.iloc[-1]["difference"]) in written
+    assert formatting.points(rows.iloc[-1]["difference"]) in written
 
 
 def test_a_study_of_one_seed_is_drawn_without_intervals() -> None:

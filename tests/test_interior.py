@@ -9,11 +9,11 @@ import pytest
 from keras import layers
 from matplotlib.figure import Figure
 
-from pipeline import figures, interior
 from pipeline.errors import UserError
-from pipeline.inspection import GRID, POINTS, UNITS, WEIGHTS, inspect
-from pipeline.interior import Arrays
-from pipeline.models import WHITENING
+from pipeline.models.building import WHITENING
+from pipeline.report import figures, model_figures
+from pipeline.report.model_figures import Arrays
+from pipeline.training.inspection import GRID, POINTS, UNITS, WEIGHTS, inspect
 
 from .synthetic import make_inspection, make_runs
 
@@ -25,7 +25,7 @@ def inspected(tmp_path: Path) -> dict[str, Arrays]:
     path = tmp_path / "inspections.npz"
     arrays = make_inspection(make_runs({"none": 0.0, "l1": 0.0}, seeds=1))
     np.savez(path, **arrays)  # type: ignore[arg-type]
-    return interior.read(path)["tuned"]
+    return model_figures.read(path)["tuned"]
 
 
 def labelled(n: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,25 +83,26 @@ def test_a_convolutions_filters_are_its_kernels() -> None:
 
 
 def test_histograms_hold_every_weight_and_share_their_bins(inspected: dict[str, Arrays]) -> None:
-    edges = interior.weight_edges(inspected)
+    edges = model_figures.weight_edges(inspected)
     assert edges[0] == -edges[-1]
-    shares = interior.weight_shares(inspected["l1"], edges)
+    shares = model_figures.weight_shares(inspected["l1"], edges)
     assert shares.sum() == pytest.approx(1)
     assert shares[len(shares) // 2] >= 0.25  # the zeros
     far = inspected | {"wild": {"weights": np.full(10, 1e4)}}
-    assert interior.weight_edges(far)[-1] < 10
-    assert interior.weight_shares(far["wild"], edges)[-1] == 1
+    assert model_figures.weight_edges(far)[-1] < 10
+    assert model_figures.weight_shares(far["wild"], edges)[-1] == 1
 
 
 def test_the_activation_map_tells_mean_and_dead_units(inspected: dict[str, Arrays]) -> None:
-    axes = interior.activation_map(inspected, 7).axes[0]
+    axes = model_figures.activation_map(inspected, 7).axes[0]
     texts = [text.get_text() for text in axes.texts]
     one = ["50.0", "11.1", "100.0", "0.0"]
     assert texts == [*one, "none", *one, "l1", "active, %", "dead, %"]
 
 
 @pytest.mark.parametrize(
-    "draw", [interior.boundary_panel, interior.filter_panel, interior.whitening_panel]
+    "draw",
+    [model_figures.boundary_panel, model_figures.filter_panel, model_figures.whitening_panel],
 )
 def test_arrays_without_contrast_are_drawn(
     draw: Callable[[Arrays], Figure], inspected: dict[str, Arrays]
@@ -113,4 +114,4 @@ def test_arrays_without_contrast_are_drawn(
 
 def test_missing_inspections_are_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"inspections\.npz is missing; `python -m pipeline train"):
-        interior.read(tmp_path / "inspections.npz")
+        model_figures.read(tmp_path / "inspections.npz")

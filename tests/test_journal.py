@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.journal import Journal
-from pipeline.units import Result
+from pipeline.execution.journal import Journal
+from pipeline.training.runs import Result
 
 
 def result(key: str) -> Result:
@@ -46,6 +46,6 @@ def test_a_line_cut_short_by_a_kill_is_as_if_it_never_was(cut: int, tmp_path: Pa
 
 def test_results_of_other_code_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Journal("circles", tmp_path).add(result("a"))
-    monkeypatch.setattr("pipeline.journal.code_digest", lambda: "other")
+    monkeypatch.setattr("pipeline.execution.journal.code_digest", lambda: "other")
     assert "a" not in Journal("circles", tmp_path)
     assert [path.name for path in (tmp_path / "circles").iterdir()] == ["other"]

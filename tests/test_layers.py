@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 
 from pipeline.engine import backend
+from pipeline.engine.gates import HardConcrete, fixed_gates, open_probability, random_gates
 from pipeline.engine.noise import Noise
-from pipeline.layers import HardConcrete, fixed_gates, open_probability, random_gates
 
 LOG_ALPHAS = np.array([-4, -2, 0, 1, 3], np.float32)
 

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline import datasets, params, results
+from pipeline import datasets, results
+from pipeline.config import params
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
-from pipeline.journal import Journal
+from pipeline.execution.journal import Journal
 from pipeline.stages import publish, report, train, tune
 from pipeline.tracking.findings import champion
 from pipeline.tracking.records import STUDY, Record
-from pipeline.trainer import Trainer
-from pipeline.units import Result, Unit
+from pipeline.training.runs import Result, Run
+from pipeline.training.trainer import Trainer
 
 from .clone import tiny
 
@@ -37,7 +38,7 @@ class InProcess:
 
     def __init__(self, prepared: Path, _: params.Engine, journal: Journal) -> None:
         self._trainer, self._journal = Trainer(datasets.load(prepared), ENGINE), journal
-        self._added: list[Unit] = []
+        self._added: list[Run] = []
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +49,7 @@ class InProcess:
     def share(self, seconds: float) -> str:
         return f"all of {seconds:.0f} s"
 
-    def add(self, units: Sequence[Unit], instead_of: Collection[Unit] = ()) -> None:
+    def add(self, units: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
         self._added += units
 
     def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
@@ -62,7 +63,7 @@ class InProcess:
                     self._journal.add(result)
                     yield result
 
-    def run(self, units: Sequence[Unit], title: str) -> Iterator[Result]:
+    def run(self, units: Sequence[Run], title: str) -> Iterator[Result]:
         self.add(units)
         return self.results(title)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.starting import HOME
-from pipeline.techniques import TECHNIQUES
+from pipeline.execution.processes import HOME
+from pipeline.techniques.registry import TECHNIQUES
 
 STAGES = [
     *("fetch", "prepare", "tune", "train", "report", "overview"),

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from pipeline import measures, models
-from pipeline.changes import Activity, Change, Gates, Penalty
-from pipeline.layers import HardConcrete
-from pipeline.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
-from pipeline.params import Cnn, Lstm, Mlp, Model
+from pipeline.config.params import Cnn, Lstm, Mlp, Model
+from pipeline.engine.gates import HardConcrete
+from pipeline.models import building
+from pipeline.techniques.changes import Activity, Change, Gates, Penalty
+from pipeline.training import measures
+from pipeline.training.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
 
 from .engine.problem import Problem
 
@@ -194,7 +195,7 @@ def test_zero_weights_count_every_kernel_and_no_bias() -> None:
 @pytest.mark.parametrize("given", [Cnn("cnn", (4,)), Lstm("lstm", (4, 3))], ids=["cnn", "lstm"])
 def test_measuring_in_parts_changes_nothing(given: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     change = Change(activity=Activity(Penalty(l1=1), "after"))
-    model = models.build(given, change, (6, 6), 3)
+    model = building.build(given, change, (6, 6), 3)
     whole = measure(model, {"test": (X, Y)}).numbers
     monkeypatch.setattr(
         measures, "VALUES_AT_ONCE", 6 * 6 * 4
@@ -290,13 +291,13 @@ def test_weights_behind_whitening_are_those_of_the_raw_inputs() -> None:
 
 
 def test_an_input_behind_a_closed_gate_is_dropped() -> None:
-    model = models.build(Mlp("mlp", (3,)), Change(gates=Gates(0.1)), (4,), 2)
+    model = building.build(Mlp("mlp", (3,)), Change(gates=Gates(0.1)), (4,), 2)
     for layer in model.layers:
         if isinstance(layer, HardConcrete):
             gates = np.zeros(layer.log_alpha.shape)
             gates[:1] = -9
             layer.log_alpha.assign(gates)
-    plain = models.plain(model)
+    plain = building.plain(model)
     norms = measures.input_norms(plain)
     assert measures.selection(norms, np.array([1, 2, 3], np.int32)) == {
         "informative_recall": 1,
@@ -313,14 +314,14 @@ def test_one_model_after_the_other_is_measured_without_a_warning(
     """TensorFlow warns where it believes that it traces one function again and again."""
     monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
     for _ in range(6):
-        model = models.build(Mlp("mlp", (4,)), Change(), (6, 6), 3)
+        model = building.build(Mlp("mlp", (4,)), Change(), (6, 6), 3)
         measure(model, {"val": (X[:7], Y[:7]), "test": (X, Y)})
     assert not caplog.records
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_losses_of_models_that_are_very_sure_are_those_of_evaluate(classes: int) -> None:
-    model = models.build(Mlp("mlp", (8,)), Change(), (6, 6), classes)
+    model = building.build(Mlp("mlp", (8,)), Change(), (6, 6), classes)
     rng = np.random.default_rng(1)
     model.set_weights([rng.normal(0, 10, w.shape) for w in model.get_weights()])
     y = (Y % classes).astype(np.int32)

@@ -8,8 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import models, params
-from pipeline.changes import (
+from pipeline.config import params
+from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model
+from pipeline.engine import backend
+from pipeline.engine.gates import HardConcrete, fixed_gates, open_probability
+from pipeline.engine.population import Population
+from pipeline.models import building
+from pipeline.models.building import Arrays
+from pipeline.techniques.changes import (
     Activation,
     Activity,
     BatchNorm,
@@ -20,12 +26,7 @@ from pipeline.changes import (
     Place,
     Whitening,
 )
-from pipeline.engine import backend
-from pipeline.engine.population import Population
-from pipeline.layers import HardConcrete, fixed_gates, open_probability
-from pipeline.models import Arrays
-from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model
-from pipeline.techniques import TECHNIQUES, combination
+from pipeline.techniques.registry import TECHNIQUES, combination
 
 from .engine.problem import suited, typical
 
@@ -41,7 +42,7 @@ NAMES = pytest.mark.parametrize("name", EXAMPLES)
 
 
 def build(name: str, change: Change, shape: tuple[int, ...] = SHAPE) -> keras.Sequential:
-    return models.build(EXAMPLES[name], change, shape, 3)
+    return building.build(EXAMPLES[name], change, shape, 3)
 
 
 def weighted(model: keras.Sequential) -> list[Any]:
@@ -49,7 +50,7 @@ def weighted(model: keras.Sequential) -> list[Any]:
 
 
 def test_every_architecture_is_built_and_tested() -> None:
-    assert set(EXAMPLES) == set(params.MODELS) == set(models.ARCHITECTURES)
+    assert set(EXAMPLES) == set(params.MODELS) == set(building.ARCHITECTURES)
 
 
 @NAMES
@@ -148,7 +149,7 @@ def test_rows_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) ->
 def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None:
     keras.utils.set_random_seed(0)
     model = build(name, Change())
-    for weight, ours in zip(model.weights, models.initial_weights(model, 0), strict=True):
+    for weight, ours in zip(model.weights, building.initial_weights(model, 0), strict=True):
         keras_own = np.asarray(weight)
         assert ours.shape == keras_own.shape
         assert ours.dtype == np.float32
@@ -163,8 +164,8 @@ def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None
 @pytest.mark.parametrize("change", [Change(activation="selu"), Change()], ids=["selu", "relu"])
 def test_the_deviation_of_initial_weights_is_as_keras_initializes(change: Change) -> None:
     keras.utils.set_random_seed(0)
-    model = models.build(Mlp("mlp", (100, 200)), change, (50,), 3)
-    initial = models.initial_weights(model, 0)
+    model = building.build(Mlp("mlp", (100, 200)), change, (50,), 3)
+    initial = building.initial_weights(model, 0)
     for weight, ours in zip(model.weights, initial, strict=True):
         if weight.name == "kernel" and ours.size > 1000:
             # Deviations of samples this large are within 3 % of each other.
@@ -175,9 +176,9 @@ def test_the_deviation_of_initial_weights_is_as_keras_initializes(change: Change
 
 @NAMES
 def test_techniques_start_from_the_same_point(name: str) -> None:
-    plain = models.initial_weights(build(name, Change()), 3)
-    changed = models.initial_weights(build(name, Change(kernel=Penalty(l1=1), dropout=0.5)), 3)
-    other = models.initial_weights(build(name, Change()), 4)
+    plain = building.initial_weights(build(name, Change()), 3)
+    changed = building.initial_weights(build(name, Change(kernel=Penalty(l1=1), dropout=0.5)), 3)
+    other = building.initial_weights(build(name, Change()), 4)
     assert all(np.array_equal(a, b) for a, b in zip(plain, changed, strict=True))
     assert not np.array_equal(plain[0], other[0])
 
@@ -191,12 +192,12 @@ def test_whitening_is_a_frozen_layer_before_an_architecture_that_starts_as_witho
     assert [layer.name for layer in model.layers[:3]] == ["features", "whitening", "whitened"]
     assert [layer.name for layer in model.layers if not layer.trainable] == ["whitening"]
     fitted = [np.eye(36, dtype=np.float32), np.zeros(36, np.float32)]
-    found = models.initial_weights(model, 3, {models.WHITENING: fitted})
-    expected = [*fitted, *models.initial_weights(plain, 3)]
+    found = building.initial_weights(model, 3, {building.WHITENING: fitted})
+    expected = [*fitted, *building.initial_weights(plain, 3)]
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
     change = Change(whitening=Whitening(0.1), kernel=Penalty(l1=1))
-    places = models.hidden_kernels(model, change, "kernel")
-    shifted = [place + 2 for place in models.hidden_kernels(plain, change, "kernel")]
+    places = building.hidden_kernels(model, change, "kernel")
+    shifted = [place + 2 for place in building.hidden_kernels(plain, change, "kernel")]
     assert list(places) == shifted
 
 
@@ -215,7 +216,7 @@ def test_a_part_reaches_the_first_or_the_named_layers_only(name: str) -> None:
         assert {each.name for each in hidden if each.kernel_constraint} == reached
         dropped = [each for each in model.layers if isinstance(each, keras.layers.Dropout)]
         assert {each.name for each in dropped} == {f"{layer}_dropout" for layer in reached}
-        places = models.hidden_kernels(model, change, "proximal_l1")
+        places = building.hidden_kernels(model, change, "proximal_l1")
         kernels = {id(model.weights[place]) for place in places}
         assert kernels == {id(each.weights[0]) for each in hidden if each.name in reached}
         assert change.anywhere("proximal_l1") == 0.25
@@ -237,7 +238,7 @@ def test_article_a_keyword_is_on_dense_convolutional_and_recurrent_layers(name: 
 def test_article_d_example_has_three_penalties_at_once(model: Model) -> None:
     mixed = combination(["l1_l2", "bias_l1_l2", "activity_l1_l2_after"])
     values = {name: 0.001 if name.endswith(".l1") else 0.01 for name in mixed.search}
-    layer = weighted(models.build(model, mixed.apply(values), SHAPE, 10))[0]
+    layer = weighted(building.build(model, mixed.apply(values), SHAPE, 10))[0]
     assert layer.units == 256
     for place in ("kernel", "bias", "activity"):
         penalty = getattr(layer, f"{place}_regularizer").get_config()
@@ -262,8 +263,8 @@ def test_normalization_stands_before_the_non_linearity(name: str, place: Place) 
     change = Change(batch_norm=BatchNorm(), activity=Activity(Penalty(l1=1), place))
     model = build(name, change)
     layers = model.layers
-    plain = models.initial_weights(build(name, Change()), 3)
-    own = models.initial_weights(model, 3)
+    plain = building.initial_weights(build(name, Change()), 3)
+    own = building.initial_weights(model, 3)
     kernels = [array for array in own if array.ndim > 1]
     drawn = [array for array in plain if array.ndim > 1]
     assert all(np.array_equal(a, b) for a, b in zip(kernels, drawn, strict=True))
@@ -286,14 +287,14 @@ def test_orthogonal_units_need_two_and_kernels_of_two_axes() -> None:
         build("cnn", change)
     build("cnn", change.only("hidden_1"))
     with pytest.raises(ValueError, match=r"needs two units or more in .*but got 1 in 'hidden_2'"):
-        models.build(Mlp("mlp", (4, 1)), change, SHAPE, 3)
+        building.build(Mlp("mlp", (4, 1)), change, SHAPE, 3)
 
 
 @NAMES
 def test_hidden_kernels_are_where_a_kernel_penalty_is(name: str) -> None:
     change = Change(kernel=Penalty(l1=1))
     model = build(name, change)
-    places = models.hidden_kernels(model, change, "kernel")
+    places = building.hidden_kernels(model, change, "kernel")
     found = {model.weights[place].path for place in places}
     assert found == {
         getattr(layer, "cell", layer).kernel.path
@@ -394,7 +395,7 @@ def penalised(technique: str) -> tuple[keras.Sequential, Arrays, Callable[[Array
     """A model with a penalty, random weights for it, and the penalty's formula for such weights."""
     values, formula = PENALTIES[technique]
     mlp = Mlp("mlp", (8, 4, 3))
-    model = models.build(mlp, TECHNIQUES[technique].apply(values), SHAPE, 3, ROWS)
+    model = building.build(mlp, TECHNIQUES[technique].apply(values), SHAPE, 3, ROWS)
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=weight.shape) for weight in model.weights]
     return model, weights, lambda weights: formula(inside(model, weights))
@@ -452,11 +453,11 @@ def test_a_models_configuration_is_all_of_it(technique: str) -> None:
 def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> None:
     problem, change = suited(technique), TECHNIQUES[technique].apply(typical(technique))
     given = (problem.architecture, change, problem.shape, 3, ROWS)
-    whole, outline = models.build(*given), models.outline(*given)
+    whole, outline = building.build(*given), building.outline(*given)
     one, other = (Population(model, both="all") for model in (whole, outline))
     assert one.signature == other.signature
     np.testing.assert_array_equal(one.numbers(whole), one.numbers(outline))
-    first, second = (models.initial_weights(model, 1, {}) for model in (whole, outline))
+    first, second = (building.initial_weights(model, 1, {}) for model in (whole, outline))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -466,7 +467,7 @@ def test_mixed_penalties_are_article_cs() -> None:
     article = study.techniques["mixed_penalties"].article
     assert article is not None
     change = TECHNIQUES["mixed_penalties"].apply(article)
-    *hidden, _ = weighted(models.build(study.model, change, (28, 28), 10))
+    *hidden, _ = weighted(building.build(study.model, change, (28, 28), 10))
     # The article's `l1_l2(0.01)` had l2=0.01 in Keras 2; in Keras 3 the default is 0.
     printed = [
         keras.regularizers.l1(),
@@ -482,7 +483,7 @@ GATED = pytest.mark.parametrize("name", ["mlp", "cnn"])
 
 
 def gated(name: str, strength: float = 0.3, rows: int = 50) -> keras.Sequential:
-    return models.build(EXAMPLES[name], Change(gates=Gates(strength)), SHAPE, 3, rows)
+    return building.build(EXAMPLES[name], Change(gates=Gates(strength)), SHAPE, 3, rows)
 
 
 def gates_of(model: keras.Sequential) -> list[HardConcrete]:
@@ -502,10 +503,10 @@ def test_every_weight_of_a_kernel_is_behind_one_gate(name: str) -> None:
 @GATED
 def test_gates_leave_the_other_initial_weights_alone(name: str) -> None:
     model = gated(name)
-    weights = models.initial_weights(model, 3)
+    weights = building.initial_weights(model, 3)
     paths = [weight.path for weight in model.weights]
     rest = [w for w, path in zip(weights, paths, strict=True) if "log_alpha" not in path]
-    ungated = models.initial_weights(build(name, Change()), 3)
+    ungated = building.initial_weights(build(name, Change()), 3)
     assert all(np.array_equal(a, b) for a, b in zip(rest, ungated, strict=True))
     logits = [w.mean() for w, path in zip(weights, paths, strict=True) if "log_alpha" in path]
     np.testing.assert_allclose(logits[0], np.log(4) if name == "mlp" else 0, atol=0.02)
@@ -523,7 +524,7 @@ def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -
     for layer in gates_of(model):
         layer.log_alpha.assign(3 * rng.normal(size=layer.log_alpha.shape) + shift)
     x = rng.normal(size=(20, *SHAPE)).astype(np.float32)
-    found = models.plain(model)
+    found = building.plain(model)
     np.testing.assert_allclose(np.asarray(found(x)), np.asarray(model(x)), rtol=1e-5, atol=1e-6)
     assert {type(layer).__module__.split(".")[0] for layer in found.layers} == {"keras"}
     *_, last = weighted(found)
@@ -535,21 +536,21 @@ def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -
 
 def test_gates_behind_whitening_are_cut_out_and_predictions_stay() -> None:
     change = Change(gates=Gates(0.3)) | Change(whitening=Whitening(0.1))
-    model = models.build(EXAMPLES["mlp"], change, SHAPE, 3, 50)
+    model = building.build(EXAMPLES["mlp"], change, SHAPE, 3, 50)
     rng = np.random.default_rng(2)
     model.set_weights([rng.normal(size=weight.shape) for weight in model.weights])
     for layer in gates_of(model):
         layer.log_alpha.assign(3 * rng.normal(size=layer.log_alpha.shape))
     assert 0 < np.count_nonzero(np.asarray(fixed_gates(gates_of(model)[0].log_alpha))) < 36
     x = rng.normal(size=(20, *SHAPE)).astype(np.float32)
-    found = models.plain(model)
+    found = building.plain(model)
     np.testing.assert_allclose(np.asarray(found(x)), np.asarray(model(x)), rtol=1e-4, atol=1e-5)
-    assert found.get_layer(models.WHITENING).units == np.prod(SHAPE)
+    assert found.get_layer(building.WHITENING).units == np.prod(SHAPE)
 
 
 def test_a_model_without_gates_is_plain_already() -> None:
     model = build("mlp", Change())
-    assert models.plain(model) is model
+    assert building.plain(model) is model
 
 
 def test_an_lstm_has_no_gates() -> None:

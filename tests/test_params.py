@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import params
-from pipeline.changes import Change, Penalty
+from pipeline.config import params
 from pipeline.errors import UserError
-from pipeline.techniques import TECHNIQUES
+from pipeline.techniques.changes import Change, Penalty
+from pipeline.techniques.registry import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 

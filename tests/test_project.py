@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import params
+from pipeline.config import params
+from pipeline.config.overrides import NAMES, Request
 from pipeline.errors import UserError
-from pipeline.request import NAMES, Request
 from pipeline.stages import study
 
 PROJECT: dict[str, Any] = yaml.safe_load(Path("MLproject").read_text(encoding="utf-8"))

@@ -8,15 +8,16 @@ import pytest
 
 from benchmarks import published
 from benchmarks.published import BASELINES, architecture, lines
-from pipeline import exports, models
-from pipeline.changes import Change, Gates
+from pipeline.config.params import Mlp, misfit
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.engine import Engine
-from pipeline.layers import HardConcrete
-from pipeline.params import Mlp, misfit
-from pipeline.techniques import combination
-from pipeline.trainer import Trainer
-from pipeline.units import Result, Unit
+from pipeline.engine.gates import HardConcrete
+from pipeline.models import building
+from pipeline.techniques.changes import Change, Gates
+from pipeline.techniques.registry import combination
+from pipeline.training import exports
+from pipeline.training.runs import Result, Run
+from pipeline.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,9 @@ def test_each_baseline_is_trained_and_told(
     narrow = {title: replace(b, hidden=(8,) * len(b.hidden)) for title, b in BASELINES.items()}
     monkeypatch.setattr(published, "BASELINES", narrow)
     results: list[Result] = []
-    trained: list[Unit] = []
+    trained: list[Run] = []
 
-    def run(units: Sequence[Unit], title: str) -> Iterable[Result]:
+    def run(units: Sequence[Run], title: str) -> Iterable[Result]:
         trained.extend(units)
         results.extend(Trainer(dataset, Engine("graph")).run(units, [None] * len(units)))
         return results[-len(units) :]
@@ -72,10 +73,10 @@ def test_a_baseline_is_a_technique_that_fits_and_trains_all_images(title: str) -
 
 
 def test_the_architecture_is_what_open_gates_leave() -> None:
-    model = models.build(Mlp("mlp", (9, 5)), Change(gates=Gates(0.1)), (4, 4), 3)
+    model = building.build(Mlp("mlp", (9, 5)), Change(gates=Gates(0.1)), (4, 4), 3)
     open_gates = iter([(16, 7), (9, 4), (5, 2)])
     for layer in model.layers:
         if isinstance(layer, HardConcrete):
             size, kept = next(open_gates)
             layer.log_alpha.assign(np.where(np.arange(size) < kept, 3.0, -3.0))
-    assert architecture(Result("key", {}, model=exports.saved(models.plain(model)))) == (7, 4, 2)
+    assert architecture(Result("key", {}, model=exports.saved(building.plain(model)))) == (7, 4, 2)

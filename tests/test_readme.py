@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import readme
 from pipeline.errors import UserError
+from pipeline.report import readme
 from pipeline.stages import techniques
-from pipeline.techniques import TECHNIQUES
+from pipeline.techniques.registry import TECHNIQUES
 
 
 def test_a_block_replaces_the_one_before() -> None:

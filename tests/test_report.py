@@ -14,12 +14,15 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from pipeline import figures, params, readme, report, summary, texts
-from pipeline import tuned as tuned_file
+from pipeline import formatting
+from pipeline.analysis import summary
+from pipeline.config import params
 from pipeline.errors import UserError
-from pipeline.search import Search
+from pipeline.report import figures, pages, readme
 from pipeline.stages import overview as overview_stage
 from pipeline.stages import report as report_stage
+from pipeline.tuning import chosen
+from pipeline.tuning.search import Search
 
 from .synthetic import make_runs, write_results
 
@@ -29,7 +32,7 @@ GALLERIES = ("boundary", "weights", "filters", "whitening", "noise")
 RUNS = ["runs.csv", "curves.parquet", "predictions.npz", "inspections.npz"]
 INPUTS = [*RUNS, "tuned.json", "trials.csv"]
 COSTS = 1  # cost figures of a setting: all techniques run the same number of epochs
-BACKGROUND = report.Background(points=30, random=3)
+BACKGROUND = pages.Background(points=30, random=3)
 
 
 def text_of(page: str) -> str:
@@ -51,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = pd.concat([article, make_runs(EFFECTS)], ignore_index=True)
     runs.loc[runs["key"].isin(["tuned-l1-0", "tuned-l1-1"]), "collapsed"] = True
     folder = tmp_path_factory.mktemp("results") / "circles"
-    report.write(write_results(folder, runs, at_edge=["l1"]), BACKGROUND)
+    pages.write(write_results(folder, runs, at_edge=["l1"]), BACKGROUND)
     return folder
 
 
@@ -83,13 +86,13 @@ def test_page_needs_nothing_from_elsewhere(page: str) -> None:
 def test_numbers_on_the_page_are_those_of_the_summary(folder: Path, page: str) -> None:
     text = text_of(page)
     for row in summary.read_summary(folder / "summary.csv").to_dict("records"):
-        accuracy = texts.interval(texts.percent, row, "test_accuracy")
+        accuracy = formatting.interval(formatting.percent, row, "test_accuracy")
         name = row["technique"]
         if name == "none":
             assert f"{name} {accuracy} baseline" in text
         elif name != "l1":  # whose name is followed by a remark
-            difference = texts.interval(texts.points, row, "difference")
-            assert f"{name} {accuracy} {difference} {texts.p_text(row['p_holm'])}" in text
+            difference = formatting.interval(formatting.points, row, "difference")
+            assert f"{name} {accuracy} {difference} {formatting.p_text(row['p_holm'])}" in text
 
 
 def test_a_planted_improvement_is_named(page: str) -> None:
@@ -102,7 +105,7 @@ def test_a_planted_improvement_is_named(page: str) -> None:
 
 
 def test_no_improvement_is_claimed_where_there_is_none(tmp_path: Path) -> None:
-    report.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")), BACKGROUND)
+    pages.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")), BACKGROUND)
     text = text_of((tmp_path / "digits" / "report.html").read_text(encoding="utf-8"))
     assert "may be chance" in text or "no technique has a higher mean" in text
     assert "Better than no regularization" not in text
@@ -113,13 +116,13 @@ def test_no_improvement_is_claimed_where_there_is_none(tmp_path: Path) -> None:
 def test_headline_does_not_praise_a_technique_when_the_baseline_is_best() -> None:
     runs = make_runs({"none": 0.0, "l2": -0.05, "l1": -0.1})
     finding = summary.find(summary.summarize(runs))
-    assert "no technique has a higher mean test accuracy" in report.headline(finding)
-    assert "l2" not in report.headline(finding)
+    assert "no technique has a higher mean test accuracy" in pages.headline(finding)
+    assert "l2" not in pages.headline(finding)
 
 
 def test_too_few_seeds_are_told() -> None:
     few, enough = (
-        report.caution(summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds))))
+        pages.caution(summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds))))
         for seeds in (4, 10)
     )
     assert "With 4 paired seeds" in few
@@ -130,7 +133,7 @@ def test_a_leak_is_told_where_the_setting_leaks_and_only_there(page: str) -> Non
     tuned, article = page.split('<section id="article">')
     assert "This setting leaks." not in tuned
     assert "This setting leaks." in article
-    assert report.DATASETS["circles"].leak.replace("'", "&#39;") in article
+    assert pages.DATASETS["circles"].leak.replace("'", "&#39;") in article
 
 
 def test_collapsed_runs_are_told_beside_their_technique(page: str) -> None:
@@ -160,11 +163,11 @@ def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> N
 
 def test_epochs_are_set_against_accuracy_where_they_differ(page: str, tmp_path: Path) -> None:
     assert "Epochs run and test accuracy" not in page
-    report.write(
+    pages.write(
         write_results(tmp_path / "circles", make_runs({"none": 0.0, "early_stopping": 0.0})),
         BACKGROUND,
     )
-    page = (tmp_path / "circles" / report.PAGE).read_text(encoding="utf-8")
+    page = (tmp_path / "circles" / pages.PAGE).read_text(encoding="utf-8")
     assert "<figcaption>Epochs run and test accuracy in %<" in page
 
 
@@ -180,14 +183,14 @@ def test_tags_are_closed_in_order(page: str) -> None:
 
 
 def test_a_setting_of_the_baseline_alone_has_no_comparison(tmp_path: Path) -> None:
-    report.write(write_results(tmp_path / "circles", make_runs({"none": 0.0})), BACKGROUND)
+    pages.write(write_results(tmp_path / "circles", make_runs({"none": 0.0})), BACKGROUND)
     page = (tmp_path / "circles" / "report.html").read_text(encoding="utf-8")
     assert "no technique has a higher mean test accuracy" in page
     assert "Test accuracy against" not in page
 
 
 def test_names_are_escaped() -> None:
-    assert report._name("<b>_1") == "&lt;b&gt;_<wbr>1"
+    assert pages._name("<b>_1") == "&lt;b&gt;_<wbr>1"
 
 
 def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
@@ -223,19 +226,19 @@ def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_p
     (folder / name).unlink()
     stage = "tune" if name in ("tuned.json", "trials.csv") else "train"
     with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline {stage} digits`"):
-        report.write(folder, BACKGROUND)
+        pages.write(folder, BACKGROUND)
 
 
-def overview(results: Path, page: Path) -> report.Overview:
-    found = report.read_overview(results, page)
-    report.write_overview(found, page)
+def overview(results: Path, page: Path) -> pages.Overview:
+    found = pages.read_overview(results, page)
+    pages.write_overview(found, page)
     return found
 
 
 def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "reports" / "index.html"
     for name in ("digits", "circles"):
-        report.write(write_results(results / name, make_runs(EFFECTS, dataset=name)), BACKGROUND)
+        pages.write(write_results(results / name, make_runs(EFFECTS, dataset=name)), BACKGROUND)
     missing = overview(results, index).missing
     page = index.read_text(encoding="utf-8")
     assert missing == ["features", "mnist", "fashion_mnist"]
@@ -251,16 +254,16 @@ def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: 
 
 def test_overview_without_results_says_what_makes_them(tmp_path: Path) -> None:
     index = tmp_path / "reports" / "index.html"
-    assert overview(tmp_path / "results", index).missing == list(report.DATASETS)
+    assert overview(tmp_path / "results", index).missing == list(pages.DATASETS)
     text = text_of(index.read_text(encoding="utf-8"))
-    for name in report.DATASETS:
+    for name in pages.DATASETS:
         assert f"dvc repro report@{name}" in text
 
 
-@pytest.mark.parametrize("name", [report.THUMBNAIL, report.ADVICE])
+@pytest.mark.parametrize("name", [pages.THUMBNAIL, pages.ADVICE])
 def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path / "results" / "circles", make_runs(EFFECTS))
-    report.write(folder, BACKGROUND)
+    pages.write(folder, BACKGROUND)
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline report circles`"):
         overview(tmp_path / "results", tmp_path / "index.html")
@@ -281,7 +284,7 @@ def test_stages_print_the_table_and_link_their_pages(
     Path("README.md").write_text(blocks, encoding="utf-8")
     overview_stage.main(["--readme"])
     written = Path("README.md").read_text(encoding="utf-8")
-    for part in report.told(Path("results/circles")):
+    for part in pages.told(Path("results/circles")):
         assert part in readme.block(written, "results")
     assert "| A1 |" in readme.block(written, "claims")
     printed = capsys.readouterr().out
@@ -299,7 +302,7 @@ def test_table_alone_is_printed_without_writing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("results/circles")
-    report.write(write_results(folder, make_runs(EFFECTS)), BACKGROUND)
+    pages.write(write_results(folder, make_runs(EFFECTS)), BACKGROUND)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     report_stage.main(["circles", "--table"])
     assert "circles, tuned setting" in capsys.readouterr().out
@@ -311,20 +314,20 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     of_test = ["test_accuracy", "test_loss", "gap", "calibration_error", "noise_accuracy"]
     runs[of_test] = np.random.default_rng(0).random((len(runs), len(of_test)))
     other = write_results(tmp_path / "circles", runs, at_edge=["l1"])
-    report.write(other, BACKGROUND)
-    pages = [(each / report.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
-    one, another = (re.sub(r'id="[^"]*"|#[^")]*', "", section(page, "values")) for page in pages)
+    pages.write(other, BACKGROUND)
+    texts = [(each / pages.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
+    one, another = (re.sub(r'id="[^"]*"|#[^")]*', "", section(page, "values")) for page in texts)
     assert one == another
-    given = [json.loads((each / report.ADVICE).read_text()) for each in (folder, other)]
+    given = [json.loads((each / pages.ADVICE).read_text()) for each in (folder, other)]
     assert given[0]["by_validation"] == given[1]["by_validation"]
-    tuned = tuned_file.read(folder)["techniques"]
+    tuned = chosen.read(folder)["techniques"]
     for each in given:
         if each["technique"] is not None:
             assert each["values"] == tuned[each["technique"]]["values"]
 
 
 def test_drawings_are_whole_files_by_technique(folder: Path) -> None:
-    drawings = report.drawings(folder)
+    drawings = pages.drawings(folder)
     assert set(drawings) == set(EFFECTS)
     kinds = {path.name for path in drawings["l2"]}
     assert kinds == {f"{kind}-{each}.svg" for kind in GALLERIES for each in ("article", "tuned")}
@@ -343,8 +346,8 @@ def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
     table = pd.read_csv(folder / "trials.csv")
     table.loc[[0, 9], "state"] = "pruned"
     table.to_csv(folder / "trials.csv", index=False)
-    report.write(folder, BACKGROUND)
-    text = text_of(section((folder / report.PAGE).read_text(encoding="utf-8"), "values"))
+    pages.write(folder, BACKGROUND)
+    text = text_of(section((folder / pages.PAGE).read_text(encoding="utf-8"), "values"))
     assert "2 trials were pruned by successive halving: small and grey" in text
     assert "A pruned trial counts with the accuracy it had when it was pruned." in text
 
@@ -355,7 +358,7 @@ def test_every_ensemble_is_on_the_page(folder: Path, page: str) -> None:
     for row in table.to_dict("records"):
         shown = text_of(section(page, row["setting"])).split("Ensembles:")[1]
         name = f"5 seeds of {row['techniques']}" if row["kind"] == "seeds" else "all 4 techniques"
-        assert f"{name} {row['n']} {texts.percent(row['test_accuracy'])}" in shown
+        assert f"{name} {row['n']} {formatting.percent(row['test_accuracy'])}" in shown
 
 
 def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:
@@ -363,15 +366,15 @@ def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> Non
     runs = summary.read_runs(folder / "runs.csv")
     assert table.count("<tr>") == 1 + len(runs)
     for run in runs.to_dict("records"):
-        link = f'<a href="{report.UI}/#/runs/{run["mlflow_run_id"]}">'
-        row = f"<td>{run['seed']}</td><td>{texts.percent(run['test_accuracy'])}</td><td>{link}"
+        link = f'<a href="{pages.UI}/#/runs/{run["mlflow_run_id"]}">'
+        row = f"<td>{run['seed']}</td><td>{formatting.percent(run['test_accuracy'])}</td><td>{link}"
         assert row in table
 
 
 def test_a_run_that_mlflow_lacks_says_what_creates_it(tmp_path: Path) -> None:
     runs = make_runs({"none": 0.0, "l2": 0.0}).assign(mlflow_run_id=None)
-    report.write(write_results(tmp_path / "circles", runs), BACKGROUND)
-    page = (tmp_path / "circles" / report.PAGE).read_text(encoding="utf-8")
+    pages.write(write_results(tmp_path / "circles", runs), BACKGROUND)
+    page = (tmp_path / "circles" / pages.PAGE).read_text(encoding="utf-8")
     assert "not in MLflow; python -m pipeline publish circles" in text_of(section(page, "runs"))
     assert "/#/runs/" not in page
 
@@ -399,11 +402,11 @@ def test_background_is_that_of_the_study(name: str) -> None:
 
 def test_techniques_are_ranked_over_the_data_sets_that_share_them(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "index.html"
-    report.write(write_results(results / "circles", make_runs(EFFECTS)), BACKGROUND)
+    pages.write(write_results(results / "circles", make_runs(EFFECTS)), BACKGROUND)
     overview(results, index)
     assert "Across data sets" not in index.read_text(encoding="utf-8")
     others = make_runs({"none": 0.0, "l1": -0.05, "dropout": 0.1}, dataset="digits")
-    report.write(write_results(results / "digits", others), BACKGROUND)
+    pages.write(write_results(results / "digits", others), BACKGROUND)
     overview(results, index)
     text = text_of(section(index.read_text(encoding="utf-8"), "ranks"))
     assert "of the 2 techniques that these 2 data sets share" in text

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import params
+from pipeline.config import params
+from pipeline.config.overrides import NAMES, Request
 from pipeline.errors import UserError
-from pipeline.request import NAMES, Request
-from pipeline.techniques import TECHNIQUES
+from pipeline.techniques.registry import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 STUDIES = [params.parse(RAW).study(name) for name in params.DATASET_NAMES]

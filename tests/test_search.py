@@ -5,8 +5,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.search import Outcome, Search, storing
-from pipeline.techniques import Range
+from pipeline.techniques.registry import Range
+from pipeline.tuning.search import Outcome, Search, storing
 
 RANGES = {
     "strength": Range(1e-6, 1e-1, log=True),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline import statistics
+from pipeline.analysis import statistics
 
 PAIRS = (
     np.array([0.81, 0.79, 0.84, 0.80, 0.77, 0.83, 0.82, 0.80]),

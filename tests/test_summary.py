@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import statistics, summary, texts
+from pipeline import formatting
+from pipeline.analysis import statistics, summary
 from pipeline.errors import UserError
 
 from .synthetic import make_runs
@@ -246,7 +247,7 @@ def test_table_tells_that_a_setting_leaks() -> None:
     ],
 )
 def test_points_are_signed_unless_zero(value: float, text: str) -> None:
-    assert texts.points(value) == text
+    assert formatting.points(value) == text
 
 
 @given(st.integers(-100_000, 100_000), st.floats(-1e-15, 1e-15))
@@ -256,12 +257,12 @@ def test_what_a_file_keeps_of_a_share_reads_as_the_share(
     """In hundred thousandths, as means over ten seeds of 10,000 images are."""
     share = hundred_thousandths / 100_000 + off
     kept = float(f"{share:.10g}")
-    assert texts.points(kept) == texts.points(share)
-    assert texts.percent(kept) == texts.percent(share)
+    assert formatting.points(kept) == formatting.points(share)
+    assert formatting.percent(kept) == formatting.percent(share)
 
 
 @pytest.mark.parametrize(
     ("p", "text"), [(0.0009, "< 0.001"), (0.0156, "0.016"), (1.0, "1.000"), (np.nan, "\N{EN DASH}")]
 )
 def test_p_is_never_written_as_zero(p: float, text: str) -> None:
-    assert texts.p_text(p) == text
+    assert formatting.p_text(p) == text

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pipeline.techniques import TECHNIQUES
+from pipeline.techniques.registry import TECHNIQUES
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)

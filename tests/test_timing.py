@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import timing
-from pipeline.claims import CLAIMS, compared_by
+from pipeline.analysis import inference
+from pipeline.analysis.claims import CLAIMS, compared_by
 from pipeline.stages import timing as stage
 
 
@@ -33,26 +33,28 @@ class Machine:
 def test_calls_are_told_apart_by_what_they_take(ratio: float, slow: float, seed: int) -> None:
     machine = Machine(slow)
     calls = {"one": lambda: machine.work(1), "other": lambda: machine.work(ratio)}
-    found = timing.interleaved(calls, np.random.default_rng(seed), 61, machine.clock)
+    found = inference.interleaved(calls, np.random.default_rng(seed), 61, machine.clock)
     assert found["other"] / found["one"] == pytest.approx(ratio)
     assert machine.calls == 2 * 62
 
 
 def test_times_join_the_runs_that_they_are_of(tmp_path: Path) -> None:
     runs = pd.DataFrame({"key": ["a", "7", "c"], "seed": [0, 1, 2]})
-    path = tmp_path / timing.FILE
-    assert timing.joined(runs, path) is runs
-    pd.DataFrame({"key": ["7", "a"], timing.COLUMN: [0.2, 0.1]}).to_csv(path, index=False)
-    found = timing.joined(runs, path)
+    path = tmp_path / inference.FILE
+    assert inference.joined(runs, path) is runs
+    pd.DataFrame({"key": ["7", "a"], inference.COLUMN: [0.2, 0.1]}).to_csv(path, index=False)
+    found = inference.joined(runs, path)
     assert list(found["key"]) == ["a", "7", "c"]
-    np.testing.assert_array_equal(found[timing.COLUMN], [0.1, 0.2, np.nan])
+    np.testing.assert_array_equal(found[inference.COLUMN], [0.1, 0.2, np.nan])
     others = runs.assign(key=["x", "y", "z"])  # trained anew, and not yet timed
-    assert timing.COLUMN not in timing.joined(others, path)
+    assert inference.COLUMN not in inference.joined(others, path)
 
 
 def test_what_is_timed_is_what_claims_compare() -> None:
-    assert compared_by(timing.COLUMN, "digits") == {"none", "l1", "l2"}
-    assert compared_by(timing.COLUMN, "circles") == set()
+    assert compared_by(inference.COLUMN, "digits") == {"none", "l1", "l2"}
+    assert compared_by(inference.COLUMN, "circles") == set()
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert stages["timing"]["matrix"]["dataset"] == stage.DATASETS
-    assert {c.id for c in CLAIMS if any(s.measure == timing.COLUMN for s in c.statements)} == {"C3"}
+    assert {c.id for c in CLAIMS if any(s.measure == inference.COLUMN for s in c.statements)} == {
+        "C3"
+    }

@@ -24,14 +24,15 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 
-from pipeline import charts, params
+from pipeline.config import params
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.objectives import CLASSIFICATION
+from pipeline.report import charts
 from pipeline.results import Row
 from pipeline.stages import publish
+from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing
-from pipeline.tracking.figures import log_figures, studies
 from pipeline.tracking.findings import champion
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.records import STUDY, Phase, Record, final_record, thin, trial_record

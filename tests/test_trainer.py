@@ -8,17 +8,28 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline import models, params, timing, whitening
-from pipeline.claims import CLAIMS
+from pipeline.analysis import inference
+from pipeline.analysis.claims import CLAIMS
+from pipeline.analysis.summary import COUNTS, MEANS, SELECTION
+from pipeline.config import params
+from pipeline.config.params import (
+    CirclesData,
+    Cnn,
+    Lstm,
+    Mlp,
+    Model,
+    Pruning,
+    TechniqueParams,
+    Tuning,
+)
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.sources import prepare
+from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION
 from pipeline.engine import Engine, Trained
-from pipeline.measures import measure
-from pipeline.objectives import CLASSIFICATION, RECONSTRUCTION
-from pipeline.params import CirclesData, Cnn, Lstm, Mlp, Model, Pruning, TechniqueParams, Tuning
-from pipeline.summary import COUNTS, MEANS, SELECTION
-from pipeline.trainer import Trainer, training_measures
-from pipeline.units import Plan, Unit
+from pipeline.models import building, whitening
+from pipeline.training.measures import measure
+from pipeline.training.runs import Plan, Run
+from pipeline.training.trainer import Trainer, training_measures
 
 BATCH = 10  # trials in one call
 
@@ -40,8 +51,8 @@ def dataset() -> Dataset:
     return Dataset("digits", 2, x, y, {"article": parts, "leak_free": parts})
 
 
-def unit(model: Model, technique: str, values: dict[str, float], dataset: Dataset) -> Unit:
-    return Unit(
+def unit(model: Model, technique: str, values: dict[str, float], dataset: Dataset) -> Run:
+    return Run(
         dataset="digits",
         data_digest=dataset.digest,
         model=model,
@@ -105,7 +116,7 @@ def test_the_proximal_step_leaves_zeros_in_the_model_and_nothing_in_the_penalty(
     assert result.model is not None
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    hidden = models.hidden_kernels(loaded, given.change, "proximal_l1")
+    hidden = building.hidden_kernels(loaded, given.change, "proximal_l1")
     for place, weight in enumerate(loaded.get_weights()):
         kernel = weight.ndim > 1
         assert not kernel or np.any(weight == 0) == (place in hidden)
@@ -150,7 +161,7 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
     weights = zip(*(model.get_weights() for model in loaded), strict=True)
     assert all(np.array_equal(a, b) for a, b in weights)
 
-    layer = loaded[0].get_layer(models.WHITENING)
+    layer = loaded[0].get_layer(building.WHITENING)
     train, _ = dataset.split("article", "train", 0)
     for found, expected in zip(layer.get_weights(), whitening.fit(train).layer(0.01), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -195,7 +206,7 @@ def test_a_final_run_has_every_column_that_the_claims_need() -> None:
     )
     assert informed.keys() - unknowing.keys() == {*SELECTION}
     needed = {each.measure for claim in CLAIMS for each in claim.statements}
-    assert needed - informed.keys() == {timing.COLUMN}  # which a stage of its own measures
+    assert needed - informed.keys() == {inference.COLUMN}  # which a stage of its own measures
     assert not {*MEANS, *COUNTS} - {*RECONSTRUCTION.own} - unknowing.keys()
 
 

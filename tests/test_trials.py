@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import trials
+from pipeline.analysis import tuning_curve
+from pipeline.config.params import random_trials
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.objectives import CLASSIFICATION
-from pipeline.params import random_trials
-from pipeline.search import Search
-from pipeline.techniques import Range
+from pipeline.techniques.registry import Range
+from pipeline.tuning.search import Search
 
 from .synthetic import make_trials
 
@@ -23,19 +23,19 @@ def test_expected_best_is_the_mean_over_all_subsets() -> None:
     expected = [
         np.mean([max(subset) for subset in itertools.combinations(SCORES, k)]) for k in range(1, 6)
     ]
-    assert trials.expected_best(SCORES) == pytest.approx(expected)
+    assert tuning_curve.expected_best(SCORES) == pytest.approx(expected)
 
 
 def test_expected_best_is_unbiased_for_the_best_of_new_trials() -> None:
     random = np.random.default_rng(0)
-    curves = [trials.expected_best(random.random(6)) for _ in range(4_000)]
+    curves = [tuning_curve.expected_best(random.random(6)) for _ in range(4_000)]
     uniform = [k / (k + 1) for k in range(1, 7)]  # of k uniform draws, the largest
     assert np.mean(curves, axis=0) == pytest.approx(uniform, abs=0.01)
 
 
 def test_expected_best_does_not_depend_on_order_and_never_falls() -> None:
-    curve = trials.expected_best(SCORES)
-    assert trials.expected_best(SCORES[::-1]) == pytest.approx(curve)
+    curve = tuning_curve.expected_best(SCORES)
+    assert tuning_curve.expected_best(SCORES[::-1]) == pytest.approx(curve)
     assert (np.diff(curve) >= 0).all()
     assert curve[0] == pytest.approx(np.mean(SCORES))
     assert curve[-1] == max(SCORES)
@@ -43,7 +43,7 @@ def test_expected_best_does_not_depend_on_order_and_never_falls() -> None:
 
 @pytest.mark.parametrize("random", [1, 3, 5, 9])
 def test_the_curve_goes_on_from_the_random_trials_with_the_best_so_far(random: int) -> None:
-    curve = trials.tuning_curve(SCORES, random)
+    curve = tuning_curve.tuning_curve(SCORES, random)
     last = min(random, 5)
     assert curve["expected"].count() == last
     assert curve["found"].count() == 5 - last + 1
@@ -63,7 +63,7 @@ def test_trials_are_read_in_order_and_one_without_a_score_counts_as_no_hits(tmp_
     table = make_trials(["none", "l1"])
     table.loc[3, "val_accuracy"] = np.nan
     table.sample(frac=1, random_state=0).to_csv(path, index=False)
-    read = trials.read(path, CLASSIFICATION.val)
+    read = tuning_curve.read(path, CLASSIFICATION.val)
     none = read[read["technique"] == "none"]
     assert list(none["trial"]) == list(range(8))
     assert none["val_accuracy"].iloc[3] == 0
@@ -74,10 +74,10 @@ def test_mistakes_are_told_with_the_command_that_mends_them(tmp_path: Path) -> N
     with pytest.raises(
         UserError, match=r"trials\.csv is missing; `python -m pipeline tune digits`"
     ):
-        trials.read(path, CLASSIFICATION.val)
+        tuning_curve.read(path, CLASSIFICATION.val)
     path.parent.mkdir()
     pd.DataFrame({"technique": ["l1"]}).to_csv(path, index=False)
     with pytest.raises(
         UserError, match="must have the columns trial, state, val_accuracy, but has only"
     ):
-        trials.read(path, CLASSIFICATION.val)
+        tuning_curve.read(path, CLASSIFICATION.val)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import readme, verdicts
-from pipeline.claims import CLAIMS, WORDS
+from pipeline.analysis import verdicts
+from pipeline.analysis.claims import CLAIMS, WORDS
+from pipeline.report import readme
 from pipeline.stages import overview
 
 from .synthetic import make_runs

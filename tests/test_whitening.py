@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from pipeline import whitening
+from pipeline.models import whitening
 
 
 @pytest.fixture(scope="module")

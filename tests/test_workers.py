@@ -17,14 +17,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import datasets, devices, params, study
+from pipeline import datasets
+from pipeline.config import params
+from pipeline.config.params import CirclesData, Engine, Final, Pruning, Training, Tuning
 from pipeline.datasets.sources import prepare
-from pipeline.devices import forked
 from pipeline.errors import UserError
-from pipeline.journal import Journal
-from pipeline.params import CirclesData, Engine, Final, Pruning, Training, Tuning
-from pipeline.units import Plan, Result, Unit
-from pipeline.workers import Population, Progress, Schedule, Workers
+from pipeline.execution import devices
+from pipeline.execution.devices import forked
+from pipeline.execution.journal import Journal
+from pipeline.execution.workers import Population, Progress, Schedule, Workers
+from pipeline.training.runs import Plan, Result, Run
+from pipeline.tuning import rounds
 
 DATA = CirclesData(test=50, draws=8)
 GRAPH = Engine(program="graph")
@@ -52,13 +55,13 @@ def plan(prepared: Path) -> Plan:
     return Plan("circles", datasets.load(prepared).digest, tiny, 1, Engine())
 
 
-def final_units(plan: Plan) -> list[Unit]:
+def final_runs(plan: Plan) -> list[Run]:
     chosen = {"l2": {"strength": 0.01}, "dropout": {"rate": 0.3}, "none": {}}
     chosen |= {"activity_l1_before": {"strength": 0.01}, "early_stopping": {"patience": 1}}
-    return study.final_units(plan, chosen)
+    return rounds.final_runs(plan, chosen)
 
 
-def run(prepared: Path, units: list[Unit], journal: Journal, workers: int) -> dict[str, Result]:
+def run(prepared: Path, units: list[Run], journal: Journal, workers: int) -> dict[str, Result]:
     with Workers(prepared, Engine(workers=workers), journal) as pool:
         return {result.key: result for result in pool.run(units, "test")}
 
@@ -70,7 +73,7 @@ def measured(result: Result) -> dict[str, float]:
 def test_programs_are_compiled_once_for_all_stages(
     prepared: Path, plan: Plan, tmp_path: Path
 ) -> None:
-    units = [unit for unit in final_units(plan) if unit.technique == "none"]
+    units = [unit for unit in final_runs(plan) if unit.technique == "none"]
     home = tmp_path / "Ann's own journal"
     first = run(prepared, units, Journal("circles", home), 1)
     assert not list((home / "circles").glob("*/programs-*"))  # the worker's own ones
@@ -110,13 +113,13 @@ def test_a_gpu_that_tensorflow_does_not_see_is_named(
     monkeypatch.setattr(devices, "gpus", lambda: ["7"])
     monkeypatch.setattr(devices, "_gpu_memory", lambda gpu: 2**30)
     with pytest.raises(UserError, match="does not see GPU 7"):
-        run(prepared, final_units(plan), Journal("circles", tmp_path), 1)
+        run(prepared, final_runs(plan), Journal("circles", tmp_path), 1)
 
 
 def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
     prepared: Path, plan: Plan, tmp_path: Path
 ) -> None:
-    units = final_units(plan)
+    units = final_runs(plan)
     one = run(prepared, units, Journal("one", tmp_path), 1)
     journal = Journal("two", tmp_path)
     for key in [unit.key for unit in units][::2]:  # every second unit was finished before
@@ -141,7 +144,7 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
     def tune(name: str, workers: int, stop_after: int | None = None) -> list[dict[str, object]]:
         journal = Journal(name, tmp_path)
         with Workers(prepared, Engine(workers=workers), journal) as pool:
-            rows = study.tune(pruned, study.searches(pruned), pool)
+            rows = rounds.tune(pruned, rounds.searches(pruned), pool)
             found = [row for _, row in zip(range(stop_after or 99), rows, strict=False)]
         if stop_after:
             journal.keep_checkpoints(())  # so that some start again and others go on
@@ -156,7 +159,7 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
     epochs = {row["state"]: row["epochs_run"] for row in one}
     assert epochs == {"pruned": 1, "complete": 4}  # of three, one goes on after the first epoch
     # A trial has two seeds, and six of one technique and one of another begin with one epoch.
-    assert study.budget(pruned, study.searches(pruned)) == (
+    assert rounds.budget(pruned, rounds.searches(pruned)) == (
         len(Journal("one", tmp_path)),
         2 * (7 * 1 + 3 * 2 + 3 * 4),
     )
@@ -170,7 +173,7 @@ def test_checkpoints_of_pruned_trials_are_deleted_when_the_others_go_on(
     pruned = replace(plan, study=replace(plan.study, tuning=tuning, techniques=techniques))
     journal, left = Journal("pruned", tmp_path), []
     with Workers(prepared, Engine(workers=1), journal) as pool:
-        for row in study.tune(pruned, study.searches(pruned), pool):
+        for row in rounds.tune(pruned, rounds.searches(pruned), pool):
             left.append((row["state"], len(list(journal.folder.glob("*.checkpoint.npz")))))
     # Of two trials of two seeds, one goes on; then nothing goes on from its last checkpoints.
     assert left == [("pruned", 2), ("complete", 0)] * 2
@@ -195,7 +198,7 @@ def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
 
 
 @pytest.fixture
-def alike(plan: Plan) -> list[Unit]:
+def alike(plan: Plan) -> list[Run]:
     """Final runs of which some end where others go on, in graph programs."""
     search = {"rate": params.SearchRange(0.1, 0.5), "patience": params.SearchRange(1, 2)}
     stopped = {"rate": 0.3, "patience": 1.0}
@@ -206,10 +209,10 @@ def alike(plan: Plan) -> list[Unit]:
         "dropout_early_stopping": params.TechniqueParams(article=stopped, search=search),
     }
     few = replace(plan, study=replace(plan.study, techniques=techniques), engine=GRAPH)
-    return study.final_units(few, {"none": {}, "dropout_early_stopping": stopped})
+    return rounds.final_runs(few, {"none": {}, "dropout_early_stopping": stopped})
 
 
-def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Unit]) -> None:
+def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Run]) -> None:
     by_key = {unit.key: unit for unit in alike}
     chain = {
         (unit.technique, unit.setting): by_key[unit.goes_on_from].technique
@@ -226,7 +229,7 @@ def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Unit]) -> 
 
 
 def test_going_on_from_other_units_changes_no_result_and_leaves_no_checkpoint(
-    prepared: Path, alike: list[Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, alike: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used, drop = set(), Journal.drop_checkpoint
 
@@ -268,7 +271,7 @@ def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
 ) -> None:
     journal = Journal("dies", tmp_path)
     with Workers(prepared, Engine(workers=1), journal) as pool:
-        results = iter(pool.run(final_units(plan), "test"))
+        results = iter(pool.run(final_runs(plan), "test"))
         next(results)
         (pid,) = pool._pools[0]._processes
         os.kill(pid, signal.SIGKILL)
@@ -286,8 +289,8 @@ def test_an_import_that_dies_is_told_in_words(prepared: Path, tmp_path: Path) ->
         "from pathlib import Path\n"
         "from pipeline import starting, workers\n"
         "from pipeline.errors import UserError\n"
-        "from pipeline.journal import Journal\n"
-        "from pipeline.params import Engine\n"
+        "from pipeline.execution.journal import Journal\n"
+        "from pipeline.config.params import Engine\n"
         "def begin_preload():\n"
         "    multiprocessing.set_forkserver_preload(['dies'])\n"
         "    return True\n"
@@ -308,9 +311,9 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         "import time\n"
         "from multiprocessing import forkserver\n"
         "from pathlib import Path\n"
-        "from pipeline.journal import Journal\n"
-        "from pipeline.params import Engine\n"
-        "from pipeline.workers import Workers\n"
+        "from pipeline.execution.journal import Journal\n"
+        "from pipeline.config.params import Engine\n"
+        "from pipeline.execution.workers import Workers\n"
         "if __name__ == '__main__':\n"
         f"    pool = Workers(Path({str(prepared)!r}), Engine(workers=2), Journal('x', Path('j')))\n"
         "    pids = [p for each in pool._pools for p in each._processes]\n"
@@ -356,7 +359,7 @@ def test_a_worker_trains_on_while_what_it_finished_is_worked_with(
     monkeypatch.setattr(Journal, "add", add)
     one_by_one = Engine(workers=1, population=1)
     with Workers(prepared, one_by_one, Journal("circles", tmp_path)) as pool:
-        assert len(list(pool.run(final_units(plan)[:3], "test"))) == 3
+        assert len(list(pool.run(final_runs(plan)[:3], "test"))) == 3
     assert when_kept == [2, 3, 3]
 
 
@@ -373,12 +376,12 @@ def test_workers_that_are_ended_leave_other_processes_alone(
 ) -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
         other.submit(os.getpid).result()
-        run(prepared, final_units(plan)[:1], Journal("circles", tmp_path), workers=1)
+        run(prepared, final_runs(plan)[:1], Journal("circles", tmp_path), workers=1)
         assert other.submit(os.getpid).result()
 
 
 def test_techniques_share_the_data_the_weights_and_the_order_of_a_seed(plan: Plan) -> None:
-    units = [unit for unit in final_units(plan) if unit.setting == "tuned"]
+    units = [unit for unit in final_runs(plan) if unit.setting == "tuned"]
     for seed in range(3):
         same = [unit for unit in units if unit.seed == seed]
         assert len({unit.technique for unit in same}) == len(same) == 5
@@ -390,7 +393,7 @@ def test_techniques_share_the_data_the_weights_and_the_order_of_a_seed(plan: Pla
 
 def test_tuning_never_sees_the_draws_and_seeds_of_the_final_runs(plan: Plan) -> None:
     trials = [plan.trial("l2", {"strength": 0.1}, seed) for seed in range(2)]
-    final = [unit for unit in final_units(plan) if unit.setting == "tuned"]
+    final = [unit for unit in final_runs(plan) if unit.setting == "tuned"]
     assert not {unit.draw for unit in trials} & {unit.draw for unit in final}
     assert not {unit.seed for unit in trials} & {unit.seed for unit in final}
 
@@ -415,10 +418,10 @@ class Fake:
     """Runs units at once; a diverged member where the learning rate is absurd."""
 
     def __init__(self) -> None:
-        self.seen: list[Unit] = []
-        self._added: list[Unit] = []
+        self.seen: list[Run] = []
+        self._added: list[Run] = []
 
-    def add(self, units: Sequence[Unit], instead_of: Collection[Unit] = ()) -> None:
+    def add(self, units: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
         self.seen += units
         self._added += units
 
@@ -435,21 +438,21 @@ class Fake:
 
 
 def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: Plan) -> None:
-    searching, fake = study.searches(plan), Fake()
-    rows = list(study.tune(plan, searching, fake))
+    searching, fake = rounds.searches(plan), Fake()
+    rows = list(rounds.tune(plan, searching, fake))
     for name in ("l2", "dropout", "activity_l1_before", "early_stopping"):
         assert [row["trial"] for row in rows if row["technique"] == name] == [0, 1, 2, 3]
     assert len([row for row in rows if row["technique"] == "none"]) == 1  # nothing to search
     assert len(fake.seen) == 2 * len(rows)
-    assert study.budget(plan, searching) == (len(fake.seen), 4 * len(fake.seen))  # epochs
-    content = study.tuned(plan, searching)["techniques"]["l2"]
+    assert rounds.budget(plan, searching) == (len(fake.seen), 4 * len(fake.seen))  # epochs
+    content = rounds.tuned(plan, searching)["techniques"]["l2"]
     own = [row for row in rows if row["technique"] == "l2"]
     assert content["val_accuracy"] == max(row["val_accuracy"] for row in own)
     assert content["values"]["learning_rate"] == 0.01
 
 
 def test_no_search_waits_for_another(plan: Plan) -> None:
-    rows = list(study.tune(plan, study.searches(plan), Fake()))
+    rows = list(rounds.tune(plan, rounds.searches(plan), Fake()))
     in_turn = [name for name, _ in groupby(row["technique"] for row in rows)]
     assert in_turn == ["early_stopping", "activity_l1_before", "dropout", "l2", "none"]
 
@@ -460,28 +463,28 @@ def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
     stopping = {"early_stopping": params.TechniqueParams(search=search)}
     few = replace(plan, study=replace(plan.study, tuning=tuning, techniques=stopping))
     fake = Fake()
-    rows = list(study.tune(few, study.searches(few), fake))
+    rows = list(rounds.tune(few, rounds.searches(few), fake))
     assert len(rows) == len({row["key"] for row in rows}) == 8
     assert len(fake.seen) == len({row["patience"] for row in rows}) < 8
 
 
 def test_values_that_were_not_searched_are_told_with_the_command(plan: Plan) -> None:
     with pytest.raises(UserError, match=r"no values for l2.*pipeline tune circles"):
-        study.final_units(plan, {name: {} for name in plan.study.tuned if name != "l2"})
+        rounds.final_runs(plan, {name: {} for name in plan.study.tuned if name != "l2"})
 
 
 def test_a_technique_that_is_not_tuned_has_the_articles_runs_alone(plan: Plan) -> None:
     given = dict(plan.study.techniques)
     given["activity_l1_before"] = replace(given["activity_l1_before"], tuned=False)
     some = replace(plan, study=replace(plan.study, techniques=given))
-    assert "activity_l1_before" not in study.searches(some)
-    settings = {(unit.technique, unit.setting) for unit in final_units(some)}
+    assert "activity_l1_before" not in rounds.searches(some)
+    settings = {(unit.technique, unit.setting) for unit in final_runs(some)}
     assert {s for name, s in settings if name == "activity_l1_before"} == {"article"}
     assert {s for name, s in settings if name == "none"} == {"article", "tuned"}
 
 
 def test_a_trial_that_diverges_failed_and_counts_as_no_hits(plan: Plan) -> None:
-    rows = list(study.tune(plan, study.searches(plan), Fake()))
+    rows = list(rounds.tune(plan, rounds.searches(plan), Fake()))
     lost = [row for row in rows if row["diverged"]]
     assert lost
     assert all(row["val_accuracy"] == 0 and np.isinf(row["val_loss"]) for row in lost)
@@ -515,7 +518,7 @@ def test_progress_is_silent_when_not_a_terminal(
     assert capsys.readouterr().err == ""
 
 
-def test_a_unit_waits_for_the_one_that_it_goes_on_from(alike: list[Unit]) -> None:
+def test_a_unit_waits_for_the_one_that_it_goes_on_from(alike: list[Run]) -> None:
     stopped, whole = (
         next(unit for unit in alike if unit.technique == name and unit.setting == "article")
         for name in ("dropout_early_stopping", "dropout")

@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.datasets import make_circles
 
+from pipeline.config.params import CirclesData
 from pipeline.datasets import Dataset, Floats, Ints, Part
-from pipeline.params import CirclesData
 
 ARTICLE_POINTS = 100
 ARTICLE_TRAIN = 30

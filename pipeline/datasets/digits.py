@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from pipeline.config.params import DigitsData
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.errors import UserError
-from pipeline.params import DigitsData
 
 BRIGHTEST = 16  # pixels count dots of a 4 x 4 block: 0 to 16
 CLASSES = 10

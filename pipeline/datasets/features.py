@@ -7,8 +7,8 @@ the Madelon data.
 import numpy as np
 from sklearn.datasets import make_classification
 
+from pipeline.config.params import FeaturesData
 from pipeline.datasets import Dataset, Floats, Ints, Part
-from pipeline.params import FeaturesData
 
 CLASSES = 2
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.config.params import ImagesData
 from pipeline.datasets import Dataset, Floats, Splits
 from pipeline.errors import UserError
-from pipeline.params import ImagesData
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"

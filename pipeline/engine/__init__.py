@@ -16,10 +16,9 @@ from pipeline.engine import backend
 import keras
 import numpy as np
 
-from pipeline.changes import Monitor
 from pipeline.engine.backend import Kind, State
+from pipeline.engine.losses import objective
 from pipeline.engine.mixup import quantiles
-from pipeline.engine.objectives import objective
 from pipeline.engine.population import Both, Population
 from pipeline.engine.program import (
     CURVES,
@@ -30,6 +29,7 @@ from pipeline.engine.program import (
     Shape,
     validated,
 )
+from pipeline.techniques.changes import Monitor
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA, Fashion-MNIST's

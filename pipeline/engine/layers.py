@@ -13,9 +13,9 @@ from keras import ops
 
 from pipeline.engine import backend, images
 from pipeline.engine.backend import Tensor
+from pipeline.engine.gates import HardConcrete, fixed_gates, open_probability, random_gates
 from pipeline.engine.noise import Noise
 from pipeline.engine.optimizers import per_member
-from pipeline.layers import HardConcrete, fixed_gates, open_probability, random_gates
 
 
 def _sum(tensor: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from keras import ops
 
 from pipeline.engine.backend import Tensor
 from pipeline.engine.layers import RULES, LayerRule, Pass
+from pipeline.engine.losses import Activation
 from pipeline.engine.noise import Noise
-from pipeline.engine.objectives import Activation
 
 Both = Literal["all", "penalised", "none"]
 

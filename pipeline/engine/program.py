@@ -8,13 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.changes import Monitor
 from pipeline.engine import backend, mixup
 from pipeline.engine.backend import Kind, PerWeight, State, Tensor
+from pipeline.engine.losses import objective
 from pipeline.engine.noise import Noise
-from pipeline.engine.objectives import objective
 from pipeline.engine.optimizers import KERNEL_STEPS, OPTIMIZERS, max_norm, per_member
 from pipeline.engine.population import Population
+from pipeline.techniques.changes import Monitor
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
 EVALUATION_ROWS = 2048  # at once: enough for oneDNN's peak, few enough for the cache

@@ -2,7 +2,8 @@
 
 import argparse
 
-from pipeline import comparison, params, summary
+from pipeline.analysis import comparison, summary
+from pipeline.config import params
 from pipeline.results import RESULTS
 
 

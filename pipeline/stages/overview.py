@@ -5,11 +5,13 @@ import datetime
 import platform
 from pathlib import Path
 
-from pipeline import devices, readme, report, verdicts
+from pipeline.analysis import verdicts
+from pipeline.execution import devices
+from pipeline.report import pages, readme
 
 RESULTS = Path("results")
 PAGE = Path("reports/index.html")
-CLAIMS = RESULTS / report.CLAIMS
+CLAIMS = RESULTS / pages.CLAIMS
 README = Path("README.md")
 
 
@@ -20,8 +22,8 @@ def main(argv: list[str]) -> None:
         "--readme", action="store_true", help="also write results and verdicts into README.md"
     )
     arguments = parser.parse_args(argv)
-    found = report.read_overview(RESULTS, PAGE)
-    report.write_overview(found, PAGE)
+    found = pages.read_overview(RESULTS, PAGE)
+    pages.write_overview(found, PAGE)
     verdicts.write(found.judged, CLAIMS)
     if arguments.readme:
         text = readme.update(README.read_text("utf-8"), "results", tables(found))
@@ -35,9 +37,9 @@ def main(argv: list[str]) -> None:
     print(f"overview: {PAGE}")
 
 
-def tables(found: report.Overview) -> str:
+def tables(found: pages.Overview) -> str:
     """What the report stage prints of each data set, for README.md: the words before the table."""
-    told = (report.told(RESULTS / entry.name) for entry in found.entries)
+    told = (pages.told(RESULTS / entry.name) for entry in found.entries)
     blocks = [f"{words}\n\n```\n{table}\n```\n" for table, words in told]
     return f"Written {measured()}.\n\n" + "\n".join(blocks)
 

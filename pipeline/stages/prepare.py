@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline import params
+from pipeline.config import params
 from pipeline.datasets import PARTS, PROTOCOLS, Dataset, save
 from pipeline.datasets.sources import DATASETS, prepare
 

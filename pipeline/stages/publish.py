@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import datasets, params, report
+from pipeline import datasets
+from pipeline.config import params
 from pipeline.errors import UserError
-from pipeline.journal import at_work
+from pipeline.execution.journal import at_work
+from pipeline.report import pages
 from pipeline.results import RESULTS, Row, prepared
+from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.context import Context
-from pipeline.tracking.figures import log_figures, studies
 from pipeline.tracking.records import STUDY, Record, final_record, trial_record
 from pipeline.tracking.tracker import Tracker
 
@@ -63,7 +65,7 @@ def publish(dataset: str, settings: params.Params) -> None:
     if tracker.failure:
         raise UserError(f"{dataset} is incomplete in MLflow; publish again to complete it")
     finals = pd.DataFrame(_rows(RESULTS / dataset / "runs.csv"))
-    log_figures(dataset, report.drawings(RESULTS / dataset), studies(finals))
+    log_figures(dataset, pages.drawings(RESULTS / dataset), studies(finals))
 
 
 def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:

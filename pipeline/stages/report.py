@@ -3,8 +3,11 @@
 import argparse
 from pathlib import Path
 
-from pipeline import devices, params, report, summary
-from pipeline.tracking.figures import log_figures, studies
+from pipeline.analysis import summary
+from pipeline.config import params
+from pipeline.execution import devices
+from pipeline.report import pages
+from pipeline.tracking.attachments import log_figures, studies
 
 
 def main(argv: list[str]) -> None:
@@ -15,23 +18,23 @@ def main(argv: list[str]) -> None:
         "--table", action="store_true", help="only print the table of the summary that is there"
     )
     parser.add_argument(
-        "--ui", default=report.UI, help=f"MLflow's address, for the links; default: {report.UI}"
+        "--ui", default=pages.UI, help=f"MLflow's address, for the links; default: {pages.UI}"
     )
     arguments = parser.parse_args(argv)
     folder = Path("results") / arguments.dataset
     if not arguments.table:
         study = params.load().study(arguments.dataset)
-        report.write(folder, background(study), arguments.ui, devices.cores())
+        pages.write(folder, background(study), arguments.ui, devices.cores())
         runs = studies(summary.read_runs(folder / "runs.csv"))
-        log_figures(arguments.dataset, report.drawings(folder), runs)
-    print("\n\n".join(report.told(folder)))
-    print(f"report: {folder / report.PAGE}")
+        log_figures(arguments.dataset, pages.drawings(folder), runs)
+    print("\n\n".join(pages.told(folder)))
+    print(f"report: {folder / pages.PAGE}")
 
 
-def background(study: params.Study) -> report.Background:
+def background(study: params.Study) -> pages.Background:
     """What the page tells of a study beside its results."""
     random = params.random_trials(study.tuning.trials, study.tuning.round)
-    return report.Background(training_points(study.data), random)
+    return pages.Background(training_points(study.data), random)
 
 
 def training_points(

@@ -19,16 +19,20 @@ from typing import Any, NoReturn
 
 import yaml
 
-from pipeline import logs, params, report, starting, summary
-from pipeline import tuned as tuned_file
+from pipeline import logs
+from pipeline.analysis import summary
+from pipeline.config import params
+from pipeline.config.overrides import NAMES, Request
+from pipeline.datasets.task import Measure, scored_by
 from pipeline.errors import UserError
-from pipeline.objectives import Measure, scored_by
-from pipeline.request import NAMES, Request
+from pipeline.execution import processes
+from pipeline.report import pages
 from pipeline.results import RESULTS
 from pipeline.stages import fetch, overview, prepare, publish, timing, train, tune
 from pipeline.stages import report as report_stage
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.store import tracking_uri
+from pipeline.tuning import chosen
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +170,7 @@ def _dvc(*arguments: str) -> None:
 
 def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
     """The stages, one after the other, in a folder that DVC does not know."""
-    starting.begin_preload()
+    processes.begin_preload()
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()  # the same store in the other folder
     with chdir(folder):
         for dataset in datasets:
@@ -192,7 +196,7 @@ def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
     home = folder / RESULTS / dataset
     stages = LAST[: LAST.index(until) + 1]
     files = [home / name for stage in stages for name in FILES.get(stage, ())]
-    tuned = tuned_file.read(home)
+    tuned = chosen.read(home)
     found = tuned["techniques"]
     val = scored_by(tuned["objective"]).val
     scores = {name: each[val.name] for name, each in found.items()}
@@ -205,7 +209,7 @@ def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
     rows = summary.ranked(table, finding.setting).set_index("technique")
     for column in (finding.measure.name, "difference"):
         metrics |= {f"{column}/{name}": value for name, value in rows[column].dropna().items()}
-    return Outcome(dataset, summary.table(table), report.headline(finding), metrics, files)
+    return Outcome(dataset, summary.table(table), pages.headline(finding), metrics, files)
 
 
 def _choices(dataset: str, found: Mapping[str, Any], val: Measure) -> str:

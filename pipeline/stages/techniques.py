@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline import readme
-from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
-from pipeline.techniques import TECHNIQUES, Range, Technique
+from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.report import readme
+from pipeline.techniques.registry import TECHNIQUES, Range, Technique
 
 README = Path("README.md")
 # Three hidden layers each, which every technique fits that fits the architecture.

@@ -5,10 +5,13 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from pipeline import claims, datasets, params, results, starting, summary, timing
+from pipeline import datasets, results
+from pipeline.analysis import claims, inference, summary
+from pipeline.config import params
+from pipeline.execution import processes
 from pipeline.files import replace_csv
 
-DATASETS = [name for name in params.DATASET_NAMES if claims.compared_by(timing.COLUMN, name)]
+DATASETS = [name for name in params.DATASET_NAMES if claims.compared_by(inference.COLUMN, name)]
 
 
 def main(argv: list[str]) -> None:
@@ -19,17 +22,18 @@ def main(argv: list[str]) -> None:
     folder = results.RESULTS / dataset
     runs = summary.read_runs(folder / "runs.csv")
     data = datasets.load(results.prepared(dataset))
-    with starting.without_greetings():
+    with processes.without_greetings():
         from pipeline.engine import backend  # here, so that --help needs no TensorFlow
 
         backend.set_up(deterministic=True)
-    timed = runs[runs["technique"].isin(claims.compared_by(timing.COLUMN, dataset))]
+    timed = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, dataset))]
     parts = [_times(group, data) for _, group in timed.groupby(["setting", "seed"], sort=False)]
     table = pd.concat(parts, ignore_index=True)
-    columns = ["key", "technique", "setting", "seed", timing.COLUMN]
-    replace_csv(folder / timing.FILE, table[columns], digits=6)
+    columns = ["key", "technique", "setting", "seed", inference.COLUMN]
+    replace_csv(folder / inference.FILE, table[columns], digits=6)
     print(
-        f"{dataset}: {len(table)} models timed, {timing.ROUNDS} batches of {timing.ROWS} rows each"
+        f"{dataset}: {len(table)} models timed, {inference.ROUNDS} batches of "
+        f"{inference.ROWS} rows each"
     )
 
 
@@ -39,9 +43,9 @@ def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:
 
     first = runs.iloc[0]
     x, _ = data.split(first["protocol"], "test", int(first["seed"]))
-    rows = x[: timing.ROWS]
+    rows = x[: inference.ROWS]
     models = {run["key"]: keras.models.load_model(run["model"]) for _, run in runs.iterrows()}
     calls = {key: lambda model=model: model.predict_on_batch(rows) for key, model in models.items()}
-    seconds = timing.interleaved(calls, np.random.default_rng(int(first["seed"])))
+    seconds = inference.interleaved(calls, np.random.default_rng(int(first["seed"])))
     keras.utils.clear_session(free_memory=False)
-    return runs.assign(**{timing.COLUMN: runs["key"].map(seconds)})
+    return runs.assign(**{inference.COLUMN: runs["key"].map(seconds)})

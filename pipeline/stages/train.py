@@ -8,16 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from pipeline import datasets, params, results, study
-from pipeline import tuned as tuned_file
+from pipeline import datasets, results
+from pipeline.config import params
+from pipeline.datasets.task import CLASSIFICATION, of_columns
 from pipeline.errors import UserError
-from pipeline.journal import Journal, at_work
-from pipeline.objectives import CLASSIFICATION, of_columns
+from pipeline.execution.journal import Journal, at_work
+from pipeline.execution.workers import Workers
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import STUDY, final_record
 from pipeline.tracking.tracker import Tracker
-from pipeline.units import INSPECTED, Plan, Unit
-from pipeline.workers import Workers
+from pipeline.training.runs import INSPECTED, Plan, Run
+from pipeline.tuning import chosen, rounds
 
 _log = logging.getLogger(__name__)
 
@@ -41,37 +42,37 @@ def _train(dataset: str) -> None:
     example, _ = data.split("leak_free", "train", 0)
     table = results.RESULTS / dataset / "runs.csv"
     context = Context.of_study(dataset, settings, data.digest, example[:1])
-    units = study.final_units(plan, _chosen(plan, context))
-    by_key, left = {unit.key: unit for unit in units}, Counter(unit.technique for unit in units)
+    runs = rounds.final_runs(plan, _chosen(plan, context))
+    by_key, left = {run.key: run for run in runs}, Counter(run.technique for run in runs)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with Workers(prepared, settings.engine, journal) as workers:
-            for result in workers.run(units, f"train {dataset}"):
-                unit = by_key[result.key]
-                row = results.final_row(unit, result, leaks[unit.protocol])
-                row[STUDY] = context.study_digest(unit.technique, "train")
-                rows[unit.key] = row
-                curves[unit.key] = results.curve_table(result)
-                tracker.log(final_record(row, curves[unit.key], journal.model_path(unit.key)))
-                left[unit.technique] -= 1
-                if not left[unit.technique]:
-                    tracker.finish(unit.technique)
-                    _log.info(_line(unit.technique, rows.values()))
+            for result in workers.run(runs, f"train {dataset}"):
+                run = by_key[result.key]
+                row = results.final_row(run, result, leaks[run.protocol])
+                row[STUDY] = context.study_digest(run.technique, "train")
+                rows[run.key] = row
+                curves[run.key] = results.curve_table(result)
+                tracker.log(final_record(row, curves[run.key], journal.model_path(run.key)))
+                left[run.technique] -= 1
+                if not left[run.technique]:
+                    tracker.finish(run.technique)
+                    _log.info(_line(run.technique, rows.values()))
         # While the tracker still has records to write.
         journal.keep_checkpoints(())
         table.unlink(missing_ok=True)  # older runs, which the files below would not be of
-        _write(units, journal, data, {unit.key: curves[unit.key] for unit in units})
+        _write(runs, journal, data, {run.key: curves[run.key] for run in runs})
     # In the order of the units, whatever finished first.
-    ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in units]
+    ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in runs]
     results.write_rows(ordered, table)
     seconds = time.perf_counter() - began
-    print(f"{dataset}: {len(units)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
+    print(f"{dataset}: {len(runs)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
 
 
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     """Technique → its values. Raises UserError if they were chosen for other params or data."""
     folder = results.RESULTS / plan.dataset
-    tuned = tuned_file.read(folder)["techniques"]
+    tuned = chosen.read(folder)["techniques"]
     older = [
         name
         for name in plan.study.tuned
@@ -79,7 +80,7 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     ]
     if older:
         raise UserError(
-            f"{folder / tuned_file.FILE} is of other params or data "
+            f"{folder / chosen.FILE} is of other params or data "
             f"({', '.join(older)}); `python -m pipeline tune {plan.dataset}` makes it anew"
         )
     return {name: found["values"] for name, found in tuned.items()}
@@ -99,27 +100,27 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
 
 
 def _write(
-    units: Sequence[Unit],
+    runs: Sequence[Run],
     journal: Journal,
     data: datasets.Dataset,
     curves: Mapping[str, pd.DataFrame],
 ) -> None:
     """Writes the curves, and what else the journal has of the units, in their order."""
-    folder = results.RESULTS / units[0].dataset
+    folder = results.RESULTS / runs[0].dataset
     results.place_models(
-        ((journal.model_path(unit.key), results.model_path(unit)) for unit in units),
-        results.MODELS / units[0].dataset,
+        ((journal.model_path(run.key), results.model_path(run)) for run in runs),
+        results.MODELS / runs[0].dataset,
     )
     results.write_inspections(
-        ((unit, journal.inspection(unit.key)) for unit in units if unit.seed == INSPECTED),
+        ((run, journal.inspection(run.key)) for run in runs if run.seed == INSPECTED),
         folder / "inspections.npz",
     )
     results.write_curves(curves, folder / "curves.parquet")
     results.write_predictions(
         (
-            (unit, journal.probabilities(unit.key))
-            for unit in units
-            if unit.model.objective is CLASSIFICATION
+            (run, journal.probabilities(run.key))
+            for run in runs
+            if run.model.objective is CLASSIFICATION
         ),
         data,
         folder / "predictions.npz",

@@ -4,14 +4,15 @@ import argparse
 import logging
 import time
 
-from pipeline import datasets, params, results, search, study
-from pipeline import tuned as tuned_file
-from pipeline.journal import Journal, at_work
+from pipeline import datasets, results
+from pipeline.config import params
+from pipeline.execution.journal import Journal, at_work
+from pipeline.execution.workers import Workers
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import STUDY, trial_record
 from pipeline.tracking.tracker import Tracker
-from pipeline.units import Plan
-from pipeline.workers import Workers
+from pipeline.training.runs import Plan
+from pipeline.tuning import chosen, rounds, search
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +33,13 @@ def _tune(dataset: str) -> None:
     digest = datasets.load(prepared).digest
     plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
     context = Context.of_study(dataset, settings, digest)
-    searching = study.searches(plan)
+    searching = rounds.searches(plan)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
             Workers(prepared, settings.engine, journal) as workers,
             search.storing(folder / "optuna.db") as store,
         ):
-            for row in study.tune(plan, searching, workers):
+            for row in rounds.tune(plan, searching, workers):
                 row[STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
@@ -49,13 +50,13 @@ def _tune(dataset: str) -> None:
                     _log.info(_line(found))
         # While the tracker still has records to write.
         journal.keep_checkpoints(())
-        (folder / tuned_file.FILE).unlink(missing_ok=True)  # of older trials
+        (folder / chosen.FILE).unlink(missing_ok=True)  # of older trials
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
         results.write_rows(rows, folder / "trials.csv")
-    chosen = study.tuned(plan, searching)
-    for name, technique in chosen["techniques"].items():
+    content = rounds.tuned(plan, searching)
+    for name, technique in content["techniques"].items():
         technique[STUDY] = context.study_digest(name, "tune")
-    results.write_json(chosen, folder / tuned_file.FILE)
+    results.write_json(content, folder / chosen.FILE)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")
 

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.params import Params, Study
-from pipeline.techniques import Range
+from pipeline.config.params import Params, Study
+from pipeline.techniques.registry import Range
 from pipeline.tracking.records import Phase, Record, as_text
 
 

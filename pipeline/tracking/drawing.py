@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from pipeline import charts, starting
-from pipeline.techniques import Range
+from pipeline.execution import processes
+from pipeline.report import charts
+from pipeline.techniques.registry import Range
 from pipeline.tracking.records import Record
 
 
@@ -22,7 +23,7 @@ def artists() -> ProcessPoolExecutor:
     A thread would share Python's lock with the writer, and drawing takes as long as writing. More
     than one would begin when a stage ends, where several figures are due, and import until then.
     """
-    return starting.helpers(1, charts.prepare)
+    return processes.helpers(1, charts.prepare)
 
 
 def stop() -> None:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from pipeline.journal import ROOT
-from pipeline.objectives import Measure
+from pipeline.datasets.task import Measure
+from pipeline.execution.journal import ROOT
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing, artists
 from pipeline.tracking.entities import params_of, points_of, scalars

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from pipeline.objectives import of_columns, stops_early
-from pipeline.techniques import TECHNIQUES
+from pipeline.datasets.task import of_columns, stops_early
+from pipeline.techniques.registry import TECHNIQUES
 from pipeline.tracking.records import STATES, Record, finite
 
 

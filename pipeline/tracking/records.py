@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.objectives import Objective, of_columns
-from pipeline.params import MODELS
-from pipeline.techniques import TECHNIQUES
+from pipeline.config.params import MODELS
+from pipeline.datasets.task import Objective, of_columns
+from pipeline.techniques.registry import TECHNIQUES
 
 Phase = Literal["tune", "train"]
 Setting = Literal["trial", "article", "tuned"]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import make_circles
 
+from pipeline.config.params import CirclesData
 from pipeline.datasets import PARTS, circles
-from pipeline.params import CirclesData
 
 SMALL = CirclesData(train=30, validation=70, test=200, draws=6)
 SECTIONS = st.builds(

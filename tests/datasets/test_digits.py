@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.params import DigitsData
 from pipeline.datasets import PARTS, PROTOCOLS, digits
 from pipeline.errors import UserError
-from pipeline.params import DigitsData
 
 
 def test_images_keep_their_shape_and_lie_between_0_and_1() -> None:

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
+from pipeline.config.params import FeaturesData
 from pipeline.datasets import PARTS, PROTOCOLS, Dataset, features
-from pipeline.params import FeaturesData
 
 SMALL = FeaturesData(inputs=12, informative=4, train=300, validation=60, test=400, draws=3)
 SECTIONS = st.builds(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.params import ImagesData
 from pipeline.datasets import Dataset, idx, load, raw, save, sources
 from pipeline.errors import UserError
-from pipeline.params import ImagesData
 
 IMAGES = np.arange(12 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(12, 28, 28)
 LABELS = np.arange(12, dtype=np.uint8) % 10

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import params
+from pipeline.config import params
+from pipeline.config.params import CirclesData, DigitsData
 from pipeline.datasets import idx, sources
 from pipeline.datasets.origins import ORIGINS
 from pipeline.datasets.sources import DATASETS
 from pipeline.errors import UserError
-from pipeline.params import CirclesData, DigitsData
 
 
 def test_every_data_set_can_be_fetched_prepared_and_studied() -> None:

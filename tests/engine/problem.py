@@ -7,12 +7,13 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline import models, params, whitening
+from pipeline.config import params
+from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.datasets.task import RECONSTRUCTION
 from pipeline.engine import Engine, Member, Trained, Training
-from pipeline.objectives import RECONSTRUCTION
-from pipeline.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
-from pipeline.techniques import TECHNIQUES, Range
-from pipeline.trainer import member_numbers, training_of
+from pipeline.models import building, whitening
+from pipeline.techniques.registry import TECHNIQUES, Range
+from pipeline.training.trainer import member_numbers, training_of
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
 POINT, IMAGE = (WIDTH,), (6, 6)
@@ -52,7 +53,7 @@ class Problem:
 
     def model(self, technique: str, values: Mapping[str, float]) -> keras.Sequential:
         change = TECHNIQUES[technique].apply(values)
-        return models.build(self.architecture, change, self.shape, self.n_classes, ROWS)
+        return building.build(self.architecture, change, self.shape, self.n_classes, ROWS)
 
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
         how = params.Training(self.optimizer, self.learning_rate, self.batch_size, self.epochs)
@@ -72,8 +73,8 @@ class Problem:
         fitted = {}
         if change.whitening:
             spectrum = whitening.fit(self.data()[0][:ROWS])
-            fitted[models.WHITENING] = spectrum.layer(change.whitening.epsilon)
-        weights = models.initial_weights(model, seed, fitted)
+            fitted[building.WHITENING] = spectrum.layer(change.whitening.epsilon)
+        weights = building.initial_weights(model, seed, fitted)
         weights[-2] = weights[-2] * self.confidence
         return Member(
             model=model,

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipeline import models
 from pipeline.engine import Engine, Member, batch_order, mixup, noise_key
+from pipeline.engine.gates import HardConcrete
 from pipeline.engine.mixup import quantiles
 from pipeline.engine.noise import Noise
 from pipeline.engine.program import CURVES
-from pipeline.layers import HardConcrete
-from pipeline.techniques import TECHNIQUES
+from pipeline.models import building
+from pipeline.techniques.registry import TECHNIQUES
 
 from .problem import AUTOENCODER, IMAGE, ROWS, Problem, off, same, suited, typical
 
@@ -447,7 +447,7 @@ def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
         ].weights
     )
     x, _ = problem.data()
-    models.plain(model).save(tmp_path / "model.keras")
+    building.plain(model).save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "expected.npy", np.asarray(model(x, training=False)))
     loaded: Any = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)

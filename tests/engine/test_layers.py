@@ -12,10 +12,10 @@ from keras.constraints import MaxNorm
 from keras.regularizers import L1, L1L2, L2
 
 from pipeline.engine import Engine, work_per_step
+from pipeline.engine.gates import HardConcrete
 from pipeline.engine.layers import RULES
 from pipeline.engine.population import Population
 from pipeline.engine.program import CURVES
-from pipeline.layers import HardConcrete
 
 from .problem import ROWS, VAL_ROWS, Problem
 from .test_equals_fit import check

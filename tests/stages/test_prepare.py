@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import params
+from pipeline.config import params
 from pipeline.datasets import load
 from pipeline.errors import UserError
 from pipeline.stages import prepare

@@ -1,0 +1,1 @@
+"""Statistics of final runs: intervals, comparisons, claims and their verdicts, advice."""

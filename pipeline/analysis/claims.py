@@ -1,0 +1,720 @@
+"""The articles' claims as data, and the one rule that judges them from final runs.
+
+A claim is made of statements such as "the test accuracy of l2 is higher than that of none". Each
+is judged on the differences of pairs of runs with the same seed, turned round where "lower" is
+stated, so that the statement wants them positive. Two questions are put to the sign-flip test of
+`statistics`, at 0.05:
+
+1. Is there a difference? D, the mean, is told apart from zero, on one side or the other.
+2. Is it too small to matter? D is told apart from, and below, `matters`: the smallest difference
+   that is worth having, which each statement names before any run is seen.
+
+    D below zero                               reversed: the opposite was shown
+    else D below the smallest that matters     does not hold: nothing worth having is there
+    else D above zero                          holds
+    else                                       cannot tell
+
+A statement that denies ("does not beat", "at no loss") is the negation of its effect: it holds
+where the effect is reversed or does not hold, is reversed where the effect holds, and cannot be
+told where that cannot. With no smallest difference given, an absence can only be shown by its
+opposite.
+
+A claim of several statements holds if all of them do, is reversed if all are, and does not hold
+if one of them is shown to be wrong, or cannot be told otherwise. What has no runs is "not run".
+A claim that compares a network with itself does not hold, whatever is run.
+
+The interval shown beside a verdict is a BCa interval of the difference; it is a little short with
+few pairs, so it can leave out zero where the test cannot tell: the test decides. Verdicts are not
+corrected for the number of claims: of 20 claims about nothing, one is "holds" or "reversed" by
+chance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import statistics
+from pipeline.analysis.statistics import Estimate, Vector
+from pipeline.analysis.summary import SIGNIFICANCE
+from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION
+
+Setting = Literal["article", "tuned"]
+Word = Literal["holds", "does not hold", "reversed", "cannot tell", "not run"]
+Stated = Literal["higher", "lower", "not higher", "not lower"]
+WORDS: tuple[Word, ...] = ("holds", "does not hold", "reversed", "cannot tell", "not run")
+DENIED: Mapping[Word, Word] = {
+    "holds": "reversed",
+    "reversed": "holds",
+    "does not hold": "holds",
+    "cannot tell": "cannot tell",
+}
+SCORES = {*CLASSIFICATION.own, "gap"}  # measures that a reconstruction lacks, or has as a loss
+USUAL_PAIRS = 10  # a verdict from fewer says so
+
+# The smallest differences that matter.
+POINT = 0.01  # of accuracy on points: less than one of the 70 that article A tests on
+TENTH = 0.001  # of accuracy on images: ten of 10,000
+LEAP = 0.005  # of accuracy on images: what an article may call one
+SHARE = 0.01  # of weights or activations
+HALF_AN_INPUT = 0.05  # of ten informative ones; of forty others it is two
+RATIO = 0.05  # of a size, relative to the other side
+
+
+@dataclass(frozen=True)
+class Side:
+    """One technique in one setting."""
+
+    technique: str
+    setting: Setting = "article"
+
+
+NONE = Side("none")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """`first` has a higher, or lower, value of a column of runs.csv than `second`, or has not."""
+
+    first: Side
+    second: Side | None  # None: than zero
+    measure: str
+    stated: Stated
+    matters: float  # the smallest difference that does; > 0, in the unit of the difference
+    relative: bool = False  # whether the difference is told as a share of the second side's value
+
+    def __post_init__(self) -> None:
+        if not self.matters > 0:
+            raise ValueError(f"`matters` must be > 0, but got {self.matters}")
+
+    @property
+    def denies(self) -> bool:
+        """Whether it states that an effect is not there."""
+        return self.stated.startswith("not")
+
+    @property
+    def falls(self) -> bool:
+        """Whether the effect that it states or denies is a lower value."""
+        return self.stated.endswith("lower")
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """One or two."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an article says, and which statements about runs say the same."""
+
+    id: str
+    article: str
+    sentence: str
+    source: str  # what the article's own evidence was
+    reading: str  # how the sentence is judged here
+    datasets: tuple[str, ...]  # the first one's runs are the verdict; the others stand beside it
+    statements: tuple[Statement, ...]  # empty: nothing has to be trained
+    refuted_by: str = ""  # why it does not hold whatever is run
+
+    @property
+    def setting(self) -> str:
+        """The setting of its first side; empty if it has none."""
+        return self.statements[0].first.setting if self.statements else ""
+
+    def at(self, setting: Setting) -> "Claim":
+        """The same claim about another setting; tuned values were chosen without a leak."""
+        return replace(self, statements=tuple(_at(each, setting) for each in self.statements))
+
+
+def _at(statement: Statement, setting: Setting) -> Statement:
+    first, second = statement.first, statement.second
+    return replace(
+        statement,
+        first=replace(first, setting=setting),
+        second=None if second is None else replace(second, setting=setting),
+    )
+
+
+def _beats(first: Side, second: Side, matters: float) -> Statement:
+    return Statement(first, second, "test_accuracy", "higher", matters)
+
+
+def _does_not_beat(first: Side, second: Side, matters: float) -> Statement:
+    return Statement(first, second, "test_accuracy", "not higher", matters)
+
+
+def _selects(first: Side) -> Statement:
+    return Statement(
+        first, Side("none", first.setting), "informative_recall", "higher", HALF_AN_INPUT
+    )
+
+
+def _drops(first: Side) -> Statement:
+    return Statement(
+        first, Side("none", first.setting), "noise_inputs_dropped", "higher", HALF_AN_INPUT
+    )
+
+
+def _sparser(technique: str) -> tuple[Statement, ...]:
+    first = Side(technique)
+    return (
+        Statement(first, NONE, "zero_activations", "higher", SHARE),
+        Statement(first, NONE, "mean_activation", "lower", RATIO, relative=True),
+    )
+
+
+def _leaves_no_negative_weights(technique: str, setting: Setting) -> tuple[Statement, ...]:
+    first = Side(technique, setting)
+    return (
+        Statement(first, Side("none", setting), "negative_weights", "lower", SHARE),
+        Statement(first, None, "negative_weights", "not higher", SHARE),
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "A1",
+        "A",
+        "The circles network without regularization overfits.",
+        "one run: train 100 %, test 78 % (75.7 % in a second printing)",
+        "Its train accuracy is above its test accuracy.",
+        ("circles",),
+        (Statement(NONE, None, "gap", "higher", POINT),),
+    ),
+    Claim(
+        "A2",
+        "A",
+        "An activity L1 penalty before the ReLU lowers train and raises test accuracy.",
+        "one run: train 96 %, test 82 %",
+        "Both differences to no regularization must be there.",
+        ("circles",),
+        (
+            Statement(Side("activity_l1_before"), NONE, "train_accuracy", "lower", POINT),
+            _beats(Side("activity_l1_before"), NONE, POINT),
+        ),
+    ),
+    Claim(
+        "A3",
+        "A",
+        "After the ReLU the penalty does not help.",
+        "one run: train 100 %, test 74 %",
+        "Its test accuracy is not higher than without regularization.",
+        ("circles", "digits"),
+        (_does_not_beat(Side("activity_l1_after"), NONE, POINT),),
+    ),
+    Claim(
+        "A4",
+        "A",
+        "The activity penalty, before the ReLU, makes activations sparser.",
+        "left to the reader",
+        "After the ReLU, more activations are zero and their mean size is smaller.",
+        ("circles", "digits"),
+        _sparser("activity_l1_before"),
+    ),
+    Claim(
+        "A4 after",
+        "A",
+        "The activity penalty, after the ReLU, makes activations sparser.",
+        "left to the reader",
+        "As A4, for the other variant.",
+        ("circles", "digits"),
+        _sparser("activity_l1_after"),
+    ),
+    Claim(
+        "B1",
+        "B",
+        "L2 (1e-4) beats the baseline.",
+        "one run, validation accuracy",
+        "Its test accuracy is higher.",
+        ("mnist", "digits"),
+        (_beats(Side("l2"), NONE, TENTH),),
+    ),
+    Claim(
+        "B2",
+        "B",
+        "L1 (1e-4) does not beat the baseline.",
+        "one run, validation accuracy",
+        "Its test accuracy is not higher.",
+        ("mnist", "digits"),
+        (_does_not_beat(Side("l1"), NONE, TENTH),),
+    ),
+    Claim(
+        "B3",
+        "B",
+        "Dropout (0.25) beats the baseline.",
+        "one run, validation accuracy",
+        "Its test accuracy is higher.",
+        ("mnist", "digits"),
+        (_beats(Side("dropout"), NONE, TENTH),),
+    ),
+    Claim(
+        "B4",
+        "B",
+        "ZCA augmentation with dropout is a leap over both.",
+        "one run, validation accuracy; its code never draws the whitened images",
+        "As meant: on whitened images the dropout network has a higher test accuracy than on plain"
+        " ones, and than no regularization; a leap is half a point at least.",
+        ("mnist",),
+        (
+            _beats(Side("zca_dropout"), Side("dropout"), LEAP),
+            _beats(Side("zca_dropout"), NONE, LEAP),
+        ),
+    ),
+    Claim(
+        "B4 printed",
+        "B",
+        "ZCA augmentation with dropout is a leap over both.",
+        "one run, validation accuracy; its code never draws the whitened images",
+        "As printed: the generator that whitens is fitted but never drawn from, so the dropout"
+        " network trains on the plain images, as in the dropout run.",
+        ("mnist",),
+        (),
+        refuted_by="it is the dropout network once more, so on equal seeds it differs from dropout"
+        " by nothing; B3 has its difference to no regularization",
+    ),
+    Claim(
+        "B5",
+        "B",
+        "Early stopping saves epochs at no loss.",
+        "one run: stopped after 5 of 10 epochs",
+        "As meant, from fresh weights: the dropout network runs fewer epochs when it is stopped,"
+        " and its test accuracy is not lower.",
+        ("mnist",),
+        (
+            Statement(
+                Side("dropout_early_stopping"),
+                Side("dropout"),
+                "epochs_run",
+                "lower",
+                RATIO,
+                relative=True,
+            ),
+            Statement(
+                Side("dropout_early_stopping"), Side("dropout"), "test_accuracy", "not lower", TENTH
+            ),
+        ),
+    ),
+    Claim(
+        "B5 printed",
+        "B",
+        "Early stopping saves epochs at no loss.",
+        "one run: stopped after 5 of 10 epochs",
+        "As printed: fit goes on from the weights and the optimizer's state of the dropout run, and"
+        " is stopped in at most as many epochs again. Its epochs are those of this second fit: in"
+        " all it trains longer than the dropout run, against which it is compared. The printed code"
+        " keeps the last epoch's weights; here the best one's are kept, as meant.",
+        ("mnist",),
+        (
+            Statement(
+                Side("dropout_early_stopping_again"),
+                Side("dropout"),
+                "last_fit_epochs",
+                "lower",
+                RATIO,
+                relative=True,
+            ),
+            Statement(
+                Side("dropout_early_stopping_again"),
+                Side("dropout"),
+                "test_accuracy",
+                "not lower",
+                TENTH,
+            ),
+        ),
+    ),
+    Claim(
+        "B6",
+        "B, C, D",
+        "L1 drives weights exactly to zero, L2 only near zero.",
+        "an argument, no run",
+        "By the plain gradient, as in the articles: more exact zeros under L1 than under L2, and"
+        " more weights below 0.001 in size under L2 than without regularization.",
+        ("mnist", "digits"),
+        (
+            Statement(Side("l1"), Side("l2"), "zero_weights", "higher", SHARE),
+            Statement(Side("l2"), NONE, "near_zero_weights", "higher", SHARE),
+        ),
+    ),
+    Claim(
+        "B6 near",
+        "B, C, D",
+        "L1 drives more weights near zero than L2.",
+        "an argument, no run",
+        "What is left of B6 where the plain gradient steps over zero: more weights below 0.001 in"
+        " size.",
+        ("mnist", "digits"),
+        (Statement(Side("l1"), Side("l2"), "near_zero_weights", "higher", SHARE),),
+    ),
+    Claim(
+        "B6 proximal",
+        "B, C, D",
+        "L1 drives weights exactly to zero, L2 only near zero.",
+        "an argument, no run",
+        "As B6, with L1 by its proximal step, whose thresholds add up to 0.1 over the run. No"
+        " article gives a strength for it.",
+        ("digits",),
+        (
+            Statement(Side("proximal_l1"), Side("l2"), "zero_weights", "higher", SHARE),
+            Statement(Side("l2"), NONE, "near_zero_weights", "higher", SHARE),
+        ),
+    ),
+    Claim(
+        "B7",
+        "B",
+        "L1 is the choice for compressing a model.",
+        "an argument, no run",
+        "The kernels, stored in float32 and with nothing pruned, take fewer bytes under gzip than"
+        " without regularization, and test accuracy is not lower.",
+        ("mnist", "digits"),
+        (
+            Statement(Side("l1"), NONE, "kernel_gzip_bytes", "lower", RATIO, relative=True),
+            Statement(Side("l1"), NONE, "test_accuracy", "not lower", TENTH),
+        ),
+    ),
+    Claim(
+        "C1",
+        "C",
+        "Without its penalties the article's model may do better in the same epochs.",
+        "a remark, no number",
+        "Test accuracy is higher without regularization.",
+        ("fashion_mnist",),
+        (_beats(NONE, Side("mixed_penalties"), TENTH),),
+    ),
+    Claim(
+        "C2",
+        "C",
+        "L1 turns negative weights to zero (\N{MINUS SIGN}2 becomes 0).",
+        "an argument, no run",
+        "In the article's model, whose first layer has L1 0.01: fewer weights are negative than"
+        " without regularization, and next to none are left.",
+        ("fashion_mnist",),
+        _leaves_no_negative_weights("mixed_penalties", "article"),
+    ),
+    Claim(
+        "C2 alone",
+        "C",
+        "L1 turns negative weights to zero (\N{MINUS SIGN}2 becomes 0).",
+        "an argument, no run",
+        "As C2, with L1 on every layer and nothing else, at the strength that validation chose.",
+        ("fashion_mnist", "mnist", "digits"),
+        _leaves_no_negative_weights("l1", "tuned"),
+    ),
+    Claim(
+        "C3",
+        "C",
+        "A penalty costs nothing at inference.",
+        "an argument, no run",
+        "The exported models have no more parameters, and take no more time for a batch of test"
+        " rows, measured in turn on one thread. Their layers are the same, for a penalty stands in"
+        " the loss alone: times differ by the machine's noise, of which 5 % would matter.",
+        ("fashion_mnist", "mnist", "digits"),
+        tuple(
+            Statement(
+                Side(technique, "tuned"),
+                Side("none", "tuned"),
+                measure,
+                "not higher",
+                matters,
+                relative=True,
+            )
+            for measure, matters in (("parameters", 0.001), ("inference_seconds", RATIO))
+            for technique in ("l1", "l2")
+        ),
+    ),
+    Claim(
+        "D1",
+        "D",
+        "L1's sparse weights select features.",
+        "an argument, no run",
+        "Of 50 inputs 10 are informative: more of these are among the 10 with the largest first"
+        " weights than without regularization.",
+        ("features",),
+        (_selects(Side("l1")),),
+    ),
+    Claim(
+        "D1 exact",
+        "D",
+        "L1's sparse weights select features.",
+        "an argument, no run",
+        "By the plain gradient, as in the articles: of the 40 inputs that are noise, more have no"
+        " weight but exact zeros than without regularization.",
+        ("features",),
+        (_drops(Side("l1")),),
+    ),
+    Claim(
+        "D1 proximal",
+        "D",
+        "L1's sparse weights select features.",
+        "an argument, no run",
+        "As D1 and D1 exact, with L1 by its proximal step, at the strength that validation chose:"
+        " no article gives one for it.",
+        ("features",),
+        (_selects(Side("proximal_l1", "tuned")), _drops(Side("proximal_l1", "tuned"))),
+    ),
+    Claim(
+        "D1 groups",
+        "D",
+        "L1's sparse weights select features.",
+        "an argument, no run",
+        "As D1 proximal, with the group lasso, which shrinks all weights of an input at once.",
+        ("features",),
+        (
+            _selects(Side("proximal_group_lasso", "tuned")),
+            _drops(Side("proximal_group_lasso", "tuned")),
+        ),
+    ),
+    Claim(
+        "D2",
+        "D",
+        "L2 prevents overfitting.",
+        "an argument, no run",
+        "The gap between train and test accuracy is smaller than without regularization: at article"
+        " B's 1e-4, and on features at article D's 0.01.",
+        ("mnist", "digits", "features"),
+        (Statement(Side("l2"), NONE, "gap", "lower", TENTH),),
+    ),
+    Claim(
+        "D3",
+        "D",
+        "Small weights make a model robust to changes of its input.",
+        "an argument, no run",
+        "Under L2, of strengths as in D2, accuracy on noisy test inputs, averaged over noise up to"
+        " 0.4, is higher.",
+        ("mnist", "digits", "features"),
+        (Statement(Side("l2"), NONE, "noise_accuracy", "higher", 5 * TENTH),),
+    ),
+    Claim(
+        "D4",
+        "D",
+        "Activity regularization keeps outputs small.",
+        "an argument, no run",
+        "The mean size of activations is smaller, with the penalty after the ReLU.",
+        ("circles", "digits"),
+        (
+            Statement(
+                Side("activity_l1_after"), NONE, "mean_activation", "lower", RATIO, relative=True
+            ),
+        ),
+    ),
+    Claim(
+        "D4 bias",
+        "D",
+        "Bias regularization keeps biases small.",
+        "an argument, no run",
+        "The norm of the biases is smaller under an L2 penalty on them.",
+        ("features",),
+        (Statement(Side("bias_l2"), NONE, "bias_norm", "lower", RATIO, relative=True),),
+    ),
+    Claim(
+        "D5",
+        "D",
+        "L0 limits the number of parameters.",
+        "an argument, no run",
+        "With hard concrete gates, at the strength of the article on these, fewer parameters are"
+        " not zero than without regularization, and test accuracy is not lower.",
+        ("features",),
+        (
+            Statement(Side("l0"), NONE, "nonzero_parameters", "lower", RATIO, relative=True),
+            Statement(Side("l0"), NONE, "test_accuracy", "not lower", POINT),
+        ),
+    ),
+    Claim(
+        "D6",
+        "D",
+        "ReLU and GELU act like a random regularizer.",
+        "an argument, no run",
+        "ReLU sets units to zero where tanh does not, and the gap between train and test accuracy"
+        " is smaller: with ReLU and GELU than with tanh, with ReLU than in a linear network.",
+        ("features",),
+        (
+            Statement(NONE, Side("activation_tanh"), "zero_activations", "higher", SHARE),
+            Statement(NONE, Side("activation_tanh"), "gap", "lower", TENTH),
+            Statement(Side("activation_gelu"), Side("activation_tanh"), "gap", "lower", TENTH),
+            Statement(NONE, Side("activation_linear"), "gap", "lower", TENTH),
+        ),
+    ),
+)
+
+
+def compared_by(measure: str, dataset: str) -> set[str]:
+    """The techniques whose values of a measure are compared on a data set, by any claim."""
+    return {
+        side.technique
+        for claim in CLAIMS
+        if dataset in claim.datasets
+        for statement in claim.statements
+        if statement.measure == measure
+        for side in statement.sides
+    }
+
+
+# Verdicts
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the runs show of one statement."""
+
+    statement: Statement
+    word: Word
+    difference: Estimate  # first minus second, or a share of the second; 95 % BCa interval
+    p: float  # sign-flip, of "no difference"
+    p_matters: float  # sign-flip, of "a difference that just matters"
+    n: int  # pairs
+
+    @property
+    def rests_on_size(self) -> bool:
+        """Whether the word rests on the second question: nothing that matters is there."""
+        absent: Word = "holds" if self.statement.denies else "does not hold"
+        return self.word == absent and not (self.p < SIGNIFICANCE and self._against)
+
+    @property
+    def _against(self) -> bool:
+        return (self.difference.mean > 0) == self.statement.falls
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim judged on one data set. Without `found`, `notes` say why nothing was compared."""
+
+    claim: Claim
+    dataset: str
+    word: Word
+    found: tuple[Found, ...] = ()
+    notes: tuple[str, ...] = ()
+    leaks: bool = False  # whether the runs' validation data leak
+
+    @property
+    def n(self) -> int:
+        """The pairs of its scarcest statement; 0 if it was not run."""
+        return min((each.n for each in self.found), default=0)
+
+
+Runs = Mapping[str, pd.DataFrame]  # data set -> its runs, as read by `summary.read_runs`
+
+
+def judge(claim: Claim, runs: Runs) -> Verdict:
+    """The verdict on a claim: what the runs of its own data set show."""
+    if claim.refuted_by:
+        return Verdict(claim, "", "does not hold", notes=(claim.refuted_by,))
+    return _judge(claim, claim.datasets[0], runs)
+
+
+def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
+    """What there is to compare: the other setting (the tuned one never leaks), other data sets."""
+    if not claim.statements:
+        return ()
+    variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
+    _, *others = ((variant, dataset) for dataset in claim.datasets for variant in variants)
+    verdicts = (_judge(variant, dataset, runs) for variant, dataset in others)
+    return tuple(verdict for verdict in verdicts if verdict.word != "not run")
+
+
+def _judge(claim: Claim, dataset: str, runs: Runs) -> Verdict:
+    lacks = list(_lacking(claim, dataset, runs))
+    if lacks:
+        return Verdict(claim, dataset, "not run", notes=tuple(lacks))
+    frame = runs[dataset]
+    found = tuple(find(each, frame) for each in claim.statements)
+    sides = {side for each in claim.statements for side in each.sides}
+    rows = pd.concat(_of(side, frame) for side in sides)
+    leaks = bool(rows["leaks"].any())
+    notes = tuple(_notes(found, leaks, int(rows["diverged"].sum())))
+    return Verdict(claim, dataset, _joined(found), found, notes, leaks)
+
+
+def _lacking(claim: Claim, dataset: str, runs: Runs) -> Iterator[str]:
+    """Why a claim cannot be judged; nothing if it can."""
+    if dataset not in runs:
+        yield f"no runs of {dataset}"
+        return
+    if _reconstructs(runs[dataset]) and any(each.measure in SCORES for each in claim.statements):
+        yield f"the runs of {dataset} reproduce their rows, and the claim is about accuracy"
+        return
+    sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
+    absent = [side for side in sides if _of(side, runs[dataset]).empty]
+    for side in absent:
+        yield f"no {side.setting} runs of {side.technique} on {dataset}"
+    measures = dict.fromkeys(each.measure for each in claim.statements)
+    unmeasured = [measure for measure in measures if measure not in runs[dataset]]
+    for measure in unmeasured:
+        yield f"the runs on {dataset} do not tell {measure.replace('_', ' ')}"
+    if absent or unmeasured:
+        return
+    if not all(len(_differences(each, runs[dataset])) for each in claim.statements):
+        yield f"no two runs to compare on {dataset} have the same seed"
+
+
+def _reconstructs(frame: pd.DataFrame) -> bool:
+    return bool(set(RECONSTRUCTION.own) & set(frame.columns))
+
+
+def _of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
+    rows = frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
+    return rows.set_index("seed").sort_index()
+
+
+def _differences(statement: Statement, frame: pd.DataFrame) -> Vector:
+    """First minus second on the seeds that both have, shape (n,)."""
+    values = [_of(side, frame)[statement.measure].astype(float) for side in statement.sides]
+    if len(values) == 1:
+        return np.asarray(values[0], np.float64)
+    pairs = pd.concat(values, axis=1, join="inner").to_numpy(np.float64)
+    differences: Vector = pairs[:, 0] - pairs[:, 1]
+    if statement.relative:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is not finite
+            differences = differences / np.abs(pairs[:, 1])
+    return differences
+
+
+def find(statement: Statement, frame: pd.DataFrame) -> Found:
+    """What runs of one data set, with at least one pair, show of a statement."""
+    differences = _differences(statement, frame)
+    word, p, p_matters = decide(differences, statement)
+    interval = statistics.mean_interval(differences, np.random.default_rng(0))
+    return Found(statement, word, interval, p, p_matters, len(differences))
+
+
+def decide(differences: Vector, statement: Statement) -> tuple[Word, float, float]:
+    """The rule of this module: the word, and the p-values of its two questions."""
+    wanted = -differences if statement.falls else differences
+    p, side = _told_apart(wanted)
+    p_matters, of_matters = _told_apart(wanted - statement.matters)
+    word: Word = "cannot tell"
+    if side < 0:
+        word = "reversed"
+    elif of_matters < 0:
+        word = "does not hold"
+    elif side > 0:
+        word = "holds"
+    return (DENIED[word] if statement.denies else word), p, p_matters
+
+
+def _told_apart(differences: Vector) -> tuple[float, float]:
+    """The sign-flip p-value, and on which side of zero the mean is shown to be: -1, 0 or 1."""
+    p = statistics.sign_flip_p(differences, np.random.default_rng(0))
+    return p, float(np.sign(differences.mean())) if p < SIGNIFICANCE else 0.0
+
+
+def _joined(found: tuple[Found, ...]) -> Word:
+    """The word of a claim from those of its statements."""
+    words = {each.word for each in found}
+    if len(words) == 1:
+        return found[0].word
+    return "does not hold" if words & {"does not hold", "reversed"} else "cannot tell"
+
+
+def _notes(found: tuple[Found, ...], leaks: bool, diverged: int) -> Iterator[str]:
+    """What a reader must know of a verdict beside its number."""
+    n = min(each.n for each in found)
+    if n < USUAL_PAIRS:
+        few = f"{n} pair{'s' if n > 1 else ''} only"
+        yield few if n >= statistics.FEWEST_PAIRS else f"{few}: too few to tell anything apart"
+    if any(np.isnan(each.p) for each in found):
+        yield "a value is not finite, so nothing can be told"
+    if diverged:
+        yield f"{diverged} of the runs diverged and count as they were before"
+    if leaks:
+        yield "validation data leak"

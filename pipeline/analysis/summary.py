@@ -1,0 +1,370 @@
+"""Final runs -> one row per technique and setting, and what may be said about them.
+
+Every comparison is paired by seed with the technique `none` of the same setting. A bootstrap or a
+sign flip starts from the same seed for every row, so that a technique which is added or left out
+changes no other row's interval.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import statistics
+from pipeline.analysis.statistics import Estimate, Vector
+from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION, Measure, of_columns, scored_by
+from pipeline.errors import UserError
+from pipeline.files import replace_csv
+from pipeline.formatting import interval, p_text
+
+BASELINE = "none"
+SIGNIFICANCE = 0.05
+MEANS = (
+    "val_accuracy",
+    "test_loss",
+    "epochs_run",
+    "zero_weights",
+    "near_zero_weights",
+    "negative_weights",
+    "kernel_norm",
+    "bias_norm",
+    "kernel_gzip_bytes",
+    "parameters",
+    "nonzero_parameters",
+    "zero_activations",
+    "mean_activation",
+    "code_zero_activations",
+    "code_mean_activation",
+    "calibration_error",
+    "noise_accuracy",
+    "seconds",
+)
+INTERVALS = ("test_accuracy", "test_loss", "train_accuracy", "gap")  # means that have one
+COUNTS = ("diverged", "collapsed")
+COLUMNS = (
+    *("dataset", "technique", "setting", "leaks", "n"),
+    "measure",  # the score: what differences, p and improvement are of
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
+    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
+    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
+    *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
+    *("gap", "gap_low", "gap_high", "test_loss", "test_loss_low", "test_loss_high"),
+    *("calibration_error", "noise_accuracy"),
+    *("epochs_run", "zero_weights", "near_zero_weights", "negative_weights", "kernel_norm"),
+    *("bias_norm", "kernel_gzip_bytes", "parameters", "nonzero_parameters"),
+    *("zero_activations", "mean_activation", "code_zero_activations", "code_mean_activation"),
+    *("diverged", "collapsed", "seconds"),
+)
+RUN_COLUMNS = (
+    *("key", "dataset", "technique", "setting", "leaks", "seed"),
+    *("train_accuracy", "test_accuracy", "val_loss", "gap", "last_fit_epochs", *MEANS, *COUNTS),
+)
+SELECTION = ("informative_recall", "noise_inputs_dropped")  # of runs that know informative inputs
+
+
+# Files
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """The final runs of one data set, one row each, from `runs.csv`.
+
+    Raises UserError if the file or a column is missing, if it has no rows, or if a technique has
+    two runs on one seed.
+    """
+    dataset = path.parent.name
+    runs = _read(path, _required, f"python -m pipeline train {dataset}")
+    repeated = runs[runs.duplicated(["setting", "technique", "seed"])]
+    if len(repeated):
+        first = repeated.iloc[0]
+        raise UserError(
+            f"{path} must hold one run per technique, setting and seed, but {first['technique']!r}"
+            f" ({first['setting']}) has more than one on seed {first['seed']}"
+        )
+    return runs
+
+
+def read_summary(path: Path) -> pd.DataFrame:
+    """The table written by `summarize`. Raises UserError if the file or a column is missing."""
+    return _read(path, lambda _: COLUMNS, f"python -m pipeline report {path.parent.name}")
+
+
+def write_summary(summary: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV, rounded to ten digits so that machines agree on it."""
+    replace_csv(path, summary, digits=10)
+
+
+def _required(runs: pd.DataFrame) -> list[str]:
+    """The columns that runs must have, of those that not all objectives share."""
+    objective = of_columns(runs.columns)
+    others = {*CLASSIFICATION.own, *RECONSTRUCTION.own} - set(objective.own)
+    return [name for name in RUN_COLUMNS if name not in others]
+
+
+def _read(
+    path: Path, columns: Callable[[pd.DataFrame], Iterable[str]], command: str
+) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `{command}` makes it")
+    table = pd.read_csv(path)
+    missing = [name for name in columns(table) if name not in table.columns]
+    if missing:
+        raise UserError(
+            f"{path} must have the columns {', '.join(missing)}, but has only"
+            f" {', '.join(table.columns)}; `{command}` makes it anew"
+        )
+    if table.empty:
+        raise UserError(f"{path} must have at least one row, but is empty; `{command}` fills it")
+    return table
+
+
+# Rows
+
+
+def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """One row per technique and setting, with the columns `COLUMNS`, in the order of `runs`.
+
+    Accuracies are fractions in [0, 1]; gaps and differences are of the score, `measure`; `p_holm`
+    is corrected over the techniques of one setting; columns that compare with `none` are empty in
+    its own row, as are those that the runs' objective does not have. `seed` fixes bootstrap and
+    random sign flips. Raises UserError if a setting lacks the baseline or a technique and the
+    baseline do not have the same seeds.
+    """
+    tables = [_summarize_setting(group, seed) for _, group in runs.groupby("setting", sort=False)]
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+
+
+def _summarize_setting(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
+    setting = str(runs["setting"].iloc[0])
+    measure = of_columns(runs.columns).test
+    runs = runs.reindex(columns=runs.columns.union(pd.Index(RUN_COLUMNS), sort=False))
+    groups = {
+        str(name): group.sort_values("seed")
+        for name, group in runs.groupby("technique", sort=False)
+    }
+    _check_pairs(groups, setting)
+    rows = [_row(group, groups[BASELINE], measure, seed) for group in groups.values()]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = statistics.holm(table["p"])
+    scores = np.stack([_scores(group, measure) for group in groups.values()])
+    table["p_best"] = statistics.best_p(scores, np.random.default_rng(seed))
+    return table
+
+
+def _scores(runs: pd.DataFrame, measure: Measure) -> Vector:
+    """Larger is better."""
+    return measure.sign * runs[measure.name].to_numpy(float)
+
+
+def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
+    if BASELINE not in groups:
+        raise UserError(
+            f"runs of setting {setting!r} must include the baseline {BASELINE!r}, but hold only"
+            f" {', '.join(groups)}"
+        )
+    seeds = {name: set(group["seed"]) for name, group in groups.items()}
+    unpaired = [
+        f"{technique} has no seed {', '.join(str(seed) for seed in sorted(missing))}"
+        for name in groups
+        for technique, missing in (
+            (name, seeds[BASELINE] - seeds[name]),
+            (f"{BASELINE}, unlike {name},", seeds[name] - seeds[BASELINE]),
+        )
+        if missing
+    ]
+    if unpaired:
+        raise UserError(
+            f"techniques of setting {setting!r} must be paired by seed with {BASELINE!r}, but "
+            + "; ".join(unpaired)
+        )
+
+
+def _row(runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int) -> dict[str, Any]:
+    """One technique's row, but for the p-values of a family; both tables are sorted by seed."""
+    first = runs.iloc[0]
+    row: dict[str, Any] = {name: first[name] for name in ("dataset", "technique", "setting")}
+    row |= {"leaks": bool(runs["leaks"].any()), "n": len(runs), "measure": measure.name}
+    # One value that is not finite leaves no mean: to skip it would flatter the technique.
+    row |= {name: float(runs[name].mean(skipna=False)) for name in MEANS}
+    row |= {name: int(runs[name].sum()) for name in COUNTS}
+    for name in INTERVALS:
+        row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
+    return row | _comparison(runs, baseline, measure, seed)
+
+
+def _comparison(
+    runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int
+) -> dict[str, float]:
+    if runs["technique"].iloc[0] == BASELINE:
+        nothing = Estimate(np.nan, np.nan, np.nan)
+        return _columns("difference", nothing) | {"p": np.nan, "improvement": np.nan}
+    pair = runs[measure.name], baseline[measure.name]
+    estimate = statistics.paired_difference(*pair, np.random.default_rng(seed))
+    p = statistics.sign_flip_p(statistics.differences(*pair), np.random.default_rng(seed))
+    return _columns("difference", estimate) | {
+        "p": p,
+        "improvement": statistics.improvement(_scores(runs, measure), _scores(baseline, measure)),
+    }
+
+
+def _columns(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+# What they show
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one setting of a data set shows; techniques are named, the best first.
+
+    Better and worse mean a corrected p-value below 0.05. The best by the mean need not be the
+    best in truth: `candidates` hold that one with 95 % confidence.
+    """
+
+    dataset: str
+    setting: str
+    techniques: int  # compared, the baseline included
+    n: int  # paired seeds
+    rows: tuple[dict[str, Any], ...]  # of the summary, the best first
+    candidates: tuple[str, ...]  # which may be the best
+    better: tuple[str, ...]  # than the baseline
+    worse: tuple[str, ...]
+    unclear: tuple[str, ...]  # not told apart from the baseline
+    conclusive: bool  # whether n is large enough for any corrected p-value below 0.05
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row with the best mean on test data."""
+        return self.rows[0]
+
+    @property
+    def measure(self) -> Measure:
+        """The score that is compared."""
+        return measure_of(self.best)
+
+
+def find(summary: pd.DataFrame) -> Finding:
+    """The finding of the tuned setting, or of another where that one has nothing to compare."""
+    settings = ordered_settings(summary)
+    compared = [each for each in settings if (summary["setting"] == each).sum() > 1] or settings
+    setting = compared[0]
+    rows = ranked(summary, setting)
+    others = rows[rows["technique"] != BASELINE]
+    differs = others["p_holm"] < SIGNIFICANCE
+    gains = measure_of(rows.iloc[0]).sign * others["difference"]
+    n = int(rows["n"].min())
+    return Finding(
+        dataset=str(rows["dataset"].iloc[0]),
+        setting=setting,
+        techniques=len(rows),
+        n=n,
+        rows=tuple({str(k): v for k, v in row.items()} for row in rows.to_dict("records")),
+        candidates=_names(rows, rows["p_best"] >= SIGNIFICANCE),
+        better=_names(others, differs & (gains > 0)),
+        worse=_names(others, differs & (gains < 0)),
+        unclear=_names(others, ~differs),
+        conclusive=bool(len(others)) and statistics.smallest_p(n) * len(others) < SIGNIFICANCE,
+    )
+
+
+def ordered_settings(table: pd.DataFrame) -> list[str]:
+    """The settings in a table, `tuned` first: it answers the question, the article's is history."""
+    return sorted(table["setting"].unique(), key=lambda setting: setting != "tuned")
+
+
+def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """The rows of one setting, from the best mean on test data to the worst; ties as they stand."""
+    rows = summary[summary["setting"] == setting]
+    measure = measure_of(rows.iloc[0])
+    return rows.sort_values(
+        measure.name,
+        ascending=measure.better == "lower",
+        kind="stable",
+        ignore_index=True,
+        key=lambda means: means.round(12),  # equal means differ by what adding them up rounds
+    )
+
+
+def measure_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Measure:
+    """The score that a row of the summary compares."""
+    return scored_by(row["measure"]).test
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of the techniques that all data sets share, 1 being the best mean on test data.
+
+    `table`: one row per technique, best mean rank first, with a column per data set and `mean`.
+    `difference`: mean ranks that differ by less may differ by chance (Nemenyi, 0.05).
+    """
+
+    table: pd.DataFrame
+    difference: float
+
+
+def rank(findings: Mapping[str, Finding]) -> Ranks | None:
+    """Ranks over data sets, after Demsar 2006; None with fewer than two of either.
+
+    A technique without a finite mean everywhere is left out. Ranks rest on the means: they
+    tell which technique tends to do well, not by how much.
+    """
+    scores = pd.DataFrame(
+        {
+            name: {
+                row["technique"]: finding.measure.sign * row[finding.measure.name]
+                for row in finding.rows
+            }
+            for name, finding in findings.items()
+        }
+    ).dropna()
+    if min(scores.shape) < 2:
+        return None
+    ranks = scores.rank(ascending=False)
+    ranks["mean"] = ranks.mean(axis=1)
+    difference = statistics.critical_difference(len(ranks), len(findings))
+    return Ranks(ranks.sort_values("mean", kind="stable"), difference)
+
+
+def _names(rows: pd.DataFrame, chosen: "pd.Series[bool]") -> tuple[str, ...]:
+    return tuple(rows.loc[chosen, "technique"])
+
+
+# As text
+
+
+def table(summary: pd.DataFrame) -> str:
+    """The summary as aligned plain text: one block a setting, the best technique first."""
+    return "\n\n".join(_block(ranked(summary, setting)) for setting in ordered_settings(summary))
+
+
+def _block(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    leak = "; its validation data leak" if rows["leaks"].any() else ""
+    title = f"{first['dataset']}, {first['setting']} setting (95 % intervals over seeds{leak})"
+    measure = measure_of(first)
+    difference = f"difference to none{', points' if measure.share else ''}"
+    head = ("technique", measure.heading, difference, "p (Holm)", "n")
+    cells = [head, *(_cells(row) for row in rows.to_dict("records"))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    notes = [
+        f"{row['diverged']} of {row['n']} runs of {row['technique']} diverged; they count as they"
+        " were before"
+        for row in rows[rows["diverged"] > 0].to_dict("records")
+    ]
+    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])
+
+
+def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    measure = measure_of(row)
+    score = interval(measure.value, row, measure.name)
+    if row["technique"] == BASELINE:
+        return (BASELINE, score, "baseline", "", str(row["n"]))
+    difference = interval(measure.difference, row, "difference")
+    return (row["technique"], score, difference, p_text(row["p_holm"]), str(row["n"]))

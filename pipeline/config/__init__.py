@@ -1,0 +1,1 @@
+"""params.yaml as frozen, checked sections, and what a command line replaces in it."""

@@ -1,0 +1,97 @@
+"""What a command line asks of a study: some of params.yaml's values replaced, for one run only.
+
+Pure of files: the content of params.yaml comes in, and a changed copy goes out.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from pydantic.dataclasses import dataclass
+
+from pipeline.config import params
+from pipeline.errors import UserError, nearest
+from pipeline.techniques.registry import TECHNIQUES
+
+LISTS = ("datasets", "techniques")
+NAMES = (*LISTS, "trials", "seeds", "workers")
+
+
+@dataclass(frozen=True, config=params.FROZEN)
+class Request:
+    """What is asked for; None leaves what params.yaml says."""
+
+    datasets: tuple[str, ...] | None = None  # whose studies run
+    techniques: tuple[str, ...] | None = None  # of every study, beside the baseline
+    trials: params.Count | None = None  # of every search
+    seeds: params.Count | None = None  # of the final runs
+    workers: params.Count | params.Auto | None = None
+
+    @classmethod
+    def of(cls, words: Mapping[str, str]) -> Self:
+        """The request that a command line spells; the word `params.yaml` stands for None.
+
+        Raises UserError that names the parameters that are wrong.
+        """
+        given: dict[str, Any] = {k: word for k, word in words.items() if word != params.FILE}
+        for name in LISTS:
+            if name in given:
+                given[name] = [word.strip() for word in given[name].split(",")]
+        return params.validate(cls, given, "command line")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether values differ from params.yaml's, and not just the choice of data sets."""
+        return any((self.techniques, self.trials, self.seeds, self.workers))
+
+    def __str__(self) -> str:
+        """As on the command line, such as `datasets=circles,digits seeds=10`."""
+        values = {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
+        shown = {k: ",".join(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return " ".join(f"{name}={value}" for name, value in shown.items())
+
+    def chosen(self, raw: Mapping[str, Any]) -> list[str]:
+        """The data sets whose studies run, in the order of params.yaml. Raises UserError."""
+        present = [name for name, study in raw["studies"].items() if study]
+        wanted = present if self.datasets is None else self.datasets
+        _check_names("datasets", wanted, present)
+        return [name for name in present if name in wanted]
+
+    def applied(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of params.yaml's valid content with the chosen studies and the values asked for.
+
+        What it returns is still to be checked with `params.parse`. Raises UserError for a data
+        set that params.yaml does not have and for an unknown technique.
+        """
+        present = [study["techniques"] for study in raw["studies"].values() if study]
+        known = dict.fromkeys([*TECHNIQUES, *(name for names in present for name in names)])
+        _check_names("techniques", self.techniques or (), known)
+        studies = {name: self._study(raw["studies"][name]) for name in self.chosen(raw)}
+        engine = dict(raw.get("engine", {}))
+        if self.workers is not None:
+            engine["workers"] = self.workers
+        return {**raw, "engine": engine, "studies": studies}
+
+    def _study(self, study: Mapping[str, Any]) -> dict[str, Any]:
+        tuning, final, techniques = (dict(study[n]) for n in ("tuning", "final", "techniques"))
+        if self.trials is not None:
+            tuning |= {"trials": self.trials, "round": min(tuning["round"], self.trials)}
+        if self.seeds is not None:
+            final["seeds"] = self.seeds
+        if self.techniques is not None:
+            wanted = {"none", *self.techniques}
+            # Every comparison is with `none`. A technique that the study does not have gets the
+            # default ranges and no article's values. What is asked for is searched.
+            techniques = {
+                name: {**techniques.get(name, {}), "tuned": True}
+                for name in {**TECHNIQUES, **techniques}
+                if name in wanted
+            }
+        return {**study, "tuning": tuning, "final": final, "techniques": techniques}
+
+
+def _check_names(parameter: str, words: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for word in words:
+        if word not in known:
+            hint = nearest(word, known)
+            raise UserError(f"command line:{parameter}: unknown name {word!r}{hint}")

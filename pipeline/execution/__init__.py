@@ -1,0 +1,1 @@
+"""Where runs are trained: scheduler, worker processes, journal, devices, compiled programs."""

@@ -1,0 +1,23 @@
+"""What workers import. On cores they are forks of a process that has it, so it is imported once.
+
+Importing this must run no operation of TensorFlow: threads that it starts survive no fork.
+"""
+
+import signal
+from pathlib import Path
+
+from pipeline.config import params
+from pipeline.execution import processes
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+with processes.without_greetings(), processes.importing(), processes.without(processes.UNNEEDED):
+    from pipeline import datasets
+    from pipeline.engine import Engine, backend
+    from pipeline.execution.workers import Workers  # noqa: F401  # what else a fork would import
+    from pipeline.training.trainer import Trainer
+
+
+def trainer(prepared: Path, engine: params.Engine, memory: int) -> Trainer:
+    """A worker's trainer, on its device. `memory`: bytes that its populations may take."""
+    backend.set_up(engine.deterministic)
+    return Trainer(datasets.load(prepared), Engine(engine.program, engine.population, memory))

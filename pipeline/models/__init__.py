@@ -1,0 +1,1 @@
+"""Architectures as plain Keras models, and how a technique's change is applied to them."""

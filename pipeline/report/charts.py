@@ -1,0 +1,162 @@
+"""Figures of one technique for its parent run in MLflow: its search as Optuna draws it, its curves.
+
+PNG files: MLflow shows them beside the run, and each needs nothing else. Drawn without a display.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from pipeline.datasets.task import CLASSIFICATION, Objective
+from pipeline.techniques.registry import Range
+
+if TYPE_CHECKING:  # these take a second to import, and not every stage draws
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+SEARCH = ("optimization_history", "parallel_coordinate", "slice", "param_importances")
+CURVES = "learning_curves.png"
+CROPPED = ("parallel_coordinate", "param_importances")  # whose labels reach beyond the figure
+DPI = 80
+POINTS = 400  # of a learning curve: about one a pixel
+BAND = (0.1, 0.9)  # quantiles over the seeds
+PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
+LEGENDS = {"accuracy": "lower right", "loss": "upper right"}  # "best" searches all points
+COLORS = {"train": "#0072b2", "val": "#d55e00"}  # Okabe and Ito's blue and vermilion
+LINES = {"tuned": "-", "article": "--"}
+
+
+def prepare() -> None:
+    """Imports what draws, which takes seconds."""
+    import matplotlib.pyplot as plt
+    import optuna.visualization.matplotlib  # noqa: F401
+
+    plt.switch_backend("agg")  # needs no display
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trial tried and what came of it."""
+
+    values: Mapping[str, float]
+    score: float  # validation
+    pruned: bool
+
+
+def draw_search(
+    trials: Sequence[Trial],
+    ranges: Mapping[str, Range],
+    folder: Path,
+    objective: Objective = CLASSIFICATION,
+) -> None:
+    """Writes Optuna's figures of a search: history, parallel coordinates, slice and importance.
+
+    Writes none unless two trials were trained to the end that differ in what they tried and gave.
+    `ranges`: the scale of each hyperparameter; one without a range is drawn linearly.
+    """
+    import matplotlib.pyplot as plt
+    import optuna
+    from optuna.visualization import matplotlib as plots
+
+    names = _varied(trials)
+    if not names or len({t.score for t in trials if not t.pruned}) < 2:
+        return
+    prepare()
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions = {name: _distribution(name, trials, ranges) for name in names}
+    study = _study(trials, distributions, objective)
+    with plt.rc_context():  # Optuna sets a style for good
+        for name in SEARCH:
+            getattr(plots, f"plot_{name}")(study, target_name=objective.val.title)
+            figure = plt.gcf()
+            _save(figure, folder / f"{name}.png", "tight" if name in CROPPED else None)
+            plt.close(figure)
+
+
+def _varied(trials: Sequence[Trial]) -> list[str]:
+    """The hyperparameters that every trial has and that are not the same in all."""
+    complete = [trial.values for trial in trials if not trial.pruned]
+    shared = [name for name in (complete or [{}])[0] if all(name in t.values for t in trials)]
+    return [name for name in shared if len({values[name] for values in complete}) > 1]
+
+
+def _study(
+    trials: Sequence[Trial], distributions: Mapping[str, "BaseDistribution"], objective: Objective
+) -> "Study":
+    import optuna
+
+    study, states = optuna.create_study(direction=objective.direction), optuna.trial.TrialState
+    for trial in trials:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: trial.values[name] for name in distributions},
+                distributions=dict(distributions),
+                value=None if trial.pruned else trial.score,
+                intermediate_values={0: trial.score} if trial.pruned else {},
+                state=states.PRUNED if trial.pruned else states.COMPLETE,
+            )
+        )
+    return study
+
+
+def _distribution(
+    name: str, trials: Sequence[Trial], ranges: Mapping[str, Range]
+) -> "BaseDistribution":
+    """The scale on which a hyperparameter was searched, wide enough for all that was tried."""
+    from optuna.distributions import FloatDistribution
+
+    tried = [trial.values[name] for trial in trials]
+    found = ranges.get(name)
+    if found is None:
+        return FloatDistribution(min(tried), max(tried))
+    low, high = min(found.low, *tried), max(found.high, *tried)
+    return FloatDistribution(low, high, log=found.log and low > 0)
+
+
+def draw_curves(curves: pd.DataFrame, path: Path) -> None:
+    """Writes the learning curves of a technique's final runs: means and 80 % bands over the seeds.
+
+    Args:
+        curves: a row per run and epoch: setting, epoch, and measures such as val_accuracy.
+    """
+    from matplotlib.figure import Figure
+
+    curves = _thinned(curves)
+    panels = {name: own for name, own in PANELS.items() if set(own) & set(curves.columns)}
+    figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (measure, columns) in zip(row, panels.items(), strict=True):
+        for setting, of_setting in curves.groupby("setting", observed=True):
+            for column in curves.columns.intersection(list(columns)):
+                _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
+        axes.set(xlabel="epoch", ylabel=measure)
+        if axes.lines:
+            axes.legend(frameon=False, loc=LEGENDS[measure])
+    _save(figure, path)
+
+
+def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """Every n-th epoch of the curves, and a setting's last."""
+    every = -(-int(curves["epoch"].max()) // POINTS)
+    last = curves.groupby("setting", observed=True)["epoch"].transform("max")
+    return curves[((curves["epoch"] - 1) % every == 0) | (curves["epoch"] == last)]
+
+
+def _draw_band(axes: "Axes", by_epoch: Any, setting: str, column: str) -> None:
+    mean, low, high = by_epoch.mean(), *(by_epoch.quantile(share) for share in BAND)
+    color = COLORS[column.partition("_")[0]]
+    label = f"{column}, {setting}"
+    axes.plot(mean.index, mean, LINES.get(setting, ":"), color=color, linewidth=1, label=label)
+    axes.fill_between(mean.index, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def _save(figure: "Figure", path: Path, crop: Literal["tight"] | None = None) -> None:
+    """Writes a figure; cropping it to what is drawn means drawing it twice."""
+    figure.savefig(path, dpi=DPI, bbox_inches=crop, metadata={"Software": None})

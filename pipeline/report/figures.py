@@ -1,0 +1,695 @@
+"""Figures of a data set's results: differences to the baseline, learning curves, cost, and search.
+
+A function draws one matplotlib `Figure` and returns it; `svg` and `png` write it. Colours are
+few, told apart in every common form of colour blindness, and never the only sign. In SVG they
+become CSS variables, so that the page decides between light and dark.
+"""
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from pipeline.analysis import statistics
+from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, measure_of
+from pipeline.datasets.task import Measure, of_columns
+from pipeline.errors import UserError
+from pipeline.files import replace
+from pipeline.formatting import interval, number, signed
+
+INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
+TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
+VARIABLES = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    PAPER: "paper",
+    TRAIN: "train",
+    VALIDATION: "validation",
+}
+STYLE: Any = {
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "none",  # text stays text: searchable, sharp, in the page's own font
+    "svg.hashsalt": "figures",  # the same results give the same file
+}
+POINTS = 300  # of a thinned learning curve, at most
+LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
+# Of learning curves: score → the columns that are read.
+MEASURES = {
+    "accuracy": ("train_accuracy", "val_accuracy", "val_loss"),
+    "loss": ("train_loss", "val_loss"),
+}
+BAND = (0.1, 0.9)  # quantiles over the seeds
+NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
+COSTS = {  # column: in words
+    "seconds": "seconds per run",
+    "epochs_run": "epochs run",
+    "kernel_gzip_bytes": "kernels under gzip, bytes",
+}
+
+
+# Learning curves as numbers
+
+
+def read_curves(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Thinned mean curves from `curves.parquet`: one row per setting, technique and epoch.
+
+    Each of the objective's `MEASURES` is a mean over the seeds, with the middle 80 % of them in
+    `_low` and `_high`. A run that has stopped counts on with the values of its final model, since
+    a mean over the few that go on would show a selection. Raises UserError if the file or the curve
+    of a run is missing.
+    """
+    command = f"python -m pipeline train {path.parent.name}"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `{command}` makes it")
+    measures = MEASURES[of_columns(runs.columns).score]
+    curves = pd.read_parquet(path, columns=["key", "epoch", *measures])
+    absent = sorted(set(runs["key"]) - set(curves["key"].unique()))
+    if absent:
+        raise UserError(
+            f"{path} must hold the curve of every run in runs.csv, but lacks {len(absent)} of"
+            f" {len(runs)}, the first with key {absent[0]}; `{command}` makes it anew"
+        )
+    parts = []
+    for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
+        own = curves[curves["key"].isin(group["key"])]
+        part = _mean_curve(own, group.set_index("key"), measures)
+        parts.append(part.assign(setting=str(setting), technique=str(technique)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    kept = curves[curves["epoch"].isin(thinned(int(curves["epoch"].max())))]
+    kept = kept.astype({"key": str}).replace([np.inf, -np.inf], np.nan)
+    columns = {}
+    for measure in measures:
+        by_run = kept.pivot(index="epoch", columns="key", values=measure).fillna(runs[measure])
+        columns[measure] = by_run.mean(axis=1)
+        columns[f"{measure}_low"] = by_run.quantile(BAND[0], axis=1)
+        columns[f"{measure}_high"] = by_run.quantile(BAND[1], axis=1)
+    return pd.DataFrame(columns).reset_index()
+
+
+def thinned(epochs: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """At most `POINTS` of the epochs 1 to `epochs`, first and last included, denser early on."""
+    if epochs <= POINTS:
+        return np.arange(1, epochs + 1)
+    return np.unique(np.geomspace(1, epochs, POINTS).round().astype(np.int64))
+
+
+# Figures
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The axes that the learning curves of one measure and setting share."""
+
+    epochs: int
+    low: float
+    high: float
+    log: bool  # of the vertical axis
+
+    @property
+    def long(self) -> bool:
+        """Whether the epoch axis is logarithmic."""
+        return self.epochs > LONG
+
+    def height(self, value: float) -> float:
+        """Where a value lies between the bottom, 0, and the top, 1, and there if it lies beyond."""
+        low, high = (np.log(self.low), np.log(self.high)) if self.log else (self.low, self.high)
+        place = np.log(max(value, self.low)) if self.log else value
+        return float(np.clip((place - low) / (high - low), 0, 1))
+
+
+def frame(curves: pd.DataFrame, measure: str) -> Frame:
+    """The axes for `accuracy` or for `loss`, from the curves of all techniques of a setting."""
+    epochs = max(int(curves["epoch"].max()), 2)
+    if measure == "loss":
+        columns = curves.columns.intersection(["train_loss", "val_loss"])
+        losses = pd.concat([curves[name].where(curves[name] > 0).dropna() for name in columns])
+        middle = float(losses.median()) if len(losses) else 1.0
+        # A run that diverges would squeeze all others together.
+        near = losses[losses.between(middle / 10, middle * 10)]
+        low, high = (float(near.min()), float(near.max())) if len(near) else (middle, middle)
+        return Frame(epochs, low / 1.2, high * 1.2, log=True)
+    # A technique that learns nothing would squeeze all others into the top of their panels.
+    last = curves.groupby("technique")["val_accuracy"].last()
+    usual = curves[curves["technique"].map(last) >= last.median() - 0.2]
+    low = min(float(usual[["train_accuracy", "val_accuracy"]].quantile(0.1).min()), 0.98)
+    return Frame(epochs, low - 0.08 * (1 - low), 1 + 0.04 * (1 - low), log=False)
+
+
+def curve_panel(curves: pd.DataFrame, technique: str, measure: str) -> Figure:
+    """One technique's `accuracy` or `loss` by epoch; `curves` holds all techniques of a setting."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
+        _draw_curves(figure.add_subplot(), curves, technique, measure)
+        return figure
+
+
+def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title: str) -> Figure:
+    """The panels of all `techniques` in one figure, three a row, under a title."""
+    rows = -(-len(techniques) // 3)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10.5, 0.9 + 2.45 * rows))
+        height = figure.get_figheight()
+        figure.subplots_adjust(
+            left=0.05,
+            right=0.95,
+            bottom=0.5 / height,
+            top=1 - 0.8 / height,
+            wspace=0.42,
+            hspace=0.5,
+        )
+        figure.suptitle(title, x=0.02, y=1 - 0.2 / height, ha="left", va="top", fontsize=11)
+        for place, technique in enumerate(techniques, start=1):
+            axes = figure.add_subplot(rows, 3, place)
+            _draw_curves(axes, curves, technique, measure)
+            axes.set_title(technique, loc="left", fontsize=9.5, fontweight="bold")
+        return figure
+
+
+def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
+    """Paired differences of the test score to the baseline, with their intervals.
+
+    `rows` is one setting of a summary, drawn from top to bottom; `width` is in inches, and from
+    six on the numbers stand beside the marks. A difference far outside the others is drawn as an
+    arrow at the edge.
+    """
+    measure = measure_of(rows.iloc[0])
+    rows = rows[rows["technique"] != BASELINE]
+    with mpl.rc_context(STYLE):
+        height = 0.75 + 0.3 * len(rows) + (0.45 if title else 0)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        axes = figure.add_subplot()
+        low, high = _forest_limits(rows, measure)
+        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for place, row in enumerate(rows.to_dict("records")):
+            _draw_difference(axes, place, row, measure, numbers=width >= 6)
+        axes.set_yticks(range(len(rows)), rows["technique"])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(5 if width < 6 else 8, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}")))
+        axes.set_xlabel("percentage points" if measure.share else measure.title)
+        sides = ("worse", "better")[:: measure.sign]
+        for text, side, offset in (
+            (f"← {sides[0]}", "right", -7),
+            (f"{sides[1]} →", "left", 7),
+        ):
+            axes.annotate(
+                text,
+                (0, 1),
+                xytext=(offset, 2),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                ha=side,
+                color=MUTED,
+            )
+        return figure
+
+
+def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
+    """The test score, with its interval, against the mean of `cost`, a column of `rows`.
+
+    `rows` is one setting of a summary. The names stand right of the axes, in the order of the
+    marks from the top down, each with a line to its mark.
+    """
+    measure = measure_of(rows.iloc[0])
+    rows = rows[np.isfinite(rows[measure.name])].sort_values(
+        measure.name, ascending=False, kind="stable"
+    )
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.9, max(2.6, 0.75 + 0.2 * len(rows))))
+        figure.subplots_adjust(left=0.12, right=0.6, bottom=0.45 / figure.get_figheight(), top=0.96)
+        axes = figure.add_subplot()
+        _set_cost(axes, rows[cost], cost)
+        low, high = _cost_limits(rows, measure)
+        axes.set_ylim(low, high)
+        frame = Frame(2, low, high, log=False)
+        heights = _apart([frame.height(measure.scale * value) for value in rows[measure.name]])
+        for height, row in zip(heights, rows.to_dict("records"), strict=True):
+            _draw_cost(axes, row, cost, measure, height)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        return figure
+
+
+def noise_curves(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean test accuracy under input noise: a row per setting, technique and standard deviation.
+
+    Columns `setting`, `technique`, `sigma`, in units of the input, `accuracy`, `low` and `high`,
+    the ends of its 95 % BCa interval over the seeds; from the columns `noise_<sigma>_accuracy`.
+    """
+    sigmas = {
+        float(found[1]): name for name in runs.columns if (found := NOISY.fullmatch(str(name)))
+    }
+    rows = []
+    for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
+        for sigma in sorted(sigmas):
+            rng = np.random.default_rng(seed)
+            estimate = statistics.mean_interval(group[sigmas[sigma]], rng)
+            rows.append((setting, technique, sigma, *estimate))
+    names = ["setting", "technique", "sigma", "accuracy", "low", "high"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def noise_panel(curves: pd.DataFrame, technique: str) -> Figure:
+    """One technique's accuracy in % by the noise's standard deviation; dotted: the baseline's.
+
+    `curves` holds all techniques of a setting, from `noise_curves`.
+    """
+    low, high = _noise_limits(curves)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.96, bottom=0.2, top=0.95)
+        axes = figure.add_subplot()
+        if technique != BASELINE:
+            baseline = curves[curves["technique"] == BASELINE]
+            axes.plot(
+                baseline["sigma"],
+                100 * baseline["accuracy"],
+                color=MUTED,
+                linewidth=1.2,
+                dashes=(1, 1),
+            )
+        shown = curves[curves["technique"] == technique]
+        axes.plot(shown["sigma"], 100 * shown["accuracy"], "o-", color=TRAIN, markersize=4)
+        axes.vlines(shown["sigma"], 100 * shown["low"], 100 * shown["high"], color=TRAIN)
+        _set_scores(axes, low, high)
+        if 100 * shown["accuracy"].max() < low:
+            axes.text(
+                0.5, 0.08, "below this axis", color=MUTED, transform=axes.transAxes, ha="center"
+            )
+        axes.set_xticks(shown["sigma"], [f"{sigma:g}" for sigma in shown["sigma"]])
+        axes.set_xlabel("standard deviation of the noise", labelpad=1)
+        return figure
+
+
+def _noise_limits(curves: pd.DataFrame) -> tuple[float, float]:
+    """Limits in % that hold all intervals but those of techniques that learn nothing."""
+    still = curves.groupby("technique")["accuracy"].first()
+    usual = curves[curves["technique"].map(still) >= still.median() - 0.2]
+    low = 100 * float(usual["low"].fillna(usual["accuracy"]).min())
+    high = 100 * float(usual["high"].fillna(usual["accuracy"]).max())
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One hyperparameter of one technique's search."""
+
+    name: str
+    low: float
+    high: float
+    log: bool
+    chosen: float
+    article: float | None  # the article's value, if it has one
+
+
+def strength_panel(
+    trials: pd.DataFrame,
+    searched: Searched,
+    random: int,
+    measure: Measure,
+    limits: tuple[float, float],
+) -> Figure:
+    """The validation score against one hyperparameter, a mark per trial of one technique.
+
+    The first `random` trials are hollow. Pruned ones are small and grey, with the score they had
+    then. The chosen value is ringed, the article's is a dotted line. A trial that is worse than
+    `limits` is a triangle at the edge.
+    """
+    x, y = trials[searched.name].to_numpy(float), trials[measure.name].to_numpy(float)
+    y, low, high = measure.scale * y, measure.scale * limits[0], measure.scale * limits[1]
+    worst, far = (low, y < low) if measure.sign > 0 else (high, y > high)
+    inward = 0.04 * measure.sign * (high - low)
+    drawn_at_random = trials["trial"].to_numpy() < random
+    pruned = trials["state"].to_numpy() == "pruned"
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.96, bottom=0.2, top=0.9)
+        axes = figure.add_subplot()
+        if searched.article is not None:
+            axes.axvline(searched.article, color=MUTED, linewidth=1.2, dashes=(1, 1))
+        for kind, color, size in ((pruned, MUTED, 3), (~pruned, TRAIN, 5)):
+            for origin, face in ((drawn_at_random, PAPER), (~drawn_at_random, color)):
+                shown = kind & origin
+                inside, beyond = shown & ~far, shown & far
+                style: Any = {"color": color, "markerfacecolor": face, "markersize": size}
+                axes.plot(x[inside], y[inside], "o", **style)
+                edge = np.full(beyond.sum(), worst + inward)
+                axes.plot(x[beyond], edge, "v" if measure.sign > 0 else "^", **style)
+        scores = measure.sign * y[np.isclose(x, searched.chosen) & ~pruned]
+        best = measure.sign * scores.max(initial=measure.sign * worst)
+        axes.plot(
+            searched.chosen,
+            best,
+            "D",
+            color=VALIDATION,
+            markerfacecolor="none",
+            markersize=11,
+            clip_on=False,
+        )
+        _set_searched(axes, searched)
+        _set_scores(axes, low, high)
+        return figure
+
+
+def tuning_panel(
+    curve: pd.DataFrame,
+    baseline: pd.DataFrame | None,
+    measure: Measure,
+    limits: tuple[float, float],
+) -> Figure:
+    """Best validation score after k trials, from `trials.tuning_curve`.
+
+    Solid: expected of k random trials; dashed: found by the search that went on from them; dotted:
+    the curve of the baseline.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
+        axes = figure.add_subplot()
+        if baseline is not None:
+            best = measure.scale * baseline["expected"].fillna(baseline["found"])
+            axes.plot(baseline["trials"], best, color=MUTED, linewidth=0.9, dashes=(1, 1))
+        axes.plot(
+            curve["trials"],
+            measure.scale * curve["expected"],
+            "o-",
+            color=TRAIN,
+            linewidth=1.4,
+            markersize=3,
+        )
+        axes.plot(
+            curve["trials"],
+            measure.scale * curve["found"],
+            "--",
+            color=VALIDATION,
+            linewidth=1.4,
+            drawstyle="steps-post",
+        )
+        low, high = (measure.scale * limit for limit in limits)
+        last = float(measure.scale * curve["found"].iloc[-1])
+        height = Frame(2, low, high, log=False).height(last)
+        axes.text(
+            1.03,
+            max(height, 0.1),
+            f"best\n{last:.1f}" if measure.share else f"best\n{last:.3g}",
+            color=VALIDATION if len(curve) > curve["expected"].count() else TRAIN,
+            transform=axes.transAxes,
+            va="center",
+        )
+        _set_scores(axes, low, high)
+        axes.set_xlabel("trials", labelpad=1)
+        axes.set_xlim(0.8, max(float(curve["trials"].max()), 2) + 0.2)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+        return figure
+
+
+def score_limits(scores: "pd.Series[float]", measure: Measure) -> tuple[float, float]:
+    """Shared limits for validation scores: all but those far worse than usual, with a margin."""
+    scores = measure.sign * scores
+    top, usual = float(scores.max()), float(scores.median())
+    low = max(float(scores.min()), usual - max(3 * (top - usual), 0.02 if measure.share else 0))
+    margin = 0.08 * (top - low) or 0.01 * (1 if measure.share else abs(top))
+    ends = measure.sign * (low - margin), measure.sign * (top + margin)
+    return min(ends), max(ends)
+
+
+def _set_scores(axes: Axes, low: float, high: float) -> None:
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _set_searched(axes: Axes, searched: Searched) -> None:
+    """The whole range, and the article's value where it lies outside."""
+    ends = [searched.low, searched.high]
+    if searched.article is not None:
+        ends.append(searched.article)
+    low, high = min(ends), max(ends)
+    if searched.log and low > 0:
+        axes.set_xscale("log")
+        margin = (high / low) ** 0.04
+        axes.set_xlim(low / margin, high * margin)
+        few = high / low < 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        margin = 0.04 * (high - low)
+        axes.set_xlim(low - margin, high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _power(x) if x < 0.01 else number(x)))
+    scale = " (log scale)" if searched.log else ""
+    axes.set_xlabel(searched.name.replace("_", " ") + scale, labelpad=1)
+
+
+def _power(value: float) -> str:
+    """A small number as a power of ten, which takes less room on an axis: 1e-4."""
+    return f"{value:.0e}".replace("e-0", "e-") if value else "0"
+
+
+def _set_cost(axes: Axes, values: "pd.Series[float]", cost: str) -> None:
+    low, high = float(values.min()), float(values.max())
+    log = low > 0 and high / low > 3
+    if log:
+        axes.set_xscale("log")
+        axes.set_xlim(low / (high / low) ** 0.08, high * (high / low) ** 0.08)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        margin = 0.08 * (high - low) or 0.1 * high or 1.0
+        axes.set_xlim(low - margin, high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: number(x)))
+    axes.set_xlabel(COSTS[cost] + (" (log scale)" if log else ""), labelpad=1)
+
+
+def _cost_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    """Limits that hold all intervals but those of techniques far worse than usual."""
+    scale = measure.sign * measure.scale
+    ends = [
+        scale * rows[f"{measure.name}_{end}"].fillna(rows[measure.name]) for end in ("low", "high")
+    ]
+    worst, best = ends[:: measure.sign]
+    usual, top = float(worst.median()), float(best.max())
+    low = max(float(worst.min()), usual - max(3 * (top - usual), 1.0 if measure.share else 0))
+    margin = 0.06 * (top - low) or 0.1 * (1 if measure.share else abs(top))
+    limits = measure.sign * (low - margin), measure.sign * (top + margin)
+    return min(limits), max(limits)
+
+
+def _draw_cost(
+    axes: Axes, row: Mapping[Any, Any], cost: str, measure: Measure, height: float
+) -> None:
+    """One technique's mark, its name at `height` right of the axes, and a line between them."""
+    x, y = row[cost], measure.scale * row[measure.name]
+    color = MUTED if row["technique"] == BASELINE else TRAIN
+    low, high = axes.get_ylim()
+    ends = (measure.scale * row[f"{measure.name}_{end}"] for end in ("low", "high"))
+    axes.vlines(x, *ends, color=color, alpha=0.45)
+    inside, edge = low <= y <= high, 0.02 * (high - low)
+    marker = "s" if row["technique"] == BASELINE else "o"
+    beyond = "v" if y < low else "^"
+    axes.plot(x, np.clip(y, low + edge, high - edge), marker if inside else beyond, color=color)
+    axes.annotate(
+        row["technique"] if inside else f"{row['technique']} {y:.3g}",
+        (x, np.clip(y, low, high)),
+        xytext=(1.06, height),
+        textcoords="axes fraction",
+        va="center",
+        fontsize=8,
+        color=INK,
+        annotation_clip=False,
+        arrowprops={
+            "arrowstyle": "-",
+            "color": MUTED,
+            "linewidth": 0.4,
+            "shrinkB": 3,
+            "relpos": (0, 0.5),
+        },
+    )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Falling heights moved as little as keeps them in order, evenly apart, and between 0 and 1."""
+    step = min(0.09, 1 / max(len(heights) - 1, 1))
+    placed: list[float] = []
+    for height in heights:
+        placed.append(min(height, placed[-1] - step) if placed else min(height, 1.0))
+    floor = 0.0
+    for i in reversed(range(len(placed))):
+        placed[i] = max(placed[i], floor)
+        floor = placed[i] + step
+    return placed
+
+
+def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str) -> None:
+    shown, limits = curves[curves["technique"] == technique], frame(curves, measure)
+    _set_frame(axes, limits)
+    if technique != BASELINE:
+        baseline = curves[curves["technique"] == BASELINE]
+        axes.plot(
+            baseline["epoch"], baseline[f"val_{measure}"], color=MUTED, linewidth=0.9, dashes=(1, 1)
+        )
+    lines = [(f"val_{measure}", "val.", VALIDATION, "--")]
+    if f"train_{measure}" in shown:
+        gap = shown[f"val_{measure}"], shown[f"train_{measure}"]
+        axes.fill_between(shown["epoch"], *gap, color=GRID, linewidth=0)
+        lines.append((f"train_{measure}", "train", TRAIN, "-"))
+    for column, _, color, dashes in lines:
+        band = shown[f"{column}_low"], shown[f"{column}_high"]
+        axes.fill_between(shown["epoch"], *band, color=color, alpha=0.18, linewidth=0)
+        axes.plot(shown["epoch"], shown[column], color=color, linewidth=1.4, linestyle=dashes)
+    if max(float(shown[line[0]].max()) for line in lines) < limits.low:
+        axes.text(0.5, 0.08, "below this axis", color=MUTED, transform=axes.transAxes, ha="center")
+    last = shown.iloc[-1]
+    _label_ends(axes, limits, [(float(last[line[0]]), line[1], line[2]) for line in lines])
+
+
+def _label_ends(axes: Axes, limits: Frame, ends: list[tuple[float, str, str]]) -> None:
+    """Each line's name and last value right of the axes, kept in order and apart."""
+    heights = [limits.height(value) for value, _, _ in ends]
+    if len(ends) == 2:
+        heights = _spread(*heights)
+    for (value, name, color), height in zip(ends, heights, strict=True):
+        written = f"{value:.2g}" if limits.log else f"{100 * value:.1f}"
+        axes.text(
+            1.03, height, f"{name}\n{written}", color=color, transform=axes.transAxes, va="center"
+        )
+
+
+def _spread(first: float, second: float, apart: float = 0.24) -> list[float]:
+    """Two heights moved evenly until they lie `apart`, in the same order, and not too low."""
+    half = max(abs(second - first), apart) / 2
+    middle = max((first + second) / 2, half + 0.1)  # below that the epochs are written
+    return [middle - half, middle + half] if first <= second else [middle + half, middle - half]
+
+
+def _set_frame(axes: Axes, limits: Frame) -> None:
+    axes.set(xlim=(1, limits.epochs), ylim=(limits.low, limits.high))
+    axes.set_xlabel("epoch (log scale)" if limits.long else "epoch", labelpad=1)
+    if limits.long:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    if limits.log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _forest_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    """Limits that hold zero and all intervals but those of extreme techniques."""
+    if rows.empty:
+        return -1.0, 1.0
+    lows = measure.scale * rows["difference_low"].fillna(rows["difference"])
+    highs = measure.scale * rows["difference_high"].fillna(rows["difference"])
+    reach = lows.abs().combine(highs.abs(), max)
+    limit = max(4 * float(reach.median()), 0.1 if measure.share else 0)
+    low, high = max(-limit, min(lows.min(), 0.0)), min(limit, max(highs.max(), 0.0))
+    margin = 0.06 * (high - low) or 0.1
+    return low - margin, high + margin
+
+
+def _draw_difference(
+    axes: Axes, place: int, row: Mapping[Any, Any], measure: Measure, numbers: bool
+) -> None:
+    value, (low, high) = measure.scale * row["difference"], axes.get_xlim()
+    color = TRAIN if row["p_holm"] < SIGNIFICANCE else MUTED
+    filled = color if row["p_holm"] < SIGNIFICANCE else PAPER
+    ends = measure.scale * row["difference_low"], measure.scale * row["difference_high"]
+    axes.hlines(place, *ends, color=color, linewidth=1.8)
+    if low <= value <= high:
+        axes.plot(value, place, "o", color=color, markerfacecolor=filled, markersize=6)
+    else:
+        text = "" if numbers else measure.difference(row["difference"])
+        _draw_arrow(axes, place, text, value > 0, color)
+    if numbers:
+        text = interval(measure.difference, row, "difference")
+        axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center")
+
+
+def _draw_arrow(axes: Axes, place: int, text: str, right: bool, color: str) -> None:
+    """A mark at the edge for a difference that lies beyond it, and a text beside the mark."""
+    edge, marker, side, step = (1, ">", "right", -1) if right else (0, "<", "left", 1)
+    across = axes.get_yaxis_transform()
+    axes.plot(edge + 0.015 * step, place, marker, color=color, transform=across)
+    axes.annotate(
+        text,
+        (edge, place),
+        xytext=(11 * step, 0),
+        xycoords=across,
+        textcoords="offset points",
+        ha=side,
+        va="center",
+    )
+
+
+# Files
+
+
+def png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG on white, 130 dots an inch."""
+
+    def write(scratch: Path) -> None:
+        figure.savefig(scratch, dpi=130, facecolor="white", metadata={"Software": None})
+
+    replace(path, write)
+
+
+def svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as an inline `<svg>` that scales with the page and reads `description` aloud.
+
+    Colours become `var(--ink)` and the like, with the light theme's as a fallback; `name` keeps
+    the ids of several figures on a page apart.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    text = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", text, count=1)
+    for color, variable in VARIABLES.items():
+        text = text.replace(color, f"var(--{variable}, {color})")
+    label = html.escape(description, quote=True)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

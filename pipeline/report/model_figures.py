@@ -1,0 +1,240 @@
+"""Figures of trained models: decision boundaries, weights, activations, filters, whitened images.
+
+Drawn from `inspections.npz`, the arrays that `inspection.inspect` made of one run per technique
+and setting. A figure shows one technique, on axes or colours that all techniques of a setting
+share, so that figures can be laid side by side.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from pipeline.errors import UserError
+from pipeline.formatting import signed
+from pipeline.report.figures import GRID, INK, MUTED, PAPER, STYLE, TRAIN, VALIDATION
+
+Arrays = Mapping[str, np.ndarray]
+
+BINS = 61  # of a histogram; an odd number puts zero in the middle of one
+COLUMNS = 240  # of an activation map
+PLACES = (0.58, 1.14)  # of the numbers right of it, in inches
+
+
+def read(path: Path) -> dict[str, dict[str, Arrays]]:
+    """Setting -> technique -> arrays by name, as float64. Raises UserError without the file."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing; `python -m pipeline train {path.parent.name}` makes it"
+        )
+    found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    with np.load(path) as arrays:
+        for place in arrays.files:
+            setting, technique, name = place.split("/")
+            own = found.setdefault(setting, {}).setdefault(technique, {})
+            own[name] = np.nan_to_num(arrays[place].astype(np.float64))
+    return {setting: dict(techniques) for setting, techniques in found.items()}
+
+
+# The plane
+
+
+def boundary_panel(arrays: Arrays) -> Figure:
+    """The regions that a model of points in the plane assigns to each class, and the points.
+
+    The fuller the colour, the surer the model; the line is where both classes are as likely.
+    Training points are large, test points small; class 1 has squares.
+    """
+    extent = arrays["extent"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 3.1))
+        axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
+        plane = arrays["plane"]
+        shades = _two_hues(2 * plane - 1, 0.4)
+        axes.imshow(shades, extent=tuple(extent), origin="lower", interpolation="none")
+        if plane.min() < 0.5 < plane.max():
+            axes.contour(plane, [0.5], extent=tuple(extent), colors=INK, linewidths=1.2)
+        for part, size, edge in (("test", 5, "none"), ("train", 26, PAPER)):
+            for label, marker, color in ((0, "o", TRAIN), (1, "s", VALIDATION)):
+                x, y = arrays[part][arrays[part][:, 2] == label, :2].T
+                axes.scatter(x, y, size, color, marker=marker, edgecolors=edge, linewidths=0.8)
+        axes.set_axis_off()
+        axes.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
+        return figure
+
+
+def _two_hues(values: np.ndarray, strongest: float) -> np.ndarray:
+    """Values in [-1, 1] as RGBA: blue below zero, vermilion above, see-through at zero."""
+    colors = np.where(values[..., None] < 0, to_rgb(TRAIN), to_rgb(VALIDATION))
+    return np.concatenate([colors, strongest * np.abs(values)[..., None].clip(0, 1)], axis=-1)
+
+
+# Weights
+
+
+def weight_edges(inspected: Mapping[str, Arrays]) -> np.ndarray:
+    """The histograms' shared bins, (BINS + 1,), symmetric about zero.
+
+    They hold all weights but the largest of techniques whose weights are far larger than usual.
+    """
+    reaches = [np.quantile(np.abs(each["weights"]), 0.998) for each in inspected.values()]
+    reach = min(max(reaches), 1.5 * float(np.median(reaches))) or 1.0
+    return np.linspace(-reach, reach, BINS + 1)
+
+
+def weight_shares(arrays: Arrays, edges: np.ndarray) -> np.ndarray:
+    """The share of a model's weights in each bin; those beyond count in the outermost."""
+    counts, _ = np.histogram(np.clip(arrays["weights"], edges[0], edges[-1]), edges)
+    return counts / len(arrays["weights"])
+
+
+def weight_panel(arrays: Arrays, baseline: Arrays | None, edges: np.ndarray) -> Figure:
+    """The distribution of a model's weights, in % on a log scale; dotted: the baseline's."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        figure.subplots_adjust(left=0.155, right=0.96, bottom=0.2, top=0.95)
+        axes = figure.add_subplot()
+        least = 0.005
+        axes.stairs(
+            100 * weight_shares(arrays, edges), edges, baseline=least, fill=True, color=TRAIN,
+            alpha=0.25,
+        )  # fmt: skip
+        axes.stairs(100 * weight_shares(arrays, edges), edges, baseline=least, color=TRAIN)
+        if baseline is not None:
+            axes.stairs(
+                100 * weight_shares(baseline, edges), edges, baseline=least, color=MUTED,
+                linestyle=(0, (1, 1)), linewidth=1.2,
+            )  # fmt: skip
+        axes.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(least, 130))
+        axes.yaxis.set_major_locator(FixedLocator([0.01, 0.1, 1, 10, 100]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:g}")))
+        axes.set_xlabel("weight", labelpad=1)
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        return figure
+
+
+# Activations
+
+
+def activation_map(inspected: Mapping[str, Arrays], width: float) -> Figure:
+    """For each technique and hidden layer the share of rows for which its units are active.
+
+    A row of the map is a layer, from the first down; its units are sorted, and the darker, the
+    more rows activate them. Beside it: the mean share, and the units that no row activates, in %.
+    """
+    layers = {technique: _layers(arrays) for technique, arrays in inspected.items()}
+    rows = sum(len(each) for each in layers.values())
+    with mpl.rc_context(STYLE):
+        height = 0.75 + 0.17 * rows + 0.1 * len(layers)
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=1.5 / width, right=1 - 1.2 / width, bottom=0.42 / height, top=1 - 0.3 / height
+        )
+        axes, place = figure.add_subplot(), 0.0
+        for technique, shares in layers.items():
+            _draw_activations(axes, technique, shares, place)
+            place += len(shares) + 0.6
+        axes.set(xlim=(0, 100), ylim=(place - 0.6, 0))
+        axes.yaxis.set_visible(False)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("% of the layer's units, most active first", labelpad=1)
+        for x, text in zip(PLACES, ("active, %", "dead, %"), strict=True):
+            axes.annotate(
+                text,
+                (1, 1),
+                xytext=(72 * x, 3),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                ha="right",
+                color=MUTED,
+            )
+        return figure
+
+
+def _layers(arrays: Arrays) -> list[np.ndarray]:
+    """The active shares of each hidden layer's units."""
+    names = sorted((n for n in arrays if n.startswith("active_")), key=lambda n: int(n[7:]))
+    return [arrays[name] for name in names]
+
+
+def _draw_activations(
+    axes: Axes, technique: str, layers: Sequence[np.ndarray], place: float
+) -> None:
+    """One technique's layers, from `place` down, its name left and its numbers right of them."""
+    for row, shares in enumerate(layers):
+        units = np.sort(shares)[::-1]
+        shown = units[np.arange(COLUMNS) * len(units) // COLUMNS]
+        strip = _two_hues(-shown[None], 0.9)
+        bottom, top = place + row + 0.96, place + row + 0.04
+        axes.imshow(strip, extent=(0, 100, bottom, top), aspect="auto", interpolation="none")
+        across = axes.get_yaxis_transform()
+        numbers = (np.mean(units), np.mean(units == 0))
+        for x, share in zip(PLACES, numbers, strict=True):
+            axes.annotate(
+                f"{100 * share:.1f}",
+                (1, place + row + 0.5),
+                xytext=(72 * x, 0),
+                xycoords=across,
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=8,
+            )
+    axes.annotate(
+        technique,
+        (0, place + len(layers) / 2),
+        xytext=(-5, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+    )
+
+
+# Images
+
+
+def filter_panel(arrays: Arrays) -> Figure:
+    """The weights of the first units, each as the image that excites it most.
+
+    Vermilion weights are positive, blue ones negative; the fullest colour is the largest of them.
+    """
+    filters = arrays["filters"]
+    largest = float(np.abs(filters).max())
+    figure = _mosaic(filters / (largest or 1.0), 4)
+    with mpl.rc_context(STYLE):
+        figure.text(0.5, 0.01, f"largest |w| {largest:.2g}", ha="center", va="bottom", fontsize=11)
+    return figure
+
+
+def whitening_panel(arrays: Arrays) -> Figure:
+    """Images, and below each what whitening makes of it."""
+    parts = [arrays["images"], arrays["whitened"]]
+    return _mosaic(np.concatenate([each / (np.abs(each).max() or 1.0) for each in parts]), 6)
+
+
+def _mosaic(images: np.ndarray, across: int) -> Figure:
+    """Images with values in [-1, 1], (n, height, width), in rows with space between them."""
+    _, height, width = images.shape
+    rows = -(-len(images) // across)
+    canvas = np.zeros((rows * (height + 1) - 1, across * (width + 1) - 1, 4))
+    for place, image in enumerate(images):
+        row, column = divmod(place, across)
+        top, left = row * (height + 1), column * (width + 1)
+        canvas[top : top + height, left : left + width] = _two_hues(image, 1.0)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 3.1 * canvas.shape[0] / canvas.shape[1] + 0.3))
+        share = 0.3 / figure.get_figheight()
+        axes = figure.add_axes((0.02, share, 0.96, 1 - share))
+        axes.imshow(canvas, interpolation="none")
+        axes.set_axis_off()
+        return figure

@@ -1,0 +1,723 @@
+"""Result files -> a page per data set, an overview of all, and the files that DVC shows.
+
+A page is one file that opens offline: style and figures stand in it, and it runs no script.
+"""
+
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from pipeline.analysis import advice, claims, ensembles, inference, summary, tuning_curve, verdicts
+from pipeline.analysis.advice import Advice
+from pipeline.analysis.claims import Verdict
+from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, Finding, measure_of
+from pipeline.analysis.verdicts import Judged
+from pipeline.datasets.task import CLASSIFICATION, Measure, Objective, of_columns, scored_by
+from pipeline.errors import UserError
+from pipeline.execution import processes
+from pipeline.files import replace_csv, replace_text
+from pipeline.formatting import UNKNOWN, interval, number, p_text, percent, points, signed
+from pipeline.report import figures, model_figures, panels
+from pipeline.report.model_figures import Arrays
+from pipeline.report.panels import Gallery, Panel, Source
+from pipeline.tuning import chosen
+
+Part = Callable[[], Any]  # of the page
+Call = Callable[[Sequence[Part]], list[Any]]
+
+PAGE = "report.html"
+ADVICE = "advice.json"
+CLAIMS = "claims.csv"  # beside the folders of the data sets
+FIGURES = "figures"
+THUMBNAIL = f"{FIGURES}/best.svg"
+UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader must know of a data set."""
+
+    title: str
+    text: str  # what is told apart, from what
+    leak: str = ""  # what is wrong with the article's own split, if anything is
+
+
+DATASETS = {
+    "circles": Dataset(
+        "Circles",
+        "Two noisy concentric circles in the plane: does a point lie on the inner or the outer"
+        " one? A wide network meets a few dozen training points and can learn them by heart.",
+        "The article's validation points are also its test points, so whatever is chosen by"
+        " validation, such as the epoch to stop at, has seen the test set.",
+    ),
+    "digits": Dataset(
+        "Digits", "Handwritten digits of 8 by 8 pixels, from scikit-learn: which of ten is it?"
+    ),
+    "features": Dataset(
+        "Features",
+        "Fifty inputs, of which ten tell the class and forty are noise: which of two classes is it,"
+        " and which inputs matter?",
+    ),
+    "mnist": Dataset("MNIST", "Handwritten digits of 28 by 28 pixels: which of ten is it?"),
+    "fashion_mnist": Dataset(
+        "Fashion-MNIST",
+        "Pictures of clothing, 28 by 28 pixels: which of ten kinds is it?",
+        "The article's validation images are also training images, so its validation accuracy"
+        " says nothing about unseen images.",
+    ),
+}
+
+
+def describe(name: str) -> Dataset:
+    """The description of a data set; one that is not in `DATASETS` has its name as title."""
+    return DATASETS.get(name, Dataset(name, ""))
+
+
+# What was found, in words
+
+
+def headline(finding: Finding) -> str:
+    """The main thing to say about a data set, in plain text, no stronger than the runs allow."""
+    best, where = finding.best, f"On {describe(finding.dataset).title} ({finding.setting} setting)"
+    measure = finding.measure
+    score = f"{interval(measure.value, best, measure.name, measure.unit)} over {finding.n} seeds"
+    if best["technique"] == BASELINE:
+        return (
+            f"{where}, no technique has a {measure.better} mean {measure.title} than training"
+            f" without regularization: {score}."
+        )
+    lead = interval(measure.difference, best, "difference", measure.difference_unit)
+    p = p_text(best["p_holm"])
+    verdict = (
+        f"That is {lead} against no regularization, corrected p: {p}."
+        if best["technique"] in finding.better
+        else f"Its lead over no regularization, {lead}, may be chance: corrected p: {p}."
+    )
+    return (
+        f"{where}, {best['technique']} has the {measure.best} mean {measure.title}: {score}."
+        f" {verdict}"
+    )
+
+
+def told(folder: Path) -> tuple[str, str]:
+    """The tables of a data set's results; what they say in a sentence, and the advice."""
+    rows = summary.read_summary(folder / "summary.csv")
+    return summary.table(rows), f"{headline(summary.find(rows))}\n{read_advice(folder)}"
+
+
+def place(name: str, background: "Background", epochs: int) -> str:
+    """Where a piece of advice holds: On Circles with 30 training points and up to 1,000 epochs."""
+    count = background.points
+    size = "" if count is None else f"{count:,} training points and "
+    return f"On {describe(name).title} with {size}up to {epochs:,} epochs"
+
+
+def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
+    """Which techniques may be the best, and which differ from no regularization; none is empty."""
+    named = {
+        "May be the best of all": finding.candidates,
+        "Better than no regularization": finding.better,
+        "Worse than no regularization": finding.worse,
+        "Not told apart from no regularization": finding.unclear,
+    }
+    return {label: names for label, names in named.items() if names}
+
+
+def caution(finding: Finding) -> str:
+    """Why a study is too small to tell anything apart; empty if it is not."""
+    if finding.conclusive:
+        return ""
+    return (
+        f"With {finding.n} paired seeds and {finding.techniques} techniques, no corrected p-value"
+        f" can fall below {SIGNIFICANCE}: it takes more seeds to tell any two apart."
+    )
+
+
+# One data set
+
+
+@dataclass(frozen=True)
+class Background:
+    """What params.yaml knows of a study and its result files do not."""
+
+    points: int | None  # training points of the tuned setting, if they are known
+    random: int  # trials of each technique that were drawn at random, the first ones
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the page shows of one setting."""
+
+    name: str
+    n: int  # paired seeds
+    leaks: bool
+    rows: list[dict[Any, Any]]  # of the summary, best first
+    ensembles: list[dict[Any, Any]]  # of ensembles.csv
+    forest: tuple[Markup, Markup]  # for a wide page and for a phone
+    cost: list[Panel]
+    curves: list[Panel]  # of the score
+    loss: list[Panel]  # of its own only where the score is another
+    galleries: list[Gallery]
+    activations: tuple[Markup, Markup] | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One tuned value, and the range it was searched in."""
+
+    name: str
+    value: float
+    searched: str
+    at_edge: bool
+
+
+def write(folder: Path, background: Background, ui: str = UI, processes: int = 1) -> None:
+    """Make summary, metrics, advice, figures and page of the results in `folder`.
+
+    Reads runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and trials.csv.
+    `processes` draw at the same time. The page links each run to MLflow at the address `ui`.
+    Raises UserError if a file is missing or does not hold what it must.
+    """
+    runs = summary.read_runs(folder / "runs.csv")
+    tuned = chosen.read(folder)
+    objective = scored_by(tuned["objective"])
+    tried = tuning_curve.read(folder / "trials.csv", objective.val)
+    curves = figures.read_curves(folder / "curves.parquet", runs)
+    inspected = model_figures.read(folder / "inspections.npz")
+    call = _helpers(processes)  # they import while tables are made
+    noise = figures.noise_curves(runs)
+    table = summary.summarize(runs)
+    combined = _ensembles(folder / "predictions.npz", runs)
+    finding = summary.find(table)
+    where = place(folder.name, background, tuned["epochs"])
+    advised = advice.advise(finding, tuned, where)
+    summary.write_summary(table, folder / "summary.csv")
+    ensembles.write(combined, folder / "ensembles.csv")
+    write_metrics(table, folder / "metrics.json")
+    write_advice(advised, folder / ADVICE)
+    write_plot_data(curves, folder / "plots" / "curves.csv")
+    replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
+    shutil.rmtree(folder / FIGURES, ignore_errors=True)  # of techniques that are no more
+    names = summary.ordered_settings(table)
+    parts: list[Part] = [
+        *(
+            partial(
+                _setting,
+                name,
+                table,
+                curves,
+                combined,
+                runs[runs["setting"] == name],
+                noise[noise["setting"] == name],
+                inspected.get(name, {}),
+            )
+            for name in names
+        ),
+        partial(
+            _search,
+            folder.name,
+            tuned,
+            objective.val,
+            tried,
+            article_values(runs),
+            background.random,
+        ),
+        partial(write_figures, table, curves, folder),
+    ]
+    *settings, search, _ = call(parts)
+    write_drawings(settings, folder / FIGURES)
+    page = _render(
+        "report.html",
+        name=folder.name,
+        dataset=describe(folder.name),
+        finding=finding,
+        advised=advised,
+        settings=settings,
+        tuned=tuned,
+        objective=objective,
+        choices={name: _choices(found) for name, found in tuned["techniques"].items()},
+        search=search,
+        runs=runs_of(runs, objective),
+        ui=ui.rstrip("/"),
+        seconds=float(runs["seconds"].sum()),
+    )
+    replace_text(folder / PAGE, page)
+
+
+def _helpers(count: int) -> Call:
+    """What calls functions in as many processes, and gives back what they return; 1: in this.
+
+    It is called once, and ends the processes.
+    """
+    if count == 1:
+        return lambda parts: [part() for part in parts]
+    pool = processes.helpers(count, _begin)
+    for _ in range(1, count):
+        pool.submit(_begin)
+
+    def call(parts: Sequence[Part]) -> list[Any]:
+        with pool:
+            return [future.result() for future in [pool.submit(part) for part in parts]]
+
+    return call
+
+
+def _begin() -> None:
+    """Nothing; but to call it, a helper imports this module and all that draws."""
+
+
+def _ensembles(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """The table of ensembles; empty for models that have no probabilities to take the mean of."""
+    if of_columns(runs.columns) is not CLASSIFICATION:
+        return pd.DataFrame(columns=list(ensembles.COLUMNS))
+    return ensembles.summarize(runs, ensembles.read(path, runs))
+
+
+def write_metrics(table: pd.DataFrame, path: Path) -> None:
+    """Mean test score and difference, by setting and technique, for `dvc metrics show`."""
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    for row in table.to_dict("records"):
+        names = (measure_of(row).name, "difference")
+        numbers = {name: round(row[name], 6) for name in names}
+        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        metrics.setdefault(row["setting"], {})[row["technique"]] = finite
+    replace_text(path, json.dumps(metrics, indent=2) + "\n")
+
+
+def write_advice(advised: Advice, path: Path) -> None:
+    """The advice as JSON, for the overview and for other programs."""
+    replace_text(path, json.dumps(asdict(advised), indent=2) + "\n")
+
+
+def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Technique -> the hyperparameters of its article runs; empty where the article has none."""
+    of_article = runs[runs["setting"] == "article"].drop_duplicates("technique")
+    numbers = of_article.set_index("technique").select_dtypes("number")
+    return {
+        str(technique): {str(name): value for name, value in row.dropna().items()}
+        for technique, row in numbers.iterrows()
+    }
+
+
+def runs_of(runs: pd.DataFrame, objective: Objective) -> list[dict[Any, Any]]:
+    """What the page tells of each final run; `run_id` is None where MLflow was away."""
+    names = ["setting", "technique", "seed", objective.test.name, "mlflow_run_id"]
+    told = runs.reindex(columns=names)
+    ids = [text if isinstance(text, str) else None for text in told.pop("mlflow_run_id")]
+    rows = told.to_dict("records")
+    return [row | {"run_id": run_id} for row, run_id in zip(rows, ids, strict=True)]
+
+
+def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
+    """The thinned mean curves, for `dvc plots`."""
+    measures = figures.MEASURES[of_columns(curves.columns).score]
+    columns = ["epoch", "technique", "setting", *measures]
+    replace_csv(path, curves[columns], digits=6)
+
+
+def write_drawings(settings: Sequence[Setting], folder: Path) -> None:
+    """SVG on white: the map of active units, and `<technique>/<kind>-<setting>.svg`."""
+    drawn = {
+        f"{panel.technique}/{gallery.kind}-{each.name}.svg": panel.svg
+        for each in settings
+        for gallery in each.galleries
+        for panel in gallery.panels
+    }
+    drawn |= {
+        f"active-{each.name}.svg": each.activations[0] for each in settings if each.activations
+    }
+    for name, svg in drawn.items():
+        replace_text(folder / name, str(svg).replace("<svg ", '<svg style="background: #fff" ', 1))
+
+
+def drawings(folder: Path) -> dict[str, list[Path]]:
+    """Technique -> files of its figures; those of all techniques together are the baseline's."""
+    found: dict[str, list[Path]] = {BASELINE: []}
+    for path in sorted((folder / FIGURES).rglob("*.*")):
+        common = path.parent.name == FIGURES
+        found.setdefault(BASELINE if common else path.parent.name, []).append(path)
+    return found
+
+
+def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
+    """Each setting's figures as PNG, and the best technique's curve as SVG for the overview."""
+    for setting in summary.ordered_settings(table):
+        rows = summary.ranked(table, setting)
+        forest = figures.forest(rows, 8.5, _title(rows, "difference"))
+        figures.png(forest, folder / f"figures/forest-{setting}.png")
+        shown = curves[curves["setting"] == setting]
+        for measure in dict.fromkeys((_score(rows), "loss")):
+            title = f"{_title(rows, measure)}; dotted: validation of {BASELINE}"
+            grid = figures.curve_grid(shown, list(rows["technique"]), measure, title)
+            figures.png(grid, folder / f"figures/{measure}-{setting}.png")
+    first = summary.ranked(table, summary.ordered_settings(table)[0])
+    best = _panels(first.head(1), curves, _score(first))[0]
+    replace_text(folder / THUMBNAIL, best.svg)
+
+
+def _setting(
+    name: str,
+    table: pd.DataFrame,
+    curves: pd.DataFrame,
+    combined: pd.DataFrame,
+    runs: pd.DataFrame,
+    noise: pd.DataFrame,
+    inspected: Mapping[str, Arrays],
+) -> Setting:
+    rows = summary.ranked(table, name)
+    first = rows.iloc[0]
+    source = Source(
+        where=f"{describe(first['dataset']).title}, {name} setting",
+        name=name,
+        n=int(first["n"]),
+        techniques=list(rows["technique"]),
+        runs=runs,
+        noise=noise,
+        inspected=inspected,
+    )
+    wide, narrow = (
+        Markup(figures.svg(figures.forest(rows, width), f"forest-{name}-{width:g}", _alt(rows)))
+        for width in (7.6, 3.5)
+    )
+    return Setting(
+        name=name,
+        n=int(rows["n"].min()),
+        leaks=bool(rows["leaks"].any()),
+        rows=rows.to_dict("records"),
+        ensembles=combined[combined["setting"] == name].to_dict("records"),
+        forest=(wide, narrow),
+        cost=[
+            _cost_panel(rows, cost)
+            for cost in figures.COSTS
+            if cost == "seconds" or _varies(rows[cost])
+        ],
+        curves=_panels(rows, curves, _score(rows)),
+        loss=[] if _score(rows) == "loss" else _panels(rows, curves, "loss"),
+        galleries=panels.galleries(source),
+        activations=panels.activations(source),
+    )
+
+
+def _score(rows: pd.DataFrame) -> str:
+    """The score of one setting: `accuracy` or `loss`."""
+    return scored_by(rows["measure"].iloc[0]).score
+
+
+def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str) -> list[Panel]:
+    """A panel for each row of one setting."""
+    setting, title = rows["setting"].iloc[0], _title(rows, measure)
+    shown = curves[curves["setting"] == setting]
+    panels = []
+    for technique in rows["technique"]:
+        name = "-".join((rows["dataset"].iloc[0], setting, measure, technique))
+        figure = figures.curve_panel(shown, technique, measure)
+        panels.append(
+            Panel(technique, Markup(figures.svg(figure, name, f"{title}: {technique}.")), technique)
+        )
+    return panels
+
+
+def _varies(costs: "pd.Series[float]") -> bool:
+    """Whether techniques differ enough in a cost, by 5 %, for a figure to show anything."""
+    return bool(costs.max() > 1.05 * costs.min())
+
+
+def _cost_panel(rows: pd.DataFrame, cost: str) -> Panel:
+    first, words = rows.iloc[0], figures.COSTS[cost]
+    measure = measure_of(first)
+    title = f"{words[0].upper()}{words[1:]} and {measure.spoken}"
+    values = (
+        f"{row['technique']} {number(row[cost])}, {measure.value(row[measure.name])}"
+        for row in rows.to_dict("records")
+    )
+    label = (
+        f"{describe(first['dataset']).title}, {first['setting']} setting: {title}, means of"
+        f" {first['n']} seeds. {'; '.join(values)}."
+    )
+    name = f"{first['setting']}-cost-{cost}"
+    return Panel(title, Markup(figures.svg(figures.cost_panel(rows, cost), name, label)))
+
+
+def _title(rows: pd.DataFrame, shown: str) -> str:
+    first = rows.iloc[0]
+    what = {
+        "difference": f"{measure_of(first).title} against none, mean of {{}} pairs and 95 %"
+        " interval",
+        "accuracy": "accuracy in % by epoch, mean and middle 80 % of {} seeds",
+        "loss": "validation loss without penalty by epoch, mean and middle 80 % of {} seeds",
+    }[shown].format(first["n"])
+    return f"{describe(first['dataset']).title}, {first['setting']} setting: {what}"
+
+
+def _alt(rows: pd.DataFrame) -> str:
+    others = rows[rows["technique"] != BASELINE].to_dict("records")
+    measure = measure_of(rows.iloc[0])
+    values = (
+        f"{row['technique']} {interval(measure.difference, row, 'difference')}" for row in others
+    )
+    unit = ", in points" if measure.share else ""
+    return f"{_title(rows, 'difference')}{unit}. {'; '.join(values)}."
+
+
+def _choices(found: Mapping[str, Any]) -> list[Choice]:
+    return [
+        Choice(name, value, _range(found["search"].get(name)), name in found["at_edge"])
+        for name, value in found["values"].items()
+    ]
+
+
+def _range(searched: Mapping[str, Any] | None) -> str:
+    return "held fixed" if searched is None else advice.range_text(searched)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the page shows of the search."""
+
+    random: int  # trials drawn at random, for each technique
+    pruned: int  # trials of all techniques that were not trained to the last epoch
+    strength: list[Panel]
+    tuning: list[Panel]
+
+
+def _search(
+    dataset: str,
+    tuned: Mapping[str, Any],
+    measure: Measure,
+    tried: pd.DataFrame,
+    article: Mapping[str, Mapping[str, float]],
+    random: int,
+) -> Search:
+    """The search's figures, from the trials and what was chosen; no test data reaches them."""
+    groups = {str(name): group for name, group in tried.groupby("technique", sort=False)}
+    found = {name: each for name, each in tuned["techniques"].items() if name in groups}
+    curves = {
+        name: tuning_curve.tuning_curve(groups[name][measure.name].to_list(), random, measure.sign)
+        for name in found
+    }
+    scores = figures.score_limits(tried[measure.name], measure)
+    bests = figures.score_limits(
+        pd.concat([curve[name] for curve in curves.values() for name in ("expected", "found")]),
+        measure,
+    )
+    where = f"{describe(dataset).title}, search of {{}}: "
+    strength = [
+        Panel(
+            f"{technique}: {each.name.replace('_', ' ')}",
+            Markup(
+                figures.svg(
+                    figures.strength_panel(groups[technique], each, random, measure, scores),
+                    f"strength-{technique}-{each.name}",
+                    f"{where.format(technique)}{measure.spoken} against {each.name} in"
+                    f" {len(groups[technique])} trials of {tuned['seeds']} seeds each. Chosen:"
+                    f" {number(each.chosen)}.",
+                )
+            ),
+        )
+        for technique, chosen in found.items()
+        for each in _searched(chosen, article.get(technique, {}))
+    ]
+    tuning = [
+        Panel(
+            technique,
+            Markup(
+                figures.svg(
+                    figures.tuning_panel(
+                        curve,
+                        None if technique == BASELINE else curves.get(BASELINE),
+                        measure,
+                        bests,
+                    ),
+                    f"tuning-{technique}",
+                    f"{where.format(technique)}best {measure.spoken} after 1 to"
+                    f" {len(curve)} trials of {tuned['seeds']} seeds each.",
+                )
+            ),
+        )
+        for technique, curve in curves.items()
+    ]
+    pruned = int((tried["state"] == "pruned").sum())
+    return Search(random, pruned, strength, tuning)
+
+
+def _searched(found: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
+    """A technique's own hyperparameters; its learning rate if it has no others."""
+    own = [name for name in found["search"] if name != "learning_rate"] or list(found["search"])
+    return [
+        figures.Searched(
+            name=name,
+            low=found["search"][name]["low"],
+            high=found["search"][name]["high"],
+            log=found["search"][name]["log"],
+            chosen=found["values"][name],
+            article=article.get(name),
+        )
+        for name in own
+    ]
+
+
+# All data sets
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the overview shows of one data set."""
+
+    name: str
+    dataset: Dataset
+    finding: Finding
+    advice: str
+    thumbnail: Markup
+    link: str  # to its own page, relative to the overview
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the finding is about the tuned setting."""
+        return self.finding.setting == "tuned"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the overview is made from."""
+
+    entries: list[Entry]
+    judged: list[Judged]
+    missing: list[str]  # data sets without results
+    claims: Path  # the verdicts as CSV, relative to the page
+
+
+def read_overview(results: Path, page: Path) -> Overview:
+    """What is under `results`, with links for a page at `page`.
+
+    Raises UserError if a data set has a summary but not the files beside it.
+    """
+    found = {path.parent.name for path in results.glob("*/summary.csv")}
+    names = [*DATASETS, *sorted(found - set(DATASETS))]
+    link = Path(os.path.relpath(results, page.parent))
+    entries = [_entry(results / name, link / name) for name in names if name in found]
+    runs = {
+        name: inference.joined(
+            summary.read_runs(results / name / "runs.csv"), results / name / inference.FILE
+        )
+        for name in sorted(found)
+    }
+    missing = [name for name in names if name not in found]
+    return Overview(entries, verdicts.judge_all(runs), missing, link / CLAIMS)
+
+
+def write_overview(overview: Overview, page: Path) -> None:
+    """Join the data sets and the verdicts on the articles' claims in one page."""
+    tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
+    text = _render(
+        "overview.html",
+        entries=overview.entries,
+        judged=overview.judged,
+        counts=counts(overview.judged),
+        ranks=summary.rank(tuned),
+        missing=overview.missing,
+        describe=describe,
+        verdicts=verdicts,
+        place=_place,
+        claims_csv=overview.claims.as_posix(),
+    )
+    replace_text(page, text)
+
+
+def _place(verdict: Verdict) -> str:
+    """Where a claim was judged, such as Circles, article setting."""
+    return f"{describe(verdict.dataset).title}, {verdict.claim.setting} setting"
+
+
+def counts(judged: Sequence[Judged]) -> str:
+    """How many claims got which verdict, such as holds 3, reversed 1, not run 12."""
+    words = [each.verdict.word for each in judged]
+    told = (f"{word} {words.count(word)}" for word in claims.WORDS if word in words)
+    return ", ".join(told)
+
+
+def _entry(folder: Path, link: Path) -> Entry:
+    table = summary.read_summary(folder / "summary.csv")
+    return Entry(
+        name=folder.name,
+        dataset=describe(folder.name),
+        finding=summary.find(table),
+        advice=read_advice(folder),
+        thumbnail=Markup(_read(folder, THUMBNAIL)),
+        link=(link / PAGE).as_posix(),
+    )
+
+
+def read_advice(folder: Path) -> str:
+    """The advice in words. Raises UserError if `write` has not been there."""
+    return str(json.loads(_read(folder, ADVICE))["text"])
+
+
+def _read(folder: Path, name: str) -> str:
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `python -m pipeline report {folder.name}` makes it")
+    return path.read_text(encoding="utf-8")
+
+
+# Pages
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        p=p_text, name=_name, duration=_duration, number=number, unbroken=_unbroken
+    )
+    environment.globals.update(
+        percent=percent,
+        points=points,
+        loss=_loss,
+        loss_difference=_loss_difference,
+        headline=headline,
+        groups=groups,
+        caution=caution,
+        BASELINE=BASELINE,
+        SIGNIFICANCE=SIGNIFICANCE,
+    )
+    return environment.get_template(template).render(values)
+
+
+def _name(technique: str) -> Markup:
+    """A technique's name that may break after an underscore, for narrow columns."""
+    return Markup("_<wbr>").join(technique.split("_"))
+
+
+def _loss(loss: float) -> str:
+    return f"{loss:.4f}" if math.isfinite(loss) else UNKNOWN
+
+
+def _loss_difference(difference: float) -> str:
+    return signed(f"{difference:+.4f}") if math.isfinite(difference) else UNKNOWN
+
+
+def _unbroken(text: str) -> Markup:
+    """A text whose intervals, such as [75.60, 77.85], stay on one line."""
+    return Markup(re.sub(r"\[.*?\]", r'<span class="unbroken">\g<0></span>', str(escape(text))))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,1 @@
+"""Every regularization technique: what it changes, as values, and the registry."""

@@ -1,0 +1,505 @@
+"""Every regularization technique, as data: one small entry each.
+
+A technique turns its hyperparameters into a `Change`: what is different in the model or in its
+training, compared with the baseline.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import nearest
+from pipeline.techniques.changes import (
+    Activity,
+    BatchNorm,
+    Change,
+    Ema,
+    Gates,
+    Orthogonal,
+    Penalty,
+    Stopping,
+    Swa,
+    Whitening,
+)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of a hyperparameter worth searching, both ends included.
+
+    `default`: where to start without a search, of the kind that its source or the articles use.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+    default: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"`low` must be below `high`, but got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"`low` must be > 0 on a log scale, but got low={self.low}")
+        if self.default is not None and not self.low <= self.default <= self.high:
+            raise ValueError(
+                f"`default` must lie in [{self.low}, {self.high}], but got {self.default}"
+            )
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One way to regularize.
+
+    `change` takes the hyperparameters named in `search` as keyword arguments. Those of a
+    combination have the part's name before a dot, as in `l2.strength`.
+    """
+
+    summary: str
+    formula: str
+    source: str
+    search: Mapping[str, Range]
+    change: Callable[..., Change]
+    off_at_zero: bool = True  # whether it does nothing where its hyperparameters are 0
+
+    def apply(self, values: Mapping[str, float]) -> Change:
+        """The change for these hyperparameters.
+
+        Raises ValueError for missing or unknown names, and for values that it cannot have.
+        """
+        if values.keys() != self.search.keys():
+            raise ValueError(
+                f"expected the hyperparameters {sorted(self.search)}, but got {sorted(values)}"
+            )
+        try:
+            return self.change(**values)
+        except ValueError as error:  # in the words of the change, which may name values otherwise
+            given = [f"{name}={value}" for name, value in values.items()]
+            unnamed = ", ".join(each for each in given if each not in str(error))
+            raise ValueError(f"{error} (from {unnamed})" if unnamed else str(error)) from None
+
+    @property
+    def lowest(self) -> Change:
+        """The change at the low ends of its ranges."""
+        return self.apply({name: found.low for name, found in self.search.items()})
+
+
+DISTORTION = Range(0.01, 0.3, log=True, default=0.1)
+TURN = Range(0.005, 0.15, log=True, default=0.04)  # of a full turn: 2 to 54 degrees
+STRENGTH = Range(1e-6, 1e-1, log=True, default=1e-4)  # articles A and B
+# Of what each step does to the weights: adds up to learning_rate * strength * steps, while the
+# weights start near 0.1.
+STEP_STRENGTH = Range(1e-3, 10.0, log=True, default=0.1)
+RATE = Range(0.05, 0.8, default=0.25)  # article B
+EPSILON = Range(1e-4, 1.0, log=True, default=0.1)  # a pixel's variance is 0.1 at most in our images
+PATIENCE = Range(1, 200, log=True, integer=True, default=10)
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """A kind of penalty; `of`, `t` and `per` stand for what is penalised."""
+
+    summary: str
+    formula: str
+    source: str
+    search: Mapping[str, Range]
+    penalty: Callable[..., Penalty]
+
+
+_NORMS = {
+    "l1": _Norm(
+        summary="penalty on the absolute size of {of}",
+        formula="loss + strength * sum(|{t}|){per}",
+        source="Tibshirani 1996",
+        search={"strength": STRENGTH},
+        penalty=lambda strength: Penalty(l1=strength),
+    ),
+    "l2": _Norm(
+        summary="penalty on the squared size of {of}",
+        formula="loss + strength * sum({t}**2){per}",
+        source="Hoerl and Kennard 1970; Krogh and Hertz 1991",
+        search={"strength": STRENGTH},
+        penalty=lambda strength: Penalty(l2=strength),
+    ),
+    "l1_l2": _Norm(
+        summary="elastic net on {of}",
+        formula="loss + l1 * sum(|{t}|){per} + l2 * sum({t}**2){per}",
+        source="Zou and Hastie 2005",
+        search={"l1": STRENGTH, "l2": STRENGTH},
+        penalty=Penalty,
+    ),
+}
+
+
+def _penalties(
+    name: str,
+    change: Callable[[Penalty], Change],
+    of: str,
+    t: str,
+    source: str = "",
+    per: str = "",
+) -> dict[str, Technique]:
+    """An entry for each kind of penalty on one thing; `name`: such as `bias_{}`."""
+
+    def entry(norm: _Norm) -> Technique:
+        return Technique(
+            summary=norm.summary.format(of=of),
+            formula=norm.formula.format(t=t, per=per),
+            source="; ".join(filter(None, (norm.source, source))),
+            search=norm.search,
+            change=lambda **values: change(norm.penalty(**values)),
+        )
+
+    return {name.format(kind): entry(norm) for kind, norm in _NORMS.items()}
+
+
+TECHNIQUES: Mapping[str, Technique] = {
+    # The learning rate is searched with this as with every other technique, so it is also the
+    # baseline of tuning the learning rate alone.
+    "none": Technique(
+        summary="no regularization: the baseline",
+        formula="loss",
+        source="",
+        search={},
+        change=Change,
+    ),
+    **_penalties("{}", lambda penalty: Change(kernel=penalty), "the hidden kernels", "w"),
+    "mixed_penalties": Technique(
+        summary="another penalty on the kernel of each of three hidden layers",
+        formula="loss + l1 * sum(|w1|) + l2 * sum(w2**2) + l1_l2 * sum(|w3| + w3**2)",
+        source="article C",
+        search={"l1": STRENGTH, "l2": STRENGTH, "l1_l2": STRENGTH},
+        change=lambda l1, l2, l1_l2: Change(
+            kernel=(Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2))
+        ),
+    ),
+    "proximal_l1": Technique(
+        summary="the L1 penalty on the hidden kernels by soft thresholds, which give exact zeros",
+        formula="w = sign(w) * max(|w| - learning_rate * strength, 0) after each step on loss",
+        source="Duchi and Singer 2009; decoupled from Adam as in Loshchilov and Hutter 2019",
+        search={"strength": STEP_STRENGTH},
+        change=lambda strength: Change(proximal_l1=strength),
+    ),
+    "proximal_group_lasso": Technique(
+        summary="soft thresholds of all hidden weights that leave an input at once: removes inputs",
+        formula="w_i = w_i * max(0, 1 - learning_rate * strength * sqrt(size(w_i)) / ||w_i||) for "
+        "the weights w_i of each input i of a layer after each step on loss",
+        source="Yuan and Lin 2006; Parikh and Boyd 2014; decoupled from Adam as in Loshchilov and "
+        "Hutter 2019",
+        search={"strength": STEP_STRENGTH},
+        change=lambda strength: Change(proximal_group_lasso=strength),
+    ),
+    "weight_decay": Technique(
+        summary="shrinks the hidden kernels by a share in each step, apart from the gradient",
+        formula="w = w - learning_rate * strength * w before each step on loss",
+        source="Hanson and Pratt 1988; Loshchilov and Hutter 2019",
+        search={"strength": STEP_STRENGTH},
+        change=lambda strength: Change(weight_decay=strength),
+    ),
+    "orthogonal": Technique(
+        summary="penalty on the cosines between the incoming weights of each layer's hidden units",
+        formula="loss + strength * mean over pairs of units of |w_i . w_j| / (||w_i|| ||w_j||)",
+        source="Brock et al. 2017; the cosines are Keras's OrthogonalRegularizer",
+        search={"strength": Range(1e-4, 10.0, log=True, default=0.01)},
+        change=lambda strength: Change(kernel=Orthogonal(strength)),
+    ),
+    "max_norm": Technique(
+        summary="a bound on the norm of each hidden unit's incoming weights",
+        formula="w = w * min(1, max_norm / ||w||) for each unit after each step on loss",
+        source="Srebro and Shraibman 2005; Srivastava et al. 2014",
+        # Units start with a norm near 1; Srivastava et al. used 2 to 4.
+        search={"max_norm": Range(0.1, 10.0, log=True, default=3)},
+        change=lambda max_norm: Change(max_norm=max_norm),
+    ),
+    "l0": Technique(
+        summary="random gates on inputs and units that learn to close; closed ones are cut out",
+        formula="loss of gated inputs + strength / rows * sum(P(gate != 0) * weights behind it)",
+        source="Louizos, Welling and Kingma 2018: hard concrete gates",
+        search={"strength": Range(1e-3, 1.0, log=True, default=0.1)},
+        change=lambda strength: Change(gates=Gates(strength)),
+        off_at_zero=False,
+    ),
+    **_penalties(
+        "bias_{}", lambda penalty: Change(bias=penalty), "the hidden biases", "b", "article D"
+    ),
+    "dropout": Technique(
+        summary="zeroes a random share of each hidden layer's outputs while training",
+        formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
+        source="Srivastava et al. 2014",
+        search={"rate": RATE},
+        change=lambda rate: Change(dropout=rate),
+    ),
+    "input_dropout": Technique(
+        summary="zeroes a random share of the inputs while training",
+        formula="x * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
+        source="Srivastava et al. 2014",  # who keep 0.8 of the inputs
+        search={"rate": Range(0.02, 0.5, default=0.2)},
+        change=lambda rate: Change(input_dropout=rate),
+    ),
+    "spatial_dropout": Technique(
+        summary="zeroes a random share of each block's feature maps, each as a whole",
+        formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate) for each row and channel",
+        source="Tompson et al. 2015",
+        search={"rate": RATE},
+        change=lambda rate: Change(spatial_dropout=rate),
+    ),
+    "recurrent_dropout": Technique(
+        summary="zeroes a random share of what LSTM steps hand on, the same in all steps",
+        formula="a_t = x_t w + (h_t-1 * mask / (1 - rate)) u + b, one mask a row and gate",
+        source="Gal and Ghahramani 2016",
+        search={"rate": RATE},
+        change=lambda rate: Change(recurrent_dropout=rate),
+    ),
+    "gaussian_dropout": Technique(
+        summary="multiplies each hidden layer's outputs by Gaussian noise while training",
+        formula="h * z, z ~ Normal(1, rate / (1 - rate))",
+        source="Srivastava et al. 2014",
+        search={"rate": RATE},
+        change=lambda rate: Change(gaussian_dropout=rate),
+    ),
+    "alpha_dropout": Technique(
+        summary="SELU layers, a random share of whose outputs is set to their lower limit",
+        formula="a * (h * mask + limit * (1 - mask)) + b, h = selu(x w + b), limit = -1.758",
+        source="Klambauer et al. 2017",  # who try rates of 0.05 and 0.1
+        search={"rate": Range(0.01, 0.5, log=True, default=0.1)},
+        change=lambda rate: Change(activation="selu", alpha_dropout=rate),
+    ),
+    "gaussian_noise": Technique(
+        summary="adds Gaussian noise to the inputs while training",
+        formula="x + z, z ~ Normal(0, stddev**2)",
+        source="Bishop 1995",
+        # Images and circles span 1 and 2.
+        search={"stddev": Range(0.01, 0.5, log=True, default=0.1)},
+        change=lambda stddev: Change(input_noise=stddev),
+    ),
+    "shift": Technique(
+        summary="shifts each image at random while training, by up to a share of its sides",
+        formula="x[i - a * rows, j - b * columns], a and b ~ Uniform(-factor, factor)",
+        source="Simard, Steinkraus and Platt 2003",
+        search={"factor": DISTORTION},
+        change=lambda factor: Change(shift=factor),
+    ),
+    "rotation": Technique(
+        summary="turns each image at random while training, by up to a share of a full turn",
+        formula="x[R(2 pi a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
+        source="Simard, Steinkraus and Platt 2003",
+        search={"factor": TURN},
+        change=lambda factor: Change(rotation=factor),
+    ),
+    "zoom": Technique(
+        summary="makes each image larger or smaller at random while training",
+        formula="x[(1 + a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
+        source="Krizhevsky, Sutskever and Hinton 2012; Simonyan and Zisserman 2015",
+        search={"factor": DISTORTION},
+        change=lambda factor: Change(zoom=factor),
+    ),
+    "flip": Technique(
+        summary="swaps left and right in every other image while training; digits lose by it",
+        formula="x[i, columns - 1 - j] with probability 1/2",
+        source="Krizhevsky, Sutskever and Hinton 2012",
+        search={},
+        change=lambda: Change(flip=True),
+    ),
+    "augmentation": Technique(
+        summary="shift, rotation and zoom at once, each with a factor of its own",
+        formula="zoom(rotation(shift(x)))",
+        source="Shorten and Khoshgoftaar 2019",
+        search={"shift": DISTORTION, "rotation": TURN, "zoom": DISTORTION},
+        change=lambda shift, rotation, zoom: Change(shift=shift, rotation=rotation, zoom=zoom),
+    ),
+    "cutout": Technique(
+        summary="sets a rectangle of each image, at a random place, to zero while training",
+        formula="x * (1 - inside), a rectangle of sides sqrt(share) times the image's",
+        source="DeVries and Taylor 2017; Zhong et al. 2017",
+        search={"share": Range(0.02, 0.4, default=0.1)},
+        change=lambda share: Change(cutout=share),
+    ),
+    "mixup": Technique(
+        summary="trains on mixtures of two rows and their labels; one share for each batch",
+        formula="s * x[i] + (1 - s) * x[j] and s * loss(y[i]) + (1 - s) * loss(y[j]), "
+        "s ~ Beta(alpha, alpha)",
+        source="Zhang et al. 2018",  # who try 0.1 to 0.4 on ImageNet and 1 on CIFAR
+        search={"alpha": Range(0.05, 2.0, log=True, default=0.2)},
+        change=lambda alpha: Change(mixup=alpha),
+    ),
+    **_penalties(
+        "activity_{}_before",
+        lambda penalty: Change(activity=Activity(penalty, "before")),
+        of="the hidden layers' outputs before the non-linearity",
+        t="a",
+        source="article A",
+        per=" / rows",
+    ),
+    **_penalties(
+        "activity_{}_after",
+        lambda penalty: Change(activity=Activity(penalty, "after")),
+        of="the hidden layers' outputs after the non-linearity",
+        t="h",
+        source="Glorot, Bordes and Bengio 2011; article A",
+        per=" / rows",
+    ),
+    "activation_gelu": Technique(
+        summary="GELU in the hidden layers: a smooth gate, as random regularizers gate outputs",
+        formula="h = a * P(Z <= a), Z ~ Normal(0, 1)",
+        source="Hendrycks and Gimpel 2016; article D",
+        search={},
+        change=lambda: Change(activation="gelu"),
+    ),
+    "activation_selu": Technique(
+        summary="SELU in the hidden layers, whose outputs keep mean 0 and variance 1 by themselves",
+        formula="h = 1.051 * (a if a > 0 else 1.673 * (exp(a) - 1)), w ~ LeCun's normal at first",
+        source="Klambauer et al. 2017",
+        search={},
+        change=lambda: Change(activation="selu"),
+    ),
+    "activation_tanh": Technique(
+        summary="tanh in the hidden layers, which sets no output to zero",
+        formula="h = tanh(a)",
+        source="LeCun et al. 1998; against article D",
+        search={},
+        change=lambda: Change(activation="tanh"),
+    ),
+    "activation_linear": Technique(
+        summary="hidden layers without a non-linearity: a linear classifier of many factors",
+        formula="h = a",
+        source="Baldi and Hornik 1989; against article D",
+        search={},
+        change=lambda: Change(activation="linear"),
+    ),
+    "batch_norm": Technique(
+        summary="normalizes the hidden layers' outputs by the batch's mean and variance",
+        formula="a = gamma * (x w - mean) / sqrt(variance + 0.001) + beta, by the batch's in "
+        "training and by moving averages of momentum 0.9 afterwards",
+        source="Ioffe and Szegedy 2015",
+        search={},
+        change=lambda: Change(batch_norm=BatchNorm()),
+    ),
+    "label_smoothing": Technique(
+        summary="trains on labels of which a share is spread evenly over the classes",
+        formula="(1 - smoothing) * loss(y) + smoothing * mean over the classes of loss(class)",
+        source="Szegedy et al. 2016",
+        search={"smoothing": Range(0.01, 0.5, default=0.1)},
+        change=lambda smoothing: Change(label_smoothing=smoothing),
+    ),
+    "batch_size": Technique(
+        summary="more or fewer rows in each step, so less or more noise in its gradient",
+        formula="loss over 2**log2_batch_size rows; the learning rate is searched with it",
+        source="Keskar et al. 2017; Smith and Le 2018",
+        # Powers of two: each size is a program of its own to compile.
+        search={"log2_batch_size": Range(3, 8, integer=True, default=5)},
+        change=lambda log2_batch_size: Change(batch_size=2**log2_batch_size),
+    ),
+    "ema": Technique(
+        summary="keeps an exponential moving average of the weights over the steps",
+        formula="average = (1 - 1 / horizon) * average + w / horizon after each step on loss",
+        source="Polyak and Juditsky 1992; Ruppert 1988",
+        search={"horizon": Range(3, 1000, log=True, default=100)},  # steps
+        change=lambda horizon: Change(averaging=Ema(horizon)),
+    ),
+    "swa": Technique(
+        summary="keeps the mean of the weights at the ends of the last epochs",
+        formula="mean of w over the ends of all epochs after the share `start` of them",
+        source="Izmailov et al. 2018, at a constant learning rate",
+        search={"start": Range(0.1, 0.95, default=0.75)},
+        change=lambda start: Change(averaging=Swa(start)),
+    ),
+    "early_stopping": Technique(
+        summary="stops when the validation accuracy no longer improves; keeps the best weights",
+        formula="argmax over epochs of validation accuracy",
+        source="Morgan and Bourlard 1990; Prechelt 1998",
+        search={"patience": PATIENCE},
+        change=lambda patience: Change(stopping=Stopping(patience, "val_accuracy")),
+    ),
+    "early_stopping_loss": Technique(
+        summary="stops when the validation loss, without penalty, no longer falls",
+        formula="argmin over epochs of validation loss without penalty; keeps the best weights",
+        source="Morgan and Bourlard 1990; Prechelt 1998",
+        search={"patience": PATIENCE},
+        change=lambda patience: Change(stopping=Stopping(patience, "val_loss")),
+    ),
+    "dropout_l2": Technique(
+        summary="dropout and a squared penalty at once",
+        formula="dropout's loss + strength * sum(w**2)",
+        source="Srivastava et al. 2014",
+        search={"rate": RATE, "strength": STRENGTH},
+        change=lambda rate, strength: Change(dropout=rate) | Change(kernel=Penalty(l2=strength)),
+    ),
+    "zca": Technique(
+        summary="inputs whitened by the covariance of the training inputs",
+        formula="(x - mean) U diag(1 / sqrt(s + epsilon)) U^T, covariance = U diag(s) U^T",
+        source="Bell and Sejnowski 1997; Krizhevsky 2009",
+        search={"epsilon": EPSILON},
+        change=lambda epsilon: Change(whitening=Whitening(epsilon)),
+    ),
+    "zca_dropout": Technique(
+        summary="the dropout network on whitened inputs",
+        formula="dropout's loss of whitened inputs",
+        source="article B, as it is meant",
+        search={"epsilon": EPSILON, "rate": RATE},
+        change=lambda epsilon, rate: Change(whitening=Whitening(epsilon)) | Change(dropout=rate),
+    ),
+    "dropout_early_stopping": Technique(
+        summary="the dropout network, stopped when validation accuracy no longer improves",
+        formula="argmax over epochs of the dropout network's validation accuracy",
+        source="article B",
+        search={"rate": RATE, "patience": PATIENCE},
+        change=lambda rate, patience: (
+            Change(dropout=rate) | Change(stopping=Stopping(patience, "val_accuracy"))
+        ),
+    ),
+    "dropout_early_stopping_again": Technique(
+        summary="the trained dropout network, trained again and stopped: twice the epochs at most",
+        formula="as dropout_early_stopping, over the epochs of a second fit",
+        source="article B, as its code is printed",
+        search={"rate": RATE, "patience": PATIENCE},
+        change=lambda rate, patience: (
+            Change(dropout=rate) | Change(stopping=Stopping(patience, "val_accuracy", again=True))
+        ),
+    ),
+}
+
+
+def combination(parts: Sequence[str]) -> Technique:
+    """Techniques at once, each on all hidden layers or on some: Kadra et al. 2021's cocktails.
+
+    Args:
+        parts: registered names; after a slash the hidden layers, as in `l1/first` and
+            `l2/hidden_2/hidden_3`. A single part keeps the names of its hyperparameters; those of
+            several become `<part>.<name>`.
+
+    Raises ValueError for an unknown name, and for parts that change the same thing.
+    """
+    prefixes = {part: f"{part}." if len(parts) > 1 else "" for part in parts}
+    known = {part: _registered(part.split("/")[0]) for part in parts}
+
+    def change(**values: float) -> Change:
+        joined = Change()
+        for part, technique in known.items():
+            own = {name: values[prefixes[part] + name] for name in technique.search}
+            joined |= _placed(technique.apply(own), part)
+        return joined
+
+    technique = Technique(
+        summary=" + ".join(part.replace("/", " on ", 1).replace("/", ", ") for part in known),
+        formula="; ".join(each.formula for each in known.values()),
+        source="; ".join(each.source for each in known.values() if each.source),
+        search={
+            prefixes[part] + name: found
+            for part, each in known.items()
+            for name, found in each.search.items()
+        },
+        change=change,
+    )
+    _ = technique.lowest  # parts that clash are refused here
+    return technique
+
+
+def _registered(name: str) -> Technique:
+    if name not in TECHNIQUES:
+        raise ValueError(f"unknown technique {name!r}{nearest(name, TECHNIQUES)}")
+    return TECHNIQUES[name]
+
+
+def _placed(change: Change, part: str) -> Change:
+    """The change on the layers that the part names after its slash, if it does."""
+    _, *layers = part.split("/")
+    return change.only(*layers) if layers else change

@@ -1,0 +1,222 @@
+"""The two halves of a study: the search for each technique's values, and the final runs.
+
+Pure of files and servers: units go to a pool, rows and results come out as they are made.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+
+from pipeline.config.params import Tuning
+from pipeline.errors import UserError
+from pipeline.training.runs import Plan, Result, Run, chained
+from pipeline.tuning.search import Outcome, Search, survivors
+
+Row = dict[str, Any]
+Steps = Generator[tuple[list[Row], list[Run]], Mapping[str, Result], None]
+
+
+class Pool(Protocol):
+    """What trains units: `pipeline.execution.workers.Workers`."""
+
+    def add(self, runs: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
+        """Gives it units to train; see there."""
+
+    def results(self, title: str, runs: int, epochs: int) -> Iterator[Result]:
+        """Results of what was added, also while they come."""
+
+
+def searches(plan: Plan) -> dict[str, Search]:
+    """A search for each technique of the study that is tuned, all with the same budget."""
+    tuning, objective = plan.study.tuning, plan.study.model.objective
+    budget = (tuning.trials, tuning.round)
+    return {
+        name: Search(name, plan.study.search(name), *budget, plan.study_seed, objective)
+        for name in plan.study.tuned
+    }
+
+
+def tune(plan: Plan, searching: Mapping[str, Search], pool: Pool) -> Iterator[Row]:
+    """Drives the searches to the end; yields a row of trials.csv for each finished trial.
+
+    Each search goes its own way, so that no worker waits for another technique; a round's trials
+    are told in the order in which they were asked, whatever finished first.
+    """
+    steps = {name: _steps(plan, search) for name, search in searching.items()}
+    asked = {name: next(step)[1] for name, step in steps.items()}
+    technique = {run.key: name for name, runs in asked.items() for run in runs}
+    found: dict[str, dict[str, Result]] = defaultdict(dict)
+    pool.add([run for runs in asked.values() for run in runs])
+    for result in pool.results(f"tune {plan.dataset}", *budget(plan, searching)):
+        name = technique[result.key]
+        found[name][result.key] = result
+        if len(found[name]) == len(asked[name]):
+            before = asked[name]
+            rows, asked[name] = steps[name].send(found.pop(name))
+            technique |= {run.key: name for run in asked[name]}
+            pool.add(asked[name], instead_of=before)
+            yield from rows
+
+
+def budget(plan: Plan, searching: Mapping[str, Search]) -> tuple[int, int]:
+    """The runs of all trials, and their epochs; one that goes on is another, from its first."""
+    tuning, runs, total = plan.study.tuning, 0, 0
+    for search in searching.values():
+        for first in range(0, search.trials, search.round):
+            trials = min(search.round, search.trials - first)
+            for epochs in tuning.rungs:
+                runs += trials * tuning.seeds
+                total += trials * tuning.seeds * epochs
+                trials = survivors(trials, tuning.pruning.factor) if tuning.pruning else 0
+    return runs, total
+
+
+def _steps(plan: Plan, search: Search) -> Steps:
+    """A search, step by step: rows of trials that are over, and the units that it asks for next.
+
+    It is sent their results, by key. At its end it asks for nothing.
+    """
+    tuning = plan.study.tuning
+    over: list[Row] = []
+    while trials := search.ask():
+        seconds: dict[int, float] = {}  # so far, by the trial's number
+        for rung, epochs in enumerate(tuning.rungs):
+            runs = {
+                trial.number: [
+                    plan.trial(search.name, trial.params, seed, rung)
+                    for seed in range(tuning.seeds)
+                ]
+                for trial in trials
+            }
+            every = {run.key: run for group in runs.values() for run in group}
+            results = yield over, [*every.values()]  # trials may be equal
+            rows = {
+                number: _trial_row(group, number, results, seconds.get(number, 0.0))
+                for number, group in runs.items()
+            }
+            seconds = {number: row["seconds"] for number, row in rows.items()}
+            trials = _tell(plan, search, trials, rows, epochs)
+            going_on = {trial.number for trial in trials}
+            over = [
+                row | {"state": _state(row, tuning, epochs)}
+                for number, row in rows.items()
+                if number not in going_on
+            ]
+    yield over, []
+
+
+def _state(row: Row, tuning: Tuning, epochs: int) -> str:
+    """How a trial ended after `epochs`: failed where every seed diverged."""
+    if row["diverged"] == tuning.seeds:
+        return "failed"
+    return "complete" if epochs == tuning.epochs else "pruned"
+
+
+def _tell(
+    plan: Plan,
+    search: Search,
+    trials: Sequence[optuna.Trial],
+    rows: Mapping[int, Row],
+    epochs: int,
+) -> list[optuna.Trial]:
+    """Tells a search what its trials gave after `epochs`; those that go on."""
+    found = [rows[trial.number] for trial in trials]
+    outcomes = [
+        Outcome(trial.params, row[search.objective.val.name], row["val_loss"])
+        for trial, row in zip(trials, found, strict=True)
+    ]
+    pruning = plan.study.tuning.pruning
+    if pruning is not None and epochs < plan.study.tuning.epochs:
+        return search.prune(trials, outcomes, epochs, pruning.factor)
+    search.tell(trials, outcomes)
+    return []
+
+
+def _trial_row(
+    runs: Sequence[Run], number: int, results: Mapping[str, Result], seconds: float
+) -> Row:
+    """Means over the trial's seeds. A member that diverged has the worst of scores and losses.
+
+    `seconds`: what the trial had taken before.
+    """
+    measures = [results[run.key].measures for run in runs]
+    objective = runs[0].model.objective
+
+    def mean(name: str) -> float:
+        return float(np.mean([measure[name] for measure in measures]))
+
+    def mean_with(lost: float, name: str) -> float:
+        return float(np.mean([lost if m["diverged"] else m[name] for m in measures]))
+
+    parts = (str(number), *(run.key for run in runs))  # trials may be equal but for the number
+    return {
+        "key": hashlib.sha256("".join(parts).encode()).hexdigest()[:20],
+        "dataset": runs[0].dataset,
+        "technique": runs[0].technique,
+        **runs[0].made_of,
+        "trial": number,
+        "state": "running",
+        **runs[0].hyperparameters,
+        objective.val.name: mean_with(objective.worst, objective.val.name),
+        "val_loss": mean_with(np.inf, "val_loss"),
+        objective.train.name: mean(objective.train.name),
+        "diverged": sum(measure["diverged"] for measure in measures),
+        "epochs_run": mean("epochs_run"),
+        "seconds": sum(measure["seconds"] for measure in measures)
+        + (0.0 if runs[0].goes_on_from else seconds),  # otherwise its own hold those before
+    }
+
+
+def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
+    """The content of tuned.json: what was chosen, from which ranges, with which budget."""
+    tuning = plan.study.tuning
+    return {
+        "dataset": plan.dataset,
+        "objective": plan.study.model.objective.val.name,
+        "epochs": tuning.epochs,
+        "trials": tuning.trials,
+        "seeds": tuning.seeds,
+        "rungs": list(tuning.rungs),
+        "techniques": {name: _choice(plan, search) for name, search in searching.items()},
+    }
+
+
+def _choice(plan: Plan, search: Search) -> dict[str, Any]:
+    best = search.outcomes[search.best]
+    values = {"learning_rate": plan.study.training.learning_rate} | dict(best.values)
+    return {
+        "values": values,
+        search.objective.val.name: _finite(best.score),
+        "val_loss": _finite(best.val_loss),
+        "trial": search.best,
+        "at_edge": search.at_edge(),
+        "search": {
+            name: {"low": r.low, "high": r.high, "log": r.log, "integer": r.integer}
+            for name, r in search.ranges.items()
+        },
+    }
+
+
+def _finite(number: float) -> float | None:
+    """None for a trial that diverged: JSON has no infinity."""
+    return number if np.isfinite(number) else None
+
+
+def final_runs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[Run]:
+    """The final runs: each technique's article setting, where it has one, and its tuned one.
+
+    Raises UserError where `chosen` lacks a technique that is tuned.
+    """
+    if missing := [name for name in plan.study.tuned if name not in chosen]:
+        raise UserError(
+            f"tuned.json has no values for {', '.join(missing)};"
+            f" `python -m pipeline tune {plan.dataset}` finds them"
+        )
+    seeds = range(plan.study.final.seeds)
+    article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]
+    tuned = [plan.tuned(name, chosen[name], seed) for name in plan.study.tuned for seed in seeds]
+    return chained([run for run in article if run is not None] + tuned)
