@@ -1,15 +1,70 @@
-"""The code in docs/techniques.md is the project's, and README's pictures are those of a test."""
+"""The documentation tells what there is: links, commands, pictures, numbers and code."""
 
 import re
 from pathlib import Path
 
-EXAMPLE = Path("docs/techniques.md")
+import pytest
+
+from . import documents
+
+README = Path("README.md")
+EXAMPLE = Path("docs/adding-a-technique.md")
+INTERVAL = re.compile(r"\[[^]]*\d[^]]*, [^]]*\d\]")
+MOST_WORDS = 1_500  # of README.md
+MOST_LINES = 60  # of benchmarks/README.md, which is a page
+
+
+@pytest.mark.parametrize("page", documents.PAGES, ids=str)
+def test_links_files_and_commands_of_a_page_exist(page: Path) -> None:
+    assert documents.problems(page) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("[x](nowhere.md)", "links to nowhere.md"),
+        ("[x](README.md#nowhere)", "no such heading"),
+        ("see `pipeline/nowhere.py`", "pipeline/nowhere.py"),
+        ("`make nothing`", "no target nothing"),
+        ("`python -m pipeline nothing`", "no stage nothing"),
+        ("`python -m pipeline overview --nothing`", "no option --nothing"),
+        ("```sh\ndvc repro report@nothing\n```", "no stage report@nothing"),
+        ("```sh\ndvc exp run -S seeds.nothing=1\n```", "no key seeds.nothing"),
+        ("```sh\nmlflow run . -P nothing=1\n```", "no parameter nothing"),
+        ("```sh\nmake setup && make nothing   # with a remark\n```", "no target nothing"),
+    ],
+)
+def test_what_does_not_exist_is_told(line: str, wrong: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    (tmp_path / "README.md").write_text("# Somewhere\n", encoding="utf-8")
+    page.write_text(f"# Page\n\n{line}\n", encoding="utf-8")
+    (problem,) = documents.problems(page)
+    assert wrong in problem
+
+
+def test_every_page_of_docs_can_be_reached_from_the_readme() -> None:
+    linked = {target.partition("#")[0] for target in documents.LINK.findall(README.read_text())}
+    assert {str(page) for page in documents.PAGES} - {"README.md"} <= linked | {
+        "benchmarks/history.md"  # linked from benchmarks/README.md
+    }
+
+
+def test_readme_and_benchmarks_are_short() -> None:
+    assert len(README.read_text("utf-8").split()) <= MOST_WORDS
+    assert len(Path("benchmarks/README.md").read_text("utf-8").splitlines()) <= MOST_LINES
+
+
+def test_the_readmes_intervals_are_those_of_the_results() -> None:
+    results = Path("docs/results.md").read_text("utf-8") + Path("docs/claims.md").read_text("utf-8")
+    told = INTERVAL.findall(documents.LINK.sub("", README.read_text("utf-8")))
+    assert told
+    assert [interval for interval in told if interval not in results] == []
 
 
 def test_the_example_of_a_technique_is_the_source() -> None:
     text = EXAMPLE.read_text("utf-8")
     blocks = re.findall(
-        r"`(pipeline/[^`]*\.py)`(?:(?!`pipeline/).)*?```python\n(.*?)```", text, re.S
+        r"`(pipeline/[^`]*\.py)`(?:(?!`pipeline/).)*?```python\n(.*?)```", text, re.DOTALL
     )
     assert len(blocks) == text.count("```python") == 6
     assert sum(len(code.splitlines()) for _, code in blocks) <= 20
@@ -19,9 +74,8 @@ def test_the_example_of_a_technique_is_the_source() -> None:
 
 def test_mlflows_pictures_are_two_that_the_browser_test_makes() -> None:
     shown = re.findall(
-        r"!\[[^]]+\]\(docs/(mlflow-\w+\.png)\)", Path("README.md").read_text("utf-8")
+        r"!\[[^]]+\]\((mlflow-\w+\.png)\)", Path("docs/mlflow.md").read_text("utf-8")
     )
     made = re.findall(r'shoot\("(\w+)"\)', Path("tests/test_mlflow_pages.py").read_text("utf-8"))
     assert len(shown) == 2
     assert set(shown) <= {f"mlflow-{name}.png" for name in made}
-    assert all(Path("docs", name).exists() for name in shown)

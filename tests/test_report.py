@@ -18,12 +18,13 @@ from pipeline import formatting
 from pipeline.analysis import summary
 from pipeline.config import params
 from pipeline.errors import UserError
-from pipeline.report import figures, pages, readme
+from pipeline.report import blocks, figures, pages
 from pipeline.stages import overview as overview_stage
 from pipeline.stages import report as report_stage
 from pipeline.tuning import chosen
 from pipeline.tuning.search import Search
 
+from .documents import write_empty_docs
 from .synthetic import make_runs, write_results
 
 EFFECTS = {"none": 0.0, "l2": 0.03, "dropout_l2": 0.0, "l1": -0.05}
@@ -280,13 +281,11 @@ def test_stages_print_the_table_and_link_their_pages(
     assert summary.table(summary.read_summary(Path("results/circles/summary.csv"))) in printed
     assert printed.endswith("report: results/circles/report.html\n")
     assert "\nOn Circles with 30 training points and up to 12 epochs: use l2, at" in printed
-    blocks = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("results", "claims"))
-    Path("README.md").write_text(blocks, encoding="utf-8")
-    overview_stage.main(["--readme"])
-    written = Path("README.md").read_text(encoding="utf-8")
+    write_empty_docs()
+    overview_stage.main(["--docs"])
     for part in pages.told(Path("results/circles")):
-        assert part in readme.block(written, "results")
-    assert "| A1 |" in readme.block(written, "claims")
+        assert part in blocks.read(Path("docs/results.md"), "results")
+    assert "| A1 |" in blocks.read(Path("docs/claims.md"), "claims")
     printed = capsys.readouterr().out
     assert "no results yet: mnist; `dvc repro report@mnist` makes them" in printed
     assert printed.endswith("overview: reports/index.html\n")

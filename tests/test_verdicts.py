@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.analysis import verdicts
 from pipeline.analysis.claims import CLAIMS, WORDS
-from pipeline.report import readme
+from pipeline.report import blocks
 from pipeline.stages import overview
 
+from .documents import write_empty_docs
 from .synthetic import make_runs
 
 EFFECTS = {"none": 0.0, "activity_l1_before": 0.03, "activity_l1_after": -0.04}
@@ -74,8 +75,8 @@ def test_the_block_has_a_row_for_each_claim(judged: list[verdicts.Judged]) -> No
     assert_form(block)
 
 
-def test_the_readme_has_the_form_that_the_code_gives() -> None:
-    block = readme.block(Path("README.md").read_text("utf-8"), "claims")
+def test_the_docs_have_the_form_that_the_code_gives() -> None:
+    block = blocks.read(Path("docs/claims.md"), "claims")
     told = re.match(r"Judged (\S+) on \d+ cores, \w+ \w+\.\n", block)
     assert told
     assert date.fromisoformat(told[1]) <= datetime.now(tz=UTC).date()
@@ -83,9 +84,7 @@ def test_the_readme_has_the_form_that_the_code_gives() -> None:
     assert_numbers(block)
 
 
-def test_csv_terminal_and_readme_tell_the_same(
-    judged: list[verdicts.Judged], tmp_path: Path
-) -> None:
+def test_csv_terminal_and_docs_tell_the_same(judged: list[verdicts.Judged], tmp_path: Path) -> None:
     path = tmp_path / "results" / "claims.csv"
     verdicts.write(judged, path)
     table = pd.read_csv(path, keep_default_na=False)
@@ -124,17 +123,16 @@ def test_what_was_ruled_out_is_told_where_the_verdict_rests_on_it(
     assert texts["D4"][0].startswith("0.00 % [0.00, 0.00]")
 
 
-def test_the_stage_writes_page_csv_and_readme(
+def test_the_stage_writes_page_csv_and_docs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = Path("README.md")
-    empty = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("results", "claims"))
-    text.write_text(empty, encoding="utf-8")
+    write_empty_docs()
+    before = Path("docs/claims.md").read_text("utf-8")
     overview.main([])
-    assert text.read_text("utf-8") == empty
-    overview.main(["--readme"])
-    assert_form(readme.block(text.read_text("utf-8"), "claims"))
+    assert Path("docs/claims.md").read_text("utf-8") == before
+    overview.main(["--docs"])
+    assert_form(blocks.read(Path("docs/claims.md"), "claims"))
     assert Path("results/claims.csv").is_file()
     assert "A1" in capsys.readouterr().out
     page = Path("reports/index.html").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Verdicts on the articles' claims as a table: in the terminal, in a CSV file, in README.md."""
+"""Verdicts on the articles' claims as a table: for the terminal, as CSV, for docs/claims.md."""
 
 import textwrap
 from collections.abc import Sequence
@@ -175,7 +175,7 @@ def _name(side: Side | None) -> str:
 
 
 def markdown(judged: Sequence[Judged], measured: str) -> str:
-    """The table for README.md; `measured` says when and where, such as 2026-11-20 on 2 cores."""
+    """The table for docs/claims.md; `measured`: when and where, such as 2026-11-20 on 2 cores."""
     head = (
         f"Judged {measured}.\n\n"
         "| id | claim | verdict | what the runs show: difference, 95 % interval, p | pairs |\n"

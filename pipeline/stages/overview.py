@@ -7,28 +7,27 @@ from pathlib import Path
 
 from pipeline.analysis import verdicts
 from pipeline.execution import devices
-from pipeline.report import pages, readme
+from pipeline.report import blocks, pages
 
 RESULTS = Path("results")
 PAGE = Path("reports/index.html")
 CLAIMS = RESULTS / pages.CLAIMS
-README = Path("README.md")
+DOCS = Path("docs")
 
 
 def main(argv: list[str]) -> None:
     """Write the page and the verdicts; print these, and which data sets have no results yet."""
     parser = argparse.ArgumentParser(prog="python -m pipeline overview", description=__doc__)
     parser.add_argument(
-        "--readme", action="store_true", help="also write results and verdicts into README.md"
+        "--docs", action="store_true", help="also write docs/results.md and docs/claims.md"
     )
     arguments = parser.parse_args(argv)
     found = pages.read_overview(RESULTS, PAGE)
     pages.write_overview(found, PAGE)
     verdicts.write(found.judged, CLAIMS)
-    if arguments.readme:
-        text = readme.update(README.read_text("utf-8"), "results", tables(found))
-        text = readme.update(text, "claims", verdicts.markdown(found.judged, measured()))
-        README.write_text(text, encoding="utf-8")
+    if arguments.docs:
+        blocks.replace(DOCS / "results.md", "results", tables(found))
+        blocks.replace(DOCS / "claims.md", "claims", verdicts.markdown(found.judged, measured()))
     print(verdicts.table(found.judged))
     print()
     for name in found.missing:
@@ -38,10 +37,14 @@ def main(argv: list[str]) -> None:
 
 
 def tables(found: pages.Overview) -> str:
-    """What the report stage prints of each data set, for README.md: the words before the table."""
-    told = (pages.told(RESULTS / entry.name) for entry in found.entries)
-    blocks = [f"{words}\n\n```\n{table}\n```\n" for table, words in told]
-    return f"Written {measured()}.\n\n" + "\n".join(blocks)
+    """For docs/results.md, a section per study: the report stage's words, then its tables."""
+    sections = (_section(entry.name) for entry in found.entries)
+    return f"Written {measured()}.\n\n" + "\n".join(sections)
+
+
+def _section(study: str) -> str:
+    table, words = pages.told(RESULTS / study)
+    return f"## {study}\n\n{words}\n\n```\n{table}\n```\n"
 
 
 def measured() -> str:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
-from pipeline.report import readme
+from pipeline.report import blocks
 from pipeline.techniques.registry import TECHNIQUES, Range, Technique
 
-README = Path("README.md")
+PAGE = Path("docs/techniques.md")
 # Three hidden layers each, which every technique fits that fits the architecture.
 EXAMPLES: Mapping[str, Model] = {
     "mlp": Mlp("mlp", (2, 2, 2)),
@@ -21,10 +21,9 @@ EXAMPLES: Mapping[str, Model] = {
 def main(argv: list[str]) -> None:
     """Prints the registry; the ranges are the defaults, which params.yaml can replace."""
     parser = argparse.ArgumentParser(prog="python -m pipeline techniques", description=__doc__)
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
-    if parser.parse_args(argv).readme:
-        text = readme.update(README.read_text("utf-8"), "techniques", markdown())
-        README.write_text(text, encoding="utf-8")
+    parser.add_argument("--docs", action="store_true", help=f"also write the table into {PAGE}")
+    if parser.parse_args(argv).docs:
+        blocks.replace(PAGE, "techniques", markdown())
     for name, technique in TECHNIQUES.items():
         print(f"{name}: {technique.summary}")
         print(f"  {technique.formula}" + (f"  ({technique.source})" if technique.source else ""))
@@ -47,7 +46,7 @@ def fits(technique: Technique) -> list[str]:
 
 
 def markdown() -> str:
-    """README's table of the registry."""
+    """The registry as a table, for docs/techniques.md."""
     rows = [
         f"| `{name}` | {each.summary} | {_searched(each)} | {', '.join(fits(each))} |"
         for name, each in TECHNIQUES.items()

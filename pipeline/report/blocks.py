@@ -1,0 +1,26 @@
+"""The parts of documentation pages that are written by code, between markers in comments."""
+
+import re
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def read(page: Path, name: str) -> str:
+    """The text between `<!-- name -->` and `<!-- /name -->`. Raises UserError without them."""
+    text = page.read_text("utf-8")
+    return text[slice(*_span(page, text, name))]
+
+
+def replace(page: Path, name: str, new: str) -> None:
+    """Writes the text between the markers anew. Raises UserError without them."""
+    text = page.read_text("utf-8")
+    start, end = _span(page, text, name)
+    page.write_text(text[:start] + new + text[end:], encoding="utf-8")
+
+
+def _span(page: Path, text: str, name: str) -> tuple[int, int]:
+    block = re.search(rf"<!-- {name} -->\n(.*)<!-- /{name} -->", text, re.DOTALL)
+    if block is None:
+        raise UserError(f"{page} must have the lines <!-- {name} --> and <!-- /{name} -->")
+    return block.span(1)
