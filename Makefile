@@ -42,10 +42,11 @@ ui: setup ## open MLflow on 127.0.0.1:5000
 test: setup ## run the whole test suite
 	$(PYTHON) -m pytest -n auto --dist loadfile
 
-check: setup ## format, lint, types
+check: setup ## format, lint, types, links and commands of the documentation
 	ruff format --check .
 	ruff check .
 	mypy
+	$(PYTHON) -m tests.documents
 
 format: setup ## format, and mend what lint can mend
 	ruff format .
