@@ -10,10 +10,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study ui test check format bench requirements clean
+.PHONY: help setup run study ui quick test test-all check format bench requirements clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.locked ## make .venv from uv.lock; other targets do this when needed
 
@@ -39,7 +39,13 @@ study: setup ## study all five data sets (dvc repro); MNIST is downloaded or rea
 ui: setup ## open MLflow on 127.0.0.1:5000
 	mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
-test: setup ## run the whole test suite
+quick: setup ## tests for while you edit: none that trains, compiles or starts a server; under 2 minutes
+	$(PYTHON) -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
+
+test: setup ## the test suite; about 15 minutes on two cores
+	$(PYTHON) -m pytest -n auto --dist loadfile -m "not exhaustive"
+
+test-all: setup ## every test, also techniques in the kind of program that they are not trained in
 	$(PYTHON) -m pytest -n auto --dist loadfile
 
 check: setup ## format, lint, types, links and commands of the documentation

@@ -14,6 +14,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `engine.backend`, whatever comes first
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what fills an MLflow store as slow: making a database alone takes seconds."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "empty_database" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with MLflow's tables, which take it seconds to make."""

@@ -26,7 +26,7 @@ def test_a_data_set_is_held_by_one_process_until_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "from pipeline import journal; h = journal.at_work('digits'); h.__enter__(); input()"
+    code = "from pipeline.execution import journal\nwith journal.at_work('digits'):\n    input()\n"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as other:

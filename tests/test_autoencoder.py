@@ -34,6 +34,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "early_stopping_loss": {"search": {"patience": {"low": 1, "high": 3, "integer": True}}},
 }
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Any:

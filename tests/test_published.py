@@ -34,6 +34,7 @@ def dataset() -> Dataset:
     return Dataset("mnist", 10, x, y, {"article": parts, "leak_free": parts})
 
 
+@pytest.mark.slow
 def test_each_baseline_is_trained_and_told(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

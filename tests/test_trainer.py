@@ -39,6 +39,8 @@ EXAMPLES: dict[str, Model] = {
     "lstm": Lstm("lstm", (4, 3), hidden=(8,)),
 }
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:

@@ -32,6 +32,8 @@ from pipeline.tuning import rounds
 DATA = CirclesData(test=50, draws=8)
 GRAPH = Engine(program="graph")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:

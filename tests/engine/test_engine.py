@@ -21,6 +21,7 @@ LONG = 1e6  # seconds
 ENGINES = pytest.mark.parametrize("engine", [XLA, GRAPH], ids=["xla", "graph"])
 
 
+@pytest.mark.slow
 def test_kernel_penalties_share_the_baselines_xla_program() -> None:
     problem, engine = Problem(epochs=1), Engine("xla", 2)
     for technique in ("none", "l1", "l2", "l1_l2", "mixed_penalties"):
@@ -28,6 +29,7 @@ def test_kernel_penalties_share_the_baselines_xla_program() -> None:
     assert engine.traces == 1
 
 
+@pytest.mark.slow
 def test_wide_models_pay_for_no_penalty_that_they_do_not_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -62,6 +64,7 @@ def test_kind_and_population_follow_from_the_work_of_a_step(
     assert Engine().population(member, training) == population
 
 
+@pytest.mark.slow
 @ENGINES
 def test_trials_and_seeds_share_one_program(engine: Engine) -> None:
     problem, fresh = Problem(epochs=2), Engine(engine._program, engine._population)
@@ -76,6 +79,7 @@ def test_trials_and_seeds_share_one_program(engine: Engine) -> None:
     assert fresh.traces == 1
 
 
+@pytest.mark.slow
 @ENGINES
 def test_same_seed_gives_the_same_bits(engine: Engine) -> None:
     problem = Problem()
@@ -84,6 +88,7 @@ def test_same_seed_gives_the_same_bits(engine: Engine) -> None:
     assert same(first, again)
 
 
+@pytest.mark.slow
 def test_a_member_does_not_depend_on_its_neighbours() -> None:
     problem = Problem()
     rates = (0.1, 0.4, 0.7, 0.2)
@@ -104,6 +109,7 @@ def test_xla_and_graph_agree() -> None:
         np.testing.assert_allclose(xla.curves[name], graph.curves[name], rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_chunks_do_not_change_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = Problem(epochs=7, batch_size=16)
     member = problem.member("dropout", {"rate": 0.4})
@@ -117,6 +123,7 @@ def test_chunks_do_not_change_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert same(whole, chunked)
 
 
+@pytest.mark.slow
 def test_large_validation_sets_are_evaluated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = Problem()
     whole = problem.train(XLA, [problem.member()])[0]
@@ -126,6 +133,7 @@ def test_large_validation_sets_are_evaluated_in_parts(monkeypatch: pytest.Monkey
         np.testing.assert_allclose(parts.curves[name], whole.curves[name], rtol=1e-5)
 
 
+@pytest.mark.slow
 @ENGINES
 def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(engine: Engine) -> None:
     problem = Problem(epochs=6)
@@ -152,6 +160,7 @@ def test_populations_are_as_large_as_the_memory_holds(members: int) -> None:
     assert Engine("graph").population(member, training) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("technique", "first"), [("early_stopping", 0), ("dropout_early_stopping_again", 20)]
 )
@@ -221,6 +230,7 @@ def test_a_classifier_that_does_not_end_in_probabilities_is_refused(
         problem.train(XLA, [member])
 
 
+@pytest.mark.slow
 def test_a_saved_model_predicts_the_same_without_this_package(tmp_path: Path) -> None:
     problem = Problem(epochs=1)
     model = problem.model("dropout_l2", typical("dropout_l2"))
@@ -237,6 +247,7 @@ def test_a_saved_model_predicts_the_same_without_this_package(tmp_path: Path) ->
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), np.asarray(model(x)), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("technique", ["none", "dropout", "early_stopping", "ema"])
 @ENGINES
 def test_training_that_goes_on_from_a_checkpoint_gives_the_same_bits(
@@ -258,6 +269,7 @@ def test_training_that_goes_on_from_a_checkpoint_gives_the_same_bits(
         assert (one.epochs_run, one.best_epoch) == (other.epochs_run, other.best_epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @ENGINES
 def test_what_ends_early_is_how_a_longer_training_begins(
@@ -287,6 +299,7 @@ def test_what_ends_early_is_how_a_longer_training_begins(
         before = replace(found.checkpoint, seconds=LONG)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_is_how_a_longer_training_begins() -> None:
     problem = Problem(epochs=6, learning_rate=1e30, optimizer="sgd")
     data, again = problem.data(), "dropout_early_stopping_again"
@@ -302,6 +315,7 @@ def test_a_run_that_diverged_is_how_a_longer_training_begins() -> None:
     assert (found.diverged, found.best_epoch) == (whole.diverged, whole.best_epoch)
 
 
+@pytest.mark.slow
 def test_members_without_a_checkpoint_start_from_their_weights() -> None:
     problem = Problem(epochs=6)
     members = [problem.member(seed=seed) for seed in range(2)]

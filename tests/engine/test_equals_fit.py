@@ -28,6 +28,28 @@ from .problem import AUTOENCODER, IMAGE, ROWS, Problem, off, same, suited, typic
 # Kept between tests, as in a worker: techniques that share a program compile it once.
 ENGINES = [Engine("xla", 3), Engine("graph", 1)]
 IDS = ["xla, 3 members", "graph, 1 member"]
+
+
+def usual(technique: str) -> str:
+    """The kind of program that trains the technique's model in a study."""
+    return "xla" if suited(technique).architecture.architecture == "mlp" else "graph"
+
+
+def cost(technique: str, kind: str) -> list[pytest.MarkDecorator]:
+    """Which `make` has a technique with a kind of program: compiling all of both takes minutes."""
+    if not kind.startswith(usual(technique)):
+        return [pytest.mark.exhaustive]
+    return [] if technique == "dropout_l2" else [pytest.mark.slow]
+
+
+WITH_ENGINES = pytest.mark.parametrize(
+    ("technique", "engine"),
+    [
+        pytest.param(technique, engine, id=f"{technique}-{kind}", marks=cost(technique, kind))
+        for technique in TECHNIQUES
+        for engine, kind in zip(ENGINES, IDS, strict=True)
+    ],
+)
 # What is left of a technique at zero, where it is not `none`.
 BASELINES = {"alpha_dropout": "activation_selu"}
 ACCURACIES = {"train": "accuracy", "val": "val_accuracy"}  # in the history of `fit`
@@ -327,14 +349,14 @@ def share_on_predicted(target: Any, predicted: Any) -> Any:
     return ops.sum(target * hits, axis=-1)
 
 
-@pytest.mark.parametrize("technique", TECHNIQUES)
-def test_engines_equal_fit(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@WITH_ENGINES
+def test_engines_equal_fit(technique: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = suited(technique, epochs=8 if "stopping" in technique else 4)
-    check(problem, technique, typical(technique), ENGINES, monkeypatch)
+    check(problem, technique, typical(technique), [engine], monkeypatch)
 
 
-@pytest.mark.parametrize("technique", TECHNIQUES)
-@pytest.mark.parametrize("engine", ENGINES, ids=IDS)
+@pytest.mark.slow
+@WITH_ENGINES
 def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> None:
     """But for techniques that say of themselves that they always act: those lose their penalty."""
     if not TECHNIQUES[technique].search:
@@ -361,6 +383,7 @@ def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> 
         np.testing.assert_allclose(zero.curves[name], none.curves[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "technique",
     [name for name, each in TECHNIQUES.items() if each.search.keys() & {"strength", "l1"}],
@@ -387,6 +410,7 @@ def test_more_strength_leaves_less_of_what_is_penalised(technique: str) -> None:
 HARDER = {"rate", "stddev", "factor", "shift", "share", "alpha", "smoothing"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "technique", [name for name, each in TECHNIQUES.items() if each.search.keys() & HARDER]
 )
@@ -405,6 +429,7 @@ def test_more_noise_fits_the_training_rows_less(technique: str) -> None:
     assert much > little
 
 
+@pytest.mark.slow
 def test_a_tighter_max_norm_leaves_smaller_weights() -> None:
     problem = Problem(epochs=25)
     members = [problem.member("max_norm", {"max_norm": bound}) for bound in (0.5, 1.0, 2.0)]
@@ -413,6 +438,7 @@ def test_a_tighter_max_norm_leaves_smaller_weights() -> None:
     assert norms[0] < norms[1] < norms[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("technique", "name", "values"),
     [
@@ -436,6 +462,7 @@ def test_more_averaging_and_larger_batches_leave_weights_nearer_to_the_first(
     assert distances[0] < distances[1] < distances[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
     """They load in safe mode and hold layers of Keras alone."""
@@ -455,6 +482,7 @@ def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.asarray(loaded(x)), np.load(tmp_path / "expected.npy"), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem",
     [
@@ -472,6 +500,7 @@ def test_engines_equal_fit_for_other_shapes(
     check(problem, "l2", {"strength": 1e-3}, ENGINES, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("technique", ["activity_l1_after", "gaussian_noise"])
 def test_engines_equal_fit_of_rows_on_themselves(
     technique: str, monkeypatch: pytest.MonkeyPatch
@@ -481,10 +510,12 @@ def test_engines_equal_fit_of_rows_on_themselves(
     check(problem, technique, typical(technique), ENGINES, monkeypatch)
 
 
+@pytest.mark.slow
 def test_smoothed_labels_of_two_classes_equal_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     check(Problem(n_classes=2), "label_smoothing", {"smoothing": 0.3}, ENGINES, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_classes", "technique"),
     [(2, "none"), (3, "none"), (2, "label_smoothing"), (3, "label_smoothing"), (3, "mixup")],
@@ -503,6 +534,7 @@ def test_engines_equal_fit_where_wrong_rows_are_sure(
     check(problem, technique, typical(technique), ENGINES, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("engine", ENGINES, ids=IDS)
 def test_the_proximal_step_gives_exact_zeros_where_the_gradient_of_the_penalty_gives_none(
@@ -522,6 +554,7 @@ def test_the_proximal_step_gives_exact_zeros_where_the_gradient_of_the_penalty_g
     assert zeros["l1"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES, ids=IDS)
 def test_the_proximal_step_of_groups_removes_whole_inputs(
     engine: Engine, monkeypatch: pytest.MonkeyPatch

@@ -21,8 +21,15 @@ from .problem import ROWS, VAL_ROWS, Problem
 from .test_equals_fit import check
 
 SIDE = 6
-ENGINES = [Engine("xla", 2), Engine("graph", 1)]
-IDS = ["xla, 2 members", "graph, 1 member"]
+GRAPH = Engine("graph", 1)
+# XLA takes long to compile convolutions and recurrences; studies train them in the graph.
+ENGINES = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(Engine("xla", 2), id="xla, 2 members", marks=pytest.mark.exhaustive),
+        pytest.param(GRAPH, id="graph, 1 member"),
+    ],
+)
 Stack = Callable[[], list[keras.Layer]]
 
 
@@ -148,12 +155,15 @@ STACKS: dict[str, Stack] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
-def test_engines_equal_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(Images(stack=STACKS[name]), "none", {}, ENGINES, monkeypatch)
+@ENGINES
+def test_engines_equal_fit(name: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(Images(stack=STACKS[name]), "none", {}, [engine], monkeypatch)
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=IDS)
+@pytest.mark.slow
+@ENGINES
 def test_frozen_layers_keep_their_weights(engine: Engine) -> None:
     problem = Images(stack=STACKS["frozen"])
     member = problem.member()
@@ -168,6 +178,7 @@ def test_the_stacks_hold_every_layer() -> None:
     assert held | {layers.Activation} == set(RULES)
 
 
+@pytest.mark.slow
 def test_zero_strength_equals_no_regularizer() -> None:
     def stack(convolution: dict[str, Any], lstm: dict[str, Any]) -> Stack:
         return lambda: [
@@ -184,7 +195,7 @@ def test_zero_strength_equals_no_regularizer() -> None:
     found = []
     for each in (stack({}, {}), penalised):
         problem = Images(stack=each)
-        found.append(problem.train(ENGINES[1], [problem.member()])[0])
+        found.append(problem.train(GRAPH, [problem.member()])[0])
     for name in CURVES:
         np.testing.assert_allclose(found[1].curves[name], found[0].curves[name], rtol=1e-5)
 
