@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # its plugin may do so at the end, when a stage has frozen garbage
 import pytest
 
 from .store import Server

@@ -22,6 +22,7 @@ from .store import wait_until
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_a_data_set_is_held_by_one_process_until_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

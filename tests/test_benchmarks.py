@@ -32,6 +32,7 @@ def failing(when: str) -> Callable[[], None]:
     return fail
 
 
+@pytest.mark.slow
 def test_parts_measure_one_after_the_other_each_in_all_its_processes() -> None:
     found = in_turn(3, Part(2, sleeping, (0.05,)), Part(1, sleeping, (0.01,)))
     assert [[len(turn) for turn in part] for part in found] == [[2, 2, 2], [1, 1, 1]]
@@ -43,6 +44,7 @@ def test_parts_measure_one_after_the_other_each_in_all_its_processes() -> None:
         assert max(first[0], second[0]) < min(first[1], second[1]), "not at the same time"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["prepare", "measure"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_part_that_fails_ends_the_others_too(when: str, place: int) -> None:

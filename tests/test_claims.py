@@ -202,17 +202,20 @@ def simulate(
 LIMIT = 400 * 0.05 + 3 * (400 * 0.05 * 0.95) ** 0.5  # three standard errors above 5 %
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.5, 3.0])
 def test_without_an_effect_few_studies_show_one(spread: float) -> None:
     words = simulate(0.0, spread)
     assert words["holds"] + words["reversed"] < LIMIT
 
 
+@pytest.mark.slow
 def test_an_effect_that_just_matters_is_seldom_ruled_out() -> None:
     words = simulate(1.0, 2.0)
     assert words["does not hold"] + words["reversed"] < LIMIT
 
 
+@pytest.mark.slow
 def test_a_denial_is_the_negation_of_its_effect() -> None:
     for mean in (-2.0, 0.0, 0.5, 2.0):
         stated, denied = (simulate(mean, 1.0, each, 50) for each in (STATED, DENIED))

@@ -50,11 +50,13 @@ def winners(effect: float, studies: int) -> list[str]:
     return [verdict.split(":")[0] for verdict in verdicts]
 
 
+@pytest.mark.slow
 def test_identical_techniques_are_called_different_in_at_most_7_percent_of_studies() -> None:
     found = winners(effect=0, studies=200)
     assert 1 - found.count("Cannot tell") / 200 <= 0.07
 
 
+@pytest.mark.slow
 def test_a_difference_of_two_standard_deviations_is_found_in_95_percent_of_studies() -> None:
     found = winners(effect=2, studies=200)
     assert found.count("one is better than other") / 200 >= 0.95

@@ -17,9 +17,19 @@ def nvidia_smi(folder: Path, script: str) -> None:
 
 
 @pytest.fixture
-def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cuda(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CUDA's library for networks, in an environment of its own."""
+    prefix = tmp_path_factory.mktemp("environment")
+    library = prefix / "lib" / "libcudnn.so.9"
+    library.parent.mkdir()
+    library.touch()
+    monkeypatch.setattr(sys, "prefix", str(prefix))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(devices, "_has_cuda", lambda: True)
+    return library
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, cuda: Path) -> Path:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda"):
         (tmp_path / name).touch()
     return tmp_path
@@ -31,8 +41,12 @@ def test_gpus_are_found_and_numbered_as_cuda_does(two_gpus: Path) -> None:
     assert devices.gpus(two_gpus) == ["0"]
 
 
-def test_gpus_are_not_used_without_cuda(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_has_cuda", lambda: False)
+def test_gpus_are_not_used_without_cuda(
+    two_gpus: Path, cuda: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda.unlink()
+    for look in ("find_spec", "find_library"):  # of the extra `gpu`, and of the system
+        monkeypatch.setattr(devices, look, lambda name: None)
     assert devices.gpus(two_gpus) == []
 
 
@@ -63,10 +77,12 @@ def test_hidden_gpus_are_not_used(
     [(None, []), ("exit 9", []), ('[ "$1" = --query-gpu=index ] && printf "0\\n1\\n"', ["0", "1"])],
 )
 def test_windows_linux_has_the_gpus_that_nvidia_smi_lists(
-    script: str | None, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str | None,
+    expected: list[str],
+    tmp_path: Path,
+    cuda: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(devices, "_has_cuda", lambda: True)
     (tmp_path / "dxg").touch()
     if script is not None:
         nvidia_smi(tmp_path, script)
@@ -89,10 +105,11 @@ def test_without_gpus_each_worker_has_a_core_and_the_memory_of_one(
     ("workers", "expected"), [(None, ["0", "1"]), (1, ["0"]), (3, ["0", "1", "0"])]
 )
 def test_gpus_are_dealt_out_with_the_memory_of_the_smallest(
-    workers: int | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
+    workers: int | None, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpus", lambda: ["0", "1"])
-    monkeypatch.setattr(devices, "_gpu_memory", {"0": 8 * 2**30, "1": 6 * 2**30}.get)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    nvidia_smi(tmp_path, 'case "$2" in 0) echo 8192 ;; 1) echo 6144 ;; esac')
     found = devices.devices(workers)
     assert [device.gpu for device in found] == expected
     assert {device.memory for device in found} == {int(devices.SHARE * 6 * 2**30)}

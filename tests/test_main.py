@@ -84,6 +84,7 @@ def test_outside_the_environment_a_stage_says_how_to_enter_it(stage: str, tmp_pa
     assert ".venv/bin/activate" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     number: signal.Signals, tmp_path: Path

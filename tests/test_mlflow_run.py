@@ -118,7 +118,10 @@ def test_a_git_url_is_studied_and_its_results_do_not_stay_in_the_temporary_clone
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("manager", ["local", "uv"])
+@pytest.mark.parametrize(
+    "manager",
+    ["local", pytest.param("uv", marks=pytest.mark.exhaustive)],  # 1 GB where uv's cache is empty
+)
 def test_a_wrong_parameter_fails_the_run_and_is_named(
     manager: str, project: Clone, outside: Path
 ) -> None:

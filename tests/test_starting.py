@@ -44,6 +44,7 @@ def test_what_libraries_print_past_python_is_dropped_for_now(
     assert capfd.readouterr().err == "complaint\n"
 
 
+@pytest.mark.slow
 def test_workers_can_be_forks_of_what_is_imported_for_them() -> None:
     """A thread that imports left behind would be missing in a fork."""
     script = (
@@ -56,6 +57,7 @@ def test_workers_can_be_forks_of_what_is_imported_for_them() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None:
     """Also where the package is not in the current folder, as in a study with other values."""
     if not forked():
@@ -71,6 +73,7 @@ def test_what_is_imported_for_workers_is_there_in_a_fork(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["execution.preload", "stages.timing"])
 def test_tensorflow_is_asked_for_onednn_before_it_is_imported(module: str) -> None:
     script = (
@@ -89,6 +92,7 @@ def test_tensorflow_is_asked_for_onednn_before_it_is_imported(module: str) -> No
     assert done.stdout == "1\n"
 
 
+@pytest.mark.slow
 def test_a_folder_too_long_for_a_socket_is_no_place_for_forks(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
     folder.mkdir()

@@ -113,6 +113,7 @@ def bootstrap_t_hits(x: np.ndarray[Any, Any], truth: float, resamples: int = 999
     return hits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "values", "bca"), [row[:3] for row in TOLD if row[0] in ("10", "30")]
 )

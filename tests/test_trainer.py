@@ -247,7 +247,7 @@ def test_trials_of_two_fits_start_anew() -> None:
     assert plan.trial("dropout_early_stopping_again", values, 0).goes_on_from is None
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_thousand_trials_do_not_grow_the_process() -> None:
     data, plan = small(20)
     trainer, process = Trainer(data, Engine()), psutil.Process()

@@ -18,6 +18,8 @@ from tests.synthetic import make_trials as make_trials_table
 REPOSITORY = Path(__file__).parents[2]
 EFFECTS = {"none": 0.0, "l2": 0.02}
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
@@ -114,8 +116,11 @@ def test_a_store_that_is_away_at_the_end_costs_a_warning(
     def away(names: list[str]) -> None:
         raise UserError(f"{names[0]} is incomplete in MLflow")
 
-    monkeypatch.setattr(study, "_in_dvc", lambda: True)
-    monkeypatch.setattr(study, "_repro", lambda datasets, until: make_trials("circles"))
+    for name in (".dvc", ".git"):
+        (here / name).mkdir()
+    # Stands for `python -m dvc`, which has reproduced everything.
+    (here / "dvc.py").write_text("", encoding="utf-8")
+    make_trials("circles")
     monkeypatch.setattr(publish, "main", away)
     main(["study", "--datasets", "circles", "--until", "tune"])
     assert "circles is incomplete in MLflow" in caplog.text
