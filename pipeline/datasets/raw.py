@@ -1,6 +1,5 @@
 """Fills data/raw/<dataset> with the original files, checked and complete."""
 
-import hashlib
 import json
 import os
 import re
@@ -8,13 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.datasets.download import (
-    ChecksumError,
-    Downloader,
-    DownloadError,
-    Patience,
-    check,
-)
+from pipeline.datasets.download import ChecksumError, DownloadError, Patience, check, download
 from pipeline.datasets.origins import ORIGINS, Origin
 from pipeline.errors import UserError
 
@@ -53,19 +46,19 @@ def _collect(
     name: str, origin: Origin, raw: Path, partial: Path, mirror: str | None, patience: Patience
 ) -> None:
     """All files that `raw` lacks, whole and checked, into `partial`."""
-    with Downloader(patience) as downloader:
-        for file, sha256 in origin.files.items():
-            if _intact(raw / file, sha256) or _intact(partial / file, sha256):
-                continue
-            try:
-                _obtain_from_any(_sources(origin, file, mirror), partial / file, sha256, downloader)
-            except DownloadError as error:
-                layout = f"<mirror>/{origin.folder}/{file}"
-                raise UserError(
-                    f"{file} of {name} could not be had from any source:\n{error}\n"
-                    f"{_remedy(name, layout, mirror)}\n"
-                    f"What has arrived is kept in {partial}; the next attempt goes on from there."
-                ) from None
+    for file, sha256 in origin.files.items():
+        if _intact(raw / file, sha256) or _intact(partial / file, sha256):
+            continue
+        (partial / file).unlink(missing_ok=True)
+        try:
+            _obtain_from_any(_sources(origin, file, mirror), partial / file, sha256, patience)
+        except DownloadError as error:
+            layout = f"<mirror>/{origin.folder}/{file}"
+            raise UserError(
+                f"{file} of {name} could not be had from any source:\n{error}\n"
+                f"{_remedy(name, layout, mirror)}\n"
+                f"Whole files are kept in {partial}; the next attempt fetches the others."
+            ) from None
 
 
 def _intact(path: Path, sha256: str) -> bool:
@@ -88,12 +81,12 @@ def _is_url(source: str) -> bool:
     return re.match("https?://[^/]", source) is not None
 
 
-def _obtain_from_any(sources: list[str], target: Path, sha256: str, downloader: Downloader) -> None:
+def _obtain_from_any(sources: list[str], target: Path, sha256: str, patience: Patience) -> None:
     """The file from the first source that has it. Raises DownloadError that names them all."""
     failures = []
     for source in sources:
         try:
-            _obtain(source, target, sha256, downloader)
+            _obtain(source, target, sha256, patience)
         except (DownloadError, ChecksumError) as error:
             failures.append(f"  {source}\n    {error}")
         else:
@@ -101,15 +94,10 @@ def _obtain_from_any(sources: list[str], target: Path, sha256: str, downloader: 
     raise DownloadError("\n".join(failures))
 
 
-def _obtain(source: str, target: Path, sha256: str, downloader: Downloader) -> None:
+def _obtain(source: str, target: Path, sha256: str, patience: Patience) -> None:
     """Raises DownloadError or ChecksumError."""
     if _is_url(source):
-        # A part file belongs to one source: another's compressed bytes may differ.
-        part = target.with_name(
-            f"{target.name}.{hashlib.sha256(source.encode()).hexdigest()[:8]}.part"
-        )
-        downloader.download(source, part, sha256)
-        os.replace(part, target)
+        download(source, target, sha256, patience)
         return
     original = Path(source).expanduser()
     try:

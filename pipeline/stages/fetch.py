@@ -1,7 +1,7 @@
 """Fetch a data set's original files into data/raw/<dataset>, and check their SHA-256.
 
 Downloads from public mirrors, or reads from DATA_MIRROR (a folder or an http(s) URL) if that
-is set. A download that was broken off goes on where it stopped.
+is set. Files that have arrived whole are not fetched again.
 """
 
 import argparse

@@ -5,7 +5,9 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +22,12 @@ from pipeline.datasets.download import Patience
 from pipeline.datasets.origins import ORIGINS, Origin
 from pipeline.errors import UserError
 
-QUICK = Patience(attempts=3, backoff=0.01, connect=1, read=0.3, answer=2, silence=10)
+QUICK = Patience(attempts=3, connect=1, read=0.3)
 PLAIN = {
     "images.gz": random.Random(1).randbytes(300_000),
     "labels.gz": random.Random(2).randbytes(2_000),
 }
 PACKED = {name: gzip.compress(content, mtime=0) for name, content in PLAIN.items()}
-SIZE = len(PACKED["images.gz"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.close_connection = True
-        self.server.requests.append((self.path, self.headers.get("Range", "")))
+        self.server.requests.append(self.path)
         answers = self.server.script.get(self.path, [])
         # The last answer of a script is given for ever.
         answer = answers.pop(0) if len(answers) > 1 else (answers or [honest])[0]
@@ -59,17 +60,13 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[str] = []
         self.script: dict[str, list[Answer]] = {}
         self.closing = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
-
-    def asked(self, path: str) -> list[str]:
-        """The Range headers of all requests for a path."""
-        return [sent for asked, sent in self.requests if asked == path]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has given up is no error."""
@@ -79,20 +76,6 @@ Answer = Callable[[Handler, bytes], None]
 
 
 def honest(handler: Handler, content: bytes) -> None:
-    first = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
-    if first >= len(content):
-        handler.head(416, Content_Range=f"bytes */{len(content)}", Content_Length=0)
-        return
-    length = len(content) - first
-    if handler.headers.get("Range"):
-        span = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        handler.head(206, Content_Range=span, Content_Length=length)
-    else:
-        handler.head(200, Content_Length=length)
-    handler.wfile.write(content[first:])
-
-
-def without_range(handler: Handler, content: bytes) -> None:
     handler.head(200, Content_Length=len(content))
     handler.wfile.write(content)
 
@@ -108,11 +91,11 @@ def truncated_unawares(handler: Handler, content: bytes) -> None:
 
 
 def corrupt(handler: Handler, content: bytes) -> None:
-    without_range(handler, content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    honest(handler, content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
 
 
 def web_page(handler: Handler, content: bytes) -> None:
-    without_range(handler, b"<html>Please sign in to the network</html>")
+    honest(handler, b"<html>Please sign in to the network</html>")
 
 
 def stalled(handler: Handler, content: bytes) -> None:
@@ -137,11 +120,6 @@ def encoded_if_allowed(handler: Handler, content: bytes) -> None:
     handler.wfile.write(content)
 
 
-def other_range(handler: Handler, content: bytes) -> None:
-    handler.head(206, Content_Range=f"bytes 5-9/{len(content)}", Content_Length=5)
-    handler.wfile.write(content[5:10])
-
-
 def status(code: int) -> Answer:
     return lambda handler, content: handler.head(code, Content_Length=0)
 
@@ -149,6 +127,14 @@ def status(code: int) -> Answer:
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds between attempts, which no test waits for."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
 
 
 @pytest.fixture
@@ -202,27 +188,7 @@ def place(tmp_path: Path, server: Server) -> Place:
 def test_all_files_come_from_the_first_mirror(place: Place, server: Server) -> None:
     place.fetch()
     place.assert_complete()
-    assert server.requests == [("/one/images.gz", ""), ("/one/labels.gz", "")]
-
-
-@pytest.mark.parametrize("broken", [truncated, stalled])
-def test_a_broken_download_goes_on_where_it_stopped(
-    place: Place, server: Server, broken: Answer
-) -> None:
-    server.script["/one/images.gz"] = [broken, honest]
-    place.fetch()
-    place.assert_complete()
-    assert server.asked("/one/images.gz") == ["", f"bytes={SIZE // 2}-"]
-
-
-def test_the_next_run_goes_on_where_the_last_one_stopped(place: Place, server: Server) -> None:
-    server.script["/one/images.gz"] = [truncated]
-    server.script["/two/images.gz"] = [status(404)]
-    place.failure(patience=Patience(attempts=1))
-    server.script.clear()
-    place.fetch()
-    place.assert_complete()
-    assert server.asked("/one/images.gz") == ["", f"bytes={SIZE // 2}-"]
+    assert server.requests == ["/one/images.gz", "/one/labels.gz"]
 
 
 def test_a_whole_file_is_not_fetched_again_by_the_next_run(place: Place, server: Server) -> None:
@@ -231,57 +197,7 @@ def test_a_whole_file_is_not_fetched_again_by_the_next_run(place: Place, server:
     server.script.clear()
     place.fetch()
     place.assert_complete()
-    assert server.asked("/one/images.gz") == [""]
-
-
-@pytest.mark.parametrize("broken", [corrupt, web_page, truncated_unawares])
-def test_a_wrong_checksum_starts_over_once(place: Place, server: Server, broken: Answer) -> None:
-    server.script["/one/images.gz"] = [broken, honest]
-    place.fetch()
-    place.assert_complete()
-    assert server.requests[:2] == [("/one/images.gz", "")] * 2
-
-
-def test_a_damaged_beginning_is_thrown_away(place: Place, server: Server) -> None:
-    server.script = {"/one/images.gz": [truncated], "/two/images.gz": [status(404)]}
-    place.failure(patience=Patience(attempts=1))
-    (part,) = place.partial.iterdir()
-    part.write_bytes(bytes(part.stat().st_size))
-    server.script.clear()
-    place.fetch()
-    place.assert_complete()
-    assert server.asked("/one/images.gz") == ["", f"bytes={SIZE // 2}-", ""]
-
-
-@pytest.mark.parametrize(
-    ("length", "asked"), [(SIZE, [f"bytes={SIZE}-"]), (SIZE + 7, [f"bytes={SIZE + 7}-", ""])]
-)
-def test_nothing_beyond_what_has_come_means_whole_or_wrong(
-    place: Place, server: Server, length: int, asked: list[str]
-) -> None:
-    server.script = {"/one/images.gz": [truncated], "/two/images.gz": [status(404)]}
-    place.failure(patience=Patience(attempts=1))
-    (part,) = place.partial.iterdir()
-    part.write_bytes((PACKED["images.gz"] + b"surplus")[:length])
-    server.script.clear()
-    place.fetch()
-    place.assert_complete()
-    assert server.asked("/one/images.gz")[1:] == asked
-
-
-def test_a_server_without_range_sends_the_whole_file(place: Place, server: Server) -> None:
-    server.script["/one/images.gz"] = [truncated, without_range]
-    place.fetch()
-    place.assert_complete()
-    assert len(server.asked("/one/images.gz")) == 2
-
-
-def test_another_range_than_asked_for_is_refused(place: Place, server: Server) -> None:
-    server.script["/one/images.gz"] = [truncated, other_range]
-    place.fetch()
-    place.assert_complete()
-    assert len(server.asked("/one/images.gz")) == 2
-    assert server.asked("/two/images.gz") == [""]
+    assert server.requests.count("/one/images.gz") == 1
 
 
 @pytest.mark.parametrize("packing", [marked_as_encoded, encoded_if_allowed])
@@ -289,28 +205,38 @@ def test_the_file_is_stored_as_it_is(place: Place, server: Server, packing: Answ
     server.script["/one/images.gz"] = [packing]
     place.fetch()
     assert (place.raw / "images.gz").read_bytes() == PACKED["images.gz"]
-    assert server.asked("/one/images.gz") == [""]
-    assert server.asked("/two/images.gz") == []
+    assert server.requests == ["/one/images.gz", "/one/labels.gz"]
 
 
-@pytest.mark.parametrize("broken", [status(503), status(429), silent])
-def test_a_server_that_is_busy_is_asked_again(place: Place, server: Server, broken: Answer) -> None:
+BROKEN = [
+    corrupt,
+    web_page,
+    truncated,
+    truncated_unawares,
+    stalled,
+    silent,
+    status(503),
+    status(429),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_may_pass_is_asked_for_again(place: Place, server: Server, broken: Answer) -> None:
     server.script["/one/images.gz"] = [broken, honest]
     place.fetch()
     place.assert_complete()
-    assert server.asked("/two/images.gz") == []
+    assert server.requests == ["/one/images.gz", "/one/images.gz", "/one/labels.gz"]
 
 
-def test_attempts_wait_longer_and_longer(place: Place, server: Server) -> None:
+def test_attempts_wait_longer_and_longer(place: Place, server: Server, pauses: list[float]) -> None:
     server.script["/one/images.gz"] = [status(503), status(503), honest]
-    start = time.monotonic()
-    place.fetch(patience=Patience(backoff=0.1))
-    assert time.monotonic() - start >= 0.1 + 0.2
+    place.fetch()
+    assert pauses == sorted({*pauses})
+    assert len(pauses) == 2
 
 
 @pytest.mark.parametrize(
-    ("broken", "asked"),
-    [(status(404), 1), (status(403), 1), (corrupt, 2), (status(503), 3), (silent, 3)],
+    ("broken", "asked"), [(status(404), 1), (status(403), 1), *((each, 3) for each in BROKEN)]
 )
 def test_the_next_mirror_follows_when_one_gives_nothing(
     place: Place, server: Server, broken: Answer, asked: int
@@ -318,19 +244,17 @@ def test_the_next_mirror_follows_when_one_gives_nothing(
     server.script["/one/images.gz"] = [broken]
     place.fetch()
     place.assert_complete()
-    assert len(server.asked("/one/images.gz")) == asked
-    assert server.asked("/two/images.gz") == [""]
+    assert server.requests.count("/one/images.gz") == asked
+    assert server.requests.count("/two/images.gz") == 1
 
 
-def test_a_mirror_never_continues_what_another_began(place: Place, server: Server) -> None:
-    # The second mirror's file is compressed otherwise: the halves would not fit.
+def test_mirrors_may_compress_the_same_data_otherwise(place: Place, server: Server) -> None:
     def other_compression(handler: Handler, content: bytes) -> None:
-        without_range(handler, gzip.compress(PLAIN["images.gz"], 1, mtime=9))
+        honest(handler, gzip.compress(PLAIN["images.gz"], 1, mtime=9))
 
     server.script = {"/one/images.gz": [truncated], "/two/images.gz": [other_compression]}
     place.fetch(patience=Patience(attempts=1))
     place.assert_complete()
-    assert server.asked("/two/images.gz") == [""]
 
 
 @pytest.mark.parametrize(
@@ -338,8 +262,8 @@ def test_a_mirror_never_continues_what_another_began(place: Place, server: Serve
     [
         (status(404), r"HTTP 404 Not Found \(1 attempt\)"),
         (status(503), r"HTTP 503 Service Unavailable \(3 attempts\)"),
-        (silent, r"ReadTimeout: timed out \(3 attempts\)"),
-        (truncated, r"RemoteProtocolError: peer closed .* \(\d attempts?\)"),
+        (silent, r"ReadTimeout: .* \(3 attempts\)"),
+        (truncated, r"ChunkedEncodingError: .* \(3 attempts\)"),
         (corrupt, r"not a whole gzip file: .*|SHA-256 of the decompressed bytes must be"),
         (web_page, "not a whole gzip file: Not a gzipped file"),
     ],
@@ -364,40 +288,15 @@ def test_nobody_listening_is_a_reason(place: Place, server: Server) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         message = place.failure(f"http://127.0.0.1:{closed.getsockname()[1]}")
-    assert "ConnectError" in message
+    assert "ConnectionError" in message
+    assert "Max retries" not in message
     assert "Connection refused" in message
-
-
-def test_a_name_server_that_hangs_cannot_hold_up_the_fetch(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = threading.Event()
-
-    def hang(*args: Any, **options: Any) -> Any:
-        release.wait()
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    start = time.monotonic()
-    message = place.failure("http://mirror.invalid", Patience(answer=0.1, backoff=0.01))
-    assert time.monotonic() - start < 5
-    assert "no answer within 0.1 s (3 attempts)" in message
-    release.set()
-
-
-def test_long_silence_leaves_one_attempt_for_each_source(place: Place, server: Server) -> None:
-    server.script = {"/one/images.gz": [status(503)], "/two/images.gz": [status(503)]}
-    place.failure(patience=Patience(silence=0))
-    assert [path for path, _ in server.requests] == ["/one/images.gz", "/two/images.gz"]
 
 
 def test_a_mirror_url_replaces_the_public_mirrors(place: Place, server: Server) -> None:
     place.fetch(f"{server.url}/mine/")
     place.assert_complete()
-    assert [path for path, _ in server.requests] == [
-        "/mine/toy-files/images.gz",
-        "/mine/toy-files/labels.gz",
-    ]
+    assert server.requests == ["/mine/toy-files/images.gz", "/mine/toy-files/labels.gz"]
 
 
 def test_a_failing_mirror_says_that_nothing_else_was_tried(place: Place, server: Server) -> None:
@@ -465,7 +364,18 @@ def test_files_that_are_there_are_kept_and_damaged_ones_replaced(
     (place.raw / "labels.gz").write_bytes(b"damaged")
     place.fetch()
     place.assert_complete()
-    assert server.requests == [("/one/labels.gz", "")]
+    assert server.requests == ["/one/labels.gz"]
+
+
+def test_progress_is_for_a_terminal_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.fetch()
+    assert capsys.readouterr().err == ""
+    shutil.rmtree(place.raw)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    place.fetch()
+    assert "100%" in capsys.readouterr().err
 
 
 def test_the_source_does_not_tell_which_mirror_was_used(place: Place, folder: Path) -> None:
