@@ -1,6 +1,10 @@
 """The engine against `model.fit`, on the same work, in one run."""
 
+import os
+
 from pipeline.execution import processes
 
-with processes.without_greetings():  # in each process that measures, they would bury the tables
+# In each process that measures, TensorFlow's notices would bury the tables.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with processes.libraries_logged():
     import keras  # noqa: F401

@@ -13,18 +13,6 @@ from pipeline.execution import processes
 from pipeline.execution.devices import forked
 
 
-def test_hidden_packages_cannot_be_imported_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with processes.without(("colorsys",)), pytest.raises(ModuleNotFoundError):
-        importlib.import_module("colorsys")
-    assert importlib.import_module("colorsys")
-
-
-def test_packages_that_are_there_already_stay() -> None:
-    with processes.without(("gc",)):
-        assert importlib.import_module("gc") is gc
-
-
 def test_what_was_imported_is_searched_for_no_garbage_and_later_things_are() -> None:
     before = gc.get_freeze_count()
     kept = [[i] for i in range(1000)]
@@ -35,21 +23,55 @@ def test_what_was_imported_is_searched_for_no_garbage_and_later_things_are() -> 
     gc.unfreeze()
 
 
-def test_what_libraries_print_past_python_is_dropped_for_now(
-    capfd: pytest.CaptureFixture[str],
+def test_what_libraries_write_past_python_is_kept_in_a_file_for_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with processes.without_greetings():
-        os.write(2, b"greeting\n")
+    monkeypatch.chdir(tmp_path)
+    for word in (b"no CUDA\n", b"still none\n"):
+        with processes.libraries_logged():
+            os.write(2, word)
     os.write(2, b"complaint\n")
     assert capfd.readouterr().err == "complaint\n"
+    assert processes.LIBRARIES.read_text() == "no CUDA\nstill none\n"
+
+
+def test_the_file_of_the_libraries_begins_anew_when_it_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for size in (processes.LIMIT, 1):
+        with processes.libraries_logged():
+            os.write(2, bytes(size))
+        assert processes.LIBRARIES.stat().st_size >= processes.LIMIT
+    with processes.libraries_logged():
+        os.write(2, b"new\n")
+    assert processes.LIBRARIES.read_text() == "new\n"
+
+
+def test_a_worker_writes_its_own_words_alone_on_the_terminal(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, pipeline.execution.preload\n"
+        "os.write(2, b'CUDA error\\n')\n"
+        "print('a warning', file=sys.stderr)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if "TF_CPP" not in name}
+    environment["PYTHONPATH"] = str(processes.HOME)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "a warning\n")
+    told = (tmp_path / processes.LIBRARIES).read_text()
+    assert "TensorFlow" in told
+    assert told.endswith("CUDA error\n")
 
 
 @pytest.mark.slow
 def test_workers_can_be_forks_of_what_is_imported_for_them() -> None:
     """A thread that imports left behind would be missing in a fork."""
     script = (
-        "import os, numpy\n"
-        "before = set(os.listdir('/proc/self/task'))\n"  # with those of numpy, which restarts them
+        "import os, numpy, scipy.linalg\n"
+        "before = set(os.listdir('/proc/self/task'))\n"  # with OpenBLAS's, which restarts them
         "import pipeline.execution.preload, sys\n"
         "assert 'tensorflow' in sys.modules\n"
         "assert set(os.listdir('/proc/self/task')) == before\n"

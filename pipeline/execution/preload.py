@@ -3,6 +3,7 @@
 Importing this must run no operation of TensorFlow: threads that it starts survive no fork.
 """
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from pipeline.config import params
 from pipeline.execution import processes
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-with processes.without_greetings(), processes.importing(), processes.without(processes.UNNEEDED):
+# Keras imports pandas, which imports Arrow, whose allocator would start a thread.
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+processes.log_libraries()
+with processes.importing():
     from pipeline import datasets
     from pipeline.engine import Engine, backend
     from pipeline.execution.workers import Workers  # noqa: F401  # what else a fork would import

@@ -14,10 +14,12 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.logs import FOLDER
+
 HOME = Path(__file__).parents[2]  # the folder of this package
 
-# Keras imports these, if they are there, for plots and wrappers that no worker needs.
-UNNEEDED = ("matplotlib", "pandas", "sklearn")
+LIBRARIES = FOLDER / "tensorflow.log"
+LIMIT = 1 << 20  # bytes of that file, beyond which the next process begins it anew
 
 
 @contextmanager
@@ -32,32 +34,34 @@ def importing() -> Iterator[None]:
 
 
 @contextmanager
-def without(names: tuple[str, ...]) -> Iterator[None]:
-    """Packages of these names cannot be imported for now; those that are imported already stay."""
-    hidden = {name: None for name in names if name not in sys.modules}
-    sys.modules.update(hidden)  # type: ignore[arg-type]  # None: Python's own way to say so
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
+def libraries_logged() -> Iterator[None]:
+    """For now, what libraries write past Python's `sys.stderr` goes to logs/tensorflow.log.
 
-
-@contextmanager
-def without_greetings() -> Iterator[None]:
-    """Drops what TensorFlow's libraries print on import: notices on CPU features and absent GPUs.
-
-    They bypass Python's `sys.stderr`. What goes wrong is raised, here and in later operations.
+    On import TensorFlow tells on that way which features the processor has and which libraries of
+    CUDA it lacks. Python's own messages that are written meanwhile go there too.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    terminal = os.dup(2)
+    _log_libraries()
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def log_libraries() -> None:
+    """As `libraries_logged`, for good, but Python's own messages still reach the terminal."""
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    _log_libraries()
+
+
+def _log_libraries() -> None:
+    LIBRARIES.parent.mkdir(parents=True, exist_ok=True)
+    with LIBRARIES.open("ab") as file:  # several processes append to it
+        if file.tell() > LIMIT:
+            file.truncate(0)
+        os.dup2(file.fileno(), 2)
 
 
 @contextmanager

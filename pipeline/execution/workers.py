@@ -65,7 +65,7 @@ def _start(
 def _program(run: Run) -> tuple[str, int]:
     if _unseen is not None:  # told here, since what prepares a worker cannot tell
         raise UserError(
-            f"TensorFlow does not see GPU {_unseen}; `import tensorflow` tells what it lacks "
+            f"TensorFlow does not see GPU {_unseen}; {processes.LIBRARIES.absolute()} tells why "
             "(docs/gpu.md), and CUDA_VISIBLE_DEVICES=-1 trains on the processor's cores"
         )
     found: tuple[str, int] = _trainer.program(run)

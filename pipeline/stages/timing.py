@@ -22,12 +22,12 @@ def main(argv: list[str]) -> None:
     folder = results.RESULTS / dataset
     runs = summary.read_runs(folder / "runs.csv")
     data = datasets.load(results.prepared(dataset))
-    with processes.without_greetings():
+    timed = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, dataset))]
+    with processes.libraries_logged():
         from pipeline.engine import backend  # here, so that --help needs no TensorFlow
 
         backend.set_up(deterministic=True)
-    timed = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, dataset))]
-    parts = [_times(group, data) for _, group in timed.groupby(["setting", "seed"], sort=False)]
+        parts = [_times(group, data) for _, group in timed.groupby(["setting", "seed"], sort=False)]
     table = pd.concat(parts, ignore_index=True)
     columns = ["key", "technique", "setting", "seed", inference.COLUMN]
     replace_csv(folder / inference.FILE, table[columns], digits=6)
