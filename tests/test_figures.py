@@ -12,10 +12,11 @@ from matplotlib.text import Annotation
 
 from pipeline import formatting
 from pipeline.analysis import summary
+from pipeline.analysis.curves import thinned
 from pipeline.analysis.tuning_curve import tuning_curve
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.report import figures
+from pipeline.report import figures, style
 
 from .synthetic import EPOCHS, SIGMAS, STRENGTH, make_curves, make_runs, make_trials
 
@@ -41,10 +42,18 @@ def rows() -> pd.DataFrame:
 
 @pytest.mark.parametrize("epochs", [1, 2, 300, 301, 4_000, 100_000])
 def test_thinned_epochs_are_few_and_hold_first_and_last(epochs: int) -> None:
-    kept = figures.thinned(epochs)
+    kept = thinned(epochs)
     assert len(kept) == epochs if epochs <= 300 else 100 < len(kept) <= 300
     assert (kept[0], kept[-1]) == (1, epochs)
     assert (np.diff(kept) > 0).all()
+    assert np.median(kept) < epochs / 2 or epochs <= 300
+
+
+@pytest.mark.parametrize("points", [2, 3, 99])
+def test_curves_are_thinned_to_as_few_points_as_asked_for(points: int) -> None:
+    kept = thinned(1_000, points)
+    assert len(kept) <= points
+    assert (kept[0], kept[-1]) == (1, 1_000)
 
 
 def test_a_curve_is_the_mean_over_seeds_and_its_band_the_middle(tmp_path: Path) -> None:
@@ -150,7 +159,7 @@ def test_svg_is_well_formed_and_says_what_it_shows(rows: pd.DataFrame) -> None:
 
 def test_svg_takes_its_colours_from_the_page(curves: pd.DataFrame) -> None:
     text = figures.svg(figures.curve_panel(curves, "l1", "accuracy"), "a", "")
-    for color, name in figures.VARIABLES.items():
+    for color, name in style.VARIABLES.items():
         assert not re.search(rf"[^,] {color}", text)
         if name in ("ink", "muted", "grid", "train", "validation"):
             assert f"var(--{name}, {color})" in text
@@ -178,7 +187,7 @@ def test_the_same_results_give_the_same_svg(curves: pd.DataFrame) -> None:
 
 def test_png_is_written(curves: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
-    figures.png(figures.curve_grid(curves, list(EFFECTS), "accuracy", "a title"), path)
+    style.png(figures.curve_grid(curves, list(EFFECTS), "accuracy", "a title"), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -205,8 +214,8 @@ def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
     trials.loc[2, "val_accuracy"] = 0.88
     axes = figures.strength_panel(trials, SEARCHED, 3, VAL, (0.6, 0.9)).axes[0]
     (mark,) = [line for line in axes.lines if 88 in np.asarray(line.get_ydata())]
-    complete = [line for line in axes.lines if line.get_color() == figures.TRAIN]
-    assert mark.get_color() == figures.MUTED
+    complete = [line for line in axes.lines if line.get_color() == style.TRAIN]
+    assert mark.get_color() == style.MUTED
     assert all(mark.get_markersize() < line.get_markersize() for line in complete)
     assert sum(len(np.asarray(line.get_xdata())) for line in complete) == len(trials) - 1
     (ring,) = [line for line in axes.lines if line.get_marker() == "D"]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from pipeline.analysis.curves import thinned
 from pipeline.datasets.task import CLASSIFICATION, Objective
+from pipeline.report import style
 from pipeline.techniques.registry import Range
 
 if TYPE_CHECKING:  # these take a second to import, and not every stage draws
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
@@ -24,11 +25,12 @@ SEARCH = ("optimization_history", "parallel_coordinate", "slice", "param_importa
 CURVES = "learning_curves.png"
 CROPPED = ("parallel_coordinate", "param_importances")  # whose labels reach beyond the figure
 DPI = 80
-POINTS = 400  # of a learning curve: about one a pixel
-BAND = (0.1, 0.9)  # quantiles over the seeds
 PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
-LEGENDS = {"accuracy": "lower right", "loss": "upper right"}  # "best" searches all points
-COLORS = {"train": "#0072b2", "val": "#d55e00"}  # Okabe and Ito's blue and vermilion
+LEGENDS: Mapping[str, Literal["lower right", "upper right"]] = {
+    "accuracy": "lower right",
+    "loss": "upper right",  # "best" searches all points
+}
+COLORS = {"train": style.TRAIN, "val": style.VALIDATION}
 LINES = {"tuned": "-", "article": "--"}
 
 
@@ -76,7 +78,7 @@ def draw_search(
         for name in SEARCH:
             getattr(plots, f"plot_{name}")(study, target_name=objective.val.title)
             figure = plt.gcf()
-            _save(figure, folder / f"{name}.png", "tight" if name in CROPPED else None)
+            style.png(figure, folder / f"{name}.png", DPI, crop=name in CROPPED)
             plt.close(figure)
 
 
@@ -126,37 +128,41 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
     Args:
         curves: a row per run and epoch: setting, epoch, and measures such as val_accuracy.
     """
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    epochs = max(int(curves["epoch"].max()), 2)
     curves = _thinned(curves)
     panels = {name: own for name, own in PANELS.items() if set(own) & set(curves.columns)}
-    figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
-    row = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (measure, columns) in zip(row, panels.items(), strict=True):
-        for setting, of_setting in curves.groupby("setting", observed=True):
-            for column in curves.columns.intersection(list(columns)):
-                _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
-        axes.set(xlabel="epoch", ylabel=measure)
-        if axes.lines:
-            axes.legend(frameon=False, loc=LEGENDS[measure])
-    _save(figure, path)
+    with mpl.rc_context(style.STYLE):
+        figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (measure, columns) in zip(row, panels.items(), strict=True):
+            _draw_measure(axes, curves, measure, columns)
+            style.set_epochs(axes, epochs)
+        style.png(figure, path, DPI)
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
-    """Every n-th epoch of the curves, and a setting's last."""
-    every = -(-int(curves["epoch"].max()) // POINTS)
+    """Few epochs of the curves, and each setting's last."""
     last = curves.groupby("setting", observed=True)["epoch"].transform("max")
-    return curves[((curves["epoch"] - 1) % every == 0) | (curves["epoch"] == last)]
+    shown = thinned(int(curves["epoch"].max()))
+    return curves[curves["epoch"].isin(shown) | (curves["epoch"] == last)]
+
+
+def _draw_measure(axes: "Axes", curves: pd.DataFrame, measure: str, columns: Sequence[str]) -> None:
+    for setting, of_setting in curves.groupby("setting", observed=True):
+        for column in curves.columns.intersection(list(columns)):
+            _draw_band(axes, of_setting.groupby("epoch")[column], str(setting), column)
+    axes.set_ylabel(measure)
+    style.set_grid(axes, "y")
+    if axes.lines:
+        axes.legend(frameon=False, loc=LEGENDS[measure])
 
 
 def _draw_band(axes: "Axes", by_epoch: Any, setting: str, column: str) -> None:
-    mean, low, high = by_epoch.mean(), *(by_epoch.quantile(share) for share in BAND)
+    mean, low, high = by_epoch.mean(), *(by_epoch.quantile(share) for share in style.BAND)
     color = COLORS[column.partition("_")[0]]
     label = f"{column}, {setting}"
-    axes.plot(mean.index, mean, LINES.get(setting, ":"), color=color, linewidth=1, label=label)
-    axes.fill_between(mean.index, low, high, color=color, alpha=0.15, linewidth=0)
-
-
-def _save(figure: "Figure", path: Path, crop: Literal["tight"] | None = None) -> None:
-    """Writes a figure; cropping it to what is drawn means drawing it twice."""
-    figure.savefig(path, dpi=DPI, bbox_inches=crop, metadata={"Software": None})
+    axes.plot(mean.index, mean, LINES.get(setting, ":"), color=color, linewidth=1.4, label=label)
+    axes.fill_between(mean.index, low, high, color=color, alpha=style.SHADE, linewidth=0)

@@ -1,8 +1,7 @@
 """Figures of a data set's results: differences to the baseline, learning curves, cost, and search.
 
-A function draws one matplotlib `Figure` and returns it; `svg` and `png` write it. Colours are
-few, told apart in every common form of colour blindness, and never the only sign. In SVG they
-become CSS variables, so that the page decides between light and dark.
+A function draws one matplotlib `Figure` in the style of `pipeline.report.style` and returns it.
+In what `svg` writes, colours are CSS variables: the page decides between light and dark.
 """
 
 import html
@@ -21,45 +20,36 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.analysis import statistics
+from pipeline.analysis.curves import thinned
 from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, measure_of
 from pipeline.datasets.task import Measure, of_columns
 from pipeline.errors import UserError
-from pipeline.files import replace
 from pipeline.formatting import interval, number, signed
+from pipeline.report.style import (
+    BAND,
+    GRID,
+    INK,
+    LARGE,
+    LONG,
+    MUTED,
+    PANEL,
+    PAPER,
+    SHADE,
+    SMALL,
+    STYLE,
+    TITLE,
+    TRAIN,
+    VALIDATION,
+    VARIABLES,
+    set_epochs,
+    set_grid,
+)
 
-INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
-TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
-VARIABLES = {
-    INK: "ink",
-    MUTED: "muted",
-    GRID: "grid",
-    PAPER: "paper",
-    TRAIN: "train",
-    VALIDATION: "validation",
-}
-STYLE: Any = {
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "svg.fonttype": "none",  # text stays text: searchable, sharp, in the page's own font
-    "svg.hashsalt": "figures",  # the same results give the same file
-}
-POINTS = 300  # of a thinned learning curve, at most
-LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
 # Of learning curves: score → the columns that are read.
 MEASURES = {
     "accuracy": ("train_accuracy", "val_accuracy", "val_loss"),
     "loss": ("train_loss", "val_loss"),
 }
-BAND = (0.1, 0.9)  # quantiles over the seeds
 NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
 COSTS = {  # column: in words
     "seconds": "seconds per run",
@@ -108,13 +98,6 @@ def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame, measures: Sequence[str
         columns[f"{measure}_low"] = by_run.quantile(BAND[0], axis=1)
         columns[f"{measure}_high"] = by_run.quantile(BAND[1], axis=1)
     return pd.DataFrame(columns).reset_index()
-
-
-def thinned(epochs: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """At most `POINTS` of the epochs 1 to `epochs`, first and last included, denser early on."""
-    if epochs <= POINTS:
-        return np.arange(1, epochs + 1)
-    return np.unique(np.geomspace(1, epochs, POINTS).round().astype(np.int64))
 
 
 # Figures
@@ -182,11 +165,11 @@ def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title:
             wspace=0.42,
             hspace=0.5,
         )
-        figure.suptitle(title, x=0.02, y=1 - 0.2 / height, ha="left", va="top", fontsize=11)
+        figure.suptitle(title, x=0.02, y=1 - 0.2 / height, ha="left", va="top", fontsize=LARGE)
         for place, technique in enumerate(techniques, start=1):
             axes = figure.add_subplot(rows, 3, place)
             _draw_curves(axes, curves, technique, measure)
-            axes.set_title(technique, loc="left", fontsize=9.5, fontweight="bold")
+            axes.set_title(technique, loc="left", fontsize=PANEL, fontweight="bold")
         return figure
 
 
@@ -202,7 +185,7 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
     with mpl.rc_context(STYLE):
         height = 0.75 + 0.3 * len(rows) + (0.45 if title else 0)
         figure = Figure(figsize=(width, height), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE)
         axes = figure.add_subplot()
         low, high = _forest_limits(rows, measure)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
@@ -212,8 +195,7 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
         axes.set_yticks(range(len(rows)), rows["technique"])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.grid(axis="x", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+        set_grid(axes, "x")
         axes.xaxis.set_major_locator(MaxNLocator(5 if width < 6 else 8, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}")))
         axes.set_xlabel("percentage points" if measure.share else measure.title)
@@ -256,8 +238,7 @@ def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
         for height, row in zip(heights, rows.to_dict("records"), strict=True):
             _draw_cost(axes, row, cost, measure, height)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+        set_grid(axes, "y")
         return figure
 
 
@@ -449,8 +430,7 @@ def _set_scores(axes: Axes, low: float, high: float) -> None:
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.grid(axis="y", color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
+    set_grid(axes, "y")
 
 
 def _set_searched(axes: Axes, searched: Searched) -> None:
@@ -529,7 +509,7 @@ def _draw_cost(
         xytext=(1.06, height),
         textcoords="axes fraction",
         va="center",
-        fontsize=8,
+        fontsize=SMALL,
         color=INK,
         annotation_clip=False,
         arrowprops={
@@ -570,7 +550,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str)
         lines.append((f"train_{measure}", "train", TRAIN, "-"))
     for column, _, color, dashes in lines:
         band = shown[f"{column}_low"], shown[f"{column}_high"]
-        axes.fill_between(shown["epoch"], *band, color=color, alpha=0.18, linewidth=0)
+        axes.fill_between(shown["epoch"], *band, color=color, alpha=SHADE, linewidth=0)
         axes.plot(shown["epoch"], shown[column], color=color, linewidth=1.4, linestyle=dashes)
     if max(float(shown[line[0]].max()) for line in lines) < limits.low:
         axes.text(0.5, 0.08, "below this axis", color=MUTED, transform=axes.transAxes, ha="center")
@@ -598,14 +578,8 @@ def _spread(first: float, second: float, apart: float = 0.24) -> list[float]:
 
 
 def _set_frame(axes: Axes, limits: Frame) -> None:
-    axes.set(xlim=(1, limits.epochs), ylim=(limits.low, limits.high))
-    axes.set_xlabel("epoch (log scale)" if limits.long else "epoch", labelpad=1)
-    if limits.long:
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.set_ylim(limits.low, limits.high)
+    set_epochs(axes, limits.epochs)
     if limits.log:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -614,8 +588,7 @@ def _set_frame(axes: Axes, limits: Frame) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
-    axes.grid(axis="y", color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
+    set_grid(axes, "y")
 
 
 def _forest_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
@@ -666,15 +639,6 @@ def _draw_arrow(axes: Axes, place: int, text: str, right: bool, color: str) -> N
 
 
 # Files
-
-
-def png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG on white, 130 dots an inch."""
-
-    def write(scratch: Path) -> None:
-        figure.savefig(scratch, dpi=130, facecolor="white", metadata={"Software": None})
-
-    replace(path, write)
 
 
 def svg(figure: Figure, name: str, description: str) -> str:

@@ -17,7 +17,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from pipeline.errors import UserError
 from pipeline.formatting import signed
-from pipeline.report.figures import GRID, INK, MUTED, PAPER, STYLE, TRAIN, VALIDATION
+from pipeline.report.style import (
+    INK,
+    LARGE,
+    MUTED,
+    PAPER,
+    SMALL,
+    STYLE,
+    TRAIN,
+    VALIDATION,
+    set_grid,
+)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -117,8 +127,7 @@ def weight_panel(arrays: Arrays, baseline: Arrays | None, edges: np.ndarray) -> 
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:g}")))
         axes.set_xlabel("weight", labelpad=1)
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+        set_grid(axes, "y")
         return figure
 
 
@@ -187,7 +196,7 @@ def _draw_activations(
                 textcoords="offset points",
                 ha="right",
                 va="center",
-                fontsize=8,
+                fontsize=SMALL,
             )
     axes.annotate(
         technique,
@@ -212,7 +221,9 @@ def filter_panel(arrays: Arrays) -> Figure:
     largest = float(np.abs(filters).max())
     figure = _mosaic(filters / (largest or 1.0), 4)
     with mpl.rc_context(STYLE):
-        figure.text(0.5, 0.01, f"largest |w| {largest:.2g}", ha="center", va="bottom", fontsize=11)
+        figure.text(
+            0.5, 0.01, f"largest |w| {largest:.2g}", ha="center", va="bottom", fontsize=LARGE
+        )
     return figure
 
 

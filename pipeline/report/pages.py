@@ -28,7 +28,7 @@ from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
 from pipeline.formatting import UNKNOWN, interval, number, p_text, percent, points, signed
-from pipeline.report import figures, model_figures, panels
+from pipeline.report import figures, model_figures, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
 from pipeline.tuning import chosen
@@ -356,12 +356,12 @@ def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> No
     for setting in summary.ordered_settings(table):
         rows = summary.ranked(table, setting)
         forest = figures.forest(rows, 8.5, _title(rows, "difference"))
-        figures.png(forest, folder / f"figures/forest-{setting}.png")
+        style.png(forest, folder / f"figures/forest-{setting}.png")
         shown = curves[curves["setting"] == setting]
         for measure in dict.fromkeys((_score(rows), "loss")):
             title = f"{_title(rows, measure)}; dotted: validation of {BASELINE}"
             grid = figures.curve_grid(shown, list(rows["technique"]), measure, title)
-            figures.png(grid, folder / f"figures/{measure}-{setting}.png")
+            style.png(grid, folder / f"figures/{measure}-{setting}.png")
     first = summary.ranked(table, summary.ordered_settings(table)[0])
     best = _panels(first.head(1), curves, _score(first))[0]
     replace_text(folder / THUMBNAIL, best.svg)

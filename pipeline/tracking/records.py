@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.curves import thinned
 from pipeline.config.params import MODELS
 from pipeline.datasets.task import Objective, of_columns
 from pipeline.techniques.registry import TECHNIQUES
@@ -160,7 +161,7 @@ def best_epoch(curve: pd.DataFrame) -> int:
 
 
 def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
-    """At most `points` rows of a curve, evenly spread: the first, the best and the last are kept.
+    """At most `points` rows of a curve, denser early on: the first, the best and the last are kept.
 
     Raises ValueError for fewer than three points.
     """
@@ -168,5 +169,4 @@ def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
         raise ValueError(f"`points` must be at least 3, but got {points}")
     if len(curve) <= points:
         return curve
-    even = np.linspace(0, len(curve) - 1, points - 1).round().astype(int)
-    return curve.iloc[np.union1d(even, best_epoch(curve))]
+    return curve.iloc[np.union1d(thinned(len(curve), points - 1) - 1, best_epoch(curve))]
