@@ -23,7 +23,7 @@ from benchmarks.published import SEEDS as PUBLISHED_SEEDS
 from benchmarks.published import published
 from benchmarks.tracking import CURVES, log, opened
 from benchmarks.work import WORKS
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.execution.devices import cores
 
 VARIANTS = ("circles", "circles, activity before", "circles, activity after")
@@ -122,7 +122,8 @@ def stages() -> None:
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(root / "params.yaml", folder)
-        shutil.copytree(root / "pipeline", Path(folder) / "pipeline")
+        for name in ("pipeline", "data/sources"):
+            shutil.copytree(root / name, Path(folder) / name)
         for stage in ("fetch", "prepare", "tune", "train"):
             command = [sys.executable, "-m", "pipeline", stage, "circles"]
             done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
@@ -133,7 +134,7 @@ def stages() -> None:
 def tracking() -> None:
     """MLflow on SQLite: final runs of 500 epochs with five curves and a model each."""
     epochs = 500
-    usual = params.load().tracking.curve_points
+    usual = loading.load().tracking.curve_points
     for runs, points in ((2000, usual), (2000, epochs // len(CURVES)), (200, epochs)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

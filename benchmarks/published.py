@@ -15,17 +15,17 @@ import keras
 import numpy as np
 
 from pipeline import datasets
-from pipeline.config import params
-from pipeline.config.params import (
+from pipeline.config import sections
+from pipeline.config.sections import (
     Final,
-    ImagesData,
-    ImagesStudy,
     Mlp,
+    Study,
     TechniqueParams,
     Training,
     Tuning,
 )
-from pipeline.datasets import Dataset, raw
+from pipeline.datasets import Dataset, origins, raw
+from pipeline.datasets.idx import ImagesData
 from pipeline.datasets.sources import prepare
 from pipeline.execution.journal import Journal
 from pipeline.execution.workers import Workers
@@ -33,7 +33,12 @@ from pipeline.stages.fetch import PARTIAL, RAW
 from pipeline.training.runs import Plan, Result, Run
 
 # Validation images also train, so that none is lost; what they give is not looked at.
-DATA = ImagesData(validation=100, validation_from="last", article_trains_on_validation=True)
+DATA = ImagesData(
+    input="data/sources/mnist.yaml",
+    validation=100,
+    validation_from="last",
+    article_trains_on_validation=True,
+)
 SEEDS = 2
 
 Train = Callable[[Sequence[Run], str], Iterable[Result]]
@@ -53,7 +58,7 @@ class Baseline:
 
     def plan(self, data_digest: str, epochs: int | None, seeds: int) -> Plan:
         """The study of this network alone; its units are those of the article's setting."""
-        study = ImagesStudy(
+        study = Study(
             data=DATA,
             model=Mlp("mlp", self.hidden),
             training=Training("adam", 1e-3, self.batch_size, epochs or self.epochs),
@@ -61,7 +66,7 @@ class Baseline:
             final=Final(seeds),
             techniques={"published": TechniqueParams(article=self.values, combine=self.techniques)},
         )
-        return Plan("mnist", data_digest, study, study_seed=1, engine=params.Engine())
+        return Plan("mnist", data_digest, study, study_seed=1, engine=sections.Engine())
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -91,12 +96,13 @@ BASELINES: Mapping[str, Baseline] = {
 
 def published(epochs: int | None = None, seeds: int = SEEDS) -> None:
     """MNIST, 60,000 training images: error after the last epoch, and published errors."""
-    raw.fetch("mnist", RAW / "mnist", PARTIAL / "mnist", os.environ.get("DATA_MIRROR") or None)
+    mirror = os.environ.get("DATA_MIRROR") or None
+    raw.fetch("mnist", origins.read(DATA.input), RAW / "mnist", PARTIAL / "mnist", mirror)
     dataset = prepare("mnist", DATA, 1, RAW / "mnist")
     with tempfile.TemporaryDirectory() as name:
         prepared = Path(name) / "mnist.npz"
         datasets.save(dataset, prepared)
-        with Workers(prepared, params.Engine(), Journal("mnist", Path(name))) as workers:
+        with Workers(prepared, sections.Engine(), Journal("mnist", Path(name))) as workers:
             for line in lines(dataset, workers.run, epochs, seeds):
                 print(f"  {line}", flush=True)
 

@@ -1,18 +1,20 @@
 """What a stage tells: a log file for later, and warnings on the terminal.
 
-`logs/<stage>-<dataset>.log` has a line per technique as it finishes, warnings, and how the stage
+`logs/<stage>-<study>.log` has a line per technique as it finishes, warnings, and how the stage
 ended, each with its time. A stage that runs again adds to it: what an interruption cut short reads
 on below. Worker processes write to the terminal alone.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 FOLDER = Path("logs")
-STAGES = ("fetch", "prepare", "tune", "train", "timing", "report", "publish")  # of one data set
+STAGES = ("fetch", "prepare", "tune", "train", "timing", "report", "publish")  # of one study
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, which may be misspelt; no option
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
 _pipeline = logging.getLogger("pipeline")
@@ -20,12 +22,12 @@ _pipeline = logging.getLogger("pipeline")
 
 @contextmanager
 def kept(stage: str, argv: Sequence[str]) -> Iterator[None]:
-    """Shows warnings on the terminal, and keeps a stage's log if it is of a data set."""
+    """Shows warnings on the terminal, and keeps a stage's log if it is of a study."""
     with ExitStack() as stack:
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setLevel(logging.WARNING)
         stack.enter_context(_handling(terminal))
-        if stage in STAGES and argv and argv[0].isidentifier():
+        if stage in STAGES and argv and NAME.fullmatch(argv[0]):
             stack.enter_context(stage_file(stage, argv[0]))
         logging.captureWarnings(True)
         stack.callback(logging.captureWarnings, False)
@@ -33,10 +35,10 @@ def kept(stage: str, argv: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def stage_file(stage: str, dataset: str) -> Iterator[None]:
+def stage_file(stage: str, study: str) -> Iterator[None]:
     """Adds to a stage's log file what the pipeline tells, and all warnings."""
     FOLDER.mkdir(exist_ok=True)
-    file = logging.FileHandler(FOLDER / f"{stage}-{dataset}.log", encoding="utf-8", delay=True)
+    file = logging.FileHandler(FOLDER / f"{stage}-{study}.log", encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter(LINE))
     file.addFilter(_worth_keeping)
     level = _pipeline.level

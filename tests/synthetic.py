@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.datasets import about
+from pipeline.datasets.about import About
+
 EPOCHS = 12
 SIGMAS = (0.0, 0.1, 0.2, 0.4)
 TRIALS = 8
@@ -161,9 +164,30 @@ def make_inspection(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
+def write_about(folder: Path, leaks: bool = False) -> None:
+    """An about.json of points in the plane, of which 30 train and the first 3 trials are random."""
+    sizes = {"train": 30, "val": 70, "test": 200}
+    about.write(
+        About(
+            study=folder.name,
+            source="circles",
+            title=folder.name.title(),
+            description="Two circles.",
+            leak="The article's test points validate." if leaks else "",
+            task="classification",
+            input_shape=(2,),
+            sizes={"article": sizes, "leak_free": sizes},  # type: ignore[dict-item]
+            draws={"article": 1, "leak_free": 64},
+            random_trials=3,
+        ),
+        folder / about.FILE,
+    )
+
+
 def write_results(folder: Path, runs: pd.DataFrame, at_edge: Sequence[str] = ()) -> Path:
     """Write the result files that tune and train write, but for optuna.db; return the folder."""
     folder.mkdir(parents=True)
+    write_about(folder, bool(runs["leaks"].any()))
     runs.to_csv(folder / "runs.csv", index=False)
     make_curves(runs).to_parquet(folder / "curves.parquet", index=False)
     np.savez(folder / "inspections.npz", **make_inspection(runs))  # type: ignore[arg-type]

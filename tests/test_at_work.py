@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline import datasets, results
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.execution import journal
@@ -49,10 +50,11 @@ def held(dataset: str) -> bool:
 def test_values_chosen_for_other_params_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
-    (tmp_path / params.FILE).write_text(yaml.safe_dump(given), encoding="utf-8")
+    given = tiny(yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8")))
+    (tmp_path / loading.FILE).write_text(yaml.safe_dump(given), encoding="utf-8")
+    shutil.copytree("data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
-    data = prepare("digits", params.load().study("digits").data, 0, Path("nowhere"))
+    data = prepare("digits", loading.load().study("digits").data, 0, Path("nowhere"))
     datasets.save(data, results.prepared("digits"))
     chosen = {"values": {"learning_rate": 0.1}, "study_digest": "of-other-params"}
     path = results.RESULTS / "digits" / "tuned.json"

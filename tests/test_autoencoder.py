@@ -1,6 +1,7 @@
 """A whole study of an autoencoder: whatever goes by accuracy for classifiers goes by the loss."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 
 from pipeline import datasets, results
 from pipeline.analysis.claims import CLAIMS, SCORES, judge
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.datasets.sources import prepare
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.stages import overview, publish, report, train, tune
@@ -41,17 +42,18 @@ pytestmark = pytest.mark.slow
 def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The results of tune, train and report; in params.yaml the model and techniques differ."""
     folder = tmp_path_factory.mktemp("study")
-    given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
+    given = tiny(yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8")))
     study = given["studies"][NAME] | {"model": MODEL, "techniques": TECHNIQUES}
     study["tuning"] |= {"trials": 4, "round": 2, "epochs": 4, "pruning": {"first": 2, "factor": 2}}
     written = yaml.safe_dump(given | {"studies": {NAME: study}})
-    (folder / params.FILE).write_text(written, encoding="utf-8")
+    (folder / loading.FILE).write_text(written, encoding="utf-8")
+    shutil.copytree("data/sources", folder / "data/sources")
     with pytest.MonkeyPatch.context() as patched:
         for stage in (tune, train):
             patched.setattr(stage, "Workers", InProcess)
             patched.setattr(stage, "Tracker", Nowhere)
         patched.chdir(folder)
-        data = prepare(NAME, params.load().study(NAME).data, 0, Path("nowhere"))
+        data = prepare(NAME, loading.load().study(NAME).data, 0, Path("nowhere"))
         datasets.save(data, results.prepared(NAME))
         for stage in (tune, train, report):
             stage.main([NAME])
@@ -137,7 +139,7 @@ def test_measures_are_those_of_the_exported_model(home: Path) -> None:
 
 def test_it_is_published_and_on_the_overview(home: Path, folder: Path) -> None:
     """The champion, read back from MLflow, reconstructs as runs.csv says."""
-    for name in (params.FILE, "data", "models", "results"):
+    for name in (loading.FILE, "data", "models", "results"):
         (folder / name).symlink_to(home.parents[1] / name)
     publish.main([NAME])
     runs = pd.read_csv(home / "runs.csv").set_index("key")

@@ -10,7 +10,7 @@ import pytest
 from pipeline.analysis import claims
 from pipeline.analysis.claims import CLAIMS, Claim, Side, Statement, beside, decide, judge
 from pipeline.analysis.verdicts import MEASURES
-from pipeline.config import params
+from pipeline.config import loading
 
 JUDGED = [claim for claim in CLAIMS if claim.statements]
 PAIRS = 10
@@ -233,7 +233,7 @@ def test_ids_are_unique_and_every_measure_is_a_column() -> None:
 
 def test_every_side_of_a_claim_is_trained_by_a_study_that_exists() -> None:
     for claim in JUDGED:
-        techniques = params.load().study(claim.datasets[0]).techniques
+        techniques = loading.load().study(claim.datasets[0]).techniques
         for side in {side for each in claim.statements for side in each.sides}:
             known = techniques.get(side.technique)
             assert known is not None, f"{claim.id}: {side}"

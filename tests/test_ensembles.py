@@ -17,7 +17,7 @@ from pipeline.analysis.ensembles import (
     log_loss,
     mean,
 )
-from pipeline.config.params import Mlp, Training
+from pipeline.config.sections import Mlp, Training
 from pipeline.datasets import Dataset
 from pipeline.errors import UserError
 from pipeline.training.runs import Phase, Run

@@ -1,5 +1,6 @@
 """No choice depends on the test set: the stages choose the same when test labels are random."""
 
+import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from pipeline import datasets, results
-from pipeline.config import params
+from pipeline.config import loading, sections
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
 from pipeline.execution.journal import Journal
@@ -36,7 +37,7 @@ ENGINE = Engine()  # of both studies, so that nothing is compiled twice
 class InProcess:
     """Stands for `workers.Workers`: trains here, and keeps what a final run leaves."""
 
-    def __init__(self, prepared: Path, _: params.Engine, journal: Journal) -> None:
+    def __init__(self, prepared: Path, _: sections.Engine, journal: Journal) -> None:
         self._trainer, self._journal = Trainer(datasets.load(prepared), ENGINE), journal
         self._added: list[Run] = []
 
@@ -89,7 +90,7 @@ class Nowhere:
 
 def write_params(path: Path) -> None:
     """A study of one data set with budgets of seconds, in which trials differ."""
-    given = tiny(yaml.safe_load(Path(params.FILE).read_text(encoding="utf-8")))
+    given = tiny(yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8")))
     study = given["studies"][NAME]
     study["techniques"] = TECHNIQUES
     study["training"]["epochs"] = 4
@@ -129,9 +130,10 @@ def test_random_test_labels_change_nothing_that_is_chosen(
     for stage in (tune, train):
         monkeypatch.setattr(stage, "Workers", InProcess)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
-    write_params(tmp_path / params.FILE)
+    write_params(tmp_path / loading.FILE)
+    shutil.copytree("data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
-    settings = params.load()
+    settings = loading.load()
     data = prepare(NAME, settings.study(NAME).data, settings.seed, Path("nowhere"))
     labels, rows = data.y.copy(), data.splits["leak_free"]["test"]
     labels[rows] = np.random.default_rng(0).integers(data.n_classes, size=rows.shape)
@@ -139,8 +141,8 @@ def test_random_test_labels_change_nothing_that_is_chosen(
     for name, given in (("true", data), ("random", replace(data, y=labels))):
         folder = tmp_path / name
         folder.mkdir()
-        write = (tmp_path / params.FILE).read_text(encoding="utf-8")
-        (folder / params.FILE).write_text(write, encoding="utf-8")
+        write = (tmp_path / loading.FILE).read_text(encoding="utf-8")
+        (folder / loading.FILE).write_text(write, encoding="utf-8")
         monkeypatch.chdir(folder)
         found.append(run_study(folder, given))
     one, other = found

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from pipeline.config.params import Cnn, Lstm, Mlp, Model
+from pipeline.config.sections import Cnn, Lstm, Mlp, Model
 from pipeline.engine.gates import HardConcrete
 from pipeline.models import building
 from pipeline.techniques.changes import Activity, Change, Gates, Penalty

@@ -19,7 +19,7 @@ TAGS = {"dataset", "architecture", "technique", "phase", "git_commit", "params_d
     *("data_digest", "study_digest", "mlflow.source.git.commit"),
 }
 LOCAL = ("mlflow", "run", "--env-manager", "local")
-SMALL = ("-P", "datasets=digits", "-P", "techniques=l2", "-P", "trials=1", "-P", "workers=1")
+SMALL = ("-P", "studies=digits", "-P", "techniques=l2", "-P", "trials=1", "-P", "workers=1")
 
 
 TECHNIQUES = ("none", "l2", "cocktail")
@@ -81,13 +81,13 @@ def test_a_study_from_outside_fills_its_run_and_leaves_params_yaml_alone(
     assert project.run("git", "status", "--porcelain") == ""
     assert not (project.folder / "mlflow.db").exists()
     assert [path.name for path in (project.folder / "studies").iterdir()] == [
-        "datasets=digits_techniques=l2_trials=1_seeds=2_workers=1"
+        "studies=digits_techniques=l2_trials=1_seeds=2_workers=1"
     ]
 
 
 @pytest.mark.slow
 def test_as_params_yaml_says_it_is_dvc_repro(project: Clone, outside: Path) -> None:
-    command = (*LOCAL, str(project.folder), "-e", "tune", "-P", "datasets=digits")
+    command = (*LOCAL, str(project.folder), "-e", "tune", "-P", "studies=digits")
     done = project.attempt(*command, folder=outside)
     assert done.returncode == 0, done.stderr[-3000:]
     assert project.ran("tune@digits") == set()
@@ -140,7 +140,7 @@ def test_a_wrong_parameter_fails_the_run_and_is_named(
 @pytest.mark.slow
 def test_an_interruption_ends_the_run_and_dvcs_stage(project: Clone, outside: Path) -> None:
     """The signal goes to the study alone, as when `mlflow run` passes an interruption on."""
-    command = [sys.executable, "-m", "pipeline", "study", "--until", "tune", "--datasets", "digits"]
+    command = [sys.executable, "-m", "pipeline", "study", "--until", "tune", "--studies", "digits"]
     client = MlflowClient(f"sqlite:///{outside}/mlflow.db")
     run_id = client.create_run("0").info.run_id
     variables = {"MLFLOW_TRACKING_URI": client.tracking_uri, "MLFLOW_RUN_ID": run_id}

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import params
-from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model
+from pipeline.config import loading, sections
+from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model
 from pipeline.engine import backend
 from pipeline.engine.gates import HardConcrete, fixed_gates, open_probability
 from pipeline.engine.population import Population
@@ -50,7 +50,7 @@ def weighted(model: keras.Sequential) -> list[Any]:
 
 
 def test_every_architecture_is_built_and_tested() -> None:
-    assert set(EXAMPLES) == set(params.MODELS) == set(building.ARCHITECTURES)
+    assert set(EXAMPLES) == set(sections.MODELS) == set(building.ARCHITECTURES)
 
 
 @NAMES
@@ -463,7 +463,7 @@ def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> Non
 
 
 def test_mixed_penalties_are_article_cs() -> None:
-    study = params.load().study("fashion_mnist")
+    study = loading.load().study("fashion_mnist")
     article = study.techniques["mixed_penalties"].article
     assert article is not None
     change = TECHNIQUES["mixed_penalties"].apply(article)

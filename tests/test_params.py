@@ -1,14 +1,18 @@
 """params.yaml is read whole, checked, and its mistakes are explained."""
 
 import copy
+import io
 import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.config import params
+from pipeline.config import loading, rules, sections
 from pipeline.errors import UserError
 from pipeline.techniques.changes import Change, Penalty
 from pipeline.techniques.registry import TECHNIQUES
@@ -28,14 +32,8 @@ def changed(place: str, value: object) -> dict[str, Any]:
 
 
 def test_the_projects_own_params_are_valid() -> None:
-    settings = params.load()
-    assert [settings.study(name).final.seeds for name in params.DATASET_NAMES] == [
-        30,
-        10,
-        10,
-        10,
-        10,
-    ]
+    studies = loading.load().studies
+    assert [study.final.seeds for study in studies.values()] == [30, 10, 10, 10, 10]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +61,60 @@ def test_the_projects_own_params_are_valid() -> None:
             "techniques.none.article: `article: {}` is missing, the baseline of the article's "
             "setting of l1, l2, l0",
         ),
-        ("studies/cirles", {}, "studies: unknown key 'cirles'; did you mean 'circles'?"),
+        ("studies/my-own", {}, "params.yaml:studies.my-own.data: required, but missing"),
+        ("studies/my-own", None, "params.yaml:studies.my-own: input should be a dictionary"),
+        (
+            "studies/Circles",
+            RAW["studies"]["circles"],
+            "studies.Circles: expected names that differ",
+        ),
+        (
+            "studies/two words",
+            RAW["studies"]["circles"],
+            "studies.two words: expected a letter, th",
+        ),
+        ("studies/NaN", RAW["studies"]["circles"], "studies.NaN: expected a name that a table of"),
+        ("studies", {}, "params.yaml:studies: dictionary should have at least 1 item"),
+        (
+            "studies/my-own",
+            RAW["studies"]["circles"] | {"data": {"source": "circles", "input": "", "noize": 1}},
+            "studies.my-own.data: unknown key 'noize'; did you mean 'noise'? expected one of",
+        ),
+        (
+            "studies/my-own",
+            RAW["studies"]["circles"] | {"data": {"source": "circles", "input": "", "noise": -1}},
+            "studies.my-own.data.noise: input should be greater than or equal to 0, but got -1",
+        ),
+        (
+            "studies/circles/data/source",
+            "circle",
+            "studies.circles.data.source: unknown 'circle'; did you mean 'circles'?",
+        ),
+        (
+            "studies/circles/data",
+            {"input": ""},
+            "studies.circles.data.source: required, but missing",
+        ),
+        (
+            "studies/circles/data",
+            {"source": "circles"},
+            "studies.circles.data.input: required, but missing",
+        ),
+        (
+            "studies/features/data/informative",
+            50,
+            "features.data: `informative` must be below inputs=50, but got 50",
+        ),
+        (
+            "studies/circles/techniques/none_",
+            {"combine": ["l1", "l2"]},
+            "techniques.none_.combine: two techniques both change kernel",
+        ),
+        (
+            "studies/circles/techniques/nan",
+            {"combine": ["l1", "dropout"]},
+            "techniques.nan: expected a name that a table of results reads back as text",
+        ),
         ("sed", 1, "top level: unknown key 'sed'; did you mean 'seed'?"),
         (
             "studies/circles/data/noise",
@@ -269,7 +320,7 @@ def test_the_projects_own_params_are_valid() -> None:
 )
 def test_a_mistake_is_named_with_its_place(place: str, value: object, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        params.parse(changed(place, value))
+        loading.parse(changed(place, value))
     assert expected in str(caught.value)
     assert "params.yaml:" in str(caught.value)
 
@@ -292,36 +343,72 @@ def test_a_technique_that_an_lstm_has_no_place_for_is_refused(technique: str, ne
     raw["studies"]["digits"]["techniques"] = {"none": {}, technique: {}}
     expected = f"techniques.{technique}: {needs}; expected one of none, l1, l2"
     with pytest.raises(UserError, match=re.escape(expected)):
-        params.parse(raw)
+        loading.parse(raw)
 
 
 def test_a_missing_key_is_named() -> None:
     raw = copy.deepcopy(RAW)
     del raw["studies"]["digits"]["final"]
     with pytest.raises(UserError, match=r"studies\.digits\.final: required, but missing"):
-        params.parse(raw)
+        loading.parse(raw)
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "seed: [", "seed: 1"])
 def test_what_is_no_params_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError):
-        params.load(tmp_path / "params.yaml")
+        loading.load(tmp_path / "params.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml not found"):
-        params.load(tmp_path / "nowhere.yaml")
+        loading.load(tmp_path / "nowhere.yaml")
 
 
-def test_an_unknown_data_set_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"'cifar'; params\.yaml has studies of circles, digits"):
-        params.load().study("cifar")
+@given(st.lists(st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,63}", fullmatch=True), min_size=1))
+def test_names_that_are_accepted_stay_apart_in_folders_and_tables(names: list[str]) -> None:
+    if any(rules.name_problems(names)):
+        readable = all(name.lower() not in rules.UNREADABLE for name in names)
+        assert not readable or len({name.lower() for name in names}) < len(set(names))
+        return
+    assert len({name.lower() for name in names}) == len(set(names))
+    table = pd.DataFrame({"study": names})
+    for name in names:  # each as the only study of a table, and all in one
+        written = pd.DataFrame({"study": [name]}).to_csv(index=False)
+        assert list(pd.read_csv(io.StringIO(written))["study"]) == [name]
+    assert list(pd.read_csv(io.StringIO(table.to_csv(index=False)))["study"]) == names
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "NULL", "None", "True", "false", "inf", "Infinity"])
+def test_words_that_pandas_reads_as_something_else_are_no_names(word: str) -> None:
+    assert any(rules.name_problems([word]))
+
+
+@given(st.text())
+def test_a_name_out_of_the_alphabet_or_too_long_is_refused(name: str) -> None:
+    allowed = re.fullmatch("[A-Za-z][A-Za-z0-9_-]{0,63}", name)
+    assert allowed or any(rules.name_problems([name]))
+    assert any(rules.name_problems(["a" * 65]))
+
+
+def test_two_studies_can_share_a_source() -> None:
+    raw = changed("studies/noisy-circles", copy.deepcopy(RAW["studies"]["circles"]))
+    raw["studies"]["noisy-circles"]["data"]["noise"] = 0.3
+    studies = loading.parse(raw).studies
+    noises = {name: getattr(study.data, "noise", None) for name, study in studies.items()}
+    assert (noises["circles"], noises["noisy-circles"]) == (0.1, 0.3)
+
+
+def test_an_unknown_study_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UserError, match=r"'cifar' in params\.yaml:studies; expected one of circles"
+    ):
+        loading.load().study("cifar")
 
 
 def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
     raw = changed("studies/circles/techniques/l1_l2", {"search": {"l1": {"low": 0.1, "high": 0.2}}})
-    found = params.parse(raw).study("circles").search("l1_l2")
+    found = loading.parse(raw).study("circles").search("l1_l2")
     assert (found["l1"].low, found["l1"].high) == (0.1, 0.2)
     assert found["l2"] == TECHNIQUES["l1_l2"].search["l2"]
     assert "learning_rate" in found
@@ -332,19 +419,19 @@ def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
     [
         (
             {"architecture": "cnn", "filters": [32, 64], "hidden": [128]},
-            params.Cnn("cnn", (32, 64), kernel_size=3, pool=2, hidden=(128,), activation="relu"),
+            sections.Cnn("cnn", (32, 64), kernel_size=3, pool=2, hidden=(128,), activation="relu"),
         ),
-        ({"architecture": "mlp", "hidden": [9]}, params.Mlp("mlp", (9,))),
+        ({"architecture": "mlp", "hidden": [9]}, sections.Mlp("mlp", (9,))),
         (
             {"architecture": "autoencoder", "hidden": [9], "code": 4},
-            params.Autoencoder("autoencoder", (9,), 4),
+            sections.Autoencoder("autoencoder", (9,), 4),
         ),
     ],
 )
 def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: object) -> None:
     raw = changed("studies/digits/model", given)
     raw["studies"]["digits"]["techniques"] = {"none": {}}
-    assert params.parse(raw).study("digits").model == expected
+    assert loading.parse(raw).study("digits").model == expected
 
 
 @pytest.mark.parametrize(
@@ -358,10 +445,10 @@ def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: obj
     ],
 )
 def test_what_means_nothing_without_classes_says_why(technique: str, why: str) -> None:
-    change, model = TECHNIQUES[technique].lowest, params.Autoencoder("autoencoder", (8,), 4)
-    found = params.misfit(change, model)
+    change, model = TECHNIQUES[technique].lowest, sections.Autoencoder("autoencoder", (8,), 4)
+    found = sections.misfit(change, model)
     assert (found or "").startswith(f"{why}, but got 'autoencoder'")
-    assert technique not in params.fitting(model, images=True)
+    assert technique not in sections.fitting(model, images=True)
 
 
 def test_changes_join_unless_they_set_the_same_part() -> None:
@@ -385,8 +472,8 @@ def test_the_examples_in_params_yaml_are_valid() -> None:
     for example in examples:
         raw = changed("studies/digits/model", yaml.safe_load(example)["model"])
         digits = raw["studies"]["digits"]
-        model = params.MODELS[digits["model"]["architecture"]](**digits["model"])
+        model = sections.MODELS[digits["model"]["architecture"]](**digits["model"])
         for name in list(digits["techniques"]):
-            if params.misfit(TECHNIQUES[name].lowest, model):
+            if sections.misfit(TECHNIQUES[name].lowest, model):
                 del digits["techniques"][name]
-        params.parse(raw)
+        loading.parse(raw)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.config.overrides import NAMES, Request
 from pipeline.errors import UserError
 from pipeline.stages import study
@@ -41,7 +41,7 @@ def test_a_command_runs_a_stage_that_takes_its_parameters(
 @pytest.mark.parametrize("name", POINTS)
 @pytest.mark.parametrize("parameter", NAMES)
 def test_every_parameter_of_every_entry_point_is_checked(name: str, parameter: str) -> None:
-    values = dict.fromkeys(NAMES, params.FILE) | {parameter: "no, not this"}
+    values = dict.fromkeys(NAMES, loading.FILE) | {parameter: "no, not this"}
     command = POINTS[name]["command"].format(**{k: shlex.quote(v) for k, v in values.items()})
     with pytest.raises(UserError, match=f"command line:{parameter}: "):
         study.main(shlex.split(command)[5:])

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import published
 from benchmarks.published import BASELINES, architecture, lines
-from pipeline.config.params import Mlp, misfit
+from pipeline.config.sections import Mlp, misfit
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.engine import Engine
 from pipeline.engine.gates import HardConcrete

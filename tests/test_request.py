@@ -10,57 +10,58 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import params
+from pipeline.config import loading, sections
 from pipeline.config.overrides import NAMES, Request
 from pipeline.errors import UserError
 from pipeline.techniques.registry import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-STUDIES = [params.parse(RAW).study(name) for name in params.DATASET_NAMES]
+STUDIES = loading.parse(RAW).studies
 FIT_ALL = [
     name
     for name, technique in TECHNIQUES.items()
-    if not any(params.misfit(technique.lowest, each.model, each.data.images) for each in STUDIES)
+    if not any(
+        sections.misfit(technique.lowest, study.model, study.data.images)
+        for study in STUDIES.values()
+    )
 ]
 
 
-def applied(**words: str) -> params.Params:
-    return params.parse(Request.of(words).applied(RAW))
+def applied(**words: str) -> sections.Params:
+    return loading.parse(Request.of(words).applied(RAW))
 
 
 def test_the_word_params_yaml_leaves_everything_as_it_is() -> None:
-    request = Request.of(dict.fromkeys(NAMES, params.FILE))
+    request = Request.of(dict.fromkeys(NAMES, loading.FILE))
     assert request == Request()
     assert not request.replaces
     assert request.applied(RAW) == RAW
 
 
 @given(
-    datasets=st.none() | st.lists(st.sampled_from(params.DATASET_NAMES), min_size=1),
+    studies=st.none() | st.lists(st.sampled_from([*STUDIES]), min_size=1),
     techniques=st.none() | st.lists(st.sampled_from(FIT_ALL), min_size=1),
     trials=st.none() | st.integers(1, 50),
     seeds=st.none() | st.integers(1, 60),
     workers=st.none() | st.integers(1, 8),
 )
 def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
-    datasets: list[str] | None,
+    studies: list[str] | None,
     techniques: list[str] | None,
     trials: int | None,
     seeds: int | None,
     workers: int | None,
 ) -> None:
-    lists = {"datasets": datasets, "techniques": techniques}
+    lists = {"studies": studies, "techniques": techniques}
     numbers = {"trials": trials, "seeds": seeds, "workers": workers}
     words = {name: ", ".join(value) for name, value in lists.items() if value}
     words |= {name: str(value) for name, value in numbers.items() if value}
     before = copy.deepcopy(RAW)
     settings = applied(**words)
     assert before == RAW
-    for name in params.DATASET_NAMES:
-        if datasets is not None and name not in datasets:
-            assert getattr(settings.studies, name) is None
-            continue
-        found, own = settings.study(name), params.parse(RAW).study(name)
+    assert list(settings.studies) == [n for n in STUDIES if studies is None or n in studies]
+    for name, found in settings.studies.items():
+        own = STUDIES[name]
         assert found.tuning.trials == (trials or own.tuning.trials)
         assert found.final.seeds == (seeds or own.final.seeds)
         expected = own.techniques.keys() if techniques is None else {"none", *techniques}
@@ -76,8 +77,8 @@ def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ({"datasets": "circles,cirles"}, "datasets: unknown name 'cirles'; did you mean 'circles'"),
-        ({"datasets": ""}, "datasets: unknown name ''; expected one of circles, digits"),
+        ({"studies": "circles,cirles"}, "studies: unknown name 'cirles'; did you mean 'circles'"),
+        ({"studies": ""}, "studies: unknown name ''; expected one of circles, digits"),
         ({"techniques": "l1l2"}, "techniques: unknown name 'l1l2'; did you mean 'l1_l2'?"),
         ({"trials": "many"}, "trials: input should be a valid integer"),
         ({"trials": "2.5"}, "trials: input should be a valid integer"),
@@ -85,10 +86,10 @@ def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
         ({"seeds": "-3"}, "seeds: input should be greater than or equal to 1, but got '-3'"),
         ({"workers": "all"}, "workers: input should be 'auto', but got 'all'"),
         (
-            {"techniques": "mixed_penalties", "datasets": "digits"},
+            {"techniques": "mixed_penalties", "studies": "digits"},
             "digits.techniques.mixed_penalties: needs 3 hidden layers, but got 2",
         ),
-        ({"seeds": "63", "datasets": "circles"}, "final.seeds = 65, but got 64"),
+        ({"seeds": "63", "studies": "circles"}, "final.seeds = 65, but got 64"),
     ],
 )
 def test_a_wrong_value_is_named(words: dict[str, str], expected: str) -> None:
@@ -98,7 +99,7 @@ def test_a_wrong_value_is_named(words: dict[str, str], expected: str) -> None:
 
 
 def test_a_request_spells_what_was_asked() -> None:
-    request = Request.of({"seeds": "10", "datasets": "circles, digits", "workers": "auto"})
-    assert str(request) == "datasets=circles,digits seeds=10 workers=auto"
+    request = Request.of({"seeds": "10", "studies": "circles, digits", "workers": "auto"})
+    assert str(request) == "studies=circles,digits seeds=10 workers=auto"
     assert request.replaces
-    assert not Request.of({"datasets": "digits"}).replaces
+    assert not Request.of({"studies": "digits"}).replaces

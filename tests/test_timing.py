@@ -1,17 +1,21 @@
 """Times measured in turn cancel what the machine does meanwhile."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import stages
 from pipeline.analysis import inference
 from pipeline.analysis.claims import CLAIMS, compared_by
-from pipeline.stages import timing as stage
+from tests.synthetic import make_runs, write_results
 
 
 class Machine:
@@ -53,8 +57,30 @@ def test_times_join_the_runs_that_they_are_of(tmp_path: Path) -> None:
 def test_what_is_timed_is_what_claims_compare() -> None:
     assert compared_by(inference.COLUMN, "digits") == {"none", "l1", "l2"}
     assert compared_by(inference.COLUMN, "circles") == set()
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert stages["timing"]["matrix"]["dataset"] == stage.DATASETS
     assert {c.id for c in CLAIMS if any(s.measure == inference.COLUMN for s in c.statements)} == {
         "C3"
     }
+
+
+def test_a_study_that_no_claim_times_gets_an_empty_table_without_tensorflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder = write_results(Path("results/circles"), make_runs({"none": 0.0, "l2": 0.0}))
+    program = "import sys; from pipeline.__main__ import main; code = main(['timing', 'circles'])"
+    program += "; print(code, 'tensorflow' in sys.modules)"
+    path = {"PYTHONPATH": str(Path(stages.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("\n0 False\n")
+    table = pd.read_csv(folder / inference.FILE)
+    assert list(table.columns) == ["key", "technique", "setting", "seed", inference.COLUMN]
+    assert table.empty
+    runs = pd.read_csv(folder / "runs.csv")
+    assert inference.joined(runs, folder / inference.FILE) is runs

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
 from pipeline.report import charts
@@ -332,14 +332,14 @@ def test_another_study_has_parents_of_its_own_and_no_run_twice(logged: Tracker) 
 
 def digests(technique: str, phase: Phase, data: str, *changes: object) -> str:
     """The digest of a technique of circles with some values of params.yaml replaced."""
-    raw = params.read(ROOT / "params.yaml")
+    raw = loading.read(ROOT / "params.yaml")
     for place, value in zip(changes[::2], changes[1::2], strict=True):
         *sections, name = str(place).split(".")
         section = raw["studies"]["circles"]
         for each in sections:
             section = section[each]
         section[name] = value
-    return Context.of_study("circles", params.parse(raw), data).study_digest(technique, phase)
+    return Context.of_study("circles", loading.parse(raw), data).study_digest(technique, phase)
 
 
 @pytest.mark.parametrize(
@@ -745,7 +745,7 @@ def test_publishing_to_an_empty_store_gives_the_runs_of_the_live_one(
     folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     write_results(FINALS, TRIALS)
-    context = Context.of_study("circles", params.load(), "unknown")
+    context = Context.of_study("circles", loading.load(), "unknown")
     with Tracker(context) as tracker:
         for row in TRIALS:
             tracker.log(trial_record(row, "mlp"))
@@ -766,7 +766,7 @@ def test_publishing_to_an_empty_store_gives_the_runs_of_the_live_one(
 def test_results_older_than_params_yaml_stay_those_of_their_study(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    context = Context.of_study("circles", params.load(ROOT / "params.yaml"), "unknown")
+    context = Context.of_study("circles", loading.load(ROOT / "params.yaml"), "unknown")
     of_l2 = {STUDY: context.study_digest("l2", "tune")}
     write_results([final_row(0)], [trial_row(0) | of_l2, trial_row(0, "l1")])
     text = Path("params.yaml").read_text(encoding="utf-8")
@@ -795,7 +795,7 @@ def test_publishing_fails_where_mlflow_does(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_a_parent_holds_the_params_of_its_own_technique_only() -> None:
-    context = Context.of_study("circles", params.load(ROOT / "params.yaml"), "d")
+    context = Context.of_study("circles", loading.load(ROOT / "params.yaml"), "d")
     names = context.parent_params("activity_l1_before")
     assert names["techniques.activity_l1_before.article.strength"] == 1e-4
     assert "training.batch_size" in names
@@ -824,7 +824,7 @@ def test_the_run_of_mlflow_run_shows_what_was_asked_and_found(opened: str, folde
     metrics = {"test_accuracy/l2": 0.75}
     outcome = Outcome("circles", "a table", "l2 is best.", metrics, [folder / "summary.csv"])
     with ProjectRun() as run:
-        run.asked({"datasets": "circles"}, "seed: 1\n")
+        run.asked({"studies": "circles"}, "seed: 1\n")
         run.found([outcome], folder)
     found, client = project_run(opened), MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     assert found.info.status == "FINISHED"
@@ -883,7 +883,7 @@ def test_no_stage_sees_the_run_of_mlflow_run(opened: str) -> None:
 def test_without_mlflow_run_there_is_nothing_to_tell(folder: Path) -> None:
     (folder / "mlflow.db").unlink()
     with ProjectRun() as run:
-        run.asked({"datasets": "circles"}, "")
+        run.asked({"studies": "circles"}, "")
         run.found([], folder)
     assert not (folder / "mlflow.db").exists()
 
@@ -893,7 +893,7 @@ def test_a_run_that_the_store_does_not_have_costs_a_warning(
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "of-another-store")
     with ProjectRun() as run:
-        run.asked({"datasets": "circles"}, "")
+        run.asked({"studies": "circles"}, "")
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "run of-another-store of `mlflow run` is incomplete"
     ]
@@ -908,7 +908,7 @@ def test_a_store_that_is_back_at_the_end_ends_the_run_of_mlflow_run(
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     with ProjectRun() as run:
         server.kill()
-        run.asked({"datasets": "circles"}, "")
+        run.asked({"studies": "circles"}, "")
         server.start()
     assert client.get_run(run_id).info.status == "FINISHED"
 

@@ -11,9 +11,8 @@ import pytest
 from pipeline.analysis import inference
 from pipeline.analysis.claims import CLAIMS
 from pipeline.analysis.summary import COUNTS, MEANS, SELECTION
-from pipeline.config import params
-from pipeline.config.params import (
-    CirclesData,
+from pipeline.config import loading, sections
+from pipeline.config.sections import (
     Cnn,
     Lstm,
     Mlp,
@@ -23,6 +22,7 @@ from pipeline.config.params import (
     Tuning,
 )
 from pipeline.datasets import Dataset, Ints, Part
+from pipeline.datasets.circles import CirclesData
 from pipeline.datasets.sources import prepare
 from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION
 from pipeline.engine import Engine, Trained
@@ -58,7 +58,7 @@ def unit(model: Model, technique: str, values: dict[str, float], dataset: Datase
         dataset="digits",
         data_digest=dataset.digest,
         model=model,
-        training=params.Training("adam", 0.01, 16, 12),
+        training=sections.Training("adam", 0.01, 16, 12),
         technique=technique,
         values=values,
         setting="article",
@@ -72,7 +72,7 @@ def unit(model: Model, technique: str, values: dict[str, float], dataset: Datase
 
 def test_every_classifier_is_trained() -> None:
     """test_autoencoder.py trains the other architecture."""
-    classifiers = {n for n, each in params.MODELS.items() if each.objective is CLASSIFICATION}
+    classifiers = {n for n, each in sections.MODELS.items() if each.objective is CLASSIFICATION}
     assert set(EXAMPLES) == classifiers
 
 
@@ -127,7 +127,7 @@ def test_the_proximal_step_leaves_zeros_in_the_model_and_nothing_in_the_penalty(
 def test_gates_that_close_make_the_stored_model_smaller(dataset: Dataset, tmp_path: Path) -> None:
     """At a rate that closes gates in few steps; the model has learnt and gives its measures."""
     given = unit(EXAMPLES["mlp"], "l0", {"strength": 0.05}, dataset)
-    given = replace(given, training=params.Training("adam", 0.05, 16, 60))
+    given = replace(given, training=sections.Training("adam", 0.05, 16, 60))
     plain = replace(given, technique="none", values={})
     trainer = Trainer(dataset, Engine())
     (result,), (other,) = (trainer.run([each], [None]) for each in (given, plain))
@@ -147,7 +147,7 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
 ) -> None:
     values = {"epsilon": 0.01, "rate": 0.1}
     given = unit(EXAMPLES[name], "zca_dropout", values, dataset)
-    given = replace(given, training=params.Training("adam", 0.01, 16, 2))
+    given = replace(given, training=sections.Training("adam", 0.01, 16, 2))
     other = dataset.x.copy()
     other[dataset.splits["article"]["val"]] += 5
     other[dataset.splits["article"]["test"]] -= 3
@@ -173,8 +173,8 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
 
 def small(hidden: int, epochs: int = 1) -> tuple[Dataset, Plan]:
     """Few circles, and a study of few epochs on them."""
-    given = params.load().study("circles")
-    drawn = CirclesData(test=50, draws=2)
+    given = loading.load().study("circles")
+    drawn = CirclesData(input="data/sources/circles.yaml", test=50, draws=2)
     data = prepare("circles", drawn, 1, Path("nowhere"))
     tuning = Tuning(trials=1000, seeds=1, round=BATCH, epochs=epochs)
     model = replace(given.model, hidden=(hidden,))
@@ -183,7 +183,7 @@ def small(hidden: int, epochs: int = 1) -> tuple[Dataset, Plan]:
     )
     techniques = {**given.techniques, **stopped}
     study = replace(given, data=drawn, model=model, tuning=tuning, techniques=techniques)
-    return data, Plan("circles", data.digest, study, 1, params.Engine())
+    return data, Plan("circles", data.digest, study, 1, sections.Engine())
 
 
 def test_a_trial_never_meets_the_labels_of_the_test() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis import tuning_curve
-from pipeline.config.params import random_trials
+from pipeline.config.sections import random_trials
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
 from pipeline.techniques.registry import Range

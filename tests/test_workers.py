@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from pipeline import datasets
-from pipeline.config import params
-from pipeline.config.params import CirclesData, Engine, Final, Pruning, Training, Tuning
+from pipeline.config import loading, sections
+from pipeline.config.sections import Engine, Final, Pruning, Training, Tuning
+from pipeline.datasets.circles import CirclesData
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.execution import devices
@@ -29,7 +30,7 @@ from pipeline.execution.workers import Population, Progress, Schedule, Workers
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 
-DATA = CirclesData(test=50, draws=8)
+DATA = CirclesData(input="data/sources/circles.yaml", test=50, draws=8)
 GRAPH = Engine(program="graph")
 
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plan(prepared: Path) -> Plan:
-    given = params.load().study("circles")
+    given = loading.load().study("circles")
     kept = ("none", "l2", "dropout", "activity_l1_before", "early_stopping")
     tiny = replace(
         given,
@@ -202,13 +203,13 @@ def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
 @pytest.fixture
 def alike(plan: Plan) -> list[Run]:
     """Final runs of which some end where others go on, in graph programs."""
-    search = {"rate": params.SearchRange(0.1, 0.5), "patience": params.SearchRange(1, 2)}
+    search = {"rate": sections.SearchRange(0.1, 0.5), "patience": sections.SearchRange(1, 2)}
     stopped = {"rate": 0.3, "patience": 1.0}
     techniques = {
-        "none": params.TechniqueParams(article={}),
-        "dropout": params.TechniqueParams(article={"rate": 0.3}, tuned=False),
-        "dropout_early_stopping_again": params.TechniqueParams(article=stopped, tuned=False),
-        "dropout_early_stopping": params.TechniqueParams(article=stopped, search=search),
+        "none": sections.TechniqueParams(article={}),
+        "dropout": sections.TechniqueParams(article={"rate": 0.3}, tuned=False),
+        "dropout_early_stopping_again": sections.TechniqueParams(article=stopped, tuned=False),
+        "dropout_early_stopping": sections.TechniqueParams(article=stopped, search=search),
     }
     few = replace(plan, study=replace(plan.study, techniques=techniques), engine=GRAPH)
     return rounds.final_runs(few, {"none": {}, "dropout_early_stopping": stopped})
@@ -292,7 +293,7 @@ def test_an_import_that_dies_is_told_in_words(prepared: Path, tmp_path: Path) ->
         "from pipeline import starting, workers\n"
         "from pipeline.errors import UserError\n"
         "from pipeline.execution.journal import Journal\n"
-        "from pipeline.config.params import Engine\n"
+        "from pipeline.config.sections import Engine\n"
         "def begin_preload():\n"
         "    multiprocessing.set_forkserver_preload(['dies'])\n"
         "    return True\n"
@@ -314,7 +315,7 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         "from multiprocessing import forkserver\n"
         "from pathlib import Path\n"
         "from pipeline.execution.journal import Journal\n"
-        "from pipeline.config.params import Engine\n"
+        "from pipeline.config.sections import Engine\n"
         "from pipeline.execution.workers import Workers\n"
         "if __name__ == '__main__':\n"
         f"    pool = Workers(Path({str(prepared)!r}), Engine(workers=2), Journal('x', Path('j')))\n"
@@ -461,8 +462,8 @@ def test_no_search_waits_for_another(plan: Plan) -> None:
 
 def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
     tuning = replace(plan.study.tuning, learning_rate=None, trials=8, round=8, seeds=1)
-    search = {"patience": params.SearchRange(1, 3, log=False, integer=True)}
-    stopping = {"early_stopping": params.TechniqueParams(search=search)}
+    search = {"patience": sections.SearchRange(1, 3, log=False, integer=True)}
+    stopping = {"early_stopping": sections.TechniqueParams(search=search)}
     few = replace(plan, study=replace(plan.study, tuning=tuning, techniques=stopping))
     fake = Fake()
     rows = list(rounds.tune(few, rounds.searches(few), fake))

@@ -8,23 +8,25 @@ from typing import Any, Self
 
 from pydantic.dataclasses import dataclass
 
-from pipeline.config import params
+from pipeline.config import loading
+from pipeline.config.sections import Auto
+from pipeline.datasets.section import FROZEN, Count
 from pipeline.errors import UserError, nearest
 from pipeline.techniques.registry import TECHNIQUES
 
-LISTS = ("datasets", "techniques")
+LISTS = ("studies", "techniques")
 NAMES = (*LISTS, "trials", "seeds", "workers")
 
 
-@dataclass(frozen=True, config=params.FROZEN)
+@dataclass(frozen=True, config=FROZEN)
 class Request:
     """What is asked for; None leaves what params.yaml says."""
 
-    datasets: tuple[str, ...] | None = None  # whose studies run
+    studies: tuple[str, ...] | None = None  # which of them run
     techniques: tuple[str, ...] | None = None  # of every study, beside the baseline
-    trials: params.Count | None = None  # of every search
-    seeds: params.Count | None = None  # of the final runs
-    workers: params.Count | params.Auto | None = None
+    trials: Count | None = None  # of every search
+    seeds: Count | None = None  # of the final runs
+    workers: Count | Auto | None = None
 
     @classmethod
     def of(cls, words: Mapping[str, str]) -> Self:
@@ -32,37 +34,37 @@ class Request:
 
         Raises UserError that names the parameters that are wrong.
         """
-        given: dict[str, Any] = {k: word for k, word in words.items() if word != params.FILE}
+        given: dict[str, Any] = {k: word for k, word in words.items() if word != loading.FILE}
         for name in LISTS:
             if name in given:
                 given[name] = [word.strip() for word in given[name].split(",")]
-        return params.validate(cls, given, "command line")
+        return loading.validate(cls, given, "command line")
 
     @property
     def replaces(self) -> bool:
-        """Whether values differ from params.yaml's, and not just the choice of data sets."""
+        """Whether values differ from params.yaml's, and not just the choice of studies."""
         return any((self.techniques, self.trials, self.seeds, self.workers))
 
     def __str__(self) -> str:
-        """As on the command line, such as `datasets=circles,digits seeds=10`."""
+        """As on the command line, such as `studies=circles,digits seeds=10`."""
         values = {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
         shown = {k: ",".join(v) if isinstance(v, tuple) else v for k, v in values.items()}
         return " ".join(f"{name}={value}" for name, value in shown.items())
 
     def chosen(self, raw: Mapping[str, Any]) -> list[str]:
-        """The data sets whose studies run, in the order of params.yaml. Raises UserError."""
-        present = [name for name, study in raw["studies"].items() if study]
-        wanted = present if self.datasets is None else self.datasets
-        _check_names("datasets", wanted, present)
+        """The studies that run, in the order of params.yaml. Raises UserError."""
+        present = list(raw["studies"])
+        wanted = present if self.studies is None else self.studies
+        _check_names("studies", wanted, present)
         return [name for name in present if name in wanted]
 
     def applied(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of params.yaml's valid content with the chosen studies and the values asked for.
 
-        What it returns is still to be checked with `params.parse`. Raises UserError for a data
-        set that params.yaml does not have and for an unknown technique.
+        What it returns is still to be checked with `loading.parse`. Raises UserError for a
+        study that params.yaml does not have and for an unknown technique.
         """
-        present = [study["techniques"] for study in raw["studies"].values() if study]
+        present = [study["techniques"] for study in raw["studies"].values()]
         known = dict.fromkeys([*TECHNIQUES, *(name for names in present for name in names)])
         _check_names("techniques", self.techniques or (), known)
         studies = {name: self._study(raw["studies"][name]) for name in self.chosen(raw)}

@@ -1,10 +1,11 @@
 """A prepared data set: one pool of examples, and the rows of it that each protocol uses.
 
-- `origins`   where each data set comes from: mirrors, SHA-256, licence
+- `origins`   where a study's data come from: title, mirrors, SHA-256, licence
 - `download`  one file over HTTP: resume, retries, time-outs
-- `raw`       fills data/raw/<dataset> from mirrors or DATA_MIRROR
-- `circles`, `digits`, `features`, `idx`  make a `Dataset` of each kind of source
-- `sources`   DATASETS: name -> how to prepare it
+- `raw`       fills data/raw/<study> from mirrors or DATA_MIRROR
+- `circles`, `digits`, `features`, `idx`  the section and the preparation of each source
+- `sources`   SOURCES: name -> its section of params.yaml, and how to prepare it
+- `about`     results/<study>/about.json: what reports tell of the data
 
 Training needs this file alone, so a change to how data are fetched trains nothing again.
 """
@@ -28,6 +29,7 @@ Protocol = Literal["article", "leak_free"]
 Part = Literal["train", "val", "test"]
 PROTOCOLS: tuple[Protocol, ...] = ("article", "leak_free")
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+WORDS = ("name", "source", "title", "description", "leak")  # fields that decide no result
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -42,12 +44,16 @@ class Dataset:
     sample, so that paired seeds see paired data. Raises ValueError where a field does not fit.
     """
 
-    name: str
+    name: str  # of the study
     n_classes: int  # >= 2
     x: Floats  # (N, *input_shape) float32; images lie in [0, 1]
     y: Ints  # (N,) int32 in [0, n_classes)
     splits: Splits  # protocol -> part -> rows of the pool, (draws, n) int32
     informative: Ints | None = None  # inputs that tell the class, (k,) int32, where it is known
+    source: str = ""  # its name in `sources.SOURCES`
+    title: str = ""  # of pages and figures
+    description: str = ""  # what is told apart, from what
+    leak: str = ""  # what is wrong with the article's own split, if anything is
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -102,15 +108,18 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all contents; the same in every process."""
-        whole = hashlib.sha256(f"{self.name} {self.n_classes}".encode())
+        """16 hexadecimal digits of the SHA-256 of what decides results; the same everywhere.
+
+        What the data are called is not in it: another title trains nothing again.
+        """
+        whole = hashlib.sha256(f"{self.n_classes}".encode())
         for label, array in self._arrays():
             whole.update(f"\n{label} {array.dtype.str} {array.shape}\n".encode())
             whole.update(np.ascontiguousarray(array).data)
         return whole.hexdigest()[:16]
 
     def _arrays(self) -> Iterator[tuple[str, Floats | Ints]]:
-        """All contents but the name and the number of classes."""
+        """All contents but words and the number of classes."""
         yield "x", self.x
         yield "y", self.y
         yield from self._labelled_rows()
@@ -174,7 +183,7 @@ def save(dataset: Dataset, path: str | Path) -> None:
     nothing has changed.
     """
     members: dict[str, Any] = {
-        "name": np.array(dataset.name),
+        **{word: np.array(getattr(dataset, word)) for word in WORDS},
         "n_classes": np.array(dataset.n_classes, np.int32),
         **dict(dataset._arrays()),
     }
@@ -207,11 +216,11 @@ def _read(path: Path) -> Dataset:
 
 
 def _dataset(archive: Any) -> Dataset:
-    members = {"name", "n_classes", "x", "y"} | {f"{a}.{b}" for a in PROTOCOLS for b in PARTS}
+    members = {*WORDS, "n_classes", "x", "y"} | {f"{a}.{b}" for a in PROTOCOLS for b in PARTS}
     if missing := members - set(archive.files):
         raise ValueError(f"it has no {', '.join(sorted(missing))}")
     return Dataset(
-        name=str(archive["name"]),
+        **{word: str(archive[word]) for word in WORDS},
         n_classes=int(archive["n_classes"]),
         x=archive["x"],
         y=archive["y"],

@@ -1,10 +1,13 @@
 """Two noisy circles, one inside the other (scikit-learn's `make_circles`)."""
 
-import numpy as np
-from sklearn.datasets import make_circles
+from typing import Annotated, ClassVar, Literal
 
-from pipeline.config.params import CirclesData
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
 from pipeline.datasets import Dataset, Floats, Ints, Part
+from pipeline.datasets.section import FROZEN, Count, Section
 
 ARTICLE_POINTS = 100
 ARTICLE_TRAIN = 30
@@ -12,7 +15,21 @@ ARTICLE_NOISE = 0.1
 ARTICLE_SEED = 1
 
 
-def prepare(data: CirclesData, seed: int) -> Dataset:
+@dataclass(frozen=True, kw_only=True, config=FROZEN)
+class CirclesData(Section):
+    """Two noisy circles, one inside the other. Counts are points per draw."""
+
+    images: ClassVar[bool] = False
+
+    source: Literal["circles"] = "circles"
+    noise: Annotated[float, Field(ge=0)] = 0.1  # standard deviation, in radii of the outer circle
+    train: Annotated[int, Field(ge=2)] = 30
+    validation: Annotated[int, Field(ge=2)] = 70
+    test: Annotated[int, Field(ge=2)] = 10_000
+    draws: Count = 64  # independent draws; tuning and final seeds never share one
+
+
+def prepare(study: str, data: CirclesData, seed: int) -> Dataset:
     """The article's 100 points, then independent draws of training, validation and test points.
 
     A draw is made as the article's points are: one sample that is cut into training and
@@ -25,7 +42,7 @@ def prepare(data: CirclesData, seed: int) -> Dataset:
     article = np.arange(ARTICLE_POINTS, dtype=np.int32)[np.newaxis]
     held_out = article[:, ARTICLE_TRAIN:]
     return Dataset(
-        name="circles",
+        name=study,
         n_classes=2,
         x=np.concatenate([x for x, _ in samples]),
         y=np.concatenate([y for _, y in samples]),
@@ -38,6 +55,8 @@ def prepare(data: CirclesData, seed: int) -> Dataset:
 
 def _sample(n: int, noise: float, seed: int) -> tuple[Floats, Ints]:
     """n points, half a circle's each, in random order: x (n, 2) float32 and y (n,) int32."""
+    from sklearn.datasets import make_circles  # here, so that reading params.yaml needs none
+
     x, y = make_circles(n_samples=n, noise=noise, random_state=seed)
     return x.astype(np.float32), y.astype(np.int32)
 

@@ -1,29 +1,44 @@
 """scikit-learn's own digits: 1,797 images of 8 x 8 pixels."""
 
-import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from typing import Annotated, ClassVar, Literal
 
-from pipeline.config.params import DigitsData
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
 from pipeline.datasets import Dataset, Ints, Part
+from pipeline.datasets.section import FROZEN, Section
 from pipeline.errors import UserError
 
 BRIGHTEST = 16  # pixels count dots of a 4 x 4 block: 0 to 16
 CLASSES = 10
 
 
-def prepare(data: DigitsData, seed: int) -> Dataset:
+@dataclass(frozen=True, kw_only=True, config=FROZEN)
+class DigitsData(Section):
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; the rest of the rows train."""
+
+    images: ClassVar[bool] = True
+
+    source: Literal["digits"] = "digits"
+    validation: Annotated[int, Field(ge=10)] = 360
+    test: Annotated[int, Field(ge=10)] = 360
+
+
+def prepare(study: str, data: DigitsData, seed: int) -> Dataset:
     """The digits scaled to [0, 1], split once; every class has its share in every part.
 
     No article uses these digits, so both protocols have the same split.
     Raises UserError if validation and test leave less than one image a class to train on.
     """
+    from sklearn.datasets import load_digits  # here, so that reading params.yaml needs none
+
     digits = load_digits()
     y = digits.target.astype(np.int32)
-    _check_sizes(data, len(y))
+    _check_sizes(study, data, len(y))
     splits = _split(y, data, seed)
     return Dataset(
-        name="digits",
+        name=study,
         n_classes=CLASSES,
         x=(digits.images / BRIGHTEST).astype(np.float32),
         y=y,
@@ -31,16 +46,18 @@ def prepare(data: DigitsData, seed: int) -> Dataset:
     )
 
 
-def _check_sizes(data: DigitsData, images: int) -> None:
+def _check_sizes(study: str, data: DigitsData, images: int) -> None:
     if data.validation + data.test > images - CLASSES:
         raise UserError(
             f"`validation` + `test` must be at most {images - CLASSES} of the {images} digits, but "
-            f"got {data.validation} + {data.test} (params.yaml: studies.digits.data)"
+            f"got {data.validation} + {data.test} (params.yaml: studies.{study}.data)"
         )
 
 
 def _split(y: Ints, data: DigitsData, seed: int) -> dict[Part, Ints]:
     """Rows of each part, (1, n)."""
+    from sklearn.model_selection import train_test_split
+
     first, second = (int(state) for state in np.random.SeedSequence(seed).generate_state(2))
     rows = np.arange(len(y), dtype=np.int32)
     rest, test = train_test_split(rows, test_size=data.test, stratify=y, random_state=first)

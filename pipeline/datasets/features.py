@@ -4,16 +4,44 @@ Guyon 2003, "Design of experiments of the NIPS 2003 variable selection benchmark
 the Madelon data.
 """
 
-import numpy as np
-from sklearn.datasets import make_classification
+from typing import Annotated, ClassVar, Literal
 
-from pipeline.config.params import FeaturesData
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
 from pipeline.datasets import Dataset, Floats, Ints, Part
+from pipeline.datasets.section import FROZEN, Count, Section
 
 CLASSES = 2
 
 
-def prepare(data: FeaturesData, seed: int) -> Dataset:
+@dataclass(frozen=True, kw_only=True, config=FROZEN)
+class FeaturesData(Section):
+    """Points of which some inputs tell the class and the others are noise. Counts are per draw.
+
+    Raises ValueError unless some inputs are left to be noise.
+    """
+
+    images: ClassVar[bool] = False
+
+    source: Literal["features"] = "features"
+    inputs: Annotated[int, Field(ge=2)] = 50
+    informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 have room for 4 clusters
+    separation: Annotated[float, Field(gt=0)] = 1.0  # half a side of the cube of class centres
+    train: Annotated[int, Field(ge=2)] = 480
+    validation: Annotated[int, Field(ge=2)] = 480
+    test: Annotated[int, Field(ge=2)] = 2_000
+    draws: Count = 64  # independent draws; tuning and final seeds never share one
+
+    def __post_init__(self) -> None:
+        if self.informative >= self.inputs:
+            raise ValueError(
+                f"`informative` must be below inputs={self.inputs}, but got {self.informative}"
+            )
+
+
+def prepare(study: str, data: FeaturesData, seed: int) -> Dataset:
     """Independent draws of a problem: in each, classes lie elsewhere among the informative inputs.
 
     Which inputs these are is the same in every draw. Each draw is scaled by the mean and the
@@ -25,7 +53,7 @@ def prepare(data: FeaturesData, seed: int) -> Dataset:
     samples = [_draw(data, informative, seed, draw) for draw in range(data.draws)]
     splits = _rows(data)
     return Dataset(
-        name="features",
+        name=study,
         n_classes=CLASSES,
         x=np.concatenate([x for x, _ in samples]),
         y=np.concatenate([y for _, y in samples]),
@@ -42,6 +70,8 @@ def _places(data: FeaturesData, seed: int) -> Ints:
 
 def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[Floats, Ints]:
     """Rows of training, validation and test, in this order: x (n, inputs) and y (n,)."""
+    from sklearn.datasets import make_classification  # here, so that reading params.yaml needs none
+
     first, second = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
     x, y = make_classification(
         n_samples=data.train + data.validation + data.test,

@@ -8,12 +8,15 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from pipeline.config.params import ImagesData
 from pipeline.datasets import Dataset, Floats, Splits
+from pipeline.datasets.section import FROZEN, Section
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
@@ -27,19 +30,31 @@ UNSIGNED_BYTE = 8
 Bytes = npt.NDArray[np.uint8]
 
 
-def prepare(name: str, data: ImagesData, raw: Path) -> Dataset:
+@dataclass(frozen=True, kw_only=True, config=FROZEN)
+class ImagesData(Section):
+    """Which of the 60,000 training images validate."""
+
+    images: ClassVar[bool] = True
+
+    source: Literal["idx"] = "idx"
+    validation: Annotated[int, Field(ge=1, lt=60_000)]
+    validation_from: Literal["first", "last"]
+    article_trains_on_validation: bool  # the article's split keeps them in the training set
+
+
+def prepare(study: str, data: ImagesData, raw: Path) -> Dataset:
     """The four files in `raw` as one pool: the training images, then the test images.
 
     Raises UserError for a file that is missing or broken, or if no image is left to train on.
     """
-    train = _read_pair(raw, TRAIN_IMAGES, TRAIN_LABELS, name)
-    test = _read_pair(raw, TEST_IMAGES, TEST_LABELS, name)
+    train = _read_pair(raw, TRAIN_IMAGES, TRAIN_LABELS, study)
+    test = _read_pair(raw, TEST_IMAGES, TEST_LABELS, study)
     return Dataset(
-        name=name,
+        name=study,
         n_classes=CLASSES,
         x=_scale(np.concatenate([train[0], test[0]])),
         y=np.concatenate([train[1], test[1]]).astype(np.int32),
-        splits=_splits(name, data, len(train[0]), len(test[0])),
+        splits=_splits(study, data, len(train[0]), len(test[0])),
     )
 
 
@@ -61,16 +76,16 @@ def parse(content: bytes, dimensions: int) -> Bytes:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _read_pair(raw: Path, images: str, labels: str, name: str) -> tuple[Bytes, Bytes]:
+def _read_pair(raw: Path, images: str, labels: str, study: str) -> tuple[Bytes, Bytes]:
     """Images (n, height, width) and their labels (n,)."""
-    x, y = _read(raw / images, 3, name), _read(raw / labels, 1, name)
+    x, y = _read(raw / images, 3, study), _read(raw / labels, 1, study)
     if len(x) != len(y):
         raise UserError(f"{raw / images} has {len(x)} images, but {raw / labels} {len(y)} labels")
     return x, y
 
 
-def _read(path: Path, dimensions: int, name: str) -> Bytes:
-    remedy = f"fetch it with `python -m pipeline fetch {name}`"
+def _read(path: Path, dimensions: int, study: str) -> Bytes:
+    remedy = f"fetch it with `python -m pipeline fetch {study}`"
     try:
         return parse(gzip.decompress(path.read_bytes()), dimensions)
     except FileNotFoundError:
@@ -86,12 +101,12 @@ def _scale(images: Bytes) -> Floats:
     return scaled
 
 
-def _splits(name: str, data: ImagesData, images: int, tests: int) -> Splits:
+def _splits(study: str, data: ImagesData, images: int, tests: int) -> Splits:
     """Rows of each protocol's parts, (1, n); the pool has the test images last."""
     if data.validation >= images:
         raise UserError(
             f"`validation` must be less than the {images} training images, but got "
-            f"{data.validation} (params.yaml: studies.{name}.data)"
+            f"{data.validation} (params.yaml: studies.{study}.data)"
         )
     pool = np.arange(images + tests, dtype=np.int32)[np.newaxis]
     training, test = pool[:, :images], pool[:, images:]

@@ -1,14 +1,13 @@
-"""Fills data/raw/<dataset> with the original files, checked and complete."""
+"""Fills data/raw/<study> with the original files, checked and complete."""
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.datasets.download import ChecksumError, DownloadError, Patience, check, download
-from pipeline.datasets.origins import ORIGINS, Origin
+from pipeline.datasets.origins import Origin
 from pipeline.errors import UserError
 
 SOURCE = "SOURCE.json"
@@ -16,28 +15,27 @@ SOURCE = "SOURCE.json"
 
 def fetch(
     name: str,
+    origin: Origin,
     raw: Path,
     partial: Path,
     mirror: str | None = None,
     *,
     patience: Patience | None = None,
-    origins: Mapping[str, Origin] = ORIGINS,
 ) -> None:
-    """Put the original files of a data set and SOURCE.json into the folder `raw`.
+    """Put the original files of a study and SOURCE.json into the folder `raw`.
 
     `partial` keeps what has arrived until all files are whole; it must be on the same disk as
     `raw` and outside it. `mirror`, a folder or an http(s) URL, replaces the public mirrors.
-    Files that `raw` already has are kept if their checksums are right.
+    Files that `raw` already has are kept if their checksums are right, and those that another
+    study has in its folder beside `raw` are copied.
 
     Raises UserError if no source has a file, or if a folder cannot be written.
     """
-    if name not in origins:
-        raise UserError(f"unknown data set {name!r}; expected one of {', '.join(origins)}")
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        _collect(name, origins[name], raw, partial, mirror, patience or Patience())
-        (partial / SOURCE).write_text(_source(name, origins[name]), encoding="utf-8")
-        _place(partial, raw, [*origins[name].files, SOURCE])
+        _collect(name, origin, raw, partial, mirror, patience or Patience())
+        (partial / SOURCE).write_text(_source(name, origin), encoding="utf-8")
+        _place(partial, raw, [*origin.files, SOURCE])
     except OSError as error:
         raise UserError(f"cannot write {name} into {partial} and {raw}: {error}") from error
 
@@ -49,6 +47,8 @@ def _collect(
     for file, sha256 in origin.files.items():
         if _intact(raw / file, sha256) or _intact(partial / file, sha256):
             continue
+        if _copied(raw, partial / file, sha256):
+            continue
         (partial / file).unlink(missing_ok=True)
         try:
             _obtain_from_any(_sources(origin, file, mirror), partial / file, sha256, patience)
@@ -59,6 +59,15 @@ def _collect(
                 f"{_remedy(name, layout, mirror)}\n"
                 f"Whole files are kept in {partial}; the next attempt fetches the others."
             ) from None
+
+
+def _copied(raw: Path, target: Path, sha256: str) -> bool:
+    """Whether another study had the file in its folder beside `raw`, and `target` has it now."""
+    for path in sorted(raw.parent.glob(f"*/{target.name}")):
+        if _intact(path, sha256):
+            shutil.copyfile(path, target)
+            return True
+    return False
 
 
 def _intact(path: Path, sha256: str) -> bool:
@@ -122,7 +131,7 @@ def _remedy(name: str, layout: str, mirror: str | None) -> str:
 def _source(name: str, origin: Origin) -> str:
     """SOURCE.json: the same wherever and whenever the files were fetched."""
     content = {
-        "dataset": name,
+        "study": name,
         "origin": origin.origin,
         "licence": origin.licence,
         "citation": origin.citation,

@@ -1,29 +1,49 @@
-"""DATASETS: how each data set is prepared."""
+"""SOURCES: how each kind of data is named in params.yaml, and prepared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import Dataset, circles, digits, features, idx
-from pipeline.errors import UserError
+from pipeline.datasets import Dataset, circles, digits, features, idx, origins
+from pipeline.datasets.section import Section
 
-# Arguments: the data section of the study, the study's seed, the folder of raw files.
-DATASETS: dict[str, Callable[[Any, int, Path], Dataset]] = {
-    "circles": lambda data, seed, raw: circles.prepare(data, seed),
-    "digits": lambda data, seed, raw: digits.prepare(data, seed),
-    "features": lambda data, seed, raw: features.prepare(data, seed),
-    "mnist": lambda data, seed, raw: idx.prepare("mnist", data, raw),
-    "fashion_mnist": lambda data, seed, raw: idx.prepare("fashion_mnist", data, raw),
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data: its section of params.yaml, and what makes a data set of it."""
+
+    section: type[Section]
+    # Arguments: the study's name, an instance of `section`, the seed, the folder of raw files.
+    prepare: Callable[[str, Any, int, Path], Dataset]
+
+
+SOURCES: Mapping[str, Source] = {
+    "circles": Source(
+        circles.CirclesData, lambda study, data, seed, raw: circles.prepare(study, data, seed)
+    ),
+    "digits": Source(
+        digits.DigitsData, lambda study, data, seed, raw: digits.prepare(study, data, seed)
+    ),
+    "features": Source(
+        features.FeaturesData, lambda study, data, seed, raw: features.prepare(study, data, seed)
+    ),
+    "idx": Source(idx.ImagesData, lambda study, data, seed, raw: idx.prepare(study, data, raw)),
 }
 
 
-def prepare(name: str, data: Any, seed: int, raw: Path) -> Dataset:
-    """Make a data set.
+def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
+    """Make a study's data set, with the title and the description of its input.
 
     `data` is its section of params.yaml, `raw` the folder that `raw.fetch` has filled.
-    Raises UserError for an unknown name, raw files that are missing or broken, and sizes that
-    the data set does not have.
+    Raises UserError for raw files or an input that are missing or broken, and for sizes that the
+    source does not have.
     """
-    if name not in DATASETS:
-        raise UserError(f"unknown data set {name!r}; expected one of {', '.join(DATASETS)}")
-    return DATASETS[name](data, seed, raw)
+    origin = origins.read(data.input)
+    return replace(
+        SOURCES[data.source].prepare(study, data, seed, raw),
+        source=data.source,
+        title=origin.title or study,
+        description=origin.description,
+        leak=origin.leak,
+    )

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from pipeline.config import params
+from pipeline.config import sections
 from pipeline.execution import processes
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
@@ -21,7 +21,7 @@ with processes.importing():
     from pipeline.training.trainer import Trainer
 
 
-def trainer(prepared: Path, engine: params.Engine, memory: int) -> Trainer:
+def trainer(prepared: Path, engine: sections.Engine, memory: int) -> Trainer:
     """A worker's trainer, on its device. `memory`: bytes that its populations may take."""
     backend.set_up(engine.deterministic)
     return Trainer(datasets.load(prepared), Engine(engine.program, engine.population, memory))

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from pipeline.config.params import Engine
+from pipeline.config.sections import Engine
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.execution.devices import Device, devices

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 from pipeline.engine.gates import SPREAD, HardConcrete, fixed_gates
 from pipeline.techniques.changes import Activity, Change, Orthogonal, Penalty
 

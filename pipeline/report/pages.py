@@ -23,6 +23,8 @@ from pipeline.analysis.advice import Advice
 from pipeline.analysis.claims import Verdict
 from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, Finding, measure_of
 from pipeline.analysis.verdicts import Judged
+from pipeline.datasets import about as studied
+from pipeline.datasets.about import About
 from pipeline.datasets.task import CLASSIFICATION, Measure, Objective, of_columns, scored_by
 from pipeline.errors import UserError
 from pipeline.execution import processes
@@ -38,59 +40,22 @@ Call = Callable[[Sequence[Part]], list[Any]]
 
 PAGE = "report.html"
 ADVICE = "advice.json"
-CLAIMS = "claims.csv"  # beside the folders of the data sets
+CLAIMS = "claims.csv"  # beside the overview
 FIGURES = "figures"
 THUMBNAIL = f"{FIGURES}/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """What a reader must know of a data set."""
-
-    title: str
-    text: str  # what is told apart, from what
-    leak: str = ""  # what is wrong with the article's own split, if anything is
-
-
-DATASETS = {
-    "circles": Dataset(
-        "Circles",
-        "Two noisy concentric circles in the plane: does a point lie on the inner or the outer"
-        " one? A wide network meets a few dozen training points and can learn them by heart.",
-        "The article's validation points are also its test points, so whatever is chosen by"
-        " validation, such as the epoch to stop at, has seen the test set.",
-    ),
-    "digits": Dataset(
-        "Digits", "Handwritten digits of 8 by 8 pixels, from scikit-learn: which of ten is it?"
-    ),
-    "features": Dataset(
-        "Features",
-        "Fifty inputs, of which ten tell the class and forty are noise: which of two classes is it,"
-        " and which inputs matter?",
-    ),
-    "mnist": Dataset("MNIST", "Handwritten digits of 28 by 28 pixels: which of ten is it?"),
-    "fashion_mnist": Dataset(
-        "Fashion-MNIST",
-        "Pictures of clothing, 28 by 28 pixels: which of ten kinds is it?",
-        "The article's validation images are also training images, so its validation accuracy"
-        " says nothing about unseen images.",
-    ),
-}
-
-
-def describe(name: str) -> Dataset:
-    """The description of a data set; one that is not in `DATASETS` has its name as title."""
-    return DATASETS.get(name, Dataset(name, ""))
-
-
 # What was found, in words
 
 
-def headline(finding: Finding) -> str:
-    """The main thing to say about a data set, in plain text, no stronger than the runs allow."""
-    best, where = finding.best, f"On {describe(finding.dataset).title} ({finding.setting} setting)"
+def headline(finding: Finding, title: str) -> str:
+    """The main thing to say about a study, in plain text, no stronger than the runs allow.
+
+    `title` is that of its data.
+    """
+    best, where = finding.best, f"On {title} ({finding.setting} setting)"
     measure = finding.measure
     score = f"{interval(measure.value, best, measure.name, measure.unit)} over {finding.n} seeds"
     if best["technique"] == BASELINE:
@@ -114,14 +79,14 @@ def headline(finding: Finding) -> str:
 def told(folder: Path) -> tuple[str, str]:
     """The tables of a data set's results; what they say in a sentence, and the advice."""
     rows = summary.read_summary(folder / "summary.csv")
-    return summary.table(rows), f"{headline(summary.find(rows))}\n{read_advice(folder)}"
+    found = headline(summary.find(rows), studied.read(folder).title)
+    return summary.table(rows), f"{found}\n{read_advice(folder)}"
 
 
-def place(name: str, background: "Background", epochs: int) -> str:
+def place(about: About, epochs: int) -> str:
     """Where a piece of advice holds: On Circles with 30 training points and up to 1,000 epochs."""
-    count = background.points
-    size = "" if count is None else f"{count:,} training points and "
-    return f"On {describe(name).title} with {size}up to {epochs:,} epochs"
+    points = about.sizes["leak_free"]["train"]  # of the tuned setting
+    return f"On {about.title} with {points:,} training points and up to {epochs:,} epochs"
 
 
 def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
@@ -146,14 +111,6 @@ def caution(finding: Finding) -> str:
 
 
 # One data set
-
-
-@dataclass(frozen=True)
-class Background:
-    """What params.yaml knows of a study and its result files do not."""
-
-    points: int | None  # training points of the tuned setting, if they are known
-    random: int  # trials of each technique that were drawn at random, the first ones
 
 
 @dataclass(frozen=True)
@@ -183,13 +140,15 @@ class Choice:
     at_edge: bool
 
 
-def write(folder: Path, background: Background, ui: str = UI, processes: int = 1) -> None:
+def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
-    Reads runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and trials.csv.
+    Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and
+    trials.csv.
     `processes` draw at the same time. The page links each run to MLflow at the address `ui`.
     Raises UserError if a file is missing or does not hold what it must.
     """
+    about = studied.read(folder)
     runs = summary.read_runs(folder / "runs.csv")
     tuned = chosen.read(folder)
     objective = scored_by(tuned["objective"])
@@ -201,8 +160,7 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
     table = summary.summarize(runs)
     combined = _ensembles(folder / "predictions.npz", runs)
     finding = summary.find(table)
-    where = place(folder.name, background, tuned["epochs"])
-    advised = advice.advise(finding, tuned, where)
+    advised = advice.advise(finding, tuned, place(about, tuned["epochs"]))
     summary.write_summary(table, folder / "summary.csv")
     ensembles.write(combined, folder / "ensembles.csv")
     write_metrics(table, folder / "metrics.json")
@@ -216,6 +174,7 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
             partial(
                 _setting,
                 name,
+                about.title,
                 table,
                 curves,
                 combined,
@@ -227,21 +186,21 @@ def write(folder: Path, background: Background, ui: str = UI, processes: int = 1
         ),
         partial(
             _search,
-            folder.name,
+            about.title,
             tuned,
             objective.val,
             tried,
             article_values(runs),
-            background.random,
+            about.random_trials,
         ),
-        partial(write_figures, table, curves, folder),
+        partial(write_figures, table, curves, folder, about.title),
     ]
     *settings, search, _ = call(parts)
     write_drawings(settings, folder / FIGURES)
     page = _render(
         "report.html",
         name=folder.name,
-        dataset=describe(folder.name),
+        about=about,
         finding=finding,
         advised=advised,
         settings=settings,
@@ -351,24 +310,25 @@ def drawings(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path) -> None:
+def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path, title: str) -> None:
     """Each setting's figures as PNG, and the best technique's curve as SVG for the overview."""
     for setting in summary.ordered_settings(table):
         rows = summary.ranked(table, setting)
-        forest = figures.forest(rows, 8.5, _title(rows, "difference"))
+        forest = figures.forest(rows, 8.5, _title(rows, "difference", title))
         style.png(forest, folder / f"figures/forest-{setting}.png")
         shown = curves[curves["setting"] == setting]
         for measure in dict.fromkeys((_score(rows), "loss")):
-            title = f"{_title(rows, measure)}; dotted: validation of {BASELINE}"
-            grid = figures.curve_grid(shown, list(rows["technique"]), measure, title)
+            text = f"{_title(rows, measure, title)}; dotted: validation of {BASELINE}"
+            grid = figures.curve_grid(shown, list(rows["technique"]), measure, text)
             style.png(grid, folder / f"figures/{measure}-{setting}.png")
     first = summary.ranked(table, summary.ordered_settings(table)[0])
-    best = _panels(first.head(1), curves, _score(first))[0]
+    best = _panels(first.head(1), curves, _score(first), title)[0]
     replace_text(folder / THUMBNAIL, best.svg)
 
 
 def _setting(
     name: str,
+    title: str,
     table: pd.DataFrame,
     curves: pd.DataFrame,
     combined: pd.DataFrame,
@@ -377,18 +337,19 @@ def _setting(
     inspected: Mapping[str, Arrays],
 ) -> Setting:
     rows = summary.ranked(table, name)
-    first = rows.iloc[0]
     source = Source(
-        where=f"{describe(first['dataset']).title}, {name} setting",
+        where=f"{title}, {name} setting",
         name=name,
-        n=int(first["n"]),
+        n=int(rows["n"].iloc[0]),
         techniques=list(rows["technique"]),
         runs=runs,
         noise=noise,
         inspected=inspected,
     )
     wide, narrow = (
-        Markup(figures.svg(figures.forest(rows, width), f"forest-{name}-{width:g}", _alt(rows)))
+        Markup(
+            figures.svg(figures.forest(rows, width), f"forest-{name}-{width:g}", _alt(rows, title))
+        )
         for width in (7.6, 3.5)
     )
     return Setting(
@@ -399,12 +360,12 @@ def _setting(
         ensembles=combined[combined["setting"] == name].to_dict("records"),
         forest=(wide, narrow),
         cost=[
-            _cost_panel(rows, cost)
+            _cost_panel(rows, cost, title)
             for cost in figures.COSTS
             if cost == "seconds" or _varies(rows[cost])
         ],
-        curves=_panels(rows, curves, _score(rows)),
-        loss=[] if _score(rows) == "loss" else _panels(rows, curves, "loss"),
+        curves=_panels(rows, curves, _score(rows), title),
+        loss=[] if _score(rows) == "loss" else _panels(rows, curves, "loss", title),
         galleries=panels.galleries(source),
         activations=panels.activations(source),
     )
@@ -415,16 +376,16 @@ def _score(rows: pd.DataFrame) -> str:
     return scored_by(rows["measure"].iloc[0]).score
 
 
-def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str) -> list[Panel]:
+def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str, title: str) -> list[Panel]:
     """A panel for each row of one setting."""
-    setting, title = rows["setting"].iloc[0], _title(rows, measure)
+    setting, text = rows["setting"].iloc[0], _title(rows, measure, title)
     shown = curves[curves["setting"] == setting]
     panels = []
     for technique in rows["technique"]:
         name = "-".join((rows["dataset"].iloc[0], setting, measure, technique))
         figure = figures.curve_panel(shown, technique, measure)
         panels.append(
-            Panel(technique, Markup(figures.svg(figure, name, f"{title}: {technique}.")), technique)
+            Panel(technique, Markup(figures.svg(figure, name, f"{text}: {technique}.")), technique)
         )
     return panels
 
@@ -434,23 +395,23 @@ def _varies(costs: "pd.Series[float]") -> bool:
     return bool(costs.max() > 1.05 * costs.min())
 
 
-def _cost_panel(rows: pd.DataFrame, cost: str) -> Panel:
+def _cost_panel(rows: pd.DataFrame, cost: str, title: str) -> Panel:
     first, words = rows.iloc[0], figures.COSTS[cost]
     measure = measure_of(first)
-    title = f"{words[0].upper()}{words[1:]} and {measure.spoken}"
+    compared = f"{words[0].upper()}{words[1:]} and {measure.spoken}"
     values = (
         f"{row['technique']} {number(row[cost])}, {measure.value(row[measure.name])}"
         for row in rows.to_dict("records")
     )
     label = (
-        f"{describe(first['dataset']).title}, {first['setting']} setting: {title}, means of"
+        f"{title}, {first['setting']} setting: {compared}, means of"
         f" {first['n']} seeds. {'; '.join(values)}."
     )
     name = f"{first['setting']}-cost-{cost}"
-    return Panel(title, Markup(figures.svg(figures.cost_panel(rows, cost), name, label)))
+    return Panel(compared, Markup(figures.svg(figures.cost_panel(rows, cost), name, label)))
 
 
-def _title(rows: pd.DataFrame, shown: str) -> str:
+def _title(rows: pd.DataFrame, shown: str, title: str) -> str:
     first = rows.iloc[0]
     what = {
         "difference": f"{measure_of(first).title} against none, mean of {{}} pairs and 95 %"
@@ -458,17 +419,17 @@ def _title(rows: pd.DataFrame, shown: str) -> str:
         "accuracy": "accuracy in % by epoch, mean and middle 80 % of {} seeds",
         "loss": "validation loss without penalty by epoch, mean and middle 80 % of {} seeds",
     }[shown].format(first["n"])
-    return f"{describe(first['dataset']).title}, {first['setting']} setting: {what}"
+    return f"{title}, {first['setting']} setting: {what}"
 
 
-def _alt(rows: pd.DataFrame) -> str:
+def _alt(rows: pd.DataFrame, title: str) -> str:
     others = rows[rows["technique"] != BASELINE].to_dict("records")
     measure = measure_of(rows.iloc[0])
     values = (
         f"{row['technique']} {interval(measure.difference, row, 'difference')}" for row in others
     )
     unit = ", in points" if measure.share else ""
-    return f"{_title(rows, 'difference')}{unit}. {'; '.join(values)}."
+    return f"{_title(rows, 'difference', title)}{unit}. {'; '.join(values)}."
 
 
 def _choices(found: Mapping[str, Any]) -> list[Choice]:
@@ -493,7 +454,7 @@ class Search:
 
 
 def _search(
-    dataset: str,
+    title: str,
     tuned: Mapping[str, Any],
     measure: Measure,
     tried: pd.DataFrame,
@@ -512,7 +473,7 @@ def _search(
         pd.concat([curve[name] for curve in curves.values() for name in ("expected", "found")]),
         measure,
     )
-    where = f"{describe(dataset).title}, search of {{}}: "
+    where = f"{title}, search of {{}}: "
     strength = [
         Panel(
             f"{technique}: {each.name.replace('_', ' ')}",
@@ -573,10 +534,10 @@ def _searched(found: Mapping[str, Any], article: Mapping[str, float]) -> list[fi
 
 @dataclass(frozen=True)
 class Entry:
-    """What the overview shows of one data set."""
+    """What the overview shows of one study."""
 
     name: str
-    dataset: Dataset
+    about: About
     finding: Finding
     advice: str
     thumbnail: Markup
@@ -594,31 +555,30 @@ class Overview:
 
     entries: list[Entry]
     judged: list[Judged]
-    missing: list[str]  # data sets without results
-    claims: Path  # the verdicts as CSV, relative to the page
+    missing: list[str]  # studies without results
 
 
-def read_overview(results: Path, page: Path) -> Overview:
-    """What is under `results`, with links for a page at `page`.
+def read_overview(results: Path, page: Path, names: Sequence[str]) -> Overview:
+    """What is under `results` of the studies `names`, with links for a page at `page`.
 
-    Raises UserError if a data set has a summary but not the files beside it.
+    Raises UserError if a study has a summary but not the files beside it.
     """
-    found = {path.parent.name for path in results.glob("*/summary.csv")}
-    names = [*DATASETS, *sorted(found - set(DATASETS))]
+    found = [name for name in names if (results / name / "summary.csv").exists()]
     link = Path(os.path.relpath(results, page.parent))
-    entries = [_entry(results / name, link / name) for name in names if name in found]
+    entries = [_entry(results / name, link / name) for name in found]
     runs = {
         name: inference.joined(
             summary.read_runs(results / name / "runs.csv"), results / name / inference.FILE
         )
-        for name in sorted(found)
+        for name in found
     }
     missing = [name for name in names if name not in found]
-    return Overview(entries, verdicts.judge_all(runs), missing, link / CLAIMS)
+    return Overview(entries, verdicts.judge_all(runs), missing)
 
 
 def write_overview(overview: Overview, page: Path) -> None:
-    """Join the data sets and the verdicts on the articles' claims in one page."""
+    """Join the studies and the verdicts on the articles' claims in one page."""
+    titles = {entry.name: entry.about.title for entry in overview.entries}
     tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
     text = _render(
         "overview.html",
@@ -627,17 +587,17 @@ def write_overview(overview: Overview, page: Path) -> None:
         counts=counts(overview.judged),
         ranks=summary.rank(tuned),
         missing=overview.missing,
-        describe=describe,
+        titles=titles,
         verdicts=verdicts,
-        place=_place,
-        claims_csv=overview.claims.as_posix(),
+        place=partial(_place, titles),
+        claims_csv=CLAIMS,
     )
     replace_text(page, text)
 
 
-def _place(verdict: Verdict) -> str:
+def _place(titles: Mapping[str, str], verdict: Verdict) -> str:
     """Where a claim was judged, such as Circles, article setting."""
-    return f"{describe(verdict.dataset).title}, {verdict.claim.setting} setting"
+    return f"{titles[verdict.dataset]}, {verdict.claim.setting} setting"
 
 
 def counts(judged: Sequence[Judged]) -> str:
@@ -651,7 +611,7 @@ def _entry(folder: Path, link: Path) -> Entry:
     table = summary.read_summary(folder / "summary.csv")
     return Entry(
         name=folder.name,
-        dataset=describe(folder.name),
+        about=studied.read(folder),
         finding=summary.find(table),
         advice=read_advice(folder),
         thumbnail=Markup(_read(folder, THUMBNAIL)),

@@ -3,7 +3,7 @@
 import argparse
 
 from pipeline.analysis import comparison, summary
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.results import RESULTS
 
 
@@ -12,13 +12,13 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
     parser.add_argument("first", metavar="A", help="a technique, such as l2")
     parser.add_argument("second", metavar="B", help="another, such as dropout")
-    parser.add_argument("--dataset", required=True, choices=params.DATASET_NAMES)
+    parser.add_argument("--study", required=True, type=loading.named, help=loading.STUDY_HELP)
     parser.add_argument("--setting", default="tuned", help="tuned (the default) or article")
     parser.add_argument(
         "--measure",
         help="a column of runs.csv; default: test_accuracy, of an autoencoder test_loss",
     )
     given = parser.parse_args(argv)
-    runs = summary.read_runs(RESULTS / given.dataset / "runs.csv")
+    runs = summary.read_runs(RESULTS / given.study / "runs.csv")
     found = comparison.compare(runs, given.first, given.second, given.setting, given.measure)
     print(comparison.text(found))

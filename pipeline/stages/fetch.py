@@ -1,15 +1,15 @@
-"""Fetch a data set's original files into data/raw/<dataset>, and check their SHA-256.
+"""Fetch a study's original files into data/raw/<study>, and check their SHA-256.
 
 Downloads from public mirrors, or reads from DATA_MIRROR (a folder or an http(s) URL) if that
-is set. Files that have arrived whole are not fetched again.
+is set. Files that have arrived whole are not fetched again; what another study has is copied.
 """
 
 import argparse
 import os
 from pathlib import Path
 
-from pipeline.datasets import raw
-from pipeline.datasets.origins import ORIGINS
+from pipeline.config import loading
+from pipeline.datasets import origins, raw
 
 RAW = Path("data/raw")
 PARTIAL = Path("data/.partial")  # outside what DVC deletes before a run
@@ -22,10 +22,11 @@ def main(argv: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dataset", choices=ORIGINS)
-    dataset = parser.parse_args(argv).dataset
+    parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
+    study = parser.parse_args(argv).study
+    origin = origins.read(loading.load().study(study).data.input)
     mirror = os.environ.get("DATA_MIRROR") or None
-    raw.fetch(dataset, RAW / dataset, PARTIAL / dataset, mirror)
-    count = len(ORIGINS[dataset].files)
-    what = f"{count} files, all checked, in {RAW / dataset}" if count else "nothing to fetch"
-    print(f"{dataset}: {what}")
+    raw.fetch(study, origin, RAW / study, PARTIAL / study, mirror)
+    count = len(origin.files)
+    what = f"{count} files, all checked, in {RAW / study}" if count else "nothing to fetch"
+    print(f"{study}: {what}")

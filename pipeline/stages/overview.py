@@ -1,4 +1,4 @@
-"""Join the data sets' results, and judge the articles' claims, in reports/index.html."""
+"""Join the studies' results, and judge the articles' claims, in reports/index.html."""
 
 import argparse
 import datetime
@@ -6,23 +6,24 @@ import platform
 from pathlib import Path
 
 from pipeline.analysis import verdicts
+from pipeline.config import loading
 from pipeline.execution import devices
 from pipeline.report import blocks, pages
 
 RESULTS = Path("results")
 PAGE = Path("reports/index.html")
-CLAIMS = RESULTS / pages.CLAIMS
+CLAIMS = PAGE.with_name(pages.CLAIMS)
 DOCS = Path("docs")
 
 
 def main(argv: list[str]) -> None:
-    """Write the page and the verdicts; print these, and which data sets have no results yet."""
+    """Write the page and the verdicts; print these, and which studies have no results yet."""
     parser = argparse.ArgumentParser(prog="python -m pipeline overview", description=__doc__)
     parser.add_argument(
         "--docs", action="store_true", help="also write docs/results.md and docs/claims.md"
     )
     arguments = parser.parse_args(argv)
-    found = pages.read_overview(RESULTS, PAGE)
+    found = pages.read_overview(RESULTS, PAGE, [*loading.load().studies])
     pages.write_overview(found, PAGE)
     verdicts.write(found.judged, CLAIMS)
     if arguments.docs:

@@ -1,11 +1,11 @@
-"""Split and scale a data set into data/prepared/<dataset>.npz."""
+"""Split and scale a study's data into data/prepared/<study>.npz."""
 
 import argparse
 from pathlib import Path
 
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.datasets import PARTS, PROTOCOLS, Dataset, save
-from pipeline.datasets.sources import DATASETS, prepare
+from pipeline.datasets.sources import prepare
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
@@ -14,9 +14,8 @@ PREPARED = Path("data/prepared")
 def main(argv: list[str]) -> None:
     """Run the stage. Raises UserError."""
     parser = argparse.ArgumentParser(prog="python -m pipeline prepare", description=__doc__)
-    parser.add_argument("dataset", choices=DATASETS)
-    name = parser.parse_args(argv).dataset
-    settings = params.load()
+    parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
+    name, settings = parser.parse_args(argv).study, loading.load()
     dataset = prepare(name, settings.study(name).data, settings.seed, RAW / name)
     save(dataset, PREPARED / f"{name}.npz")
     print(describe(dataset))

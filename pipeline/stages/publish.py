@@ -3,14 +3,15 @@
 import argparse
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline import datasets
-from pipeline.config import params
+from pipeline.config import loading
+from pipeline.config.sections import Params
 from pipeline.errors import UserError
 from pipeline.execution.journal import at_work
 from pipeline.report import pages
@@ -24,19 +25,21 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Publishes the data sets that `argv` names, or all that have results."""
+    """Publishes the studies that `argv` names, or all that have results."""
     parser = argparse.ArgumentParser(prog="python -m pipeline publish", description=__doc__)
-    parser.add_argument("dataset", nargs="*", help="default: all that have results")
-    names = parser.parse_args(argv).dataset or _with_results(params.DATASET_NAMES)
+    parser.add_argument(
+        "study", nargs="*", type=loading.named, help="default: all that have results"
+    )
+    settings = loading.load()
+    names = parser.parse_args(argv).study or _with_results(settings.studies)
     if not names:
         raise UserError(f"{RESULTS}/ has no results; make some with `dvc repro`")
-    settings = params.load()
     for name in names:
         publish(name, settings)
 
 
-def publish(dataset: str, settings: params.Params) -> None:
-    """Creates a data set's missing runs. Raises UserError without results, or if MLflow fails."""
+def publish(dataset: str, settings: Params) -> None:
+    """Creates a study's missing runs. Raises UserError without results, or if MLflow fails."""
     architecture = settings.study(dataset).model.architecture
     if not _with_results((dataset,)):
         raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
@@ -56,7 +59,7 @@ def publish(dataset: str, settings: params.Params) -> None:
             "%s: %s has changed since %s had these results; a parent run that is made now shows "
             "no params",
             dataset,
-            params.FILE,
+            loading.FILE,
             ", ".join(sorted(older)),
         )
     done = f"{dataset}: {tracker.added} runs added, {tracker.present} were present"
@@ -81,7 +84,7 @@ def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterato
         )
 
 
-def _with_results(names: tuple[str, ...]) -> list[str]:
+def _with_results(names: Iterable[str]) -> list[str]:
     files = ("trials.csv", "runs.csv")
     return [name for name in names if any((RESULTS / name / file).exists() for file in files)]
 

@@ -21,8 +21,9 @@ import yaml
 
 from pipeline import logs
 from pipeline.analysis import summary
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.config.overrides import NAMES, Request
+from pipeline.datasets import about
 from pipeline.datasets.task import Measure, scored_by
 from pipeline.errors import UserError
 from pipeline.execution import processes
@@ -57,20 +58,20 @@ def main(argv: list[str]) -> None:
     """Runs the study that `argv` asks for. Raises UserError."""
     with ProjectRun() as run:
         until, request = arguments(argv)
-        raw = params.read()
-        params.parse(raw)  # the file's own mistakes are told as such
+        raw = loading.read()
+        loading.parse(raw)  # the file's own mistakes are told as such
         wanted = request.applied(raw)
-        params.parse(wanted, f"{params.FILE} with {request}")
-        datasets, text = list(wanted["studies"]), _text(wanted, request)
-        run.asked({"datasets": ",".join(datasets), "until": until}, text)
+        loading.parse(wanted, f"{loading.FILE} with {request}")
+        names, text = list(wanted["studies"]), _text(wanted, request)
+        run.asked({"studies": ",".join(names), "until": until}, text)
         folder = _own_folder(request, text) if request.replaces else Path()
         if not request.replaces and _in_dvc():
-            _repro([] if request.datasets is None else datasets, until)
-            _publish(datasets)
+            _repro([] if request.studies is None else names, until)
+            _publish(names)
         else:
-            _run(datasets, until, folder)
-        run.found([_outcome(folder, name, until) for name in datasets], folder.absolute())
-        print(f"results of {', '.join(datasets)}: {folder / RESULTS}")
+            _run(names, until, folder)
+        run.found([_outcome(folder, name, until) for name in names], folder.absolute())
+        print(f"results of {', '.join(names)}: {folder / RESULTS}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,18 +87,18 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
         prog="python -m pipeline study",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"The word {params.FILE}, the default of all values, leaves what that file says.",
+        epilog=f"The word {loading.FILE}, the default of all values, leaves what that file says.",
         allow_abbrev=False,
     )
     helps = {
-        "datasets": "whose studies run, such as circles,digits",
+        "studies": "which of them run, such as circles,digits",
         "techniques": "such as l1,l2; `none`, the baseline, always joins them",
         "trials": "trials of every search",
         "seeds": "seeds of the final runs",
         "workers": "processes, or auto",
     }
     for name in NAMES:
-        parser.add_argument(f"--{name}", default=params.FILE, help=helps[name])
+        parser.add_argument(f"--{name}", default=loading.FILE, help=helps[name])
     parser.add_argument("--until", choices=LAST, default=LAST[-1], help="the last stage that runs")
     words = vars(parser.parse_args(argv))
     return words.pop("until"), Request.of(words)
@@ -105,7 +106,7 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
 
 def _text(wanted: Mapping[str, Any], request: Request) -> str:
     """The params.yaml of a study."""
-    note = f"# {params.FILE} with {str(request) or 'nothing replaced'}\n"
+    note = f"# {loading.FILE} with {str(request) or 'nothing replaced'}\n"
     return note + yaml.safe_dump(wanted, sort_keys=False)
 
 
@@ -117,7 +118,7 @@ def _own_folder(request: Request, text: str) -> Path:
         Path(name).mkdir(exist_ok=True)
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(Path("..", "..", name), target_is_directory=True)
-    (folder / params.FILE).write_text(text, encoding="utf-8")
+    (folder / loading.FILE).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -133,20 +134,20 @@ def _in_dvc() -> bool:
     return Path(".dvc").is_dir() and Path(".git").exists()
 
 
-def _repro(datasets: Sequence[str], until: str) -> None:
-    """`dvc repro` of some data sets, or of everything. Raises UserError if it fails."""
+def _repro(names: Sequence[str], until: str) -> None:
+    """`dvc repro` of some studies, or of everything. Raises UserError if it fails."""
     whole = until == "overview"
-    targets = [f"{'report' if whole else until}@{name}" for name in datasets]
-    targets += [f"timing@{name}" for name in _timed(datasets) if whole]
+    stages = ("report", "timing") if whole else (until,)
+    targets = [f"{stage}@{name}" for stage in stages for name in names]
     _dvc("repro", *(targets or ([] if whole else [until])))
     if whole and targets:
         overview.main([])
 
 
-def _publish(datasets: Sequence[str]) -> None:
+def _publish(names: Sequence[str]) -> None:
     """Nothing new, unless results came from DVC's cache; MLflow's absence costs a warning."""
     try:
-        publish.main([*datasets])
+        publish.main([*names])
     except UserError as error:
         _log.warning("%s", error)
 
@@ -168,32 +169,27 @@ def _dvc(*arguments: str) -> None:
         raise UserError(f"`{shown}` failed with exit code {code}; what it printed says why")
 
 
-def _run(datasets: Sequence[str], until: str, folder: Path) -> None:
+def _run(names: Sequence[str], until: str, folder: Path) -> None:
     """The stages, one after the other, in a folder that DVC does not know."""
     processes.begin_preload()
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()  # the same store in the other folder
     with chdir(folder):
-        for dataset in datasets:
-            for name, stage in STAGES.items():
-                with logs.stage_file(name, dataset):
-                    stage([dataset])
-                if name == until:
+        for study in names:
+            for stage, main in STAGES.items():
+                with logs.stage_file(stage, study):
+                    main([study])
+                if stage == until:
                     break
         if until == "overview":
-            for dataset in _timed(datasets):
-                with logs.stage_file("timing", dataset):
-                    timing.main([dataset])
+            for study in names:
+                with logs.stage_file("timing", study):
+                    timing.main([study])
             overview.main([])
 
 
-def _timed(datasets: Sequence[str]) -> list[str]:
-    """Those whose models are timed."""
-    return [name for name in datasets if name in timing.DATASETS]
-
-
-def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
-    """What MLflow's run shows of one data set."""
-    home = folder / RESULTS / dataset
+def _outcome(folder: Path, study: str, until: str) -> Outcome:
+    """What MLflow's run shows of one study."""
+    home = folder / RESULTS / study
     stages = LAST[: LAST.index(until) + 1]
     files = [home / name for stage in stages for name in FILES.get(stage, ())]
     tuned = chosen.read(home)
@@ -203,20 +199,21 @@ def _outcome(folder: Path, dataset: str, until: str) -> Outcome:
     metrics = {f"{val.name}/{name}": score for name, score in scores.items() if score is not None}
     if "report" not in stages:
         headline = f"{len(found)} techniques, each searched in {tuned['trials']} trials."
-        return Outcome(dataset, _choices(dataset, found, val), headline, metrics, files)
+        return Outcome(study, _choices(study, found, val), headline, metrics, files)
     table = summary.read_summary(home / "summary.csv")
     finding = summary.find(table)
     rows = summary.ranked(table, finding.setting).set_index("technique")
     for column in (finding.measure.name, "difference"):
         metrics |= {f"{column}/{name}": value for name, value in rows[column].dropna().items()}
-    return Outcome(dataset, summary.table(table), pages.headline(finding), metrics, files)
+    headline = pages.headline(finding, about.read(home).title)
+    return Outcome(study, summary.table(table), headline, metrics, files)
 
 
-def _choices(dataset: str, found: Mapping[str, Any], val: Measure) -> str:
+def _choices(study: str, found: Mapping[str, Any], val: Measure) -> str:
     """The values that the searches chose, as plain text."""
     lines = [
         f"{name:<24}{val.told(each[val.name])}  "
         + ", ".join(f"{key} {value:.3g}" for key, value in each["values"].items())
         for name, each in found.items()
     ]
-    return "\n".join([f"{dataset}: {val.title} of the best trial, and its values", *lines])
+    return "\n".join([f"{study}: {val.title} of the best trial, and its values", *lines])

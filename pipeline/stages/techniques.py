@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 from pipeline.report import blocks
 from pipeline.techniques.registry import TECHNIQUES, Range, Technique
 

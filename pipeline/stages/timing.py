@@ -7,34 +7,38 @@ import pandas as pd
 
 from pipeline import datasets, results
 from pipeline.analysis import claims, inference, summary
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.execution import processes
 from pipeline.files import replace_csv
 
-DATASETS = [name for name in params.DATASET_NAMES if claims.compared_by(inference.COLUMN, name)]
+COLUMNS = ["key", "technique", "setting", "seed", inference.COLUMN]
 
 
 def main(argv: list[str]) -> None:
     """Writes inference.csv: models of one setting and seed are timed in turn, on one thread."""
     parser = argparse.ArgumentParser(prog="python -m pipeline timing", description=__doc__)
-    parser.add_argument("dataset", choices=DATASETS)
-    dataset = parser.parse_args(argv).dataset
-    folder = results.RESULTS / dataset
+    parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
+    study = parser.parse_args(argv).study
+    folder = results.RESULTS / study
     runs = summary.read_runs(folder / "runs.csv")
-    data = datasets.load(results.prepared(dataset))
-    timed = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, dataset))]
-    with processes.libraries_logged():
-        from pipeline.engine import backend  # here, so that --help needs no TensorFlow
-
-        backend.set_up(deterministic=True)
-        parts = [_times(group, data) for _, group in timed.groupby(["setting", "seed"], sort=False)]
-    table = pd.concat(parts, ignore_index=True)
-    columns = ["key", "technique", "setting", "seed", inference.COLUMN]
-    replace_csv(folder / inference.FILE, table[columns], digits=6)
+    compared = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, study))]
+    table = pd.DataFrame(columns=COLUMNS) if compared.empty else _table(compared, study)
+    replace_csv(folder / inference.FILE, table, digits=6)
     print(
-        f"{dataset}: {len(table)} models timed, {inference.ROUNDS} batches of "
+        f"{study}: {len(table)} models timed, {inference.ROUNDS} batches of "
         f"{inference.ROWS} rows each"
     )
+
+
+def _table(runs: pd.DataFrame, study: str) -> pd.DataFrame:
+    """The rows of inference.csv of these runs."""
+    data = datasets.load(results.prepared(study))
+    with processes.libraries_logged():
+        from pipeline.engine import backend  # here: nothing else of the stage needs TensorFlow
+
+        backend.set_up(deterministic=True)
+        parts = [_times(group, data) for _, group in runs.groupby(["setting", "seed"], sort=False)]
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
 def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from pipeline import datasets, results
-from pipeline.config import params
+from pipeline.config import loading
+from pipeline.config.sections import random_trials
+from pipeline.datasets import about
 from pipeline.datasets.task import CLASSIFICATION, of_columns
 from pipeline.errors import UserError
 from pipeline.execution.journal import Journal, at_work
@@ -24,16 +26,16 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes runs.csv, curves.parquet, predictions.npz, inspections.npz and the models."""
+    """Writes about.json, runs.csv, curves, predictions, inspections and the models."""
     parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
-    parser.add_argument("dataset", choices=params.DATASET_NAMES)
-    dataset = parser.parse_args(argv).dataset
-    with at_work(dataset):
-        _train(dataset)
+    parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
+    study = parser.parse_args(argv).study
+    with at_work(study):
+        _train(study)
 
 
 def _train(dataset: str) -> None:
-    settings, journal, began = params.load(), Journal(dataset), time.perf_counter()
+    settings, journal, began = loading.load(), Journal(dataset), time.perf_counter()
     rows: dict[str, results.Row] = {}
     curves: dict[str, pd.DataFrame] = {}
     prepared = results.prepared(dataset)
@@ -62,6 +64,7 @@ def _train(dataset: str) -> None:
         journal.keep_checkpoints(())
         table.unlink(missing_ok=True)  # older runs, which the files below would not be of
         _write(runs, journal, data, {run.key: curves[run.key] for run in runs})
+        about.write(_about(plan, data), table.with_name(about.FILE))
     # In the order of the units, whatever finished first.
     ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in runs]
     results.write_rows(ordered, table)
@@ -84,6 +87,12 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
             f"({', '.join(older)}); `python -m pipeline tune {plan.dataset}` makes it anew"
         )
     return {name: found["values"] for name, found in tuned.items()}
+
+
+def _about(plan: Plan, data: datasets.Dataset) -> about.About:
+    """What reports tell of the study's data."""
+    tuning, task = plan.study.tuning, plan.study.model.objective.name
+    return about.About.of(data, task, random_trials(tuning.trials, tuning.round))
 
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:

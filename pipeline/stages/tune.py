@@ -5,7 +5,7 @@ import logging
 import time
 
 from pipeline import datasets, results
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.workers import Workers
 from pipeline.tracking.context import Context
@@ -18,16 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes tuned.json, trials.csv and optuna.db of one data set."""
+    """Writes tuned.json, trials.csv and optuna.db of one study."""
     parser = argparse.ArgumentParser(prog="python -m pipeline tune", description=__doc__)
-    parser.add_argument("dataset", choices=params.DATASET_NAMES)
-    dataset = parser.parse_args(argv).dataset
-    with at_work(dataset):
-        _tune(dataset)
+    parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
+    study = parser.parse_args(argv).study
+    with at_work(study):
+        _tune(study)
 
 
 def _tune(dataset: str) -> None:
-    settings, journal, began = params.load(), Journal(dataset), time.perf_counter()
+    settings, journal, began = loading.load(), Journal(dataset), time.perf_counter()
     prepared, folder = results.prepared(dataset), results.RESULTS / dataset
     rows: list[results.Row] = []
     digest = datasets.load(prepared).digest

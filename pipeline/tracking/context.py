@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.config.params import Params, Study
+from pipeline.config.sections import Params, Study
 from pipeline.techniques.registry import Range
 from pipeline.tracking.records import Phase, Record, as_text
 
@@ -56,11 +56,13 @@ class Context:
 
         More seeds of the final runs continue a study; they make no other.
         """
-        idle = ("final.", f"techniques.{technique}.article") if phase == "tune" else ("final.",)
+        idle = ["final.", "data.input"]  # the data themselves are named by their digest
+        if phase == "tune":
+            idle.append(f"techniques.{technique}.article")
         params = {
             name: as_text(value)
             for name, value in self.parent_params(technique).items()
-            if not name.startswith(idle)
+            if not name.startswith(tuple(idle))
         }
         ranges = {name: asdict(found) for name, found in self.ranges.get(technique, {}).items()}
         return f"{_digest([technique, params, ranges])}-{_digest(self.data_digest)}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.curves import thinned
-from pipeline.config.params import MODELS
+from pipeline.config.sections import MODELS
 from pipeline.datasets.task import Objective, of_columns
 from pipeline.techniques.registry import TECHNIQUES
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.config.params import Engine, Model, Study, Training
+from pipeline.config.sections import Engine, Model, Study, Training
 from pipeline.techniques.changes import Change, Swa
 from pipeline.techniques.registry import combination
 
@@ -35,7 +35,7 @@ FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares o
 # The files whose change can change a result, relative to this package. What a technique does is in
 # a unit's key itself, so that a new technique leaves the others' results alone.
 CODE = (
-    *("techniques/changes.py", "datasets/__init__.py", "datasets/task.py", "config/params.py"),
+    *("techniques/changes.py", "datasets/__init__.py", "datasets/task.py", "config/sections.py"),
     *("engine/*.py", "models/*.py", "training/*.py"),
 )
 

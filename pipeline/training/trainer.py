@@ -12,7 +12,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline.config import params
+from pipeline.config import sections
 from pipeline.datasets import PARTS, Dataset
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
@@ -28,7 +28,7 @@ MEASURES = {"classification": measure, "reconstruction": measure_reconstruction}
 
 
 def training_of(
-    change: Change, model: keras.Sequential, how: params.Training, n_classes: int | None
+    change: Change, model: keras.Sequential, how: sections.Training, n_classes: int | None
 ) -> Training:
     """What all members share that train this change in this way; no classes: a reconstruction."""
     stopping = change.stopping

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 
-from pipeline.config.params import Tuning
+from pipeline.config.sections import Tuning
 from pipeline.errors import UserError
 from pipeline.training.runs import Plan, Result, Run, chained
 from pipeline.tuning.search import Outcome, Search, survivors

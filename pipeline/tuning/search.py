@@ -15,7 +15,7 @@ from pathlib import Path
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from pipeline.config.params import random_trials
+from pipeline.config.sections import random_trials
 from pipeline.datasets.task import CLASSIFICATION, Objective
 from pipeline.files import replacing
 from pipeline.techniques.registry import Range

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import PARTS, PROTOCOLS, Dataset, Splits, load, save
+from pipeline.datasets import PARTS, PROTOCOLS, WORDS, Dataset, Splits, load, save
 from pipeline.errors import UserError
 
 
@@ -90,7 +90,6 @@ def test_a_leak_in_any_draw_and_part_is_seen(part: str) -> None:
 def test_digest_tells_every_content_apart() -> None:
     variants = [
         toy(),
-        toy(name="other"),
         toy(n_classes=3),
         toy(x=toy().x + np.float32(1)),
         toy(y=1 - toy().y),
@@ -100,6 +99,14 @@ def test_digest_tells_every_content_apart() -> None:
         flat(informative=np.array([1, 2], np.int32)),
     ]
     assert len({dataset.digest for dataset in variants}) == len(variants)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_what_data_are_called_is_kept_and_not_in_the_digest(word: str, tmp_path: Path) -> None:
+    called = toy(**{word: "something"})
+    save(called, tmp_path / "toy.npz")
+    assert getattr(load(tmp_path / "toy.npz"), word) == "something"
+    assert called.digest == toy().digest
 
 
 def test_digest_does_not_depend_on_memory_layout() -> None:

@@ -5,13 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.params import DigitsData
 from pipeline.datasets import PARTS, PROTOCOLS, digits
+from pipeline.datasets.digits import DigitsData
 from pipeline.errors import UserError
 
 
+def section(validation: int = 360, test: int = 360) -> DigitsData:
+    return DigitsData(input="", validation=validation, test=test)
+
+
 def test_images_keep_their_shape_and_lie_between_0_and_1() -> None:
-    dataset = digits.prepare(DigitsData(), seed=1)
+    dataset = digits.prepare("digits", section(), seed=1)
     assert dataset.x.shape == (1797, 8, 8)
     assert (dataset.x.min(), dataset.x.max()) == (0, 1)
     assert dataset.n_classes == 10
@@ -20,7 +24,7 @@ def test_images_keep_their_shape_and_lie_between_0_and_1() -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(10, 800), st.integers(10, 800), st.integers(0, 2**40))
 def test_parts_are_a_stratified_partition(validation: int, test: int, seed: int) -> None:
-    dataset = digits.prepare(DigitsData(validation, test), seed)
+    dataset = digits.prepare("digits", section(validation, test), seed)
     parts = {part: dataset.rows("leak_free", part, 0) for part in PARTS}
     assert (parts["val"].size, parts["test"].size) == (validation, test)
     np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(1797))
@@ -32,7 +36,7 @@ def test_parts_are_a_stratified_partition(validation: int, test: int, seed: int)
 
 
 def test_no_protocol_leaks_and_both_are_the_same() -> None:
-    dataset = digits.prepare(DigitsData(), seed=1)
+    dataset = digits.prepare("digits", section(), seed=1)
     assert not any(dataset.leaks(protocol) for protocol in PROTOCOLS)
     for part in PARTS:
         np.testing.assert_array_equal(
@@ -41,15 +45,17 @@ def test_no_protocol_leaks_and_both_are_the_same() -> None:
 
 
 def test_the_seed_decides_the_split() -> None:
-    first = digits.prepare(DigitsData(), seed=1)
-    assert digits.prepare(DigitsData(), seed=1).digest == first.digest
-    other = digits.prepare(DigitsData(), seed=2)
+    first = digits.prepare("digits", section(), seed=1)
+    assert digits.prepare("digits", section(), seed=1).digest == first.digest
+    other = digits.prepare("digits", section(), seed=2)
     for part in PARTS:
         same = np.isin(other.rows("leak_free", part, 0), first.rows("leak_free", part, 0))
         assert not same.all()
 
 
 def test_parts_that_leave_no_training_images_are_refused() -> None:
-    assert digits.prepare(DigitsData(1000, 787), seed=1).rows("article", "train", 0).size == 10
+    assert (
+        digits.prepare("digits", section(1000, 787), seed=1).rows("article", "train", 0).size == 10
+    )
     with pytest.raises(UserError, match=r"at most 1787 of the 1797 digits, but got 1000 \+ 788"):
-        digits.prepare(DigitsData(1000, 788), seed=1)
+        digits.prepare("digits", section(1000, 788), seed=1)

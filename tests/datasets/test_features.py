@@ -8,12 +8,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
-from pipeline.config.params import FeaturesData
 from pipeline.datasets import PARTS, PROTOCOLS, Dataset, features
+from pipeline.datasets.features import FeaturesData
 
-SMALL = FeaturesData(inputs=12, informative=4, train=300, validation=60, test=400, draws=3)
+SMALL = FeaturesData(
+    input="", inputs=12, informative=4, train=300, validation=60, test=400, draws=3
+)
 SECTIONS = st.builds(
     FeaturesData,
+    input=st.just(""),
     inputs=st.integers(6, 20),
     informative=st.integers(2, 5),
     separation=st.floats(0.1, 3),
@@ -33,7 +36,7 @@ def informative(dataset: Dataset) -> list[int]:
 @settings(max_examples=20, deadline=None)
 @given(SECTIONS, SEEDS)
 def test_draws_have_the_sizes_asked_for_and_share_no_row(data: FeaturesData, seed: int) -> None:
-    dataset = features.prepare(data, seed)
+    dataset = features.prepare("features", data, seed)
     assert dataset.input_shape == (data.inputs,)
     assert len(informative(dataset)) == data.informative
     for protocol in PROTOCOLS:
@@ -47,7 +50,7 @@ def test_draws_have_the_sizes_asked_for_and_share_no_row(data: FeaturesData, see
 @settings(max_examples=20, deadline=None)
 @given(SECTIONS, SEEDS)
 def test_training_rows_alone_decide_the_scale(data: FeaturesData, seed: int) -> None:
-    dataset = features.prepare(data, seed)
+    dataset = features.prepare("features", data, seed)
     for draw in range(data.draws):
         x, _ = dataset.split("leak_free", "train", draw)
         np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-4)
@@ -58,7 +61,7 @@ def test_training_rows_alone_decide_the_scale(data: FeaturesData, seed: int) -> 
 @given(SECTIONS, SEEDS)
 def test_more_draws_leave_the_earlier_ones_as_they_are(data: FeaturesData, seed: int) -> None:
     longer = FeaturesData(**(vars(data) | {"draws": data.draws + 1}))
-    few, many = features.prepare(data, seed), features.prepare(longer, seed)
+    few, many = features.prepare("features", data, seed), features.prepare("features", longer, seed)
     assert informative(few) == informative(many)
     np.testing.assert_array_equal(many.x[: len(few.x)], few.x)
     np.testing.assert_array_equal(many.y[: len(few.y)], few.y)
@@ -66,17 +69,17 @@ def test_more_draws_leave_the_earlier_ones_as_they_are(data: FeaturesData, seed:
 
 def test_the_seed_decides_the_draws_and_nothing_else_does() -> None:
     np.random.seed(0)
-    first = features.prepare(SMALL, seed=3)
+    first = features.prepare("features", SMALL, seed=3)
     np.random.seed(1)
-    assert features.prepare(SMALL, seed=3).digest == first.digest
-    other = features.prepare(SMALL, seed=4)
+    assert features.prepare("features", SMALL, seed=3).digest == first.digest
+    other = features.prepare("features", SMALL, seed=4)
     assert informative(other) != informative(first)
     assert len(np.unique(first.x, axis=0)) == len(first.x)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_informative_inputs_tell_the_class_and_the_others_do_not(seed: int) -> None:
-    dataset = features.prepare(SMALL, seed)
+    dataset = features.prepare("features", SMALL, seed)
     told = informative(dataset)
     noise = np.setdiff1d(np.arange(SMALL.inputs), told)
     scores: dict[str, list[float]] = {"told": [], "noise": []}

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.params import ImagesData
-from pipeline.datasets import Dataset, idx, load, raw, save, sources
+from pipeline.datasets import Dataset, idx, load, origins, raw, save, sources
+from pipeline.datasets.idx import ImagesData
 from pipeline.errors import UserError
 
 IMAGES = np.arange(12 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(12, 28, 28)
@@ -40,9 +40,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def section(
-    validation: int = 3, start: Literal["first", "last"] = "last", leak: bool = False
+    validation: int = 3,
+    start: Literal["first", "last"] = "last",
+    leak: bool = False,
+    name: str = "mnist",
 ) -> ImagesData:
-    return ImagesData(validation, start, leak)
+    return ImagesData(
+        input=f"data/sources/{name}.yaml",
+        validation=validation,
+        validation_from=start,
+        article_trains_on_validation=leak,
+    )
 
 
 def rows(dataset: Dataset, protocol: Literal["article", "leak_free"]) -> list[list[int]]:
@@ -142,13 +150,23 @@ def test_images_and_labels_must_match(folder: Path) -> None:
     ("name", "data", "sizes"),
     [
         ("mnist", section(18_000), {"article": 42_000, "leak_free": 42_000}),
-        ("fashion_mnist", section(5_000, "first", True), {"article": 60_000, "leak_free": 55_000}),
+        (
+            "fashion_mnist",
+            section(5_000, "first", True, "fashion_mnist"),
+            {"article": 60_000, "leak_free": 55_000},
+        ),
     ],
 )
 def test_the_real_images_arrive_as_published(
     tmp_path: Path, name: str, data: ImagesData, sizes: dict[Literal["article", "leak_free"], int]
 ) -> None:
-    raw.fetch(name, tmp_path / "raw", tmp_path / "partial", os.environ["DATA_MIRROR"])
+    raw.fetch(
+        name,
+        origins.read(data.input),
+        tmp_path / "raw",
+        tmp_path / "partial",
+        os.environ["DATA_MIRROR"],
+    )
     dataset = sources.prepare(name, data, 1, tmp_path / "raw")
     assert dataset.x.shape == (70_000, 28, 28)
     assert (dataset.x.min(), dataset.x.max()) == (0, 1)
@@ -161,8 +179,15 @@ def test_the_real_images_arrive_as_published(
 
 @pytest.mark.skipif(not os.environ.get("DATA_MIRROR"), reason="DATA_MIRROR is not set")
 def test_the_real_images_load_within_seconds(tmp_path: Path) -> None:
-    raw.fetch("mnist", tmp_path / "raw", tmp_path / "partial", os.environ["DATA_MIRROR"])
-    dataset = sources.prepare("mnist", section(18_000), 1, tmp_path / "raw")
+    data = section(18_000)
+    raw.fetch(
+        "mnist",
+        origins.read(data.input),
+        tmp_path / "raw",
+        tmp_path / "partial",
+        os.environ["DATA_MIRROR"],
+    )
+    dataset = sources.prepare("mnist", data, 1, tmp_path / "raw")
     save(dataset, tmp_path / "mnist.npz")
     start = time.perf_counter()
     loaded = load(tmp_path / "mnist.npz")

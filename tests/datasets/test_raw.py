@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.datasets import raw
 from pipeline.datasets.download import Patience
-from pipeline.datasets.origins import ORIGINS, Origin
+from pipeline.datasets.origins import Origin
 from pipeline.errors import UserError
 
 QUICK = Patience(attempts=3, connect=1, read=0.3)
@@ -163,8 +163,7 @@ class Place:
         )
 
     def fetch(self, mirror: str | None = None, patience: Patience = QUICK) -> None:
-        origins = {"toy": self.origin}
-        raw.fetch("toy", self.raw, self.partial, mirror, patience=patience, origins=origins)
+        raw.fetch("toy", self.origin, self.raw, self.partial, mirror, patience=patience)
 
     def failure(self, mirror: str | None = None, patience: Patience = QUICK) -> str:
         """The message of a fetch that fails and leaves nothing."""
@@ -396,17 +395,28 @@ def test_nothing_is_printed_where_nobody_looks(
     assert (captured.out, captured.err) == ("", "")
 
 
-@pytest.mark.parametrize("name", [name for name, origin in ORIGINS.items() if not origin.files])
-def test_generated_data_have_a_source_and_no_files(tmp_path: Path, name: str) -> None:
-    raw.fetch(name, tmp_path / "raw", tmp_path / "partial", "/no/such/folder")
+def test_what_is_generated_has_a_source_and_no_files(tmp_path: Path) -> None:
+    origin = Origin(origin="a generator", licence="none", citation="https://example.org")
+    raw.fetch("dice", origin, tmp_path / "raw", tmp_path / "partial", "/no/such/folder")
     assert [item.name for item in (tmp_path / "raw").iterdir()] == ["SOURCE.json"]
-    content = json.loads((tmp_path / "raw" / "SOURCE.json").read_text())
-    assert content["origin"].startswith("sklearn.datasets.")
+    assert json.loads((tmp_path / "raw" / "SOURCE.json").read_text())["origin"] == "a generator"
 
 
-def test_an_unknown_name_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown data set 'minst'; expected one of circles, "):
-        raw.fetch("minst", tmp_path / "raw", tmp_path / "partial")
+def test_a_second_study_of_a_source_downloads_nothing(place: Place) -> None:
+    place.fetch()
+    other = place.raw.with_name("other")
+    raw.fetch("other", place.origin, other, place.partial, "/no/such/folder")
+    for name in PACKED:
+        assert (other / name).read_bytes() == (place.raw / name).read_bytes()
+
+
+def test_a_broken_file_of_another_study_is_not_copied(place: Place) -> None:
+    place.fetch()
+    (place.raw / "labels.gz").write_bytes(b"broken")
+    with pytest.raises(UserError, match="DATA_MIRROR must be a folder"):
+        raw.fetch(
+            "other", place.origin, place.raw.with_name("other"), place.partial, "/no/such/folder"
+        )
 
 
 def test_a_folder_that_cannot_be_written_is_named(place: Place, folder: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from pipeline.config import params
-from pipeline.config.params import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.config import sections
+from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 from pipeline.datasets.task import RECONSTRUCTION
 from pipeline.engine import Engine, Member, Trained, Training
 from pipeline.models import building, whitening
@@ -56,7 +56,7 @@ class Problem:
         return building.build(self.architecture, change, self.shape, self.n_classes, ROWS)
 
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
-        how = params.Training(self.optimizer, self.learning_rate, self.batch_size, self.epochs)
+        how = sections.Training(self.optimizer, self.learning_rate, self.batch_size, self.epochs)
         change = TECHNIQUES[technique].apply(values)
         n_classes = None if self.reconstructs else self.n_classes
         return training_of(change, self.model(technique, values), how, n_classes)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config.params import Mlp
+from pipeline.config.sections import Mlp
 from pipeline.engine import Engine, Member, member_bytes
 from pipeline.engine.program import CURVES
 

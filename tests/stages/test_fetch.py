@@ -6,35 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.__main__ import main
 from pipeline.errors import UserError
 from pipeline.stages import fetch
 
 HEAVY = {"tensorflow", "keras", "mlflow", "optuna"}
 
 
-def test_generated_data_need_no_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_generated_data_need_no_network(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fetch.main(["circles"])
-    assert (tmp_path / "data" / "raw" / "circles" / "SOURCE.json").exists()
+    assert (here / "data" / "raw" / "circles" / "SOURCE.json").exists()
     assert capsys.readouterr().out == "circles: nothing to fetch\n"
 
 
 def test_the_mirror_is_read_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_MIRROR", "/no/such/folder")
     with pytest.raises(UserError, match=r"DATA_MIRROR must be a folder .*'/no/such/folder'"):
         fetch.main(["mnist"])
-    assert not (tmp_path / "data" / "raw").exists()
+    assert not (here / "data" / "raw").exists()
 
 
-def test_an_unknown_data_set_lists_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        fetch.main(["minst"])
-    assert "choose from" in capsys.readouterr().err
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "tune", "train", "report", "timing"])
+def test_an_unknown_study_lists_the_choices(
+    stage: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([stage, "minst"]) == 1
+    told = capsys.readouterr().err
+    assert "unknown study 'minst' in params.yaml:studies; did you mean 'mnist'? expected" in told
+    assert not (here / "results").exists()
 
 
 @pytest.mark.parametrize("stage", ["fetch", "prepare"])

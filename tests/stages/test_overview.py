@@ -3,16 +3,13 @@
 import os
 from pathlib import Path
 
-import pytest
-
 from pipeline.stages import overview
 
 
 def test_a_page_that_is_linked_to_dvcs_cache_is_replaced_not_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    cached = tmp_path / "cached"
+    cached = here / "cached"
     cached.write_text("an older page", encoding="utf-8")
     cached.chmod(0o444)
     overview.PAGE.parent.mkdir()

@@ -1,24 +1,14 @@
 """The prepare stage as a user calls it."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.datasets import load
+from pipeline.datasets.circles import CirclesData
 from pipeline.errors import UserError
 from pipeline.stages import prepare
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the repository's params.yaml."""
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", ["circles", "digits", "features"])
@@ -33,8 +23,8 @@ def test_the_prepared_file_is_the_same_each_time(here: Path, name: str) -> None:
 
 def test_circles_have_the_draws_of_params(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare.main(["circles"])
-    data = params.load().study("circles").data
-    assert isinstance(data, params.CirclesData)
+    data = loading.load().study("circles").data
+    assert isinstance(data, CirclesData)
     dataset = load(here / "data" / "prepared" / "circles.npz")
     assert dataset.splits["leak_free"]["test"].shape == (data.draws, data.test)
     article, fresh = capsys.readouterr().out.splitlines()[1:]
@@ -45,4 +35,4 @@ def test_circles_have_the_draws_of_params(here: Path, capsys: pytest.CaptureFixt
 def test_images_that_were_not_fetched_are_named(here: Path) -> None:
     with pytest.raises(UserError, match=r"train-images.* is missing.*pipeline fetch mnist"):
         prepare.main(["mnist"])
-    assert not (here / "data").exists()
+    assert not (here / "data" / "prepared").exists()

@@ -15,7 +15,6 @@ from pipeline.stages import publish, study, timing
 from tests.synthetic import make_runs, make_tuned, write_results
 from tests.synthetic import make_trials as make_trials_table
 
-REPOSITORY = Path(__file__).parents[2]
 EFFECTS = {"none": 0.0, "l2": 0.02}
 
 pytestmark = pytest.mark.slow
@@ -27,13 +26,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     return MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db")
 
 
-@pytest.fixture
-def here(tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that DVC does not know, with the repository's params.yaml."""
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def store(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
-    return tmp_path
 
 
 @pytest.fixture
@@ -46,7 +41,7 @@ def run_id(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages that ran, with their data sets; tune and train give synthetic results."""
+    """The stages that ran, with their studies; tune and train give synthetic results."""
     names: list[str] = []
 
     def quick(stage: str, make: Callable[[str], object]) -> Callable[[list[str]], None]:
@@ -79,11 +74,11 @@ def make_finals(dataset: str) -> None:
 
 def test_other_values_get_a_folder_of_their_own(here: Path, ran: list[str]) -> None:
     before = (here / "params.yaml").read_bytes()
-    study.main(["--datasets", "digits", "--techniques", "l2", "--trials", "2", "--seeds", "3"])
+    study.main(["--studies", "digits", "--techniques", "l2", "--trials", "2", "--seeds", "3"])
     assert ran == [f"{stage}@digits" for stage in ("fetch", "prepare", "tune", "train")]
     assert (here / "params.yaml").read_bytes() == before
     assert not (here / "results").exists()
-    folder = here / "studies" / "datasets=digits_techniques=l2_trials=2_seeds=3"
+    folder = here / "studies" / "studies=digits_techniques=l2_trials=2_seeds=3"
     assert (folder / "results/digits/report.html").exists()
     assert (folder / "reports/index.html").exists()
     asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["studies"]
@@ -95,14 +90,14 @@ def test_other_values_get_a_folder_of_their_own(here: Path, ran: list[str]) -> N
 
 def test_the_same_request_again_goes_on_in_the_same_folder(here: Path, ran: list[str]) -> None:
     for _ in range(2):
-        study.main(["--datasets", "digits", "--seeds", "3"])
-    assert [path.name for path in (here / "studies").iterdir()] == ["datasets=digits_seeds=3"]
+        study.main(["--studies", "digits", "--seeds", "3"])
+    assert [path.name for path in (here / "studies").iterdir()] == ["studies=digits_seeds=3"]
 
 
 def test_a_request_longer_than_a_file_name_gets_a_folder_too(here: Path, ran: list[str]) -> None:
     many = "l1,l2,l1_l2,proximal_l1,weight_decay,max_norm,l0,bias_l1,bias_l2,dropout,input_dropout"
     more = "gaussian_noise,gaussian_dropout,activity_l1_before,activity_l1_after,ema,swa,batch_norm"
-    request = ["study", "--datasets", "digits", "--techniques", f"{many},{more}"]
+    request = ["study", "--studies", "digits", "--techniques", f"{many},{more}"]
     main([*request, "--until", "tune"])
     main([*request, "--until", "tune", "--trials", "9"])
     names = {path.name for path in Path("studies").iterdir()}
@@ -122,12 +117,12 @@ def test_a_store_that_is_away_at_the_end_costs_a_warning(
     (here / "dvc.py").write_text("", encoding="utf-8")
     make_trials("circles")
     monkeypatch.setattr(publish, "main", away)
-    main(["study", "--datasets", "circles", "--until", "tune"])
+    main(["study", "--studies", "circles", "--until", "tune"])
     assert "circles is incomplete in MLflow" in caplog.text
 
 
 def test_values_as_in_params_yaml_stay_in_this_folder(here: Path, ran: list[str]) -> None:
-    study.main(["--datasets", "digits", "--seeds", "params.yaml"])
+    study.main(["--studies", "digits", "--seeds", "params.yaml"])
     assert (here / "results/digits/report.html").exists()
     assert not (here / "studies").exists()
 
@@ -149,7 +144,7 @@ def test_mlflows_run_gets_what_the_stages_made(
     last: str,
     files: set[str],
 ) -> None:
-    study.main(["--datasets", "digits", "--seeds", "3", "--until", until])
+    study.main(["--studies", "digits", "--seeds", "3", "--until", until])
     assert ran[-1] == f"{last}@digits"
     assert not (here / "reports").exists()
     run = client.get_run(run_id)
@@ -165,7 +160,7 @@ def test_mlflows_run_gets_what_the_stages_made(
     ("argv", "expected"),
     [
         ("--trials 0", "trials: input should be greater than or equal to 1"),
-        ("--trails 3", "unrecognized arguments: --trails 3; expected --until --datasets"),
+        ("--trails 3", "unrecognized arguments: --trails 3; expected --until --studies"),
         ("--seed 3", "unrecognized arguments: --seed 3"),
         ("--seeds", "argument --seeds: expected one argument"),
         ("--until tarin", "invalid choice: 'tarin'"),
@@ -192,4 +187,4 @@ def test_a_mistake_fails_mlflows_run_and_names_itself(
 def test_a_mistake_of_params_yaml_itself_is_told_as_such(here: Path, ran: list[str]) -> None:
     (here / "params.yaml").write_text("seed: -1\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"params\.yaml:seed: input should be greater"):
-        study.main(["--datasets", "digits", "--seeds", "3"])
+        study.main(["--studies", "digits", "--seeds", "3"])

@@ -1,29 +1,17 @@
-"""params.yaml as frozen, typed sections. The only reader of that file.
-
-Unknown keys are refused with the nearest known name; every bound stands beside its field.
-"""
+"""params.yaml as frozen, typed sections; every bound stands beside its field."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from itertools import pairwise
-from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema
 from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema
 
+from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.sources import SOURCES
 from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION, Objective
 from pipeline.errors import UserError, nearest
 from pipeline.techniques.changes import (
@@ -37,61 +25,17 @@ from pipeline.techniques.changes import (
 )
 from pipeline.techniques.registry import TECHNIQUES, Range, Technique, combination
 
-FILE = "params.yaml"
-FROZEN = ConfigDict(extra="forbid")
-Count = Annotated[int, Field(ge=1)]
 Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
 Auto = Literal["auto"]
-T = TypeVar("T")
 
 
-@dataclass(frozen=True, config=FROZEN)
-class CirclesData:
-    """Two noisy circles, one inside the other. Counts are points per draw."""
-
-    images: ClassVar[bool] = False
-
-    noise: Annotated[float, Field(ge=0)] = 0.1  # standard deviation, in radii of the outer circle
-    train: Annotated[int, Field(ge=2)] = 30
-    validation: Annotated[int, Field(ge=2)] = 70
-    test: Annotated[int, Field(ge=2)] = 10_000
-    draws: Count = 64  # independent draws; tuning and final seeds never share one
+def _any_source(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Lets `source` choose among the registered sections."""
+    sections: Any = reduce(or_, (source.section for source in SOURCES.values()))
+    return handler.generate_schema(Annotated[sections, Field(discriminator="source")])
 
 
-@dataclass(frozen=True, config=FROZEN)
-class DigitsData:
-    """scikit-learn's 1,797 digits of 8 x 8 pixels; the rest of the rows train."""
-
-    images: ClassVar[bool] = True
-
-    validation: Annotated[int, Field(ge=10)] = 360
-    test: Annotated[int, Field(ge=10)] = 360
-
-
-@dataclass(frozen=True, config=FROZEN)
-class FeaturesData:
-    """Points of which some inputs tell the class and the others are noise. Counts are per draw."""
-
-    images: ClassVar[bool] = False
-
-    inputs: Annotated[int, Field(ge=2)] = 50
-    informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 have room for 4 clusters
-    separation: Annotated[float, Field(gt=0)] = 1.0  # half a side of the cube of class centres
-    train: Annotated[int, Field(ge=2)] = 480
-    validation: Annotated[int, Field(ge=2)] = 480
-    test: Annotated[int, Field(ge=2)] = 2_000
-    draws: Count = 64  # independent draws; tuning and final seeds never share one
-
-
-@dataclass(frozen=True, config=FROZEN)
-class ImagesData:
-    """Which of the 60,000 training images validate."""
-
-    images: ClassVar[bool] = True
-
-    validation: Annotated[int, Field(ge=1, lt=60_000)]
-    validation_from: Literal["first", "last"]
-    article_trains_on_validation: bool  # the article's split keeps them in the training set
+Data = Annotated[Section, GetPydanticSchema(_any_source)]
 
 
 def _named(kind: str, sizes: Sequence[int]) -> dict[str, int]:
@@ -381,9 +325,9 @@ class TechniqueParams:
 
 @dataclass(frozen=True, config=FROZEN)
 class Study:
-    """Everything that decides one data set's results."""
+    """Everything that decides one study's results."""
 
-    data: CirclesData | DigitsData | FeaturesData | ImagesData
+    data: Data
     model: Model
     training: Training
     tuning: Tuning
@@ -410,45 +354,6 @@ class Study:
 
 
 @dataclass(frozen=True, config=FROZEN)
-class CirclesStudy(Study):
-    """A study of circles."""
-
-    data: CirclesData
-
-
-@dataclass(frozen=True, config=FROZEN)
-class DigitsStudy(Study):
-    """A study of scikit-learn's digits."""
-
-    data: DigitsData
-
-
-@dataclass(frozen=True, config=FROZEN)
-class FeaturesStudy(Study):
-    """A study of inputs that are known to be informative or noise."""
-
-    data: FeaturesData
-
-
-@dataclass(frozen=True, config=FROZEN)
-class ImagesStudy(Study):
-    """A study of MNIST or Fashion-MNIST."""
-
-    data: ImagesData
-
-
-@dataclass(frozen=True, config=FROZEN)
-class Studies:
-    """One study per data set. One that is left out here must leave dvc.yaml's lists too."""
-
-    circles: CirclesStudy | None = None
-    digits: DigitsStudy | None = None
-    features: FeaturesStudy | None = None
-    mnist: ImagesStudy | None = None
-    fashion_mnist: ImagesStudy | None = None
-
-
-@dataclass(frozen=True, config=FROZEN)
 class Engine:
     """Where and how members are trained. `workers` never changes a result."""
 
@@ -471,210 +376,14 @@ class Params:
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)]
-    studies: Studies
+    studies: Annotated[Mapping[str, Study], Field(min_length=1)]  # by names of the user's own
     engine: Engine = Field(default_factory=Engine)
     tracking: Tracking = Field(default_factory=Tracking)
 
-    def study(self, dataset: str) -> Study:
-        """The study of a data set. Raises UserError for one that params.yaml does not have."""
-        study = getattr(self.studies, dataset, None) if dataset in DATASET_NAMES else None
-        if not isinstance(study, Study):
-            present = [name for name in DATASET_NAMES if getattr(self.studies, name)]
+    def study(self, name: str) -> Study:
+        """The study of this name. Raises UserError for one that params.yaml does not have."""
+        if name not in self.studies:
             raise UserError(
-                f"unknown data set {dataset!r}; params.yaml has studies of {', '.join(present)}"
+                f"unknown study {name!r} in params.yaml:studies{nearest(name, self.studies)}"
             )
-        return study
-
-
-DATASET_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Studies))
-
-
-def load(path: str | Path = FILE) -> Params:
-    """Reads and checks params.yaml. Raises UserError that lists every mistake and where it is."""
-    return parse(read(path), str(path))
-
-
-def read(path: str | Path = FILE) -> Any:
-    """The content of params.yaml, not yet checked. Raises UserError if there is none."""
-    path = Path(path)
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} not found; run this from the folder that holds it") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
-
-
-def parse(raw: object, where: str = FILE) -> Params:
-    """Checks the parsed YAML; `where` names its source in messages. Raises UserError."""
-    params = validate(Params, raw, where)
-    problems = [
-        f"{where}:studies.{name}.{problem}"
-        for name in DATASET_NAMES
-        if (study := getattr(params.studies, name))
-        for problem in _study_problems(study)
-    ]
-    if problems:
-        raise UserError("\n".join(problems))
-    return params
-
-
-def validate(kind: type[T], raw: object, where: str) -> T:
-    """`raw` as a `kind`. Raises UserError that lists every mistake and its place in `where`."""
-    try:
-        return TypeAdapter(kind).validate_python(raw)
-    except ValidationError as error:
-        lines = [f"{where}:{_explain(dict(item))}" for item in error.errors()]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
-
-
-def _explain(item: dict[str, Any]) -> str:
-    """One validation error in words: where, what was expected, what was received."""
-    # pydantic also names the branch of a union, of which params.yaml knows nothing.
-    loc = [part for part in map(str, item["loc"]) if not re.search(r"[-\[]", part)]
-    place = [part for before, part in pairwise(["", *loc]) if not _is_tag(before, part)]
-    if item["type"] == "unexpected_keyword_argument":
-        *section, key = place
-        hint = nearest(key, _known_keys(loc[:-1]))
-        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{hint}"
-    if item["type"] == "union_tag_invalid":
-        found = item["ctx"]["tag"]
-        return f"{'.'.join(place)}.architecture: unknown {found!r}{nearest(found, MODELS)}"
-    if item["type"] == "union_tag_not_found":
-        return f"{'.'.join(place)}.architecture: required, but missing"
-    if item["type"] in ("missing", "missing_argument"):
-        return f"{'.'.join(place)}: required, but missing"
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return f"{'.'.join(place)}: {message}, but got {item['input']!r}"
-
-
-def _is_tag(section: str, part: str) -> bool:
-    """Whether this part of a place is the architecture that chose the section's class."""
-    return section == "model" and part in MODELS
-
-
-def _known_keys(section: Sequence[str]) -> list[str]:
-    """The keys that a section of params.yaml may have, found by walking the classes."""
-    here: Any = Params
-    for before, part in pairwise(["", *section]):
-        if _is_tag(before, part):
-            here = MODELS[part]
-            continue
-        if get_origin(here) is Mapping:
-            here = get_args(here)[1]
-            continue
-        here = get_type_hints(here).get(part) if is_dataclass(here) else None
-        optional = [kind for kind in get_args(here) if is_dataclass(kind)]
-        here = optional[0] if optional and get_origin(here) is not Mapping else here
-    return [field.name for field in fields(here)] if is_dataclass(here) else []
-
-
-def _study_problems(study: Study) -> Iterator[str]:
-    """What no single field can see: names of techniques, their values, and counts that add up."""
-    architecture = study.model.architecture
-    if not study.data.images and architecture in TAKE_IMAGES:
-        yield (
-            "model.architecture: points are for an 'mlp' or 'autoencoder'; "
-            f"{architecture!r} takes images"
-        )
-    if isinstance(study.data, FeaturesData) and study.data.informative >= study.data.inputs:
-        got = study.data.informative
-        yield f"data.informative: must be below inputs={study.data.inputs}, but got {got}"
-    for name in study.techniques:
-        yield from _technique_problems(name, study)
-    learning_rate = study.tuning.learning_rate
-    if learning_rate is not None:
-        yield from _range_problems("tuning.learning_rate", learning_rate)
-        if learning_rate.low <= 0:
-            yield f"tuning.learning_rate.low: must be > 0, but got {learning_rate.low}"
-    pruning = study.tuning.pruning
-    if pruning is not None and pruning.first >= study.tuning.epochs:
-        yield (
-            f"tuning.pruning.first: must be below epochs={study.tuning.epochs}, "
-            f"but got {pruning.first}"
-        )
-    yield from _baseline_problems(study.techniques)
-    if study.tuning.round > study.tuning.trials:
-        yield f"tuning.round: at most trials={study.tuning.trials}, but got {study.tuning.round}"
-    if isinstance(study.data, CirclesData | FeaturesData):
-        needed = study.tuning.seeds + study.final.seeds
-        if study.data.draws < needed:
-            got = study.data.draws
-            yield f"data.draws: at least tuning.seeds + final.seeds = {needed}, but got {got}"
-
-
-def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
-    """Every setting that a technique has needs its baseline."""
-    baseline = techniques.get("none")
-    if baseline is None:
-        yield "techniques: `none`, the baseline of every comparison, is missing"
-    elif baseline.article is None:
-        others = [name for name, given in techniques.items() if given.article is not None]
-        if others:
-            yield (
-                "techniques.none.article: `article: {}` is missing, the baseline of the article's "
-                f"setting of {', '.join(others)}"
-            )
-
-
-def _technique_problems(name: str, study: Study) -> Iterator[str]:
-    """What one technique is called and made of, whether it fits, and its values."""
-    given = study.techniques[name]
-    if given.combine and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
-        # It becomes a folder, a parameter's name in MLflow, an id in a page.
-        yield f"techniques: expected letters, digits and _ in a name of your own, but got {name!r}"
-        return
-    if given.combine and name in TECHNIQUES:
-        yield f"techniques.{name}.combine: expected a name of its own, but {name!r} is registered"
-        return
-    if not given.combine and name not in TECHNIQUES:
-        yield (
-            f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}; a name of your own needs"
-            " `combine`"
-        )
-        return
-    try:
-        technique = study.technique(name)
-    except ValueError as error:
-        yield f"techniques.{name}.combine: {error}"
-        return
-    images = study.data.images
-    if problem := misfit(technique.lowest, study.model, images):
-        expected = ", ".join(fitting(study.model, images))
-        yield f"techniques.{name}: {problem}; expected one of {expected}"
-    yield from _value_problems(name, given, technique)
-
-
-def _range_problems(place: str, given: SearchRange) -> Iterator[str]:
-    try:
-        given.range()
-    except ValueError as error:
-        yield f"{place}: {error}"
-
-
-def _value_problems(name: str, given: TechniqueParams, technique: Technique) -> Iterator[str]:
-    """The article's values and the ranges of one technique, against what it takes."""
-    known = technique.search
-    for key, found in given.search.items():
-        if key not in known:
-            yield f"techniques.{name}.search: unknown key {key!r}{nearest(key, known)}"
-            return
-        if known[key].integer and not found.integer:
-            yield f"techniques.{name}.search.{key}: `integer: true` is needed for whole numbers"
-        yield from _range_problems(f"techniques.{name}.search.{key}", found)
-    searched = {**known, **given.search}
-    for end in ("low", "high"):
-        try:
-            technique.apply({key: getattr(found, end) for key, found in searched.items()})
-        except ValueError as error:
-            yield f"techniques.{name}.search: {error}"
-    if not given.tuned and (given.article is None or name == "none"):
-        why = "and every comparison needs none" if name == "none" else "but `article` is missing"
-        yield f"techniques.{name}.tuned: false leaves only the article's setting, {why}"
-    if not given.tuned and given.search:
-        yield f"techniques.{name}.search: `tuned: false` searches nothing"
-    if given.article is not None:
-        try:
-            technique.apply(given.article)
-        except ValueError as error:
-            yield f"techniques.{name}.article: {error}"
+        return self.studies[name]

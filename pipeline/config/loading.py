@@ -1,0 +1,138 @@
+"""Reads and checks params.yaml, and explains its mistakes. The only reader of that file.
+
+Unknown keys are refused with the nearest known name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config import rules
+from pipeline.config.sections import MODELS, Data, Model, Params
+from pipeline.datasets.sources import SOURCES
+from pipeline.errors import UserError, nearest
+
+FILE = "params.yaml"
+STUDY_HELP = f"a study of {FILE}, such as circles"
+T = TypeVar("T")
+
+
+def load(path: str | Path = FILE) -> Params:
+    """Reads and checks params.yaml. Raises UserError that lists every mistake and where it is."""
+    return parse(read(path), str(path))
+
+
+def read(path: str | Path = FILE) -> Any:
+    """The content of params.yaml, not yet checked. Raises UserError if there is none."""
+    path = Path(path)
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run this from the folder that holds it") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+
+
+def named(name: str) -> str:
+    """A study's name from a command line. Raises UserError if params.yaml has none of this name."""
+    load().study(name)
+    return name
+
+
+def parse(raw: object, where: str = FILE) -> Params:
+    """Checks the parsed YAML; `where` names its source in messages. Raises UserError."""
+    params = validate(Params, raw, where)
+    problems = [
+        *rules.name_problems(params.studies),
+        *(
+            f"{name}.{problem}"
+            for name, study in params.studies.items()
+            for problem in rules.study_problems(study)
+        ),
+    ]
+    if problems:
+        raise UserError("\n".join(f"{where}:studies.{problem}" for problem in problems))
+    return params
+
+
+def validate(kind: type[T], raw: object, where: str) -> T:
+    """`raw` as a `kind`. Raises UserError that lists every mistake and its place in `where`."""
+    try:
+        return TypeAdapter(kind).validate_python(raw)
+    except ValidationError as error:
+        lines = [f"{where}:{_explain(kind, raw, dict(item))}" for item in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(kind: type[Any], raw: object, item: dict[str, Any]) -> str:
+    """One validation error in words: where, what was expected, what was received."""
+    path = _path(raw, item)
+    place, context = ".".join(path), item.get("ctx", {})
+    if item["type"] == "unexpected_keyword_argument":
+        *section, key = path
+        hint = nearest(key, _known_keys(kind, raw, section))
+        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{hint}"
+    if item["type"] == "union_tag_invalid":
+        expected = [word.strip(" '") for word in context["expected_tags"].split(",")]
+        given = context["tag"]
+        return f"{place}.{_tag(context)}: unknown {given!r}{nearest(given, expected)}"
+    if item["type"] == "union_tag_not_found":
+        return f"{place}.{_tag(context)}: required, but missing"
+    if item["type"] in ("missing", "missing_argument"):
+        return f"{place}: required, but missing"
+    if item["type"] == "value_error":
+        return f"{place}: {context['error']}"
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{place}: {message}, but got {item['input']!r}"
+
+
+def _tag(context: Mapping[str, Any]) -> str:
+    """The key that chooses among the classes of a section."""
+    return str(context["discriminator"]).strip("'")
+
+
+def _path(raw: object, item: Mapping[str, Any]) -> list[str]:
+    """The keys that lead to a mistake in `raw`.
+
+    pydantic also names the branch of a union, of which params.yaml knows nothing: it is told from
+    a key by not being there. A key that is missing is not there either, but comes last.
+    """
+    path, here = [], raw
+    for part in item["loc"]:
+        if isinstance(here, Mapping | list) and _holds(here, part):
+            here = here[part]
+            path.append(str(part))
+    if item["type"] in ("missing", "missing_argument"):
+        path.append(str(item["loc"][-1]))
+    return path
+
+
+def _holds(container: Mapping[Any, Any] | list[Any], part: object) -> bool:
+    """Whether a part of a place is a key or an index of this container."""
+    return isinstance(part, int) if isinstance(container, list) else part in container
+
+
+def _known_keys(kind: Any, raw: Any, section: Sequence[str]) -> list[str]:
+    """The keys that a section of `raw`, checked as a `kind`, may have."""
+    for part in section:
+        raw, kind = raw[part], _kind_of_value(kind, part)
+        if kind == Data:
+            kind = SOURCES[raw["source"]].section
+        elif kind == Model:
+            kind = MODELS[raw["architecture"]]
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def _kind_of_value(kind: Any, key: str) -> Any:
+    """The type of what stands under a key of a section or a mapping."""
+    if get_origin(kind) is Mapping:
+        return get_args(kind)[1]
+    hint = get_type_hints(kind, include_extras=True)[key]
+    if hint in (Data, Model):
+        return hint
+    kinds = [hint, *get_args(hint)]
+    return next((kind for kind in kinds if is_dataclass(kind) or get_origin(kind) is Mapping), hint)

@@ -1,0 +1,64 @@
+"""results/<study>/about.json: what reports tell of a study's data, beside its results."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.datasets import PARTS, PROTOCOLS, Dataset, Part, Protocol
+from pipeline.errors import UserError
+from pipeline.files import replace_text
+
+FILE = "about.json"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a study is of. Everything that a page says of data and is no result."""
+
+    study: str
+    source: str  # its name in `sources.SOURCES`
+    title: str
+    description: str  # what is told apart, from what; may be empty
+    leak: str  # what is wrong with the article's own split; empty if nothing is
+    task: str  # its name in `task.TASKS`
+    input_shape: tuple[int, ...]  # of one example
+    sizes: Mapping[Protocol, Mapping[Part, int]]  # examples of each part, in one draw
+    draws: Mapping[Protocol, int]
+    random_trials: int  # of each search, the first ones, which no earlier trial has guided
+
+    @classmethod
+    def of(cls, data: Dataset, task: str, random_trials: int) -> Self:
+        """What is known of a prepared data set."""
+        return cls(
+            study=data.name,
+            source=data.source,
+            title=data.title or data.name,
+            description=data.description,
+            leak=data.leak,
+            task=task,
+            input_shape=data.input_shape,
+            sizes={a: {b: data.rows(a, b, 0).size for b in PARTS} for a in PROTOCOLS},
+            draws={protocol: data.draws(protocol) for protocol in PROTOCOLS},
+            random_trials=random_trials,
+        )
+
+
+def write(about: About, path: Path) -> None:
+    """Writes it as JSON that reads well, whole or not at all."""
+    replace_text(path, json.dumps(asdict(about), indent=2) + "\n")
+
+
+def read(folder: Path) -> About:
+    """What `write` wrote into a study's folder. Raises UserError if it is missing or broken."""
+    path = folder / FILE
+    try:
+        return TypeAdapter(About).validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        reason = "is missing"
+    except ValidationError as error:
+        reason = f"does not tell what it must: {error.errors()[0]['msg']}"
+    raise UserError(f"{path} {reason}; `python -m pipeline train {folder.name}` makes it")
