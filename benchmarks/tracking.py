@@ -90,8 +90,14 @@ def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
     for run in range(runs):
         seed, place = divmod(run, len(techniques))
         row = {"key": f"{run:x}", "dataset": DATASET, "architecture": "mlp", "seed": seed}
+        row |= {"task": CLASSIFICATION.name}
         row |= {"technique": techniques[place], "setting": "tuned", "protocol": "leak_free"}
-        row |= {"leaks": False, "learning_rate": 1e-3, "epochs": epochs, "seconds": 0.1}
+        row |= {
+            "leaks": False,
+            "params.learning_rate": 1e-3,
+            "params.epochs": epochs,
+            "seconds": 0.1,
+        }
         row |= dict(zip((*CLASSIFICATION.headlines, *"abcdefghijkl"), rng.random(16), strict=True))
         curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
         yield final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)

@@ -1,19 +1,29 @@
-"""The result files of a data set: where they are, and their rows."""
+"""The result files of a study: their names, their columns, one writer and one reader of each.
+
+Readers take the study's folder. A file or a column that is missing is reported in one way, with
+the command that makes it. pandas is imported where a table is read or written: stages that only
+need a path start without it.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from pipeline.datasets import Dataset
-from pipeline.files import replace, replace_text
-from pipeline.training.runs import Result, Run
+from pipeline.datasets import Protocol as SplitProtocol
+from pipeline.datasets import task as tasks
+from pipeline.datasets.task import Task
+from pipeline.errors import UserError
+from pipeline.files import replace, replace_csv, replace_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
@@ -22,41 +32,192 @@ RESULTS = Path("results")
 MODELS = Path("models")
 PREPARED = Path("data/prepared")
 
+TRIALS, TUNED = "trials.csv", "tuned.json"
+RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
+PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
+TIMES = "inference.csv"
+SUMMARY, ADVICE = "summary.csv", "advice.json"
+MADE_BY: Mapping[str, str] = {
+    **dict.fromkeys((TRIALS, TUNED), "tune"),
+    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS), "train"),
+    TIMES: "timing",
+    **dict.fromkeys((SUMMARY, ADVICE), "report"),
+}
+
+STUDY = "study_digest"  # a column: the params and the data that decide a technique's runs
+PARAM = "params."  # how columns of hyperparameters begin, so that none is taken for a measure
+TRIAL_COLUMNS = ("task", "technique", "trial", "state", "val_loss")
+RUN_COLUMNS = (
+    *("key", "dataset", "task", "technique", "setting", "leaks", "seed"),
+    *("val_loss", "diverged"),
+)
+SUMMARY_COLUMNS = ("dataset", "task", "technique", "setting", "leaks", "n", "measure")
+COMPARED = (
+    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
+    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
+)
+# A key may consist of digits alone, and so may a digest.
+TEXTS = {"key": str, STUDY: str}
+
+
+class FinalRun(Protocol):
+    """What the files tell of a final run."""
+
+    @property
+    def key(self) -> str:
+        """Its name everywhere."""
+
+    @property
+    def technique(self) -> str:
+        """Of the registry, or a combination's."""
+
+    @property
+    def setting(self) -> str:
+        """`article` or `tuned`."""
+
+    @property
+    def protocol(self) -> SplitProtocol:
+        """Which of the splits it uses."""
+
+    @property
+    def draw(self) -> int:
+        """Which draw of it."""
+
+
+# Where they are
+
 
 def prepared(dataset: str) -> Path:
     """The prepared data."""
     return PREPARED / f"{dataset}.npz"
 
 
-def final_row(run: Run, result: Result, leaks: bool) -> Row:
-    """A row of runs.csv, without the MLflow run that is not known yet."""
+def model_path(dataset: str, technique: str, setting: str, seed: int) -> Path:
+    """Where a final run's model is, such as models/circles/l2/tuned-3.keras."""
+    return MODELS / dataset / technique / f"{setting}-{seed}.keras"
+
+
+def command(path: Path) -> str:
+    """What makes a study's file, such as python -m pipeline train circles."""
+    return f"python -m pipeline {MADE_BY[path.name]} {path.parent.name}"
+
+
+# Hyperparameters and the task in tables
+
+
+def param_columns(values: Mapping[str, float]) -> dict[str, float]:
+    """Hyperparameters under the names of their columns."""
+    return {f"{PARAM}{name}": value for name, value in values.items()}
+
+
+def params_of(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The hyperparameters among a row's columns, under their own names."""
     return {
-        "key": run.key,
-        "dataset": run.dataset,
-        "architecture": run.model.architecture,
-        "technique": run.technique,
-        **run.made_of,
-        "setting": run.setting,
-        "protocol": run.protocol,
-        "leaks": leaks,
-        "seed": run.seed,
-        **run.hyperparameters,
-        **result.measures,
-        "epochs": run.training.epochs,
-        "model": model_path(run).as_posix(),
+        name.removeprefix(PARAM): value for name, value in row.items() if name.startswith(PARAM)
     }
 
 
-def model_path(run: Run) -> Path:
-    """Where a final run's model is, such as models/circles/l2/tuned-3.keras."""
-    return MODELS / run.dataset / run.technique / f"{run.setting}-{run.seed}.keras"
+def task_of(table: "pd.DataFrame") -> Task:
+    """The task of runs, trials or a summary, which a study has one of.
+
+    Raises UserError for a task that is unknown, or more than one.
+    """
+    found = list(table["task"].unique())
+    if len(found) != 1:
+        raise UserError(f"results of one study must have one task, but have {', '.join(found)}")
+    return tasks.named(found[0])
 
 
-_LAST = ("epochs", "epochs_run", "seconds", "mlflow_run_id", "model")
+# What is missing
+
+
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `{command(path)}` makes it")
+    return path
+
+
+def _check_columns(path: Path, names: Iterable[str], columns: Iterable[str]) -> None:
+    names = list(names)
+    if missing := [column for column in dict.fromkeys(columns) if column not in names]:
+        raise UserError(
+            f"{path} must have the columns {', '.join(missing)}, but has only"
+            f" {', '.join(names)}; `{command(path)}` makes it anew"
+        )
+
+
+def check_keys(path: Path, what: str, runs: "pd.DataFrame", keys: Iterable[str]) -> None:
+    """Raises UserError if a file that holds `what` of final runs lacks any of `runs`."""
+    if absent := sorted(set(runs["key"]) - set(keys)):
+        raise UserError(
+            f"{path} must hold the {what} of every run in {RUNS}, but lacks {len(absent)} of"
+            f" {len(runs)}, the first with key {absent[0]}; `{command(path)}` makes it anew"
+        )
+
+
+# Tables
+
+
+def _read_table(
+    path: Path, columns: Sequence[str], of_task: Callable[[Task], Iterable[str]]
+) -> "pd.DataFrame":
+    """A CSV file that has these columns, those of its task, and at least one row."""
+    import pandas as pd
+
+    table = pd.read_csv(_present(path), dtype=TEXTS)
+    own = of_task(task_of(table)) if "task" in table and len(table) else ()
+    _check_columns(path, table.columns, [*columns, *own])
+    if table.empty:
+        raise UserError(
+            f"{path} must have at least one row, but is empty; `{command(path)}` fills it"
+        )
+    return table
+
+
+def read_trials(folder: Path) -> "pd.DataFrame":
+    """The trials of a study's searches, one row each.
+
+    Raises UserError if the file or a column is missing.
+    """
+    return _read_table(folder / TRIALS, TRIAL_COLUMNS, lambda task: [task.val.name])
+
+
+def read_runs(folder: Path) -> "pd.DataFrame":
+    """The final runs of a study, one row each.
+
+    Scores and gap are there; what else a run measures may be missing. Raises UserError if the
+    file or one of these columns is missing, if it has no rows, or if a technique has two runs on
+    one seed.
+    """
+    path = folder / RUNS
+    runs = _read_table(path, RUN_COLUMNS, lambda task: task.headlines)
+    repeated = runs[runs.duplicated(["setting", "technique", "seed"])]
+    if len(repeated):
+        first = repeated.iloc[0]
+        raise UserError(
+            f"{path} must hold one run per technique, setting and seed, but {first['technique']!r}"
+            f" ({first['setting']}) has more than one on seed {first['seed']}"
+        )
+    return runs
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of trials.csv or runs.csv, of any columns; none where the file is missing."""
+    import pandas as pd
+
+    if not path.exists():
+        return []
+    records = pd.read_csv(path, dtype=TEXTS).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in records]
+
+
+_LAST = (f"{PARAM}epochs", "epochs_run", "seconds", "mlflow_run_id", "model")
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes rows as CSV, whole or not at all; what a row does not have stays empty."""
+    import pandas as pd
+
     columns = list(dict.fromkeys(name for row in rows for name in row))
     columns = [c for c in columns if c not in _LAST] + [c for c in _LAST if c in columns]
     frame = pd.DataFrame(rows, columns=columns)
@@ -65,19 +226,45 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     replace(path, lambda scratch: frame.to_csv(scratch, index=False))
 
 
-def curve_table(result: Result) -> pd.DataFrame:
-    """A final run's curves: a row an epoch, from 1, and a column a curve."""
-    assert result.curves is not None, "only final runs have curves"
-    epochs = np.arange(1, 1 + len(result.curves["val_loss"]), dtype=np.int32)
-    return pd.DataFrame({"epoch": epochs, **result.curves})
+def read_summary(folder: Path) -> "pd.DataFrame":
+    """The table of `analysis.summary`. Raises UserError if the file or a column is missing."""
+    columns = (*SUMMARY_COLUMNS, *COMPARED)
+    return _read_table(folder / SUMMARY, columns, lambda task: estimates(task.test.name))
 
 
-def write_curves(curves: Mapping[str, pd.DataFrame], path: Path) -> None:
+def estimates(name: str) -> tuple[str, str, str]:
+    """The columns of a mean and the ends of its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+def write_summary(summary: "pd.DataFrame", folder: Path) -> None:
+    """Writes the table as CSV, rounded to ten digits so that machines agree on it."""
+    replace_csv(folder / SUMMARY, summary, digits=10)
+
+
+def read_times(folder: Path, column: str) -> "pd.DataFrame | None":
+    """The times of final runs' models: key and `column`; None where nothing was timed."""
+    import pandas as pd
+
+    path = folder / TIMES
+    if not path.is_file():
+        return None
+    times = pd.read_csv(path, dtype=TEXTS)
+    _check_columns(path, times.columns, ["key", column])
+    return times[["key", column]]
+
+
+# Curves
+
+
+def write_curves(curves: "Mapping[str, pd.DataFrame]", path: Path) -> None:
     """Writes final runs' curves, by key, as Parquet: key, epoch and a column a curve.
 
     Curves seldom repeat a value: by their bytes, not by a dictionary of values, circles' 1.2
     million rows are written in half the time, to two thirds of the size.
     """
+    import pandas as pd
+
     frame = pd.concat(curves.values(), ignore_index=True)
     places = np.repeat(np.arange(len(curves)), [len(curve) for curve in curves.values()])
     keys = pd.Categorical.from_codes(places, pd.Index([*curves]))
@@ -92,17 +279,58 @@ def write_curves(curves: Mapping[str, pd.DataFrame], path: Path) -> None:
     replace(path, write)
 
 
-def write_inspections(inspected: Iterable[tuple[Run, Arrays]], path: Path) -> None:
+def read_curves(folder: Path, runs: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+    """The learning curves `names` of final runs: key, epoch and a column a curve.
+
+    Raises UserError if the file, a column or the curve of a run is missing.
+    """
+    import pandas as pd
+    from pyarrow import parquet
+
+    path = _present(folder / CURVES)
+    columns = ["key", "epoch", *names]
+    _check_columns(path, parquet.read_schema(path).names, columns)
+    curves = pd.read_parquet(path, columns=columns)
+    check_keys(path, "curve", runs, curves["key"].unique())
+    return curves
+
+
+def read_each_curve(folder: Path) -> "dict[str, pd.DataFrame]":
+    """Key → all curves of that run; none where the file is missing."""
+    import pandas as pd
+
+    path = folder / CURVES
+    if not path.exists():
+        return {}
+    frame = pd.read_parquet(path)
+    groups = frame.drop(columns="key").groupby(frame["key"], observed=True)
+    return {str(key): curve for key, curve in groups}
+
+
+# Arrays
+
+
+def write_inspections(inspected: Iterable[tuple[FinalRun, Arrays]], path: Path) -> None:
     """Writes what the inspected runs look like inside: arrays named setting/technique/name."""
     arrays: dict[str, Any] = {
         f"{run.setting}/{run.technique}/{name}": array
-        for run, found in inspected
-        for name, array in found.items()
+        for run, inside in inspected
+        for name, array in inside.items()
     }
     replace(path, lambda scratch: np.savez_compressed(scratch, **arrays))
 
 
-def write_predictions(runs: Iterable[tuple[Run, np.ndarray]], data: Dataset, path: Path) -> None:
+def read_inspections(folder: Path) -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """Setting, technique, name and array of each. Raises UserError without the file."""
+    with np.load(_present(folder / INSPECTIONS)) as arrays:
+        for label in arrays.files:
+            setting, technique, name = label.split("/")
+            yield setting, technique, name, arrays[label]
+
+
+def write_predictions(
+    runs: Iterable[tuple[FinalRun, np.ndarray]], data: Dataset, path: Path
+) -> None:
     """Writes classifiers' probabilities of the test rows, and the labels of those, as .npz.
 
     `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
@@ -118,10 +346,54 @@ def write_predictions(runs: Iterable[tuple[Run, np.ndarray]], data: Dataset, pat
     replace(path, lambda scratch: np.savez(scratch, **arrays))
 
 
+def read_predictions(
+    folder: Path, runs: "pd.DataFrame"
+) -> Iterator[tuple[str, str | None, np.ndarray]]:
+    """Sample, key and probabilities of each run; with the key None, the labels of a sample.
+
+    Raises UserError if the file or the prediction of one of `runs` is missing.
+    """
+    path = folder / PREDICTIONS
+    with np.load(_present(path)) as arrays:
+        labelled = [(name, *name.split("/")) for name in arrays.files]
+        check_keys(path, "predictions", runs, (key for _, _, key in labelled))
+        for name, sample, key in labelled:
+            yield sample, None if key == "labels" else key, arrays[name]
+
+
+# JSON
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes JSON that reads well, whole or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     replace_text(path, text)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_present(path).read_text(encoding="utf-8"))
+    return content
+
+
+def read_tuned(folder: Path) -> dict[str, Any]:
+    """What the searches chose. Raises UserError if the file or the task in it is missing."""
+    path = folder / TUNED
+    tuned = _read_json(path)
+    _check_columns(path, tuned, ["task", "techniques"])
+    return tuned
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What the study is: title, sizes, task and so on. Raises UserError without the file."""
+    return _read_json(folder / ABOUT)
+
+
+def read_advice(folder: Path) -> dict[str, Any]:
+    """What to use. Raises UserError without the file."""
+    return _read_json(folder / ADVICE)
+
+
+# Models
 
 
 def place_models(models: Iterable[tuple[Path, Path]], folder: Path) -> None:

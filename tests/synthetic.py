@@ -38,6 +38,7 @@ def make_runs(
                 {
                     "key": f"{setting}-{technique}-{seed}",
                     "dataset": dataset,
+                    "task": "classification",
                     "technique": technique,
                     "setting": setting,
                     "leaks": leaks,
@@ -106,13 +107,14 @@ def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[s
             "val_loss": 0.4,
             "trial": 5,
             "at_edge": ["strength"] if technique in at_edge else [],
+            "stops_early": technique == "early_stopping",
             "search": {"strength": SEARCH},
         }
         for technique in techniques
     }
     return {
         "dataset": "circles",
-        "objective": "val_accuracy",
+        "task": "classification",
         "trials": TRIALS,
         "epochs": EPOCHS,
         "seeds": 2,
@@ -131,12 +133,14 @@ def make_trials(techniques: Sequence[str], dataset: str = "circles") -> pd.DataF
                 {
                     "key": f"{technique}-{trial}",
                     "dataset": dataset,
+                    "task": "classification",
                     "technique": technique,
                     "trial": trial,
                     "state": "complete",
-                    "strength": STRENGTH if best else 10 ** rng.uniform(-5, -1),
-                    "learning_rate": LEARNING_RATE,
+                    "params.strength": STRENGTH if best else 10 ** rng.uniform(-5, -1),
+                    "params.learning_rate": LEARNING_RATE,
                     "val_accuracy": 0.8125 if best else rng.uniform(0.7, 0.8),
+                    "val_loss": 0.4,
                 }
             )
     return pd.DataFrame(rows)

@@ -76,12 +76,10 @@ def test_validation_picks_the_best_trial_and_the_lower_loss_among_equals() -> No
 
 def test_a_validation_score_that_early_stopping_chose_is_told_to_be_flattered() -> None:
     finding, tuned = summary.find(summary.summarize(make_runs(EFFECTS))), make_tuned(list(EFFECTS))
-    tuned["techniques"]["l1"] |= {"val_accuracy": 0.99, "values": {"patience": 3}}
+    tuned["techniques"]["l1"] |= {"val_accuracy": 0.99, "stops_early": True}
     told = "favoured l1 (99.00 %; the best of its epochs, where others count their last)."
     assert told in advise(finding, tuned, "On Circles").text
-    tuned["techniques"]["l1"] |= {"values": {"early_stopping.patience": 3}}  # of a combination
-    assert told in advise(finding, tuned, "On Circles").text
-    tuned["techniques"]["l1"] |= {"values": {"strength": 0.1}}
+    tuned["techniques"]["l1"] |= {"stops_early": False, "values": {"patience": 3}}
     assert "favoured l1 (99.00 %)." in advise(finding, tuned, "On Circles").text
 
 

@@ -36,6 +36,7 @@ def plant(claim: Claim, effect: float, noise: float, pairs: int = PAIRS) -> pd.D
             cells[each.first, seed][each.measure] = below + toward * size
     return pd.DataFrame(
         {
+            "task": "classification",
             "technique": side.technique,
             "setting": side.setting,
             "seed": seed,
@@ -125,7 +126,9 @@ def test_a_verdict_from_fewer_than_ten_pairs_says_so() -> None:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_without_runs_there_is_a_reason_and_no_number(claim: Claim) -> None:
-    other = pd.DataFrame({"technique": ["x"], "setting": ["article"], "seed": [0]})
+    other = pd.DataFrame(
+        {"task": ["classification"], "technique": ["x"], "setting": ["article"], "seed": [0]}
+    )
     for runs in ({}, dict.fromkeys(claim.datasets, other)):
         verdict = judge(claim, runs)
         assert verdict.word == ("does not hold" if claim.refuted_by else "not run")

@@ -167,7 +167,7 @@ def test_what_train_writes_is_what_is_read(tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
     results.write_predictions(zip(units, outputs, strict=True), data, path)
     keys = [each.key for each in units]
-    found = ensembles.read(path, pd.DataFrame({"key": keys}))
+    found = ensembles.read(path.parent, pd.DataFrame({"key": keys}))
     samples = ["leak_free.0", "leak_free.1", "article.0", "article.0"]
     assert [found.samples[key] for key in keys] == samples
     for key, expected in zip(keys, outputs, strict=True):
@@ -175,4 +175,4 @@ def test_what_train_writes_is_what_is_read(tmp_path: Path) -> None:
         assert found.probabilities[key].dtype == np.float32
     np.testing.assert_array_equal(found.labels["leak_free.1"], y[10:])
     with pytest.raises(UserError, match=r"lacks 1 of 5, .* key lost; `python -m pipeline train"):
-        ensembles.read(path, pd.DataFrame({"key": [*keys, "lost"]}))
+        ensembles.read(path.parent, pd.DataFrame({"key": [*keys, "lost"]}))

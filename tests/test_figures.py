@@ -26,7 +26,7 @@ EFFECTS = {"none": 0.0, "early_stopping": 0.02, "l1": -0.01}
 def read(tmp_path: Path, runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     path = tmp_path / "curves.parquet"
     curves.to_parquet(path, index=False)
-    return figures.read_curves(path, runs)
+    return figures.mean_curves(path.parent, runs)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_run_that_stops_early_counts_on_with_its_final_values(tmp_path: Path) 
     stopped = (raw["key"] == "tuned-none-0") & (raw["epoch"] > 3)
     at_end = read(tmp_path, runs, raw[~stopped]).iloc[-1]
     assert at_end["epoch"] == EPOCHS
-    for measure in figures.MEASURES["accuracy"]:
+    for measure in CLASSIFICATION.curves:
         assert at_end[measure] == pytest.approx(runs[measure].mean(), rel=1e-6)
 
 
@@ -87,7 +87,7 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_curve(tmp_path: Path) -> N
 def test_missing_curves_are_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS)
     with pytest.raises(UserError, match=r"curves\.parquet is missing; `python -m pipeline train"):
-        figures.read_curves(tmp_path / "curves.parquet", runs)
+        figures.mean_curves(tmp_path, runs)
     raw = make_curves(runs)
     with pytest.raises(UserError, match=r"lacks 1 of 30, the first with key tuned-l1-4"):
         read(tmp_path, runs, raw[raw["key"] != "tuned-l1-4"])
@@ -210,7 +210,7 @@ def test_every_trial_is_marked_and_the_chosen_one_ringed() -> None:
 def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
     trials = make_trials(["l1"])
     trials.loc[2, "state"] = "pruned"
-    trials.loc[2, "strength"] = STRENGTH
+    trials.loc[2, "params.strength"] = STRENGTH
     trials.loc[2, "val_accuracy"] = 0.88
     axes = figures.strength_panel(trials, SEARCHED, 3, VAL, (0.6, 0.9)).axes[0]
     (mark,) = [line for line in axes.lines if 88 in np.asarray(line.get_ydata())]

@@ -25,7 +25,7 @@ def inspected(tmp_path: Path) -> dict[str, Arrays]:
     path = tmp_path / "inspections.npz"
     arrays = make_inspection(make_runs({"none": 0.0, "l1": 0.0}, seeds=1))
     np.savez(path, **arrays)  # type: ignore[arg-type]
-    return model_figures.read(path)["tuned"]
+    return model_figures.read(path.parent)["tuned"]
 
 
 def labelled(n: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,4 +114,4 @@ def test_arrays_without_contrast_are_drawn(
 
 def test_missing_inspections_are_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"inspections\.npz is missing; `python -m pipeline train"):
-        model_figures.read(tmp_path / "inspections.npz")
+        model_figures.read(tmp_path)

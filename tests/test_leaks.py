@@ -17,9 +17,10 @@ from pipeline.config import loading, sections
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
 from pipeline.execution.journal import Journal
+from pipeline.results import STUDY
 from pipeline.stages import publish, report, train, tune
 from pipeline.tracking.findings import champion
-from pipeline.tracking.records import STUDY, Record
+from pipeline.tracking.records import Record
 from pipeline.training.runs import Result, Run
 from pipeline.training.trainer import Trainer
 

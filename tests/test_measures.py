@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from keras import layers
 
 from pipeline.config.sections import Cnn, Lstm, Mlp, Model
+from pipeline.datasets.task import SIGMAS
 from pipeline.engine.gates import HardConcrete
 from pipeline.models import building
 from pipeline.techniques.changes import Activity, Change, Gates, Penalty
 from pipeline.training import measures
-from pipeline.training.measures import SIGMAS, calibration_error, measure, noise_accuracies, weights
+from pipeline.training.measures import calibration_error, measure, noise_accuracies, weights
 
 from .engine.problem import Problem
 

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import formatting
+from pipeline import formatting, results
 from pipeline.analysis import summary
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.report import blocks, figures, pages
+from pipeline.report import blocks, pages
 from pipeline.stages import overview as overview_stage
 from pipeline.stages import report as report_stage
-from pipeline.tuning import chosen
 
 from .documents import write_empty_docs
 from .synthetic import make_runs, write_results
@@ -83,7 +83,7 @@ def test_page_needs_nothing_from_elsewhere(page: str) -> None:
 
 def test_numbers_on_the_page_are_those_of_the_summary(folder: Path, page: str) -> None:
     text = text_of(page)
-    for row in summary.read_summary(folder / "summary.csv").to_dict("records"):
+    for row in results.read_summary(folder).to_dict("records"):
         accuracy = formatting.interval(formatting.percent, row, "test_accuracy")
         name = row["technique"]
         if name == "none":
@@ -192,7 +192,7 @@ def test_names_are_escaped() -> None:
 
 def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    rows = summary.read_summary(folder / "summary.csv").to_dict("records")
+    rows = results.read_summary(folder).to_dict("records")
     assert {(s, t) for s in metrics for t in metrics[s]} == {
         (row["setting"], row["technique"]) for row in rows
     }
@@ -204,7 +204,7 @@ def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
 
 def test_plot_data_hold_one_thinned_curve_for_each_technique_and_setting(folder: Path) -> None:
     curves = pd.read_csv(folder / "plots" / "curves.csv")
-    assert list(curves.columns) == ["epoch", "technique", "setting", *figures.MEASURES["accuracy"]]
+    assert list(curves.columns) == ["epoch", "technique", "setting", *CLASSIFICATION.curves]
     assert (curves.groupby(["setting", "technique"])["epoch"].max() == 12).all()
     assert not curves.duplicated(["setting", "technique", "epoch"]).any()
 
@@ -257,7 +257,7 @@ def test_overview_without_results_says_what_makes_them(tmp_path: Path) -> None:
         assert f"dvc repro report@{name}" in text
 
 
-@pytest.mark.parametrize("name", [pages.THUMBNAIL, pages.ADVICE])
+@pytest.mark.parametrize("name", [pages.THUMBNAIL, results.ADVICE])
 def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path / "results" / "circles", make_runs(EFFECTS))
     pages.write(folder)
@@ -274,7 +274,7 @@ def test_stages_print_the_table_and_link_their_pages(
     write_results(Path("results/circles"), make_runs(EFFECTS))
     report_stage.main(["circles", "--ui", "http://elsewhere:80/"])
     printed = capsys.readouterr().out
-    assert summary.table(summary.read_summary(Path("results/circles/summary.csv"))) in printed
+    assert summary.table(results.read_summary(Path("results/circles"))) in printed
     assert printed.endswith("report: results/circles/report.html\n")
     assert "\nOn Circles with 30 training points and up to 12 epochs: use l2, at" in printed
     write_empty_docs()
@@ -314,9 +314,9 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     texts = [(each / pages.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
     one, another = (re.sub(r'id="[^"]*"|#[^")]*', "", section(page, "values")) for page in texts)
     assert one == another
-    given = [json.loads((each / pages.ADVICE).read_text()) for each in (folder, other)]
+    given = [json.loads((each / results.ADVICE).read_text()) for each in (folder, other)]
     assert given[0]["by_validation"] == given[1]["by_validation"]
-    tuned = chosen.read(folder)["techniques"]
+    tuned = results.read_tuned(folder)["techniques"]
     for each in given:
         if each["technique"] is not None:
             assert each["values"] == tuned[each["technique"]]["values"]
@@ -359,7 +359,7 @@ def test_every_ensemble_is_on_the_page(folder: Path, page: str) -> None:
 
 def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> None:
     table = section(page, "runs")
-    runs = summary.read_runs(folder / "runs.csv")
+    runs = results.read_runs(folder)
     assert table.count("<tr>") == 1 + len(runs)
     for run in runs.to_dict("records"):
         link = f'<a href="{pages.UI}/#/runs/{run["mlflow_run_id"]}">'

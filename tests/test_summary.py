@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import formatting
+from pipeline import formatting, results
 from pipeline.analysis import statistics, summary
 from pipeline.errors import UserError
 
@@ -24,10 +24,11 @@ def row(table: pd.DataFrame, technique: str) -> "pd.Series[Any]":
 
 
 def write(runs: pd.DataFrame, tmp_path: Path) -> Path:
+    """The folder of a study that has these runs."""
     path = tmp_path / "circles" / "runs.csv"
     path.parent.mkdir()
     runs.to_csv(path, index=False)
-    return path
+    return path.parent
 
 
 def test_a_row_holds_the_means_of_its_runs_and_their_intervals() -> None:
@@ -119,34 +120,33 @@ def test_a_setting_without_baseline_is_refused() -> None:
 
 def test_a_missing_file_is_answered_with_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"runs\.csv is missing; `python -m pipeline train circles"):
-        summary.read_runs(tmp_path / "circles" / "runs.csv")
+        results.read_runs(tmp_path / "circles")
     with pytest.raises(UserError, match="`python -m pipeline report circles` makes it"):
-        summary.read_summary(tmp_path / "circles" / "summary.csv")
+        results.read_summary(tmp_path / "circles")
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     path = write(make_runs(EFFECTS).drop(columns=["gap", "seed"]), tmp_path)
     with pytest.raises(UserError, match=r"must have the columns seed, gap.*pipeline train circles"):
-        summary.read_runs(path)
+        results.read_runs(path)
 
 
 def test_a_file_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one row"):
-        summary.read_runs(write(make_runs(EFFECTS).head(0), tmp_path))
+        results.read_runs(write(make_runs(EFFECTS).head(0), tmp_path))
 
 
 def test_two_runs_on_one_seed_are_refused(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS)
     path = write(pd.concat([runs, runs.tail(1)]), tmp_path)
     with pytest.raises(UserError, match=r"'l1' \(tuned\) has more than one on seed 9"):
-        summary.read_runs(path)
+        results.read_runs(path)
 
 
 def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
     table = summary.summarize(make_runs(EFFECTS))
-    summary.write_summary(table, tmp_path / "summary.csv")
-    again = summary.read_summary(tmp_path / "summary.csv")
-    assert list(again.columns) == list(summary.COLUMNS)
+    results.write_summary(table, tmp_path)
+    again = results.read_summary(tmp_path)
     pd.testing.assert_frame_equal(again, table, rtol=1e-9, check_dtype=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import stages
+from pipeline import results, stages
 from pipeline.analysis import inference
 from pipeline.analysis.claims import CLAIMS, compared_by
 from tests.synthetic import make_runs, write_results
@@ -44,14 +44,14 @@ def test_calls_are_told_apart_by_what_they_take(ratio: float, slow: float, seed:
 
 def test_times_join_the_runs_that_they_are_of(tmp_path: Path) -> None:
     runs = pd.DataFrame({"key": ["a", "7", "c"], "seed": [0, 1, 2]})
-    path = tmp_path / inference.FILE
-    assert inference.joined(runs, path) is runs
+    path = tmp_path / results.TIMES
+    assert inference.joined(runs, tmp_path) is runs
     pd.DataFrame({"key": ["7", "a"], inference.COLUMN: [0.2, 0.1]}).to_csv(path, index=False)
-    found = inference.joined(runs, path)
+    found = inference.joined(runs, tmp_path)
     assert list(found["key"]) == ["a", "7", "c"]
     np.testing.assert_array_equal(found[inference.COLUMN], [0.1, 0.2, np.nan])
     others = runs.assign(key=["x", "y", "z"])  # trained anew, and not yet timed
-    assert inference.COLUMN not in inference.joined(others, path)
+    assert inference.COLUMN not in inference.joined(others, tmp_path)
 
 
 def test_what_is_timed_is_what_claims_compare() -> None:
@@ -79,8 +79,8 @@ def test_a_study_that_no_claim_times_gets_an_empty_table_without_tensorflow(
         check=True,
     )
     assert done.stdout.endswith("\n0 False\n")
-    table = pd.read_csv(folder / inference.FILE)
+    table = pd.read_csv(folder / results.TIMES)
     assert list(table.columns) == ["key", "technique", "setting", "seed", inference.COLUMN]
     assert table.empty
     runs = pd.read_csv(folder / "runs.csv")
-    assert inference.joined(runs, folder / inference.FILE) is runs
+    assert inference.joined(runs, folder) is runs

@@ -28,14 +28,14 @@ from pipeline.config import loading
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
 from pipeline.report import charts
-from pipeline.results import Row
+from pipeline.results import STUDY, Row
 from pipeline.stages import publish
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing
 from pipeline.tracking.findings import champion
 from pipeline.tracking.project import Outcome, ProjectRun
-from pipeline.tracking.records import STUDY, Phase, Record, final_record, thin, trial_record
+from pipeline.tracking.records import Phase, Record, final_record, thin, trial_record
 from pipeline.tracking.store import describe, model_name, tracking_uri
 from pipeline.tracking.tracker import Tracker
 
@@ -47,7 +47,8 @@ CONTEXT = Context("circles", "d1", {"params_digest": "p1"}, {"training.epochs": 
 
 def trial_row(number: int, technique: str = "l2", **changes: Any) -> Row:
     row: Row = {"key": f"{technique}a{number:x}", "dataset": "circles", "technique": technique}
-    row |= {"trial": number, "state": "complete", "strength": 10.0**-number, "patience": 3 + number}
+    row |= {"task": "classification", "trial": number, "state": "complete"}
+    row |= {"params.strength": 10.0**-number, "params.patience": 3 + number}
     row |= {"val_accuracy": 0.6 + number / 30, "val_loss": 0.1 + 0.2, "seconds": 0.25}
     return row | changes
 
@@ -56,13 +57,15 @@ def final_row(seed: int, setting: str = "tuned", technique: str = "l2") -> Row:
     row: Row = {
         "key": f"{technique}{setting[0]}{seed:x}f",
         "dataset": "circles",
+        "task": "classification",
         "architecture": "mlp",
     }
     row |= {"technique": technique, "setting": setting, "protocol": "leak_free", "leaks": False}
-    row |= {"seed": seed, "learning_rate": 0.1 * 3, "strength": 1e-4 if technique == "l2" else None}
+    row |= {"seed": seed, "params.learning_rate": 0.1 * 3}
+    row |= {"params.strength": 1e-4 if technique == "l2" else None, "params.epochs": 40}
     row |= {"train_accuracy": 1.0, "val_accuracy": 0.7, "test_accuracy": 0.5 + seed / 7}
     row |= {"test_loss": float("nan") if seed == 1 else 1 / 3, "diverged": seed == 1}
-    return row | {"epochs": 40, "epochs_run": 40, "seconds": 1.5}
+    return row | {"epochs_run": 40, "seconds": 1.5}
 
 
 def curve(seed: int, epochs: int = 40) -> pd.DataFrame:
@@ -133,7 +136,7 @@ def keras_file(folder: Path) -> Path:
 )
 def test_thinning_keeps_first_best_and_last(accuracies: list[float], points: int) -> None:
     whole = pd.DataFrame({"epoch": range(1, 1 + len(accuracies)), "val_accuracy": accuracies})
-    kept = thin(whole, points)
+    kept = thin(whole, points, CLASSIFICATION)
     assert len(kept) <= points
     assert {1, len(whole)} <= set(kept["epoch"])
     assert kept["epoch"].is_monotonic_increasing
@@ -144,7 +147,7 @@ def test_thinning_keeps_first_best_and_last(accuracies: list[float], points: int
 
 def test_thinning_to_fewer_than_three_points_is_refused() -> None:
     with pytest.raises(ValueError, match="`points` must be at least 3, but got 2"):
-        thin(curve(0), 2)
+        thin(curve(0), 2, CLASSIFICATION)
 
 
 def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
@@ -206,7 +209,7 @@ def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: 
     tracker = log([record])
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     history = client.get_metric_history(tracker.run_ids[record.key], "curve/val_loss")
-    kept = thin(curve(5), CONTEXT.points)
+    kept = thin(curve(5), CONTEXT.points, CLASSIFICATION)
     assert sorted((m.step, m.value) for m in history) == list(
         zip(kept["epoch"].tolist(), kept["val_loss"].tolist(), strict=True)
     )
@@ -724,7 +727,11 @@ def write_results(rows: list[Row], trials: list[Row]) -> None:
     whole.to_parquet(home / "curves.parquet", index=False)
 
 
-TRIALS = [trial_row(0), trial_row(1, state="pruned"), trial_row(0, "dropout", strength=None)]
+TRIALS = [
+    trial_row(0),
+    trial_row(1, state="pruned"),
+    trial_row(0, "dropout") | {"params.strength": None},
+]
 FINALS = [final_row(0), final_row(1), final_row(2, "article"), final_row(0, "tuned", "none")]
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import results
 from pipeline.analysis import tuning_curve
 from pipeline.config.sections import random_trials
-from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
 from pipeline.techniques.registry import Range
 from pipeline.tuning.search import Search
@@ -63,7 +63,7 @@ def test_trials_are_read_in_order_and_one_without_a_score_counts_as_no_hits(tmp_
     table = make_trials(["none", "l1"])
     table.loc[3, "val_accuracy"] = np.nan
     table.sample(frac=1, random_state=0).to_csv(path, index=False)
-    read = tuning_curve.read(path, CLASSIFICATION.val)
+    read = tuning_curve.ordered(results.read_trials(path.parent))
     none = read[read["technique"] == "none"]
     assert list(none["trial"]) == list(range(8))
     assert none["val_accuracy"].iloc[3] == 0
@@ -74,10 +74,13 @@ def test_mistakes_are_told_with_the_command_that_mends_them(tmp_path: Path) -> N
     with pytest.raises(
         UserError, match=r"trials\.csv is missing; `python -m pipeline tune digits`"
     ):
-        tuning_curve.read(path, CLASSIFICATION.val)
+        results.read_trials(path.parent)
     path.parent.mkdir()
     pd.DataFrame({"technique": ["l1"]}).to_csv(path, index=False)
     with pytest.raises(
-        UserError, match="must have the columns trial, state, val_accuracy, but has only"
+        UserError, match="must have the columns task, trial, state, val_loss, but has only"
     ):
-        tuning_curve.read(path, CLASSIFICATION.val)
+        results.read_trials(path.parent)
+    make_trials(["l1"]).drop(columns="val_accuracy").to_csv(path, index=False)
+    with pytest.raises(UserError, match="must have the columns val_accuracy, but has only"):
+        results.read_trials(path.parent)

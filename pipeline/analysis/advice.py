@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.analysis.summary import BASELINE, Finding
-from pipeline.datasets.task import scored_by, stops_early
+from pipeline.datasets.task import named
 from pipeline.formatting import interval, number, p_text
 
 Tuned = Mapping[str, Any]
@@ -30,7 +30,7 @@ class Advice:
 def advise(finding: Finding, tuned: Tuned, where: str) -> Advice:
     """The advice that a finding allows; `where` begins the sentence, such as `On Circles`."""
     technique = _technique(finding)
-    picked, val = by_validation(tuned), scored_by(tuned["objective"]).val
+    picked, val = by_validation(tuned), named(tuned["task"]).val
     if technique is None:
         why = "there are no tuned runs" if finding.setting != "tuned" else _too_few(finding)
         return Advice(None, {}, (), picked, f"{where}: no advice, for {why}.")
@@ -47,14 +47,14 @@ def advise(finding: Finding, tuned: Tuned, where: str) -> Advice:
 
 def by_validation(tuned: Tuned) -> str:
     """The technique whose best trial has the best validation score, then the lowest loss."""
-    objective = scored_by(tuned["objective"])
+    task = named(tuned["task"])
     techniques: dict[str, dict[str, Any]] = tuned["techniques"]
-    return min(techniques, key=lambda name: objective.rank(techniques[name]))
+    return min(techniques, key=lambda name: task.rank(techniques[name]))
 
 
 def _flattered(tuned: Tuned, technique: str) -> str:
     """What a score is that early stopping chose."""
-    stops = stops_early(tuned["techniques"][technique]["values"])
+    stops = tuned["techniques"][technique]["stops_early"]
     return "; the best of its epochs, where others count their last" if stops else ""
 
 

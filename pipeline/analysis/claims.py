@@ -39,7 +39,8 @@ import pandas as pd
 from pipeline.analysis import statistics
 from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.analysis.summary import SIGNIFICANCE
-from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION
+from pipeline.datasets.task import CLASSIFICATION, Task
+from pipeline.results import task_of
 
 Setting = Literal["article", "tuned"]
 Word = Literal["holds", "does not hold", "reversed", "cannot tell", "not run"]
@@ -51,7 +52,7 @@ DENIED: Mapping[Word, Word] = {
     "does not hold": "holds",
     "cannot tell": "cannot tell",
 }
-SCORES = {*CLASSIFICATION.own, "gap"}  # measures that a reconstruction lacks, or has as a loss
+TASK = CLASSIFICATION  # of the articles' models
 USUAL_PAIRS = 10  # a verdict from fewer says so
 
 # The smallest differences that matter.
@@ -592,7 +593,7 @@ class Verdict:
         return min((each.n for each in self.found), default=0)
 
 
-Runs = Mapping[str, pd.DataFrame]  # data set -> its runs, as read by `summary.read_runs`
+Runs = Mapping[str, pd.DataFrame]  # data set -> its runs, as read by `results.read_runs`
 
 
 def judge(claim: Claim, runs: Runs) -> Verdict:
@@ -630,8 +631,10 @@ def _lacking(claim: Claim, dataset: str, runs: Runs) -> Iterator[str]:
     if dataset not in runs:
         yield f"no runs of {dataset}"
         return
-    if _reconstructs(runs[dataset]) and any(each.measure in SCORES for each in claim.statements):
-        yield f"the runs of {dataset} reproduce their rows, and the claim is about accuracy"
+    task = task_of(runs[dataset])
+    if any(not _shared(statement.measure, task) for statement in claim.statements):
+        about = TASK.score.title
+        yield f"the runs of {dataset} {task.wording.models}, and the claim is about {about}"
         return
     sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
     absent = [side for side in sides if _of(side, runs[dataset]).empty]
@@ -647,8 +650,9 @@ def _lacking(claim: Claim, dataset: str, runs: Runs) -> Iterator[str]:
         yield f"no two runs to compare on {dataset} have the same seed"
 
 
-def _reconstructs(frame: pd.DataFrame) -> bool:
-    return bool(set(RECONSTRUCTION.own) & set(frame.columns))
+def _shared(measure: str, task: Task) -> bool:
+    """Whether a measure means the same in a task as in that of the articles."""
+    return task.measures.get(measure) == TASK.measures[measure]
 
 
 def _of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,40 +14,15 @@ import pandas as pd
 from pipeline.analysis import statistics
 from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.summary import SIGNIFICANCE
-from pipeline.datasets.task import Measure, of_columns
+from pipeline.datasets.task import Measure
 from pipeline.errors import UserError, nearest
 from pipeline.formatting import p_text
-
-OTHERS = (
-    Measure("epochs_run", share=False, better=""),
-    Measure("last_fit_epochs", share=False, better=""),
-    Measure("seconds", share=False, better=""),
-    Measure("inference_seconds", share=False, better=""),
-    Measure("zero_weights", share=True, better=""),
-    Measure("near_zero_weights", share=True, better=""),
-    Measure("negative_weights", share=True, better=""),
-    Measure("kernel_norm", share=False, better=""),
-    Measure("bias_norm", share=False, better=""),
-    Measure("kernel_gzip_bytes", share=False, better=""),
-    Measure("parameters", share=False, better=""),
-    Measure("nonzero_parameters", share=False, better=""),
-    Measure("calibration_error", share=True, better="lower"),
-    Measure("informative_recall", share=True, better=""),
-    Measure("noise_inputs_dropped", share=True, better=""),
-    Measure("zero_activations", share=True, better=""),
-    Measure("mean_activation", share=False, better=""),
-    Measure("code_zero_activations", share=True, better=""),
-    Measure("code_mean_activation", share=False, better=""),
-)
+from pipeline.results import task_of
 
 
 def measures(runs: pd.DataFrame) -> dict[str, Measure]:
-    """What can be compared: every accuracy and loss among the columns, and those in `OTHERS`."""
-    names = [str(name) for name in runs]
-    found = [Measure(c, share=True, better="higher") for c in names if c.endswith("_accuracy")]
-    found += [Measure(c, share=False, better="lower") for c in names if c.endswith("_loss")]
-    gap = Measure("gap", share=of_columns(names).test.share, better="")
-    return {each.name: each for each in (*found, gap, *OTHERS) if each.name in names}
+    """What can be compared: those of the task's measures that are among the columns."""
+    return {name: measure for name, measure in task_of(runs).measures.items() if name in runs}
 
 
 @dataclass(frozen=True)
@@ -82,14 +57,14 @@ def compare(
     seed: int = 0,
     resamples: int = statistics.RESAMPLES,
 ) -> Comparison:
-    """Compare two techniques of `runs`, as read by `summary.read_runs`.
+    """Compare two techniques of `runs`, as read by `results.read_runs`.
 
     Without a `measure`, by the score on test data: of classifiers the accuracy. `seed` fixes
     bootstrap and random sign flips, as in the summary: against `none` the numbers are those of
     summary.csv. Raises UserError for a technique, setting or measure that `runs`
     lack, for fewer than two pairs, seeds that do not pair up, or values that are not finite.
     """
-    known, measure = measures(runs), measure or of_columns(runs.columns).test.name
+    known, measure = measures(runs), measure or task_of(runs).test.name
     if measure not in known:
         raise UserError(f"unknown measure {measure!r}{nearest(measure, known)}")
     shown = _of_setting(runs, setting)

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline import results
 from pipeline.analysis import statistics
 from pipeline.analysis.statistics import Estimate, Vector
-from pipeline.errors import UserError
 from pipeline.files import replace_csv
 
 SEEDS = 5  # members of an ensemble of seeds
@@ -56,28 +56,18 @@ class Predictions:
         return accuracy(outputs, labels), log_loss(outputs, labels)
 
 
-def read(path: Path, runs: pd.DataFrame) -> Predictions:
-    """The predictions of `runs` from predictions.npz.
+def read(folder: Path, runs: pd.DataFrame) -> Predictions:
+    """The predictions of `runs`.
 
     Raises UserError if the file or the prediction of a run is missing.
     """
-    command = f"python -m pipeline train {path.parent.name}"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `{command}` makes it")
-    found = Predictions({}, {}, {})
-    with np.load(path) as arrays:
-        for name in arrays.files:
-            sample, _, key = name.partition("/")
-            if key == "labels":
-                found.labels[sample] = arrays[name]
-            else:
-                found.samples[key], found.probabilities[key] = sample, arrays[name]
-    if absent := sorted(set(runs["key"]) - set(found.samples)):
-        raise UserError(
-            f"{path} must hold the predictions of every run in runs.csv, but lacks {len(absent)} of"
-            f" {len(runs)}, the first with key {absent[0]}; `{command}` makes it anew"
-        )
-    return found
+    predictions = Predictions({}, {}, {})
+    for sample, key, array in results.read_predictions(folder, runs):
+        if key is None:
+            predictions.labels[sample] = array
+        else:
+            predictions.samples[key], predictions.probabilities[key] = sample, array
+    return predictions
 
 
 # One ensemble

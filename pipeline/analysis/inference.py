@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline import results
+
 COLUMN = "inference_seconds"  # of one batch of ROWS test rows
 ROWS = 256
 ROUNDS = 41
-FILE = "inference.csv"
 
 
 def interleaved(
@@ -37,10 +38,10 @@ def interleaved(
     return {name: float(np.median(each[1:])) for name, each in seconds.items()}
 
 
-def joined(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Final runs with their inference times, where `path`, an inference.csv, has any of them."""
-    if not path.is_file():
+def joined(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Final runs with their inference times, where a study's folder has any of them."""
+    times = results.read_times(folder, COLUMN)
+    if times is None:
         return runs
-    times = pd.read_csv(path, dtype={"key": str})[["key", COLUMN]]  # a key may be digits alone
     known = times[times["key"].isin(runs["key"])]
     return runs if known.empty else runs.merge(known, on="key", how="left")

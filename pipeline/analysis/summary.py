@@ -5,9 +5,8 @@ sign flip starts from the same seed for every row, so that a technique which is 
 changes no other row's interval.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,137 +14,68 @@ import pandas as pd
 
 from pipeline.analysis import statistics
 from pipeline.analysis.statistics import Estimate, Vector
-from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION, Measure, of_columns, scored_by
+from pipeline.datasets import task as tasks
+from pipeline.datasets.task import Measure, Task
 from pipeline.errors import UserError
-from pipeline.files import replace_csv
 from pipeline.formatting import interval, p_text
+from pipeline.results import COMPARED, SUMMARY_COLUMNS, estimates, task_of
 
 BASELINE = "none"
 SIGNIFICANCE = 0.05
-MEANS = (
-    "val_accuracy",
-    "test_loss",
-    "epochs_run",
-    "zero_weights",
-    "near_zero_weights",
-    "negative_weights",
-    "kernel_norm",
-    "bias_norm",
-    "kernel_gzip_bytes",
-    "parameters",
-    "nonzero_parameters",
-    "zero_activations",
-    "mean_activation",
-    "code_zero_activations",
-    "code_mean_activation",
-    "calibration_error",
-    "noise_accuracy",
-    "seconds",
-)
-INTERVALS = ("test_accuracy", "test_loss", "train_accuracy", "gap")  # means that have one
 COUNTS = ("diverged", "collapsed")
-COLUMNS = (
-    *("dataset", "technique", "setting", "leaks", "n"),
-    "measure",  # the score: what differences, p and improvement are of
-    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
-    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
-    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
-    *("train_accuracy", "train_accuracy_low", "train_accuracy_high", "val_accuracy"),
-    *("gap", "gap_low", "gap_high", "test_loss", "test_loss_low", "test_loss_high"),
-    *("calibration_error", "noise_accuracy"),
-    *("epochs_run", "zero_weights", "near_zero_weights", "negative_weights", "kernel_norm"),
-    *("bias_norm", "kernel_gzip_bytes", "parameters", "nonzero_parameters"),
-    *("zero_activations", "mean_activation", "code_zero_activations", "code_mean_activation"),
-    *("diverged", "collapsed", "seconds"),
-)
-RUN_COLUMNS = (
-    *("key", "dataset", "technique", "setting", "leaks", "seed"),
-    *("train_accuracy", "test_accuracy", "val_loss", "gap", "last_fit_epochs", *MEANS, *COUNTS),
-)
-SELECTION = ("informative_recall", "noise_inputs_dropped")  # of runs that know informative inputs
 
 
-# Files
+def columns(task: Task, measured: Collection[str]) -> tuple[str, ...]:
+    """The columns of the summary of runs of a task; `measured`: the columns that the runs have.
 
-
-def read_runs(path: Path) -> pd.DataFrame:
-    """The final runs of one data set, one row each, from `runs.csv`.
-
-    Raises UserError if the file or a column is missing, if it has no rows, or if a technique has
-    two runs on one seed.
+    `difference`, p and `improvement` are of the score, which `measure` names.
     """
-    dataset = path.parent.name
-    runs = _read(path, _required, f"python -m pipeline train {dataset}")
-    repeated = runs[runs.duplicated(["setting", "technique", "seed"])]
-    if len(repeated):
-        first = repeated.iloc[0]
-        raise UserError(
-            f"{path} must hold one run per technique, setting and seed, but {first['technique']!r}"
-            f" ({first['setting']}) has more than one on seed {first['seed']}"
-        )
-    return runs
-
-
-def read_summary(path: Path) -> pd.DataFrame:
-    """The table written by `summarize`. Raises UserError if the file or a column is missing."""
-    return _read(path, lambda _: COLUMNS, f"python -m pipeline report {path.parent.name}")
-
-
-def write_summary(summary: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV, rounded to ten digits so that machines agree on it."""
-    replace_csv(path, summary, digits=10)
-
-
-def _required(runs: pd.DataFrame) -> list[str]:
-    """The columns that runs must have, of those that not all objectives share."""
-    objective = of_columns(runs.columns)
-    others = {*CLASSIFICATION.own, *RECONSTRUCTION.own} - set(objective.own)
-    return [name for name in RUN_COLUMNS if name not in others]
-
-
-def _read(
-    path: Path, columns: Callable[[pd.DataFrame], Iterable[str]], command: str
-) -> pd.DataFrame:
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `{command}` makes it")
-    table = pd.read_csv(path)
-    missing = [name for name in columns(table) if name not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path} must have the columns {', '.join(missing)}, but has only"
-            f" {', '.join(table.columns)}; `{command}` makes it anew"
-        )
-    if table.empty:
-        raise UserError(f"{path} must have at least one row, but is empty; `{command}` fills it")
-    return table
+    names = [
+        *SUMMARY_COLUMNS,
+        *estimates(task.test.name),
+        *COMPARED,
+        *estimates(task.train.name),
+        task.val.name,
+        *estimates(task.gap_measure.name),
+        *estimates("test_loss"),
+        *(name for name, each in task.measures.items() if each.averaged),
+        *COUNTS,
+    ]
+    known = {*SUMMARY_COLUMNS, *COMPARED, *measured}
+    whole = {name: name.removesuffix("_low").removesuffix("_high") for name in names}
+    return tuple(name for name in whole if whole[name] in known)
 
 
 # Rows
 
 
 def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """One row per technique and setting, with the columns `COLUMNS`, in the order of `runs`.
+    """One row per technique and setting, with the columns of `columns`, in the order of `runs`.
 
-    Accuracies are fractions in [0, 1]; gaps and differences are of the score, `measure`; `p_holm`
+    Shares are fractions in [0, 1]; gaps and differences are of the score, `measure`; `p_holm`
     is corrected over the techniques of one setting; columns that compare with `none` are empty in
-    its own row, as are those that the runs' objective does not have. `seed` fixes bootstrap and
-    random sign flips. Raises UserError if a setting lacks the baseline or a technique and the
-    baseline do not have the same seeds.
+    its own row. `seed` fixes bootstrap and random sign flips. Raises UserError if a setting lacks
+    the baseline or a technique and the baseline do not have the same seeds.
     """
-    tables = [_summarize_setting(group, seed) for _, group in runs.groupby("setting", sort=False)]
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+    task = task_of(runs)
+    names = columns(task, set(runs.columns))
+    tables = [
+        _summarize_setting(group, task, names, seed)
+        for _, group in runs.groupby("setting", sort=False)
+    ]
+    return pd.concat(tables, ignore_index=True)[list(names)]
 
 
-def _summarize_setting(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
-    setting = str(runs["setting"].iloc[0])
-    measure = of_columns(runs.columns).test
-    runs = runs.reindex(columns=runs.columns.union(pd.Index(RUN_COLUMNS), sort=False))
+def _summarize_setting(
+    runs: pd.DataFrame, task: Task, names: Collection[str], seed: int
+) -> pd.DataFrame:
+    setting, measure = str(runs["setting"].iloc[0]), task.test
     groups = {
         str(name): group.sort_values("seed")
         for name, group in runs.groupby("technique", sort=False)
     }
     _check_pairs(groups, setting)
-    rows = [_row(group, groups[BASELINE], measure, seed) for group in groups.values()]
+    rows = [_row(group, groups[BASELINE], measure, names, seed) for group in groups.values()]
     table = pd.DataFrame(rows)
     table["p_holm"] = statistics.holm(table["p"])
     scores = np.stack([_scores(group, measure) for group in groups.values()])
@@ -181,17 +111,22 @@ def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
         )
 
 
-def _row(runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int) -> dict[str, Any]:
+def _row(
+    runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, names: Collection[str], seed: int
+) -> dict[str, Any]:
     """One technique's row, but for the p-values of a family; both tables are sorted by seed."""
     first = runs.iloc[0]
-    row: dict[str, Any] = {name: first[name] for name in ("dataset", "technique", "setting")}
-    row |= {"leaks": bool(runs["leaks"].any()), "n": len(runs), "measure": measure.name}
-    # One value that is not finite leaves no mean: to skip it would flatter the technique.
-    row |= {name: float(runs[name].mean(skipna=False)) for name in MEANS}
-    row |= {name: int(runs[name].sum()) for name in COUNTS}
-    for name in INTERVALS:
-        row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
-    return row | _comparison(runs, baseline, measure, seed)
+    row: dict[str, Any] = {name: first[name] for name in ("dataset", "task", "technique")}
+    row |= {"setting": first["setting"], "leaks": bool(runs["leaks"].any()), "n": len(runs)}
+    row |= {"measure": measure.name, **_comparison(runs, baseline, measure, seed)}
+    row |= {name: int(runs[name].sum()) for name in COUNTS if name in names}
+    for name in (name for name in names if name in runs and name not in row):
+        if f"{name}_low" in names:
+            row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
+        else:
+            # One value that is not finite leaves no mean: to skip it would flatter the technique.
+            row[name] = float(runs[name].mean(skipna=False))
+    return row
 
 
 def _comparison(
@@ -290,7 +225,7 @@ def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 def measure_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Measure:
     """The score that a row of the summary compares."""
-    return scored_by(row["measure"]).test
+    return tasks.named(row["task"]).test
 
 
 @dataclass(frozen=True)

@@ -10,40 +10,27 @@ Sources: Dodge et al. 2019, arXiv 1909.03004 (expected validation performance); 
 ACL 2020.acl-main.246 (its unbiased estimate, used here).
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import comb
 
 from pipeline.analysis.statistics import Vector
-from pipeline.datasets.task import Measure
-from pipeline.errors import UserError
-
-COLUMNS = ("technique", "trial", "state")
+from pipeline.results import task_of
 
 
-def read(path: Path, measure: Measure) -> pd.DataFrame:
-    """The trials of one data set from `trials.csv`, one row each, in the order they were asked.
+def ordered(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials in the order in which they were asked, each with a finite validation score.
 
-    A trial without a finite `measure`, the validation score, counts as no hits at all, as in the
-    search, or as much as the worst that has one: a loss has no bound. Raises UserError if the file
-    or a column is missing.
+    One without counts as the worst there is, as in the search, or, where a score has no bound, as
+    much as the worst trial that has one.
     """
-    command = f"python -m pipeline tune {path.parent.name}"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `{command}` makes it")
-    table = pd.read_csv(path, dtype={"key": str})
-    missing = [name for name in (*COLUMNS, measure.name) if name not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path} must have the columns {', '.join(missing)}, but has only"
-            f" {', '.join(table.columns)}; `{command}` makes it anew"
-        )
-    scores = table[measure.name].where(np.isfinite(table[measure.name]))
-    table[measure.name] = scores.fillna(0.0 if measure.share else scores.max())
-    return table.sort_values(["technique", "trial"], kind="stable")
+    task = task_of(trials)
+    name, sign = task.val.name, task.val.sign
+    scores = trials[name].where(np.isfinite(trials[name]))
+    worst = task.worst if np.isfinite(task.worst) else sign * (sign * scores).min()
+    shown = trials.assign(**{name: scores.fillna(worst)})
+    return shown.sort_values(["technique", "trial"], kind="stable")
 
 
 def expected_best(values: ArrayLike) -> Vector:

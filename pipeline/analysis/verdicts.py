@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis import comparison, inference
 from pipeline.analysis.claims import CLAIMS, Claim, Found, Runs, Side, Verdict, beside, judge
-from pipeline.analysis.summary import RUN_COLUMNS, SELECTION
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.files import replace_csv
 from pipeline.formatting import p_text, points, signed
 
-MEASURES = comparison.measures(pd.DataFrame(columns=[*RUN_COLUMNS, *SELECTION, inference.COLUMN]))
+MEASURES = CLASSIFICATION.measures  # the articles' models are classifiers
 NO_BREAK = "\N{NO-BREAK SPACE}"
 WIDTH = 100  # of the terminal's table
 

@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 
 from pipeline.datasets.section import FROZEN, Count, Section
 from pipeline.datasets.sources import SOURCES
-from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION, Objective
+from pipeline.datasets.task import RECONSTRUCTION, Task
 from pipeline.errors import UserError, nearest
 from pipeline.techniques.changes import (
     IMAGE_PARTS,
@@ -49,7 +49,7 @@ class Mlp:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
-    objective: ClassVar[Objective] = CLASSIFICATION
+    own_task: ClassVar[Task | None] = None  # that of the data
 
     architecture: Literal["mlp"]
     hidden: Layers  # units of each
@@ -72,7 +72,7 @@ class Cnn:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
-    objective: ClassVar[Objective] = CLASSIFICATION
+    own_task: ClassVar[Task | None] = None  # that of the data
 
     architecture: Literal["cnn"]
     filters: Layers  # of each block
@@ -99,7 +99,7 @@ class Lstm:
     # Its output is a product of two non-linearities, so there is nothing before them.
     activity_places: ClassVar[tuple[Place, ...]] = ("after",)
     own_activation: ClassVar[bool] = True
-    objective: ClassVar[Objective] = CLASSIFICATION
+    own_task: ClassVar[Task | None] = None  # that of the data
 
     architecture: Literal["lstm"]
     units: Layers  # of each LSTM layer
@@ -123,7 +123,7 @@ class Autoencoder:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
-    objective: ClassVar[Objective] = RECONSTRUCTION
+    own_task: ClassVar[Task | None] = RECONSTRUCTION
 
     architecture: Literal["autoencoder"]
     hidden: tuple[Count, ...]  # units of each layer before the code; mirrored after it
@@ -198,7 +198,8 @@ def _misfit_of_kind(change: Change, model: Model) -> str | None:
             "needs an output before the non-linearity of each hidden layer, "
             f"but got {model.architecture!r}, which has none"
         )
-    if model.objective is RECONSTRUCTION and (problem := _misfit_of_reconstruction(change, model)):
+    own_task = model.own_task
+    if own_task and not own_task.labels and (problem := _misfit_without_labels(change, model)):
         return problem
     if change.recurrent_dropout is not None and model.architecture != "lstm":
         return f"needs the steps of an 'lstm', but got {model.architecture!r}"
@@ -208,7 +209,7 @@ def _misfit_of_kind(change: Change, model: Model) -> str | None:
     return None
 
 
-def _misfit_of_reconstruction(change: Change, model: Model) -> str | None:
+def _misfit_without_labels(change: Change, model: Model) -> str | None:
     """Why a part means nothing where the row itself, as the data have it, is the target."""
     got = f"but got {model.architecture!r}, which"
     if change.label_smoothing is not None or change.mixup is not None:

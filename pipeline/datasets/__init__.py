@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.datasets.task import CLASSIFICATION, Task, named
 from pipeline.errors import UserError
 from pipeline.files import replace
 
@@ -54,6 +55,7 @@ class Dataset:
     title: str = ""  # of pages and figures
     description: str = ""  # what is told apart, from what
     leak: str = ""  # what is wrong with the article's own split, if anything is
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -185,6 +187,7 @@ def save(dataset: Dataset, path: str | Path) -> None:
     members: dict[str, Any] = {
         **{word: np.array(getattr(dataset, word)) for word in WORDS},
         "n_classes": np.array(dataset.n_classes, np.int32),
+        "task": np.array(dataset.task.name),
         **dict(dataset._arrays()),
     }
     replace(Path(path), lambda scratch: np.savez_compressed(scratch, **members))
@@ -216,7 +219,9 @@ def _read(path: Path) -> Dataset:
 
 
 def _dataset(archive: Any) -> Dataset:
-    members = {*WORDS, "n_classes", "x", "y"} | {f"{a}.{b}" for a in PROTOCOLS for b in PARTS}
+    members = {*WORDS, "n_classes", "task", "x", "y"} | {
+        f"{a}.{b}" for a in PROTOCOLS for b in PARTS
+    }
     if missing := members - set(archive.files):
         raise ValueError(f"it has no {', '.join(sorted(missing))}")
     return Dataset(
@@ -226,4 +231,5 @@ def _dataset(archive: Any) -> Dataset:
         y=archive["y"],
         splits={a: {b: archive[f"{a}.{b}"] for b in PARTS} for a in PROTOCOLS},
         informative=archive.get("informative"),
+        task=named(str(archive["task"])),
     )

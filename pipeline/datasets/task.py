@@ -1,14 +1,24 @@
-"""What models are trained for, and so the measure by which techniques are better or worse.
+"""What models are trained for: target, output, loss, scores, what is measured, and its wording.
 
-Whoever chooses, ranks, compares or tells goes by the objective, and knows no accuracy itself.
+The data declare their task; an architecture may have its own, as the autoencoder does. A run
+carries it, and so does each row of its results. Whoever chooses, ranks, compares or tells asks the
+task, and knows no accuracy itself: a further task is one more entry of `TASKS`, beside the loss
+that the engine computes and the function that measures a final model.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import inf, isfinite
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import inf, isfinite, prod
 from typing import Any, Literal
 
+from pipeline.errors import UserError, nearest
 from pipeline.formatting import UNKNOWN, percent, points, signed
+
+Part = Literal["train", "val", "test"]
+Shape = tuple[int, ...]
+
+SIGMAS = (0.1, 0.2, 0.4)  # standard deviations of noise on test inputs, in units of the input
 
 
 @dataclass(frozen=True)
@@ -16,8 +26,10 @@ class Measure:
     """A column of runs.csv that can be compared."""
 
     name: str
-    share: bool  # a share in [0, 1], told in percent; otherwise a number in its own unit
-    better: Literal["higher", "lower", ""]  # empty: neither is better in itself
+    share: bool = False  # in [0, 1], told in percent; otherwise a number in its own unit
+    better: Literal["higher", "lower", ""] = ""  # empty: neither is better in itself
+    own_unit: str = ""  # of a number that is no share, such as s
+    averaged: bool = False  # whether summary.csv has its mean over the seeds
 
     @property
     def title(self) -> str:
@@ -58,7 +70,9 @@ class Measure:
     @property
     def unit(self) -> str:
         """Of a value; a leading space included."""
-        return " %" if self.share else " s" if self.name.endswith("seconds") else ""
+        if self.share:
+            return " %"
+        return f" {self.own_unit}" if self.own_unit else ""
 
     @property
     def difference_unit(self) -> str:
@@ -77,23 +91,65 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What models are trained for.
+class Target:
+    """What a model should put out for one example.
 
-    `score`: what `train_`, `val_` and `test_` columns are compared by; of equal scores the lower
-    unpenalised loss is better. `worst`: the score of a run that diverged. `own`: columns of
-    runs.csv that only runs of this objective have.
+    `dtype`: int32 for the label of a class. `of_input`: whether the target is the example itself;
+    otherwise it is the example's y.
     """
 
-    name: Literal["classification", "reconstruction"]
-    score: Literal["accuracy", "loss"]
-    worst: float
-    own: tuple[str, ...]
+    dtype: Literal["int32", "float32"]
+    of_input: bool = False
 
-    def of(self, part: Literal["train", "val", "test"]) -> Measure:
-        """The score on a part of the data."""
-        accuracy = self.score == "accuracy"
-        return Measure(f"{part}_{self.score}", accuracy, "higher" if accuracy else "lower")
+    def shape(self, input_shape: Shape) -> Shape:
+        """Of one example's target; () for a single value."""
+        return input_shape if self.of_input else ()
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a task is told in sentences."""
+
+    models: str  # what its models do, such as "tell classes apart"
+    aim: str  # what is worth its cost, such as "accuracy"
+    terms: tuple[tuple[str, str], ...] = ()  # a word, and the rest of a sentence that explains it
+    columns: tuple[tuple[str, str], ...] = ()  # measure and heading, in the report's table
+
+
+@dataclass(frozen=True)
+class Task:
+    """What models are trained for, as data.
+
+    `output`: number of classes and one example's shape → units and activation of the last layer.
+    `loss`: its name; it is called unpenalised where no penalty is added. `scores`: what is compared
+    on training, validation and test data; the first one chooses, and of equal scores the lower
+    loss is better. `worst`: the score of a run that diverged. `own`: what is measured of a final
+    model of this task, beside its scores and `EVERY`.
+    """
+
+    name: str
+    target: Target
+    output: Callable[[int, Shape], tuple[int, str | None]]
+    loss: Literal["cross-entropy", "mean squared error"]
+    scores: tuple[Measure, ...]
+    worst: float
+    own: tuple[Measure, ...]
+    wording: Wording
+
+    @property
+    def score(self) -> Measure:
+        """The score by which everything is chosen and compared, of no part of the data."""
+        return self.scores[0]
+
+    @property
+    def labels(self) -> bool:
+        """Whether the targets are labels of classes, and so outputs their probabilities."""
+        return self.target.dtype == "int32"
+
+    def of(self, part: Part, score: Measure | None = None) -> Measure:
+        """A score, by default the first, on a part of the data."""
+        score = score or self.score
+        return replace(score, name=f"{part}_{score.name}")
 
     @property
     def train(self) -> Measure:
@@ -109,6 +165,24 @@ class Objective:
     def test(self) -> Measure:
         """The score on test data, by which techniques are compared."""
         return self.of("test")
+
+    @property
+    def gap_measure(self) -> Measure:
+        """How much better the score is on training data than on test data."""
+        return Measure("gap", share=self.score.share)
+
+    @cached_property
+    def measures(self) -> Mapping[str, Measure]:
+        """Everything that can be compared of final runs, by column; a run need not have all."""
+        parts: tuple[Part, ...] = ("train", "val", "test")
+        scores = [self.of(part, score) for score in self.scores for part in parts]
+        every = (*scores, self.gap_measure, *self.own, *EVERY)
+        return {measure.name: measure for measure in every}
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """The learning curves to show."""
+        return tuple(dict.fromkeys((self.train.name, self.val.name, "val_loss")))
 
     @property
     def headlines(self) -> tuple[str, ...]:
@@ -134,36 +208,91 @@ class Objective:
         return self.test.sign * (measured[self.train.name] - measured[self.test.name])
 
 
-CLASSIFICATION = Objective(
-    "classification",
-    "accuracy",
+# Measured of the final models of every task.
+EVERY = (
+    Measure("epochs_run", averaged=True),
+    Measure("last_fit_epochs"),
+    Measure("zero_weights", share=True, averaged=True),
+    Measure("near_zero_weights", share=True, averaged=True),
+    Measure("negative_weights", share=True, averaged=True),
+    Measure("kernel_norm", averaged=True),
+    Measure("bias_norm", averaged=True),
+    Measure("kernel_gzip_bytes", averaged=True),
+    Measure("parameters", averaged=True),
+    Measure("nonzero_parameters", averaged=True),
+    Measure("informative_recall", share=True),
+    Measure("noise_inputs_dropped", share=True),
+    Measure("zero_activations", share=True, averaged=True),
+    Measure("mean_activation", averaged=True),
+    Measure("seconds", own_unit="s", averaged=True),
+    Measure("inference_seconds", own_unit="s"),
+)
+LOSS = Measure("loss", better="lower")
+
+
+def _probabilities(n_classes: int, _: Shape) -> tuple[int, str]:
+    """Of the second of two classes, or of each of more."""
+    return (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
+
+
+def _values(_: int, input_shape: Shape) -> tuple[int, None]:
+    """As many as an example has, of any size."""
+    return prod(input_shape), None
+
+
+CLASSIFICATION = Task(
+    name="classification",
+    target=Target("int32"),
+    output=_probabilities,
+    loss="cross-entropy",
+    scores=(Measure("accuracy", share=True, better="higher"), LOSS),
     worst=0.0,
     own=(
-        *("train_accuracy", "val_accuracy", "test_accuracy"),
-        *("calibration_error", "noise_accuracy"),
+        Measure("calibration_error", share=True, better="lower", averaged=True),
+        Measure("noise_accuracy", share=True, better="higher", averaged=True),
+        *(
+            Measure(f"noise_{sigma:g}_accuracy", share=True, better="higher")
+            for sigma in (0.0, *SIGMAS)
+        ),
+    ),
+    wording=Wording("tell classes apart", aim="accuracy"),
+)
+RECONSTRUCTION = Task(
+    name="reconstruction",
+    target=Target("float32", of_input=True),
+    output=_values,
+    loss="mean squared error",
+    scores=(LOSS,),
+    worst=inf,
+    own=(
+        Measure("code_zero_activations", share=True, averaged=True),
+        Measure("code_mean_activation", averaged=True),
+    ),
+    wording=Wording(
+        "reproduce their rows",
+        aim="a low loss",
+        terms=(
+            (
+                "Loss",
+                "is the mean squared error between a row's values and what the model makes of"
+                " them, without any penalty.",
+            ),
+            ("Code", "is the layer in the middle."),
+        ),
+        columns=(
+            ("code_zero_activations", "zeros in the code, %"),
+            ("code_mean_activation", "mean |code|"),
+        ),
     ),
 )
-# Its loss is the mean squared error of the rows' values.
-RECONSTRUCTION = Objective(
-    "reconstruction",
-    "loss",
-    worst=inf,
-    own=("code_zero_activations", "code_mean_activation"),
-)
-BY_SCORE: Mapping[str, Objective] = {each.score: each for each in (CLASSIFICATION, RECONSTRUCTION)}
+TASKS: Mapping[str, Task] = {
+    "classification": CLASSIFICATION,
+    "reconstruction": RECONSTRUCTION,
+}
 
 
-def scored_by(column: str) -> Objective:
-    """The objective of a score such as `val_loss`, which tuned.json and summary.csv name."""
-    _, _, score = column.partition("_")
-    return BY_SCORE[score]
-
-
-def of_columns(names: Iterable[str]) -> Objective:
-    """The objective of runs, trials or curves with these columns: accuracies are of classes."""
-    return CLASSIFICATION if set(CLASSIFICATION.own) & set(names) else RECONSTRUCTION
-
-
-def stops_early(hyperparameters: Iterable[str]) -> bool:
-    """Whether these names, those of a combination too, are of a technique that stops early."""
-    return any(name.rpartition(".")[2] == "patience" for name in hyperparameters)
+def named(name: str) -> Task:
+    """The task of this name, as result files hold it. Raises UserError for an unknown one."""
+    if name not in TASKS:
+        raise UserError(f"unknown task {name!r}{nearest(name, TASKS)}")
+    return TASKS[name]

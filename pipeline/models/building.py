@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.engine.gates import SPREAD, HardConcrete, fixed_gates
 from pipeline.techniques.changes import Activity, Change, Orthogonal, Penalty
 
@@ -32,15 +33,20 @@ FIRST_DROPRATE, DROPRATE = 0.2, 0.5
 
 
 def build(
-    model: Model, change: Change, input_shape: tuple[int, ...], n_classes: int, rows: int = 1
+    model: Model,
+    change: Change,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    rows: int = 1,
+    task: Task = CLASSIFICATION,
 ) -> keras.Sequential:
     """The architecture with the change, built, with weights that are yet to be set.
 
     Args:
         input_shape: one row's shape, such as (28, 28).
-        n_classes: 2 gives one sigmoid unit; more give a softmax over the classes; of no
-            importance to an architecture that reproduces its rows.
+        n_classes: of a task with labels.
         rows: of the training data, over which the gates' penalty is spread.
+        task: the data's, which decides the output unless the architecture has its own.
 
     Raises ValueError for a change or an input shape that the architecture does not fit.
     """
@@ -50,8 +56,7 @@ def build(
         *_noisy_input(change),
         *ARCHITECTURES[model.architecture](model, change, input_shape),
     )
-    outputs = OUTPUTS[model.objective.name](input_shape, n_classes)
-    stack = [*layers, *outputs]
+    stack = [*layers, *_outputs(model.own_task or task, input_shape, n_classes)]
     if change.gates is not None:
         stack = list(_gated(stack, change.gates.strength / rows, input_shape))
     whitening = _whitening(input_shape) if change.whitening else ()
@@ -60,33 +65,27 @@ def build(
 
 
 def outline(
-    model: Model, change: Change, input_shape: tuple[int, ...], n_classes: int, rows: int = 1
+    model: Model,
+    change: Change,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    rows: int = 1,
+    task: Task = CLASSIFICATION,
 ) -> keras.Sequential:
     """The same without memory for the weights: layers, shapes and numbers, in a third of the time.
 
     Enough to be a member of a population. It neither predicts nor takes weights.
     """
     with keras.StatelessScope(initialize_variables=False):
-        return build(model, change, input_shape, n_classes, rows)
+        return build(model, change, input_shape, n_classes, rows, task)
 
 
-def _classes(_: tuple[int, ...], n_classes: int) -> Iterator[keras.Layer]:
-    """The classes' probabilities."""
-    units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
+def _outputs(task: Task, input_shape: tuple[int, ...], n_classes: int) -> Iterator[keras.Layer]:
+    """The task's last layer, and its values in the shape of the target."""
+    units, activation = task.output(n_classes, input_shape)
     yield keras.layers.Dense(units, activation=activation, name="output")
-
-
-def _reproduction(input_shape: tuple[int, ...], _: int) -> Iterator[keras.Layer]:
-    """As many values as a row has, of any size, in its shape."""
-    yield keras.layers.Dense(int(np.prod(input_shape)), name="output")
-    if len(input_shape) > 1:
-        yield keras.layers.Reshape(input_shape, name="reproduction")
-
-
-OUTPUTS: dict[str, Callable[[tuple[int, ...], int], Iterator[keras.Layer]]] = {
-    "classification": _classes,
-    "reconstruction": _reproduction,
-}
+    if len(shape := task.target.shape(input_shape)) > 1:
+        yield keras.layers.Reshape(shape, name="reproduction")
 
 
 def _whitening(input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:

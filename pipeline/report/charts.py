@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from pipeline.analysis.curves import thinned
-from pipeline.datasets.task import CLASSIFICATION, Objective
+from pipeline.datasets.task import CLASSIFICATION, TASKS, Task
 from pipeline.report import style
 from pipeline.techniques.registry import Range
 
@@ -25,10 +25,11 @@ SEARCH = ("optimization_history", "parallel_coordinate", "slice", "param_importa
 CURVES = "learning_curves.png"
 CROPPED = ("parallel_coordinate", "param_importances")  # whose labels reach beyond the figure
 DPI = 80
-PANELS = {"accuracy": ("train_accuracy", "val_accuracy"), "loss": ("train_loss", "val_loss")}
-LEGENDS: Mapping[str, Literal["lower right", "upper right"]] = {
-    "accuracy": "lower right",
-    "loss": "upper right",  # "best" searches all points
+SCORES = {score.name: score for task in TASKS.values() for score in task.scores}
+PANELS = {name: (f"train_{name}", f"val_{name}") for name in SCORES}
+LEGENDS: Mapping[str, Literal["lower right", "upper right"]] = {  # "best" searches all points
+    name: "lower right" if score.better == "higher" else "upper right"
+    for name, score in SCORES.items()
 }
 COLORS = {"train": style.TRAIN, "val": style.VALIDATION}
 LINES = {"tuned": "-", "article": "--"}
@@ -55,7 +56,7 @@ def draw_search(
     trials: Sequence[Trial],
     ranges: Mapping[str, Range],
     folder: Path,
-    objective: Objective = CLASSIFICATION,
+    task: Task = CLASSIFICATION,
 ) -> None:
     """Writes Optuna's figures of a search: history, parallel coordinates, slice and importance.
 
@@ -73,10 +74,10 @@ def draw_search(
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: _distribution(name, trials, ranges) for name in names}
-    study = _study(trials, distributions, objective)
+    study = _study(trials, distributions, task)
     with plt.rc_context():  # Optuna sets a style for good
         for name in SEARCH:
-            getattr(plots, f"plot_{name}")(study, target_name=objective.val.title)
+            getattr(plots, f"plot_{name}")(study, target_name=task.val.title)
             figure = plt.gcf()
             style.png(figure, folder / f"{name}.png", DPI, crop=name in CROPPED)
             plt.close(figure)
@@ -90,11 +91,11 @@ def _varied(trials: Sequence[Trial]) -> list[str]:
 
 
 def _study(
-    trials: Sequence[Trial], distributions: Mapping[str, "BaseDistribution"], objective: Objective
+    trials: Sequence[Trial], distributions: Mapping[str, "BaseDistribution"], task: Task
 ) -> "Study":
     import optuna
 
-    study, states = optuna.create_study(direction=objective.direction), optuna.trial.TrialState
+    study, states = optuna.create_study(direction=task.direction), optuna.trial.TrialState
     for trial in trials:
         study.add_trial(
             optuna.trial.create_trial(

@@ -22,8 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from pipeline.analysis import statistics
 from pipeline.analysis.curves import thinned
 from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, measure_of
-from pipeline.datasets.task import Measure, of_columns
-from pipeline.errors import UserError
+from pipeline.datasets.task import TASKS, Measure
 from pipeline.formatting import interval, number, signed
 from pipeline.report.style import (
     BAND,
@@ -44,12 +43,9 @@ from pipeline.report.style import (
     set_epochs,
     set_grid,
 )
+from pipeline.results import PARAM, read_curves, task_of
 
-# Of learning curves: score → the columns that are read.
-MEASURES = {
-    "accuracy": ("train_accuracy", "val_accuracy", "val_loss"),
-    "loss": ("train_loss", "val_loss"),
-}
+SHARES = {score.name for task in TASKS.values() for score in task.scores if score.share}
 NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
 COSTS = {  # column: in words
     "seconds": "seconds per run",
@@ -61,25 +57,16 @@ COSTS = {  # column: in words
 # Learning curves as numbers
 
 
-def read_curves(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """Thinned mean curves from `curves.parquet`: one row per setting, technique and epoch.
+def mean_curves(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Thinned mean curves of a study's runs: one row per setting, technique and epoch.
 
-    Each of the objective's `MEASURES` is a mean over the seeds, with the middle 80 % of them in
+    Each of the task's `curves` is a mean over the seeds, with the middle 80 % of them in
     `_low` and `_high`. A run that has stopped counts on with the values of its final model, since
     a mean over the few that go on would show a selection. Raises UserError if the file or the curve
     of a run is missing.
     """
-    command = f"python -m pipeline train {path.parent.name}"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `{command}` makes it")
-    measures = MEASURES[of_columns(runs.columns).score]
-    curves = pd.read_parquet(path, columns=["key", "epoch", *measures])
-    absent = sorted(set(runs["key"]) - set(curves["key"].unique()))
-    if absent:
-        raise UserError(
-            f"{path} must hold the curve of every run in runs.csv, but lacks {len(absent)} of"
-            f" {len(runs)}, the first with key {absent[0]}; `{command}` makes it anew"
-        )
+    measures = task_of(runs).curves
+    curves = read_curves(folder, runs, measures)
     parts = []
     for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
         own = curves[curves["key"].isin(group["key"])]
@@ -125,10 +112,10 @@ class Frame:
 
 
 def frame(curves: pd.DataFrame, measure: str) -> Frame:
-    """The axes for `accuracy` or for `loss`, from the curves of all techniques of a setting."""
+    """The axes for a score or for the loss, from the curves of all techniques of a setting."""
     epochs = max(int(curves["epoch"].max()), 2)
-    if measure == "loss":
-        columns = curves.columns.intersection(["train_loss", "val_loss"])
+    if measure not in SHARES:
+        columns = curves.columns.intersection([f"train_{measure}", f"val_{measure}"])
         losses = pd.concat([curves[name].where(curves[name] > 0).dropna() for name in columns])
         middle = float(losses.median()) if len(losses) else 1.0
         # A run that diverges would squeeze all others together.
@@ -136,14 +123,14 @@ def frame(curves: pd.DataFrame, measure: str) -> Frame:
         low, high = (float(near.min()), float(near.max())) if len(near) else (middle, middle)
         return Frame(epochs, low / 1.2, high * 1.2, log=True)
     # A technique that learns nothing would squeeze all others into the top of their panels.
-    last = curves.groupby("technique")["val_accuracy"].last()
+    last = curves.groupby("technique")[f"val_{measure}"].last()
     usual = curves[curves["technique"].map(last) >= last.median() - 0.2]
-    low = min(float(usual[["train_accuracy", "val_accuracy"]].quantile(0.1).min()), 0.98)
+    low = min(float(usual[[f"train_{measure}", f"val_{measure}"]].quantile(0.1).min()), 0.98)
     return Frame(epochs, low - 0.08 * (1 - low), 1 + 0.04 * (1 - low), log=False)
 
 
 def curve_panel(curves: pd.DataFrame, technique: str, measure: str) -> Figure:
-    """One technique's `accuracy` or `loss` by epoch; `curves` holds all techniques of a setting."""
+    """One technique's score or loss by epoch; `curves` holds all techniques of a setting."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1, 2.1))
         figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
@@ -328,7 +315,8 @@ def strength_panel(
     then. The chosen value is ringed, the article's is a dotted line. A trial that is worse than
     `limits` is a triangle at the edge.
     """
-    x, y = trials[searched.name].to_numpy(float), trials[measure.name].to_numpy(float)
+    x = trials[f"{PARAM}{searched.name}"].to_numpy(float)
+    y = trials[measure.name].to_numpy(float)
     y, low, high = measure.scale * y, measure.scale * limits[0], measure.scale * limits[1]
     worst, far = (low, y < low) if measure.sign > 0 else (high, y > high)
     inward = 0.04 * measure.sign * (high - low)

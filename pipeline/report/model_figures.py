@@ -15,7 +15,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.errors import UserError
 from pipeline.formatting import signed
 from pipeline.report.style import (
     INK,
@@ -28,6 +27,7 @@ from pipeline.report.style import (
     VALIDATION,
     set_grid,
 )
+from pipeline.results import read_inspections
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -36,19 +36,13 @@ COLUMNS = 240  # of an activation map
 PLACES = (0.58, 1.14)  # of the numbers right of it, in inches
 
 
-def read(path: Path) -> dict[str, dict[str, Arrays]]:
+def read(folder: Path) -> dict[str, dict[str, Arrays]]:
     """Setting -> technique -> arrays by name, as float64. Raises UserError without the file."""
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; `python -m pipeline train {path.parent.name}` makes it"
-        )
-    found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-    with np.load(path) as arrays:
-        for place in arrays.files:
-            setting, technique, name = place.split("/")
-            own = found.setdefault(setting, {}).setdefault(technique, {})
-            own[name] = np.nan_to_num(arrays[place].astype(np.float64))
-    return {setting: dict(techniques) for setting, techniques in found.items()}
+    inspected: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for setting, technique, name, array in read_inspections(folder):
+        own = inspected.setdefault(setting, {}).setdefault(technique, {})
+        own[name] = np.nan_to_num(array.astype(np.float64))
+    return {setting: dict(techniques) for setting, techniques in inspected.items()}
 
 
 # The plane

@@ -18,6 +18,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from pipeline import results
 from pipeline.analysis import advice, claims, ensembles, inference, summary, tuning_curve, verdicts
 from pipeline.analysis.advice import Advice
 from pipeline.analysis.claims import Verdict
@@ -25,7 +26,7 @@ from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, Finding, measure_o
 from pipeline.analysis.verdicts import Judged
 from pipeline.datasets import about as studied
 from pipeline.datasets.about import About
-from pipeline.datasets.task import CLASSIFICATION, Measure, Objective, of_columns, scored_by
+from pipeline.datasets.task import Measure, Task
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
@@ -33,17 +34,20 @@ from pipeline.formatting import UNKNOWN, interval, number, p_text, percent, poin
 from pipeline.report import figures, model_figures, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
-from pipeline.tuning import chosen
 
 Part = Callable[[], Any]  # of the page
 Call = Callable[[Sequence[Part]], list[Any]]
 
 PAGE = "report.html"
-ADVICE = "advice.json"
 CLAIMS = "claims.csv"  # beside the overview
 FIGURES = "figures"
 THUMBNAIL = f"{FIGURES}/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
+COLUMNS = (  # of a setting's table, beside score, difference and gap: measure and heading
+    ("epochs_run", "epochs run"),
+    ("zero_weights", "zero weights, %"),
+    ("zero_activations", "zero activations, %"),
+)
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -78,9 +82,10 @@ def headline(finding: Finding, title: str) -> str:
 
 def told(folder: Path) -> tuple[str, str]:
     """The tables of a data set's results; what they say in a sentence, and the advice."""
-    rows = summary.read_summary(folder / "summary.csv")
+    rows = results.read_summary(folder)
+    advised = results.read_advice(folder)["text"]
     found = headline(summary.find(rows), studied.read(folder).title)
-    return summary.table(rows), f"{found}\n{read_advice(folder)}"
+    return summary.table(rows), f"{found}\n{advised}"
 
 
 def place(about: About, epochs: int) -> str:
@@ -149,23 +154,22 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     Raises UserError if a file is missing or does not hold what it must.
     """
     about = studied.read(folder)
-    runs = summary.read_runs(folder / "runs.csv")
-    tuned = chosen.read(folder)
-    objective = scored_by(tuned["objective"])
-    tried = tuning_curve.read(folder / "trials.csv", objective.val)
-    curves = figures.read_curves(folder / "curves.parquet", runs)
-    inspected = model_figures.read(folder / "inspections.npz")
+    runs, tuned = results.read_runs(folder), results.read_tuned(folder)
+    task = results.task_of(runs)
+    tried = tuning_curve.ordered(results.read_trials(folder))
+    curves = figures.mean_curves(folder, runs)
+    inspected = model_figures.read(folder)
     call = _helpers(processes)  # they import while tables are made
     noise = figures.noise_curves(runs)
     table = summary.summarize(runs)
-    combined = _ensembles(folder / "predictions.npz", runs)
+    combined = _ensembles(folder, runs)
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, place(about, tuned["epochs"]))
-    summary.write_summary(table, folder / "summary.csv")
+    results.write_summary(table, folder)
     ensembles.write(combined, folder / "ensembles.csv")
     write_metrics(table, folder / "metrics.json")
-    write_advice(advised, folder / ADVICE)
-    write_plot_data(curves, folder / "plots" / "curves.csv")
+    write_advice(advised, folder / results.ADVICE)
+    write_plot_data(curves, task, folder / "plots" / "curves.csv")
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)  # of techniques that are no more
     names = summary.ordered_settings(table)
@@ -188,7 +192,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
             _search,
             about.title,
             tuned,
-            objective.val,
+            task.val,
             tried,
             article_values(runs),
             about.random_trials,
@@ -205,10 +209,11 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         advised=advised,
         settings=settings,
         tuned=tuned,
-        objective=objective,
+        task=task,
+        columns=(*COLUMNS, *task.wording.columns),
         choices={name: _choices(found) for name, found in tuned["techniques"].items()},
         search=search,
-        runs=runs_of(runs, objective),
+        runs=runs_of(runs, task),
         ui=ui.rstrip("/"),
         seconds=float(runs["seconds"].sum()),
     )
@@ -237,11 +242,11 @@ def _begin() -> None:
     """Nothing; but to call it, a helper imports this module and all that draws."""
 
 
-def _ensembles(path: Path, runs: pd.DataFrame) -> pd.DataFrame:
+def _ensembles(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """The table of ensembles; empty for models that have no probabilities to take the mean of."""
-    if of_columns(runs.columns) is not CLASSIFICATION:
+    if not results.task_of(runs).labels:
         return pd.DataFrame(columns=list(ensembles.COLUMNS))
-    return ensembles.summarize(runs, ensembles.read(path, runs))
+    return ensembles.summarize(runs, ensembles.read(folder, runs))
 
 
 def write_metrics(table: pd.DataFrame, path: Path) -> None:
@@ -263,26 +268,26 @@ def write_advice(advised: Advice, path: Path) -> None:
 def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Technique -> the hyperparameters of its article runs; empty where the article has none."""
     of_article = runs[runs["setting"] == "article"].drop_duplicates("technique")
-    numbers = of_article.set_index("technique").select_dtypes("number")
     return {
-        str(technique): {str(name): value for name, value in row.dropna().items()}
-        for technique, row in numbers.iterrows()
+        row["technique"]: {
+            name: value for name, value in results.params_of(row).items() if pd.notna(value)
+        }
+        for row in of_article.to_dict("records")
     }
 
 
-def runs_of(runs: pd.DataFrame, objective: Objective) -> list[dict[Any, Any]]:
+def runs_of(runs: pd.DataFrame, task: Task) -> list[dict[Any, Any]]:
     """What the page tells of each final run; `run_id` is None where MLflow was away."""
-    names = ["setting", "technique", "seed", objective.test.name, "mlflow_run_id"]
+    names = ["setting", "technique", "seed", task.test.name, "mlflow_run_id"]
     told = runs.reindex(columns=names)
     ids = [text if isinstance(text, str) else None for text in told.pop("mlflow_run_id")]
     rows = told.to_dict("records")
     return [row | {"run_id": run_id} for row, run_id in zip(rows, ids, strict=True)]
 
 
-def write_plot_data(curves: pd.DataFrame, path: Path) -> None:
+def write_plot_data(curves: pd.DataFrame, task: Task, path: Path) -> None:
     """The thinned mean curves, for `dvc plots`."""
-    measures = figures.MEASURES[of_columns(curves.columns).score]
-    columns = ["epoch", "technique", "setting", *measures]
+    columns = ["epoch", "technique", "setting", *task.curves]
     replace_csv(path, curves[columns], digits=6)
 
 
@@ -317,12 +322,12 @@ def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path, title
         forest = figures.forest(rows, 8.5, _title(rows, "difference", title))
         style.png(forest, folder / f"figures/forest-{setting}.png")
         shown = curves[curves["setting"] == setting]
-        for measure in dict.fromkeys((_score(rows), "loss")):
+        for measure in dict.fromkeys((_score(rows).name, "loss")):
             text = f"{_title(rows, measure, title)}; dotted: validation of {BASELINE}"
             grid = figures.curve_grid(shown, list(rows["technique"]), measure, text)
             style.png(grid, folder / f"figures/{measure}-{setting}.png")
     first = summary.ranked(table, summary.ordered_settings(table)[0])
-    best = _panels(first.head(1), curves, _score(first), title)[0]
+    best = _panels(first.head(1), curves, _score(first).name, title)[0]
     replace_text(folder / THUMBNAIL, best.svg)
 
 
@@ -362,18 +367,18 @@ def _setting(
         cost=[
             _cost_panel(rows, cost, title)
             for cost in figures.COSTS
-            if cost == "seconds" or _varies(rows[cost])
+            if cost in rows and (cost == "seconds" or _varies(rows[cost]))
         ],
-        curves=_panels(rows, curves, _score(rows), title),
-        loss=[] if _score(rows) == "loss" else _panels(rows, curves, "loss", title),
+        curves=_panels(rows, curves, _score(rows).name, title),
+        loss=[] if _score(rows).name == "loss" else _panels(rows, curves, "loss", title),
         galleries=panels.galleries(source),
         activations=panels.activations(source),
     )
 
 
-def _score(rows: pd.DataFrame) -> str:
-    """The score of one setting: `accuracy` or `loss`."""
-    return scored_by(rows["measure"].iloc[0]).score
+def _score(rows: pd.DataFrame) -> Measure:
+    """The score of one setting, of no part of the data."""
+    return results.task_of(rows).score
 
 
 def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str, title: str) -> list[Panel]:
@@ -413,12 +418,13 @@ def _cost_panel(rows: pd.DataFrame, cost: str, title: str) -> Panel:
 
 def _title(rows: pd.DataFrame, shown: str, title: str) -> str:
     first = rows.iloc[0]
+    seeds = f"by epoch, mean and middle 80 % of {first['n']} seeds"
     what = {
-        "difference": f"{measure_of(first).title} against none, mean of {{}} pairs and 95 %"
+        _score(rows).name: f"{_score(rows).spoken} {seeds}",
+        "loss": f"validation loss without penalty {seeds}",
+        "difference": f"{measure_of(first).title} against none, mean of {first['n']} pairs and 95 %"
         " interval",
-        "accuracy": "accuracy in % by epoch, mean and middle 80 % of {} seeds",
-        "loss": "validation loss without penalty by epoch, mean and middle 80 % of {} seeds",
-    }[shown].format(first["n"])
+    }[shown]
     return f"{title}, {first['setting']} setting: {what}"
 
 
@@ -558,19 +564,16 @@ class Overview:
     missing: list[str]  # studies without results
 
 
-def read_overview(results: Path, page: Path, names: Sequence[str]) -> Overview:
-    """What is under `results` of the studies `names`, with links for a page at `page`.
+def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
+    """What is under `folder` of the studies `names`, with links for a page at `page`.
 
     Raises UserError if a study has a summary but not the files beside it.
     """
-    found = [name for name in names if (results / name / "summary.csv").exists()]
-    link = Path(os.path.relpath(results, page.parent))
-    entries = [_entry(results / name, link / name) for name in found]
+    found = [name for name in names if (folder / name / results.SUMMARY).exists()]
+    link = Path(os.path.relpath(folder, page.parent))
+    entries = [_entry(folder / name, link / name) for name in found]
     runs = {
-        name: inference.joined(
-            summary.read_runs(results / name / "runs.csv"), results / name / inference.FILE
-        )
-        for name in found
+        name: inference.joined(results.read_runs(folder / name), folder / name) for name in found
     }
     missing = [name for name in names if name not in found]
     return Overview(entries, verdicts.judge_all(runs), missing)
@@ -608,24 +611,19 @@ def counts(judged: Sequence[Judged]) -> str:
 
 
 def _entry(folder: Path, link: Path) -> Entry:
-    table = summary.read_summary(folder / "summary.csv")
+    table = results.read_summary(folder)
     return Entry(
         name=folder.name,
         about=studied.read(folder),
         finding=summary.find(table),
-        advice=read_advice(folder),
-        thumbnail=Markup(_read(folder, THUMBNAIL)),
+        advice=results.read_advice(folder)["text"],
+        thumbnail=Markup(_thumbnail(folder)),
         link=(link / PAGE).as_posix(),
     )
 
 
-def read_advice(folder: Path) -> str:
-    """The advice in words. Raises UserError if `write` has not been there."""
-    return str(json.loads(_read(folder, ADVICE))["text"])
-
-
-def _read(folder: Path, name: str) -> str:
-    path = folder / name
+def _thumbnail(folder: Path) -> str:
+    path = folder / THUMBNAIL
     if not path.is_file():
         raise UserError(f"{path} is missing; `python -m pipeline report {folder.name}` makes it")
     return path.read_text(encoding="utf-8")

@@ -2,9 +2,9 @@
 
 import argparse
 
-from pipeline.analysis import comparison, summary
+from pipeline.analysis import comparison
 from pipeline.config import loading
-from pipeline.results import RESULTS
+from pipeline.results import RESULTS, read_runs
 
 
 def main(argv: list[str]) -> None:
@@ -19,6 +19,6 @@ def main(argv: list[str]) -> None:
         help="a column of runs.csv; default: test_accuracy, of an autoencoder test_loss",
     )
     given = parser.parse_args(argv)
-    runs = summary.read_runs(RESULTS / given.study / "runs.csv")
+    runs = read_runs(RESULTS / given.study)
     found = comparison.compare(runs, given.first, given.second, given.setting, given.measure)
     print(comparison.text(found))

@@ -15,10 +15,17 @@ from pipeline.config.sections import Params
 from pipeline.errors import UserError
 from pipeline.execution.journal import at_work
 from pipeline.report import pages
-from pipeline.results import RESULTS, Row, prepared
+from pipeline.results import (
+    RESULTS,
+    RUNS,
+    TRIALS,
+    prepared,
+    read_each_curve,
+    read_rows,
+)
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.context import Context
-from pipeline.tracking.records import STUDY, Record, final_record, trial_record
+from pipeline.tracking.records import Record, final_record, trial_record
 from pipeline.tracking.tracker import Tracker
 
 _log = logging.getLogger(__name__)
@@ -67,17 +74,17 @@ def publish(dataset: str, settings: Params) -> None:
     print(done)
     if tracker.failure:
         raise UserError(f"{dataset} is incomplete in MLflow; publish again to complete it")
-    finals = pd.DataFrame(_rows(RESULTS / dataset / "runs.csv"))
+    finals = pd.DataFrame(read_rows(RESULTS / dataset / RUNS))
     log_figures(dataset, pages.drawings(RESULTS / dataset), studies(finals))
 
 
 def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
     """The records of a data set's trials, then of its final runs, from its result files."""
     folder = results / dataset
-    for row in _rows(folder / "trials.csv"):
+    for row in read_rows(folder / TRIALS):
         yield trial_record(row, architecture)
-    curves = _curves(folder / "curves.parquet")
-    for row in _rows(folder / "runs.csv"):
+    curves = read_each_curve(folder)
+    for row in read_rows(folder / RUNS):
         model = row["model"]
         yield final_record(
             row, curves.get(row["key"]), Path(model) if isinstance(model, str) else None
@@ -85,8 +92,9 @@ def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterato
 
 
 def _with_results(names: Iterable[str]) -> list[str]:
-    files = ("trials.csv", "runs.csv")
-    return [name for name in names if any((RESULTS / name / file).exists() for file in files)]
+    return [
+        name for name in names if any((RESULTS / name / file).exists() for file in (TRIALS, RUNS))
+    ]
 
 
 def _data(dataset: str) -> tuple[str, np.ndarray | None]:
@@ -97,18 +105,3 @@ def _data(dataset: str) -> tuple[str, np.ndarray | None]:
     data = datasets.load(path)
     example, _ = data.split("leak_free", "train", 0)
     return data.digest, example[:1]
-
-
-def _rows(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    frame = pd.read_csv(path, dtype={"key": str, STUDY: str})  # a key may consist of digits alone
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _curves(path: Path) -> dict[str, pd.DataFrame]:
-    if not path.exists():
-        return {}
-    frame = pd.read_parquet(path)
-    groups = frame.drop(columns="key").groupby(frame["key"], observed=True)
-    return {str(key): curve for key, curve in groups}

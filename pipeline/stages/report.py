@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from pipeline.analysis import summary
 from pipeline.config import loading
 from pipeline.execution import devices
 from pipeline.report import pages
+from pipeline.results import read_runs
 from pipeline.tracking.attachments import log_figures, studies
 
 
@@ -24,7 +24,6 @@ def main(argv: list[str]) -> None:
     folder = Path("results") / arguments.study
     if not arguments.table:
         pages.write(folder, arguments.ui, devices.cores())
-        runs = studies(summary.read_runs(folder / "runs.csv"))
-        log_figures(arguments.study, pages.drawings(folder), runs)
+        log_figures(arguments.study, pages.drawings(folder), studies(read_runs(folder)))
     print("\n\n".join(pages.told(folder)))
     print(f"report: {folder / pages.PAGE}")

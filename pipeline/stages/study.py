@@ -24,16 +24,15 @@ from pipeline.analysis import summary
 from pipeline.config import loading
 from pipeline.config.overrides import NAMES, Request
 from pipeline.datasets import about
-from pipeline.datasets.task import Measure, scored_by
+from pipeline.datasets.task import Measure, named
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.report import pages
-from pipeline.results import RESULTS
+from pipeline.results import RESULTS, read_summary, read_tuned
 from pipeline.stages import fetch, overview, prepare, publish, timing, train, tune
 from pipeline.stages import report as report_stage
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.store import tracking_uri
-from pipeline.tuning import chosen
 
 _log = logging.getLogger(__name__)
 
@@ -192,15 +191,15 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     home = folder / RESULTS / study
     stages = LAST[: LAST.index(until) + 1]
     files = [home / name for stage in stages for name in FILES.get(stage, ())]
-    tuned = chosen.read(home)
+    tuned = read_tuned(home)
     found = tuned["techniques"]
-    val = scored_by(tuned["objective"]).val
+    val = named(tuned["task"]).val
     scores = {name: each[val.name] for name, each in found.items()}
     metrics = {f"{val.name}/{name}": score for name, score in scores.items() if score is not None}
     if "report" not in stages:
         headline = f"{len(found)} techniques, each searched in {tuned['trials']} trials."
         return Outcome(study, _choices(study, found, val), headline, metrics, files)
-    table = summary.read_summary(home / "summary.csv")
+    table = read_summary(home)
     finding = summary.find(table)
     rows = summary.ranked(table, finding.setting).set_index("technique")
     for column in (finding.measure.name, "difference"):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import datasets, results
-from pipeline.analysis import claims, inference, summary
+from pipeline.analysis import claims, inference
 from pipeline.config import loading
 from pipeline.execution import processes
 from pipeline.files import replace_csv
@@ -20,10 +20,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
     folder = results.RESULTS / study
-    runs = summary.read_runs(folder / "runs.csv")
+    runs = results.read_runs(folder)
     compared = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, study))]
     table = pd.DataFrame(columns=COLUMNS) if compared.empty else _table(compared, study)
-    replace_csv(folder / inference.FILE, table, digits=6)
+    replace_csv(folder / results.TIMES, table, digits=6)
     print(
         f"{study}: {len(table)} models timed, {inference.ROUNDS} batches of "
         f"{inference.ROWS} rows each"

@@ -12,15 +12,15 @@ from pipeline import datasets, results
 from pipeline.config import loading
 from pipeline.config.sections import random_trials
 from pipeline.datasets import about
-from pipeline.datasets.task import CLASSIFICATION, of_columns
 from pipeline.errors import UserError
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.workers import Workers
 from pipeline.tracking.context import Context
-from pipeline.tracking.records import STUDY, final_record
+from pipeline.tracking.records import final_record
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.rows import curve_table, final_row
 from pipeline.training.runs import INSPECTED, Plan, Run
-from pipeline.tuning import chosen, rounds
+from pipeline.tuning import rounds
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +40,10 @@ def _train(dataset: str) -> None:
     curves: dict[str, pd.DataFrame] = {}
     prepared = results.prepared(dataset)
     data = datasets.load(prepared)
-    plan = Plan(dataset, data.digest, settings.study(dataset), settings.seed, settings.engine)
+    study = settings.study(dataset)
+    plan = Plan(dataset, data.digest, study, settings.seed, settings.engine, data.task)
     example, _ = data.split("leak_free", "train", 0)
-    table = results.RESULTS / dataset / "runs.csv"
+    table = results.RESULTS / dataset / results.RUNS
     context = Context.of_study(dataset, settings, data.digest, example[:1])
     runs = rounds.final_runs(plan, _chosen(plan, context))
     by_key, left = {run.key: run for run in runs}, Counter(run.technique for run in runs)
@@ -51,10 +52,10 @@ def _train(dataset: str) -> None:
         with Workers(prepared, settings.engine, journal) as workers:
             for result in workers.run(runs, f"train {dataset}"):
                 run = by_key[result.key]
-                row = results.final_row(run, result, leaks[run.protocol])
-                row[STUDY] = context.study_digest(run.technique, "train")
+                row = final_row(run, result, leaks[run.protocol])
+                row[results.STUDY] = context.study_digest(run.technique, "train")
                 rows[run.key] = row
-                curves[run.key] = results.curve_table(result)
+                curves[run.key] = curve_table(result)
                 tracker.log(final_record(row, curves[run.key], journal.model_path(run.key)))
                 left[run.technique] -= 1
                 if not left[run.technique]:
@@ -75,15 +76,15 @@ def _train(dataset: str) -> None:
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     """Technique → its values. Raises UserError if they were chosen for other params or data."""
     folder = results.RESULTS / plan.dataset
-    tuned = chosen.read(folder)["techniques"]
+    tuned = results.read_tuned(folder)["techniques"]
     older = [
         name
         for name in plan.study.tuned
-        if name in tuned and tuned[name].get(STUDY) != context.study_digest(name, "tune")
+        if name in tuned and tuned[name].get(results.STUDY) != context.study_digest(name, "tune")
     ]
     if older:
         raise UserError(
-            f"{folder / chosen.FILE} is of other params or data "
+            f"{folder / results.TUNED} is of other params or data "
             f"({', '.join(older)}); `python -m pipeline tune {plan.dataset}` makes it anew"
         )
     return {name: found["values"] for name, found in tuned.items()}
@@ -91,15 +92,15 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
 
 def _about(plan: Plan, data: datasets.Dataset) -> about.About:
     """What reports tell of the study's data."""
-    tuning, task = plan.study.tuning, plan.study.model.objective.name
-    return about.About.of(data, task, random_trials(tuning.trials, tuning.round))
+    tuning = plan.study.tuning
+    return about.About.of(data, plan.task.name, random_trials(tuning.trials, tuning.round))
 
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:
     """What the log tells of a technique whose final runs are done."""
     own = [row for row in rows if row["technique"] == technique]
     table = pd.DataFrame(own)
-    measure = of_columns(table.columns).test
+    measure = results.task_of(table).test
     found = table.groupby("setting")[measure.name].agg(["size", "mean"])
     means = [
         f"{size:.0f} {name} runs, mean {measure.title} {mean:.4f}"
@@ -117,20 +118,22 @@ def _write(
     """Writes the curves, and what else the journal has of the units, in their order."""
     folder = results.RESULTS / runs[0].dataset
     results.place_models(
-        ((journal.model_path(run.key), results.model_path(run)) for run in runs),
+        (
+            (
+                journal.model_path(run.key),
+                results.model_path(run.dataset, run.technique, run.setting, run.seed),
+            )
+            for run in runs
+        ),
         results.MODELS / runs[0].dataset,
     )
     results.write_inspections(
         ((run, journal.inspection(run.key)) for run in runs if run.seed == INSPECTED),
-        folder / "inspections.npz",
+        folder / results.INSPECTIONS,
     )
-    results.write_curves(curves, folder / "curves.parquet")
+    results.write_curves(curves, folder / results.CURVES)
     results.write_predictions(
-        (
-            (run, journal.probabilities(run.key))
-            for run in runs
-            if run.model.objective is CLASSIFICATION
-        ),
+        ((run, journal.probabilities(run.key)) for run in runs if run.task.labels),
         data,
-        folder / "predictions.npz",
+        folder / results.PREDICTIONS,
     )

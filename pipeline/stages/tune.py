@@ -9,10 +9,10 @@ from pipeline.config import loading
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.workers import Workers
 from pipeline.tracking.context import Context
-from pipeline.tracking.records import STUDY, trial_record
+from pipeline.tracking.records import trial_record
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.runs import Plan
-from pipeline.tuning import chosen, rounds, search
+from pipeline.tuning import rounds, search
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +30,9 @@ def _tune(dataset: str) -> None:
     settings, journal, began = loading.load(), Journal(dataset), time.perf_counter()
     prepared, folder = results.prepared(dataset), results.RESULTS / dataset
     rows: list[results.Row] = []
-    digest = datasets.load(prepared).digest
-    plan = Plan(dataset, digest, settings.study(dataset), settings.seed, settings.engine)
-    context = Context.of_study(dataset, settings, digest)
+    data, study = datasets.load(prepared), settings.study(dataset)
+    plan = Plan(dataset, data.digest, study, settings.seed, settings.engine, data.task)
+    context = Context.of_study(dataset, settings, data.digest)
     searching = rounds.searches(plan)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
@@ -40,7 +40,7 @@ def _tune(dataset: str) -> None:
             search.storing(folder / "optuna.db") as store,
         ):
             for row in rounds.tune(plan, searching, workers):
-                row[STUDY] = context.study_digest(row["technique"], "tune")
+                row[results.STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
                 found = searching[row["technique"]]
@@ -50,13 +50,13 @@ def _tune(dataset: str) -> None:
                     _log.info(_line(found))
         # While the tracker still has records to write.
         journal.keep_checkpoints(())
-        (folder / chosen.FILE).unlink(missing_ok=True)  # of older trials
+        (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
-        results.write_rows(rows, folder / "trials.csv")
+        results.write_rows(rows, folder / results.TRIALS)
     content = rounds.tuned(plan, searching)
     for name, technique in content["techniques"].items():
-        technique[STUDY] = context.study_digest(name, "tune")
-    results.write_json(content, folder / chosen.FILE)
+        technique[results.STUDY] = context.study_digest(name, "tune")
+    results.write_json(content, folder / results.TUNED)
     seconds = time.perf_counter() - began
     print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")
 
@@ -65,5 +65,5 @@ def _line(found: search.Search) -> str:
     """What the log tells of a technique whose search is over."""
     best = found.outcomes[found.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
-    score = f"best validation {found.objective.score} {best.score:.4f}"
+    score = f"best validation {found.task.score.name} {best.score:.4f}"
     return f"{found.name}: {found.trials} trials, {score} (trial {found.best}{values})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.tracking.records import STUDY
+from pipeline.results import STUDY
 from pipeline.tracking.store import describe, experiment_name, sqlite_file, tracking_uri
 
 if TYPE_CHECKING:

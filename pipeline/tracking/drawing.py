@@ -72,14 +72,14 @@ class Drawing:
 
 def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -> None:
     """Writes a parent's artifacts: figures of its search, or its curves as figure and as table."""
-    objective = records[0].objective
+    task = records[0].task
     trials = [
         charts.Trial(record.params, score, record.status == "KILLED")
         for record in records
         if record.phase == "tune" and record.status != "FAILED"
-        if np.isfinite(score := record.metrics.get(objective.val.name, objective.worst))
+        if np.isfinite(score := record.metrics.get(task.val.name, task.worst))
     ]
-    charts.draw_search(trials, ranges, folder, objective)
+    charts.draw_search(trials, ranges, folder, task)
     labelled = [
         record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
         for record in records

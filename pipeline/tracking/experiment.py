@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from pipeline.datasets.task import Measure
 from pipeline.execution.journal import ROOT
+from pipeline.results import STUDY
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing, artists
 from pipeline.tracking.entities import params_of, points_of, scalars
 from pipeline.tracking.findings import CHAMPION, champion, champion_note, note, summary
 from pipeline.tracking.packages import Packages
-from pipeline.tracking.records import STUDY, Phase, Record, Status, as_text, thin
+from pipeline.tracking.records import Phase, Record, Status, as_text, thin
 from pipeline.tracking.store import (
     WRITER,
     artifacts,
@@ -178,6 +179,7 @@ class Experiment:
             "data_digest": self._context.data_digest,
             WRITER: self._writer,
             **{name: getattr(record, name) for name in ("dataset", "architecture", "technique")},
+            "task": record.task.name,
             "phase": record.phase,
             STUDY: self._study(record),
         }
@@ -217,7 +219,7 @@ class Experiment:
         model_id = self._log_model(run_id, record) if record.model else None
         metrics = scalars(record.metrics, end, model_id)
         if record.curve is not None:
-            metrics += points_of(thin(record.curve, self._context.points), end)
+            metrics += points_of(thin(record.curve, self._context.points, record.task), end)
         self._client.log_batch(run_id, metrics, params_of(record.params))
         if record.phase == "train":
             self._client.log_inputs(run_id, [self._data()])
@@ -263,7 +265,7 @@ class Experiment:
         if best is None:
             return
         run_id, name = self.run_ids[best.key], model_name(self._context.dataset)
-        version = self._version(name, run_id, best.objective.val)
+        version = self._version(name, run_id, best.task.val)
         if version is None:
             return
         description = champion_note(best, records)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from pipeline.datasets.task import of_columns, stops_early
+from pipeline.datasets.task import Task
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.tracking.records import STATES, Record, finite
 
@@ -23,14 +23,14 @@ def summary(records: Iterable[Record]) -> dict[str, float]:
         # A combination's `l2/first.strength` would be a section of its own.
         values = {f"best_{name.replace('/', '.')}": value for name, value in best.params.items()}
         return {**best.metrics, **values}
-    return _means(_table(done))
+    return _means(_table(done), done[0].task)
 
 
 def best_trial(records: Iterable[Record]) -> Record:
     """The finished trial of the best validation score, then of the lowest loss."""
     return min(
         (record for record in records if record.status == "FINISHED"),
-        key=lambda trial: (*trial.objective.rank(trial.metrics), trial.seed),
+        key=lambda trial: (*trial.task.rank(trial.metrics), trial.seed),
     )
 
 
@@ -41,12 +41,12 @@ def _table(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame([dict(record.metrics) for record in records], index=settings)
 
 
-def _means(table: pd.DataFrame) -> dict[str, float]:
+def _means(table: pd.DataFrame, task: Task) -> dict[str, float]:
     means = table.groupby(level="setting").mean()
     deviations = table.groupby(level="setting").std()
     found = dict(means.iloc[-1])  # `tuned` sorts after `article`
     for setting in means.index:
-        for name in means.columns.intersection(list(of_columns(means.columns).headlines)):
+        for name in means.columns.intersection(list(task.headlines)):
             found[f"{name}/{setting}"] = means.loc[setting, name]
             found[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
     return {str(name): float(value) for name, value in found.items() if finite(value)}
@@ -72,9 +72,9 @@ def champion(records: Iterable[Record]) -> Record | None:
 def champion_note(best: Record, records: Iterable[Record]) -> str:
     """One sentence that says why this run's model is the champion."""
     finals = _finals(records)
-    measure = best.objective.val
+    measure = best.task.val
     mean = -measure.sign * _mean_validation(finals[best.technique])[0]
-    stops = "; stopped early, so of its best epoch" if stops_early(best.params) else ""
+    stops = "; stopped early, so of its best epoch" if best.stops_early else ""
     return (
         f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.dataset} "
         f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
@@ -93,8 +93,8 @@ def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _validation(record: Record) -> tuple[float, float]:
-    """`Objective.rank` of a run; one that diverged has the worst there is."""
-    return record.objective.rank({} if record.metrics.get("diverged") else record.metrics)
+    """`Task.rank` of a run; one that diverged has the worst there is."""
+    return record.task.rank({} if record.metrics.get("diverged") else record.metrics)
 
 
 def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
@@ -128,13 +128,13 @@ def _tune_note(name: str, records: list[Record], listed: str) -> str:
         return f"{what} None was completed, so nothing was found."
     best = best_trial(records)
     values = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items())
-    measure = best.objective.val
+    measure = best.task.val
     score = best.metrics.get(measure.name, np.nan)
     return f"{what} Trial {best.seed} is best, with {measure.title} {score:.4f} at {values}."
 
 
 def _train_note(name: str, records: list[Record], listed: str) -> str:
-    measure = records[0].objective.test
+    measure = records[0].task.test
     table = _table(records).reindex(columns=[measure.name])[measure.name]
     found = table.groupby(level="setting").agg(["size", "mean", "std"])
     counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in found.iterrows())

@@ -9,20 +9,17 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.curves import thinned
-from pipeline.config.sections import MODELS
-from pipeline.datasets.task import Objective, of_columns
-from pipeline.techniques.registry import TECHNIQUES
+from pipeline.datasets.task import Task, named
+from pipeline.results import PARAM, STUDY, params_of
 
 Phase = Literal["tune", "train"]
 Setting = Literal["trial", "article", "tuned"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-STUDY = "study_digest"  # a column and a tag: the params and the data that decide a technique's runs
-PARAMS = {"learning_rate", "epochs"} | {name for t in TECHNIQUES.values() for name in t.search}
-IDENTITY = {"key", "dataset", "architecture", "technique", "setting", "protocol", "leaks"} | {
-    "made_of",
-    *("seed", "trial", "state", "mlflow_run_id", "model", STUDY),
+IDENTITY = {
+    *("key", "dataset", "task", "architecture", "technique", "made_of", "setting", "protocol"),
+    *("leaks", "stops_early", "seed", "trial", "state", "mlflow_run_id", "model", STUDY),
 }
 
 
@@ -32,6 +29,7 @@ class Record:
 
     key: str  # names the unit of work; hexadecimal
     dataset: str
+    task: Task  # what the model was trained for
     architecture: str
     technique: str
     phase: Phase
@@ -40,15 +38,11 @@ class Record:
     params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
     metrics: Mapping[str, float]  # finite
     status: Status = "FINISHED"
+    stops_early: bool = False  # so that a score is that of its best epoch
     study: str = ""  # digest of the params and data behind it; "": those of the context
     curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
     model: Path | None = None  # a .keras file
     tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
-
-    @property
-    def objective(self) -> Objective:
-        """What the model was trained for."""
-        return MODELS[self.architecture].objective
 
     @property
     def name(self) -> str:
@@ -88,9 +82,10 @@ def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Re
         phase="train",
         setting=row["setting"],
         seed=int(row["seed"]),
-        metrics=_metrics(row) | _best(curve),
+        metrics=_metrics(row) | _best(curve, named(row["task"])),
         curve=curve,
         model=model,
+        stops_early=bool(row.get("stops_early", False)),
         tags=_texts(row, "protocol", "leaks", "made_of"),
     )
 
@@ -101,23 +96,18 @@ def _texts(row: Row, *names: str) -> dict[str, str]:
 
 
 def _common(row: Row) -> dict[str, Any]:
-    params = {name: float(row[name]) for name in row if _is_param(name) and finite(row[name])}
-    names = ("key", "dataset", "technique")
+    params = {name: float(value) for name, value in params_of(row).items() if finite(value)}
+    names = {name: str(row[name]) for name in ("key", "dataset", "technique")}
     study = _texts(row, STUDY).get(STUDY, "")
-    return {**{name: str(row[name]) for name in names}, "params": params, "study": study}
+    return {**names, "task": named(row["task"]), "params": params, "study": study}
 
 
 def _metrics(row: Row) -> dict[str, float]:
     """The finite numbers that a row measures: a NaN or an infinity would spoil a chart's axis."""
-    names = [name for name in row if name not in IDENTITY and not _is_param(name)]
-    columns = [name for name in of_columns(names).headlines if name in names]
+    names = [name for name in row if name not in IDENTITY and not name.startswith(PARAM)]
+    columns = [name for name in named(row["task"]).headlines if name in names]
     columns += [name for name in names if name not in columns]
     return {name: float(row[name]) for name in columns if finite(row[name])}
-
-
-def _is_param(name: str) -> bool:
-    """Whether a column is a hyperparameter's, of a part of a combination too: `l2.strength`."""
-    return name.rpartition(".")[2] in PARAMS
 
 
 def finite(value: object) -> bool:
@@ -146,21 +136,21 @@ def _as_stored(curve: pd.DataFrame) -> pd.DataFrame:
     return curve if present else curve.astype(types)
 
 
-def _best(curve: pd.DataFrame | None) -> dict[str, float]:
+def _best(curve: pd.DataFrame | None, task: Task) -> dict[str, float]:
     if curve is None or curve.empty:
         return {}
-    best = curve.iloc[best_epoch(curve)]
-    names = [name for name in ("epoch", "val_accuracy", "val_loss") if name in best]
+    best = curve.iloc[best_epoch(curve, task)]
+    names = [name for name in dict.fromkeys(("epoch", task.val.name, "val_loss")) if name in best]
     return {f"best_{name}": float(best[name]) for name in names if finite(best[name])}
 
 
-def best_epoch(curve: pd.DataFrame) -> int:
+def best_epoch(curve: pd.DataFrame, task: Task) -> int:
     """The position of the first row with the best validation score."""
-    val = of_columns(curve.columns).val
-    return int((val.sign * curve[val.name]).fillna(-np.inf).to_numpy().argmax())
+    scores = task.val.sign * curve[task.val.name]
+    return int(scores.fillna(-np.inf).to_numpy().argmax())
 
 
-def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
+def thin(curve: pd.DataFrame, points: int, task: Task) -> pd.DataFrame:
     """At most `points` rows of a curve, denser early on: the first, the best and the last are kept.
 
     Raises ValueError for fewer than three points.
@@ -169,4 +159,5 @@ def thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
         raise ValueError(f"`points` must be at least 3, but got {points}")
     if len(curve) <= points:
         return curve
-    return curve.iloc[np.union1d(thinned(len(curve), points - 1) - 1, best_epoch(curve))]
+    best = best_epoch(curve, task)
+    return curve.iloc[np.union1d(thinned(len(curve), points - 1) - 1, best)]

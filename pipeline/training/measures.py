@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pipeline.datasets.task import SIGMAS
 from pipeline.engine import backend
 from pipeline.models.building import CODE, HIDDEN, below_output
 
@@ -24,7 +25,6 @@ VALUES_AT_ONCE = 2**24  # 64 MB
 ACTIVATION_ROWS = 2000  # rows on which activations are measured
 NOISE_ROWS = 2000  # rows to which noise is added, at most
 NOISE_SEED = 20_150_614  # the same for every run, so that techniques meet the same noise
-SIGMAS = (0.1, 0.2, 0.4)  # standard deviations of the noise, in units of the input
 NEAR_ZERO = 1e-3  # weights of smaller size are near zero
 BIASES = ("bias", "beta")  # batch normalization's beta takes the place of the layer's bias
 BINS = 15  # of confidence, in the calibration error
@@ -104,6 +104,13 @@ def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled
         **{f"{CODE}_{name}": value for name, value in code.items()},
     }
     return Measured(numbers, None)
+
+
+# By the name of the task.
+MEASURED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], Measured]] = {
+    "classification": measure,
+    "reconstruction": measure_reconstruction,
+}
 
 
 def _inside(model: keras.Sequential, x: np.ndarray) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.config.sections import Engine, Model, Study, Training
+from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.techniques.changes import Change, Swa
 from pipeline.techniques.registry import combination
 
@@ -60,6 +61,7 @@ class Run:
     goes_on_from: str | None = None  # key of the unit whose checkpoint spares the first epochs
     resumable: bool = False  # whether another unit may go on from this one
     combine: tuple[str, ...] = ()  # what the technique is made of, where it has a study's name
+    task: Task = CLASSIFICATION  # what it is trained for
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class Run:
             name: getattr(self, name) for name in self.__dataclass_fields__.keys() - how_not_what
         }
         parts |= {"model": asdict(self.model), "training": asdict(self.training)}
-        parts["change"] = asdict(self.change)
+        parts |= {"change": asdict(self.change), "task": self.task.name}
         text = json.dumps([parts, code_digest()], sort_keys=True)
         object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:20])
 
@@ -76,6 +78,11 @@ class Run:
     def change(self) -> Change:
         """What the technique changes at these values."""
         return combination(self.combine or (self.technique,)).apply(self.values)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether its technique may end it early, so that its score is that of its best epoch."""
+        return self.change.stopping is not None
 
     @property
     def unwatched(self) -> int:
@@ -180,6 +187,12 @@ class Plan:
     study: Study
     study_seed: int
     engine: Engine
+    data_task: Task = CLASSIFICATION  # what the data are for
+
+    @property
+    def task(self) -> Task:
+        """What models are trained for: the data's task, unless the architecture has its own."""
+        return self.study.model.own_task or self.data_task
 
     def trial(self, technique: str, values: Mapping[str, float], seed: int, rung: int = -1) -> Run:
         """One seed (0 … tuning.seeds - 1) of one trial, trained up to a rung of the pruning.
@@ -237,4 +250,5 @@ class Plan:
             population=self.engine.population,
             deterministic=self.engine.deterministic,
             combine=self.study.techniques[technique].combine,
+            task=self.task,
         )

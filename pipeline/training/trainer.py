@@ -14,17 +14,15 @@ import numpy as np
 
 from pipeline.config import sections
 from pipeline.datasets import PARTS, Dataset
-from pipeline.datasets.task import CLASSIFICATION
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.models import building, whitening
 from pipeline.techniques.changes import KERNEL_STEPS, Change, Ema, Swa
 from pipeline.training import exports
 from pipeline.training.inspection import inspect
-from pipeline.training.measures import input_norms, measure, measure_reconstruction, selection
+from pipeline.training.measures import MEASURED, input_norms, selection
 from pipeline.training.runs import INSPECTED, Result, Run
 
 MODELS_KEPT = 64
-MEASURES = {"classification": measure, "reconstruction": measure_reconstruction}
 
 
 def training_of(
@@ -105,7 +103,7 @@ class Trainer:
 
     def _training(self, run: Run) -> Training:
         model = self._model(run)
-        n_classes = self.dataset.n_classes if run.model.objective is CLASSIFICATION else None
+        n_classes = self.dataset.n_classes if run.task.labels else None
         found = training_of(run.change, model, run.training, n_classes)
         return replace(found, resumable=run.resumable)
 
@@ -148,9 +146,8 @@ class Trainer:
             if len(self._models) == MODELS_KEPT:  # a search has a model for every trial
                 self._models.clear()
                 keras.utils.clear_session(free_memory=False)  # Keras holds what models were made of
-            self._models[key] = make(
-                run.model, run.change, self.dataset.input_shape, self.dataset.n_classes, rows
-            )
+            shapes = self.dataset.input_shape, self.dataset.n_classes
+            self._models[key] = make(run.model, run.change, *shapes, rows, run.task)
         return self._models[key]
 
     def _result(self, run: Run, trained: Trained) -> Result:
@@ -161,13 +158,12 @@ class Trainer:
         model.set_weights(trained.weights)
         model = building.plain(model)
         parts = {part: self.dataset.split(run.protocol, part, run.draw) for part in PARTS}
-        objective = run.model.objective
         # The exported model has the last word.
-        exported = MEASURES[objective.name](model, parts)
+        exported = MEASURED[run.task.name](model, parts)
         found = measured | exported.numbers
         if self.dataset.informative is not None:
             found |= selection(input_norms(model), self.dataset.informative)
-        found["gap"] = objective.gap(found)
+        found["gap"] = run.task.gap(found)
         inside = inspect(model, parts) if run.seed == INSPECTED else None
         return Result(
             key=run.key,

@@ -13,6 +13,7 @@ import optuna
 
 from pipeline.config.sections import Tuning
 from pipeline.errors import UserError
+from pipeline.results import param_columns
 from pipeline.training.runs import Plan, Result, Run, chained
 from pipeline.tuning.search import Outcome, Search, survivors
 
@@ -32,10 +33,10 @@ class Pool(Protocol):
 
 def searches(plan: Plan) -> dict[str, Search]:
     """A search for each technique of the study that is tuned, all with the same budget."""
-    tuning, objective = plan.study.tuning, plan.study.model.objective
+    tuning = plan.study.tuning
     budget = (tuning.trials, tuning.round)
     return {
-        name: Search(name, plan.study.search(name), *budget, plan.study_seed, objective)
+        name: Search(name, plan.study.search(name), *budget, plan.study_seed, plan.task)
         for name in plan.study.tuned
     }
 
@@ -126,7 +127,7 @@ def _tell(
     """Tells a search what its trials gave after `epochs`; those that go on."""
     found = [rows[trial.number] for trial in trials]
     outcomes = [
-        Outcome(trial.params, row[search.objective.val.name], row["val_loss"])
+        Outcome(trial.params, row[search.task.val.name], row["val_loss"])
         for trial, row in zip(trials, found, strict=True)
     ]
     pruning = plan.study.tuning.pruning
@@ -144,7 +145,7 @@ def _trial_row(
     `seconds`: what the trial had taken before.
     """
     measures = [results[run.key].measures for run in runs]
-    objective = runs[0].model.objective
+    task = runs[0].task
 
     def mean(name: str) -> float:
         return float(np.mean([measure[name] for measure in measures]))
@@ -156,14 +157,15 @@ def _trial_row(
     return {
         "key": hashlib.sha256("".join(parts).encode()).hexdigest()[:20],
         "dataset": runs[0].dataset,
+        "task": task.name,
         "technique": runs[0].technique,
         **runs[0].made_of,
         "trial": number,
         "state": "running",
-        **runs[0].hyperparameters,
-        objective.val.name: mean_with(objective.worst, objective.val.name),
+        **param_columns(runs[0].hyperparameters),
+        task.val.name: mean_with(task.worst, task.val.name),
         "val_loss": mean_with(np.inf, "val_loss"),
-        objective.train.name: mean(objective.train.name),
+        task.train.name: mean(task.train.name),
         "diverged": sum(measure["diverged"] for measure in measures),
         "epochs_run": mean("epochs_run"),
         "seconds": sum(measure["seconds"] for measure in measures)
@@ -176,7 +178,7 @@ def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
     tuning = plan.study.tuning
     return {
         "dataset": plan.dataset,
-        "objective": plan.study.model.objective.val.name,
+        "task": plan.task.name,
         "epochs": tuning.epochs,
         "trials": tuning.trials,
         "seeds": tuning.seeds,
@@ -190,15 +192,21 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
     values = {"learning_rate": plan.study.training.learning_rate} | dict(best.values)
     return {
         "values": values,
-        search.objective.val.name: _finite(best.score),
+        search.task.val.name: _finite(best.score),
         "val_loss": _finite(best.val_loss),
         "trial": search.best,
         "at_edge": search.at_edge(),
+        "stops_early": _stops_early(plan, search.name, best.values),
         "search": {
             name: {"low": r.low, "high": r.high, "log": r.log, "integer": r.integer}
             for name, r in search.ranges.items()
         },
     }
+
+
+def _stops_early(plan: Plan, technique: str, values: Mapping[str, float]) -> bool:
+    """Whether the technique's score at these values is that of its best epoch."""
+    return plan.tuned(technique, values, 0).stops_early
 
 
 def _finite(number: float) -> float | None:

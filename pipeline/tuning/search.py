@@ -16,7 +16,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from pipeline.config.sections import random_trials
-from pipeline.datasets.task import CLASSIFICATION, Objective
+from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.files import replacing
 from pipeline.techniques.registry import Range
 
@@ -29,7 +29,7 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's means over its seeds, on validation data: the objective's score, and the loss."""
+    """A trial's means over its seeds, on validation data: the task's score, and the loss."""
 
     values: Values
     score: float
@@ -43,7 +43,7 @@ class Search:
     to search there is one trial.
 
     Args:
-        ranges: hyperparameter → its range. seed: decides every value asked. objective: which
+        ranges: hyperparameter → its range. seed: decides every value asked. task: which
             scores are better. A small validation set ties often; then the loss decides.
     """
 
@@ -54,9 +54,9 @@ class Search:
         trials: int,
         round_size: int,
         seed: int,
-        objective: Objective = CLASSIFICATION,
+        task: Task = CLASSIFICATION,
     ) -> None:
-        self.name, self.ranges, self.objective = name, dict(ranges), objective
+        self.name, self.ranges, self.task = name, dict(ranges), task
         self.trials = trials if ranges else 1
         self.round = round_size
         self._asked = 0
@@ -65,7 +65,7 @@ class Search:
         seed = (seed + zlib.crc32(name.encode())) % 2**32
         self.study = optuna.create_study(
             study_name=name,
-            direction=objective.direction,
+            direction=task.direction,
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=first),
         )
         self._distributions = {key: _distribution(found) for key, found in self.ranges.items()}
@@ -112,7 +112,7 @@ class Search:
         return min(self.outcomes, key=lambda number: self._order(self.outcomes[number]))
 
     def _order(self, outcome: Outcome) -> tuple[float, float]:
-        return self.objective.order(outcome.score, outcome.val_loss)
+        return self.task.order(outcome.score, outcome.val_loss)
 
     def at_edge(self) -> list[str]:
         """The hyperparameters whose best value lies at an end of its range."""

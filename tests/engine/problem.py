@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.config import sections
 from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
-from pipeline.datasets.task import RECONSTRUCTION
 from pipeline.engine import Engine, Member, Trained, Training
 from pipeline.models import building, whitening
 from pipeline.techniques.registry import TECHNIQUES, Range
@@ -42,7 +41,8 @@ class Problem:
 
     @property
     def reconstructs(self) -> bool:
-        return self.architecture.objective is RECONSTRUCTION
+        own_task = self.architecture.own_task
+        return own_task is not None and not own_task.labels
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)

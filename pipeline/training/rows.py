@@ -1,0 +1,42 @@
+"""What came of a final run as a row of runs.csv and as learning curves."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import results
+from pipeline.training.runs import Result, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
+    """A row of runs.csv, without the MLflow run that is not known yet."""
+    model = results.model_path(run.dataset, run.technique, run.setting, run.seed)
+    return {
+        "key": run.key,
+        "dataset": run.dataset,
+        "task": run.task.name,
+        "architecture": run.model.architecture,
+        "technique": run.technique,
+        **run.made_of,
+        "setting": run.setting,
+        "protocol": run.protocol,
+        "leaks": leaks,
+        "stops_early": run.stops_early,
+        "seed": run.seed,
+        **results.param_columns(run.hyperparameters),
+        **result.measures,
+        **results.param_columns({"epochs": run.training.epochs}),
+        "model": model.as_posix(),
+    }
+
+
+def curve_table(result: Result) -> "pd.DataFrame":
+    """A final run's curves: a row an epoch, from 1, and a column a curve."""
+    import pandas as pd
+
+    assert result.curves is not None, "only final runs have curves"
+    epochs = np.arange(1, 1 + len(result.curves["val_loss"]), dtype=np.int32)
+    return pd.DataFrame({"epoch": epochs, **result.curves})

@@ -1,0 +1,123 @@
+"""Result files are read as they were written, and what is missing is reported in one way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import results
+from pipeline.analysis import comparison, summary
+from pipeline.errors import UserError
+from pipeline.tracking.records import final_record, trial_record
+
+from .synthetic import make_inspection, make_runs, make_trials, write_results
+
+EFFECTS = {"none": 0.0, "l2": 0.03}
+READERS: dict[str, Callable[[Path, pd.DataFrame], Any]] = {
+    results.TRIALS: lambda folder, _: results.read_trials(folder),
+    results.TUNED: lambda folder, _: results.read_tuned(folder),
+    results.RUNS: lambda folder, _: results.read_runs(folder),
+    results.ABOUT: lambda folder, _: results.read_about(folder),
+    results.CURVES: lambda folder, runs: results.read_curves(folder, runs, ["val_loss"]),
+    results.PREDICTIONS: lambda folder, runs: list(results.read_predictions(folder, runs)),
+    results.INSPECTIONS: lambda folder, _: list(results.read_inspections(folder)),
+    results.SUMMARY: lambda folder, _: results.read_summary(folder),
+    results.ADVICE: lambda folder, _: results.read_advice(folder),
+}
+
+
+@pytest.fixture
+def runs() -> pd.DataFrame:
+    return make_runs(EFFECTS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, runs: pd.DataFrame) -> Path:
+    return write_results(tmp_path / "circles", runs)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_file_is_reported_with_the_command_that_makes_it(
+    name: str, tmp_path: Path, runs: pd.DataFrame
+) -> None:
+    stage = results.MADE_BY[name]
+    with pytest.raises(
+        UserError, match=f"{name} is missing; `python -m pipeline {stage} circles` makes it"
+    ):
+        READERS[name](tmp_path / "circles", runs)
+
+
+@pytest.mark.parametrize("name", [results.TRIALS, results.RUNS])
+def test_results_of_before_tasks_were_told_are_to_be_made_anew(
+    name: str, folder: Path, runs: pd.DataFrame
+) -> None:
+    pd.read_csv(folder / name).drop(columns="task").to_csv(folder / name, index=False)
+    with pytest.raises(UserError, match=r"must have the columns task, but.*makes it anew"):
+        READERS[name](folder, runs)
+
+
+def test_old_choices_are_to_be_made_anew(folder: Path) -> None:
+    (folder / results.TUNED).write_text(json.dumps({"objective": "val_accuracy"}))
+    with pytest.raises(UserError, match=r"must have the columns task, techniques.*tune circles"):
+        results.read_tuned(folder)
+
+
+def test_a_missing_curve_is_named(folder: Path, runs: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match=r"must have the columns penalty.*train circles"):
+        results.read_curves(folder, runs, ["val_loss", "penalty"])
+    more = pd.concat([runs, runs.head(1).assign(key="lost")])
+    for read in (results.CURVES, results.PREDICTIONS):
+        with pytest.raises(UserError, match="lacks 1 of 21, the first with key lost"):
+            READERS[read](folder, more)
+
+
+def test_a_key_of_digits_stays_text(folder: Path, runs: pd.DataFrame) -> None:
+    runs.assign(key=[f"{i:020d}" for i in range(len(runs))]).to_csv(
+        folder / results.RUNS, index=False
+    )
+    assert results.read_runs(folder)["key"].iloc[1] == "00000000000000000001"
+    assert results.read_rows(folder / results.RUNS)[1]["key"] == "00000000000000000001"
+
+
+def test_inspections_are_read_as_they_were_written(folder: Path, runs: pd.DataFrame) -> None:
+    expected = make_inspection(runs)
+    found = {"/".join(labels): array for *labels, array in results.read_inspections(folder)}
+    assert found.keys() == expected.keys()
+    for label, array in expected.items():
+        np.testing.assert_array_equal(found[label], array)
+
+
+def test_hyperparameters_keep_their_names_whatever_a_measure_is_called(tmp_path: Path) -> None:
+    values = {"test_loss": 9.0, "seconds": 8.0, "val_accuracy": 7.0, "l2/first.strength": 0.5}
+    run: results.Row = {"architecture": "mlp", "protocol": "leak_free"}
+    run |= {str(name): value for name, value in make_runs(EFFECTS).iloc[-1].items()}
+    trials = make_trials(["l2"]).filter(regex="^(?!params)")
+    trial: results.Row = {str(name): value for name, value in trials.iloc[0].items()}
+    results.write_rows([run | results.param_columns(values)], tmp_path / results.RUNS)
+    results.write_rows([trial | results.param_columns(values)], tmp_path / results.TRIALS)
+    (final,) = (final_record(row, None, None) for row in results.read_rows(tmp_path / results.RUNS))
+    (tried,) = (trial_record(row, "mlp") for row in results.read_rows(tmp_path / results.TRIALS))
+    assert final.params == tried.params == values
+    assert (final.metrics["test_loss"], final.metrics["seconds"]) == (0.5, 2.0)
+    assert tried.metrics["val_accuracy"] == trial["val_accuracy"]
+    assert not [name for name in final.metrics if name.startswith(results.PARAM)]
+
+
+def test_a_hyperparameter_is_no_measure_to_compare_or_to_summarize() -> None:
+    runs = make_runs(EFFECTS)
+    values = {"params.test_loss": 9.0, "params.seconds": 8.0, "params.strength": 0.1}
+    varied = runs.assign(**values)
+    assert comparison.measures(varied) == comparison.measures(runs)
+    pd.testing.assert_frame_equal(summary.summarize(varied), summary.summarize(runs))
+
+
+def test_paths_and_names_need_no_pandas() -> None:
+    code = "import sys, pipeline.results; print({'pandas', 'keras'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"

@@ -1,0 +1,160 @@
+"""A task says all that depends on it: a further one needs no change where runs are compared."""
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.analysis import comparison, summary
+from pipeline.analysis.claims import CLAIMS, judge
+from pipeline.datasets import task as tasks
+from pipeline.datasets.task import (
+    CLASSIFICATION,
+    LOSS,
+    RECONSTRUCTION,
+    TASKS,
+    Measure,
+    Target,
+    Task,
+    Wording,
+)
+from pipeline.errors import UserError
+from pipeline.stages.train import _line
+from pipeline.training.measures import MEASURED
+
+from .synthetic import make_runs
+
+over_tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+
+
+def _one_value(_: int, __: tuple[int, ...]) -> tuple[int, None]:
+    return 1, None
+
+
+REGRESSION = Task(
+    name="regression",
+    target=Target("float32"),
+    output=_one_value,
+    loss="mean squared error",
+    scores=(Measure("rmse", better="lower", own_unit="K"), LOSS),
+    worst=inf,
+    own=(Measure("largest_error", better="lower", own_unit="K", averaged=True),),
+    wording=Wording("predict a temperature", aim="a small error"),
+)
+
+
+@pytest.fixture
+def regression(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Runs of a task that the package does not know; l2 has the smallest errors."""
+    monkeypatch.setattr(tasks, "TASKS", {**TASKS, "regression": REGRESSION})
+    runs = make_runs({"none": 0.0, "l2": 0.03, "l1": -0.05})
+    of_classes = [
+        name
+        for name in CLASSIFICATION.measures
+        if name in runs and name not in RECONSTRUCTION.measures
+    ]
+    errors = {f"{part}_rmse": 1 - runs[f"{part}_accuracy"] for part in ("train", "val", "test")}
+    gap = errors["test_rmse"] - errors["train_rmse"]
+    return runs.drop(columns=of_classes).assign(
+        task="regression", **errors, gap=gap, largest_error=3 * errors["test_rmse"]
+    )
+
+
+def test_a_further_task_is_summarized_and_compared_by_its_own_score(
+    regression: pd.DataFrame,
+) -> None:
+    table = summary.summarize(regression)
+    finding = summary.find(table)
+    assert (finding.measure.name, finding.better, finding.worse) == ("test_rmse", ("l2",), ("l1",))
+    assert table["largest_error"].notna().all()
+    assert not [name for name in map(str, table) if "accuracy" in name]
+    found = comparison.compare(regression, "l2", "none")
+    assert comparison.verdict(found).startswith("l2 is better than none: its test rmse is lower by")
+    assert " K [" in comparison.text(found)
+
+
+def test_a_further_task_is_told_by_its_own_score(regression: pd.DataFrame) -> None:
+    line = _line("l2", regression.to_dict("records"))  # type: ignore[arg-type]
+    assert line.startswith("l2: 10 tuned runs, mean test rmse 0.")
+
+
+def test_claims_are_about_classifiers(regression: pd.DataFrame) -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "B1")
+    runs = regression.assign(setting="article")
+    verdict = judge(claim, dict.fromkeys(claim.datasets, runs))
+    assert verdict.word == "not run"
+    assert verdict.notes == (
+        f"the runs of {claim.datasets[0]} predict a temperature, and the claim is about accuracy",
+    )
+
+
+@over_tasks
+def test_the_loss_is_scored_and_the_score_is_measured(task: Task) -> None:
+    names = {f"{part}_{score}" for part in ("train", "val", "test") for score in ("loss",)}
+    assert names | {*task.headlines, "seconds"} <= task.measures.keys()
+    assert task.score.better
+    assert {name for name, measure in task.measures.items() if measure.name != name} == set()
+
+
+@over_tasks
+def test_the_worst_score_ranks_last(task: Task) -> None:
+    good, better = sorted([0.4, 0.6], reverse=task.val.better == "lower")
+    one = {"val_loss": 0.5, task.val.name: good}
+    assert task.rank({"val_loss": 0.9, task.val.name: better}) < task.rank(one)
+    assert task.rank(one) < task.rank({})
+
+
+@over_tasks
+def test_the_gap_is_positive_where_training_data_do_better(task: Task) -> None:
+    better, worse = sorted([0.2, 0.7], reverse=task.score.better == "higher")
+    assert task.gap({task.train.name: better, task.test.name: worse}) == pytest.approx(0.5)
+
+
+def test_every_task_is_found_by_its_name_and_its_models_are_measured() -> None:
+    assert [task.name for task in TASKS.values()] == list(TASKS) == list(MEASURED)
+    with pytest.raises(UserError, match="unknown task 'clasification'; did you mean"):
+        tasks.named("clasification")
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "expected"), [(2, (1, "sigmoid")), (3, (3, "softmax")), (10, (10, "softmax"))]
+)
+def test_labels_have_one_unit_for_two_classes_and_one_each_for_more(
+    n_classes: int, expected: tuple[int, str]
+) -> None:
+    assert CLASSIFICATION.output(n_classes, (8, 8)) == expected
+
+
+def test_of_a_reconstruction_the_example_is_the_target() -> None:
+    task = TASKS["reconstruction"]
+    assert task.target.shape((8, 8)) == (8, 8)
+    assert task.output(10, (8, 8)) == (64, None)
+    assert not task.labels
+
+
+def test_a_measure_that_no_run_has_is_not_shown() -> None:
+    runs = make_runs({"none": 0.0, "l2": 0.03})
+    fewer = runs.drop(columns=["kernel_norm", "calibration_error", "test_loss", "collapsed"])
+    whole, part = summary.summarize(runs), summary.summarize(fewer)
+    lost = ["calibration_error", "collapsed", "kernel_norm"]
+    lost += ["test_loss", "test_loss_high", "test_loss_low"]
+    assert [name for name in sorted(map(str, whole)) if name not in part] == lost
+    pd.testing.assert_frame_equal(part, whole[list(part)])
+    assert "kernel_norm" not in comparison.measures(fewer)
+
+
+def test_runs_of_two_tasks_are_refused() -> None:
+    runs = make_runs({"none": 0.0, "l2": 0.03})
+    runs["task"] = np.where(runs["seed"] > 4, "reconstruction", "classification")
+    with pytest.raises(UserError, match="one task, but have classification, reconstruction"):
+        summary.summarize(runs)
+
+
+def test_a_measure_is_told_in_its_unit() -> None:
+    share, seconds = CLASSIFICATION.test, CLASSIFICATION.measures["seconds"]
+    assert (share.told(0.755), seconds.told(2.5)) == ("75.50 %", "2.5 s")
+    assert (share.difference_unit, seconds.difference_unit) == (" points", " s")
+    assert replace(seconds, own_unit="").told(2.5) == "2.5"
+    assert share.told(None) == "diverged"
