@@ -4,7 +4,6 @@ import ast
 import gc
 import importlib
 import logging
-import pkgutil
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import ModuleType
 from pipeline import logs, stages
 from pipeline.errors import UserError
 from pipeline.execution import processes
+from pipeline.stages import STAGES
 
 _log = logging.getLogger("pipeline")
 
@@ -20,24 +20,24 @@ _log = logging.getLogger("pipeline")
 def usage() -> str:
     """The stages, with the first line of their docstrings; read, not imported, to be quick."""
     lines = ["usage: python -m pipeline STAGE [arguments]", ""]
-    for module in pkgutil.iter_modules(stages.__path__):
-        source = Path(stages.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
+    for name in STAGES:
+        source = Path(stages.__path__[0], f"{name}.py").read_text(encoding="utf-8")
         summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-        lines.append(f"  {module.name:<11} {summary}")
+        lines.append(f"  {name:<11} {summary}")
     return "\n".join([*lines, "", "python -m pipeline STAGE --help tells more."])
 
 
 def main(argv: list[str]) -> int:
     """Runs the stage that `argv` names and returns the exit code."""
-    names = [module.name for module in pkgutil.iter_modules(stages.__path__)]
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
-    if argv[0] not in names:
-        print(f"unknown stage {argv[0]!r}; expected one of {', '.join(names)}", file=sys.stderr)
+    name, *rest = argv
+    if name not in STAGES:
+        print(f"unknown stage {name!r}; expected one of {', '.join(STAGES)}", file=sys.stderr)
         return 2
-    with logs.kept(argv[0], argv[1:]):
-        return _run(argv[0], argv[1:])
+    with logs.kept(name, rest[0] if STAGES[name].of_study and rest else None):
+        return _run(name, rest)
 
 
 def _run(name: str, argv: list[str]) -> int:
@@ -62,7 +62,7 @@ def _run(name: str, argv: list[str]) -> int:
 def _imported(name: str, argv: list[str]) -> ModuleType:
     """The stage's module. Raises UserError where a package is missing."""
     try:
-        if name in stages.WITH_WORKERS and not {"-h", "--help"} & {*argv}:
+        if STAGES[name].workers and not {"-h", "--help"} & {*argv}:
             processes.begin_preload()
         with processes.importing():
             return importlib.import_module(f"pipeline.stages.{name}")

@@ -8,12 +8,11 @@ on below. Worker processes write to the terminal alone.
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 FOLDER = Path("logs")
-STAGES = ("fetch", "prepare", "tune", "train", "timing", "report", "publish")  # of one study
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, which may be misspelt; no option
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
@@ -21,14 +20,17 @@ _pipeline = logging.getLogger("pipeline")
 
 
 @contextmanager
-def kept(stage: str, argv: Sequence[str]) -> Iterator[None]:
-    """Shows warnings on the terminal, and keeps a stage's log if it is of a study."""
+def kept(stage: str, study: str | None) -> Iterator[None]:
+    """Shows warnings on the terminal, and keeps a stage's log if it is of a study.
+
+    A word that can be no name of a study, such as an option, has no log.
+    """
     with ExitStack() as stack:
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setLevel(logging.WARNING)
         stack.enter_context(_handling(terminal))
-        if stage in STAGES and argv and NAME.fullmatch(argv[0]):
-            stack.enter_context(stage_file(stage, argv[0]))
+        if study is not None and NAME.fullmatch(study):
+            stack.enter_context(stage_file(stage, study))
         logging.captureWarnings(True)
         stack.callback(logging.captureWarnings, False)
         yield

@@ -1,6 +1,7 @@
 """The command line: quick to start, and clear about mistakes."""
 
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -10,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import stages
 from pipeline.__main__ import main
 from pipeline.execution.processes import HOME
+from pipeline.stages import STAGES
 from pipeline.techniques.registry import TECHNIQUES
-
-STAGES = [
-    *("fetch", "prepare", "tune", "train", "report", "overview"),
-    *("compare", "publish", "study", "techniques", "timing"),
-]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_module_of_a_stage_is_in_the_list_of_stages() -> None:
+    assert {module.name for module in pkgutil.iter_modules(stages.__path__)} == {*STAGES}
 
 
 def test_help_lists_every_stage() -> None:
@@ -40,7 +42,7 @@ def test_techniques_lists_the_whole_registry() -> None:
 def test_an_unknown_stage_lists_the_known_ones() -> None:
     shown = run("tarin", "circles")
     assert shown.returncode == 2
-    assert f"unknown stage 'tarin'; expected one of {', '.join(sorted(STAGES))}" in shown.stderr
+    assert f"unknown stage 'tarin'; expected one of {', '.join(STAGES)}" in shown.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES)

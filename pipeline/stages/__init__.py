@@ -1,3 +1,29 @@
-"""The stages of dvc.yaml, one thin `main(argv)` each."""
+"""The stages, one thin `main(argv)` each, and what others must know without importing them."""
 
-WITH_WORKERS = ("tune", "train")  # which begin to import at once
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage is about, and what `study` does with it."""
+
+    of_study: bool = False  # its first argument is a study, for which it keeps a log
+    workers: bool = False  # trains in workers, whose imports begin at once
+    step: bool = False  # `study` runs it for each of its studies, in this order
+    files: tuple[str, ...] = ()  # of results/<study>, for MLflow's run of `study`
+
+
+STAGES: Mapping[str, Stage] = {
+    "fetch": Stage(of_study=True, step=True),
+    "prepare": Stage(of_study=True, step=True),
+    "tune": Stage(of_study=True, workers=True, step=True, files=("tuned.json", "trials.csv")),
+    "train": Stage(of_study=True, workers=True, step=True, files=("runs.csv",)),
+    "timing": Stage(of_study=True),
+    "report": Stage(of_study=True, step=True, files=("summary.csv", "report.html")),
+    "overview": Stage(),
+    "publish": Stage(of_study=True),
+    "study": Stage(),
+    "compare": Stage(),
+    "techniques": Stage(),
+}

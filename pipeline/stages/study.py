@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,26 +30,13 @@ from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.report import pages
 from pipeline.results import RESULTS, read_summary, read_tuned
-from pipeline.stages import fetch, overview, prepare, publish, timing, train, tune
-from pipeline.stages import report as report_stage
+from pipeline.stages import STAGES, overview, publish, timing
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.store import tracking_uri
 
 _log = logging.getLogger(__name__)
 
-STAGES = {
-    "fetch": fetch.main,
-    "prepare": prepare.main,
-    "tune": tune.main,
-    "train": train.main,
-    "report": report_stage.main,
-}
-LAST = ("tune", "train", "report", "overview")
-FILES = {  # what MLflow's run gets of each stage
-    "tune": ("tuned.json", "trials.csv"),
-    "train": ("runs.csv",),
-    "report": ("summary.csv", "report.html"),
-}
+LAST = (*(name for name, stage in STAGES.items() if stage.files), "overview")
 LONGEST = 120  # characters of a request in a folder's name
 SHARED = ("data", ".journal")  # whose content has the same name in every study
 
@@ -174,11 +162,9 @@ def _run(names: Sequence[str], until: str, folder: Path) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()  # the same store in the other folder
     with chdir(folder):
         for study in names:
-            for stage, main in STAGES.items():
-                with logs.stage_file(stage, study):
-                    main([study])
-                if stage == until:
-                    break
+            for name in _steps(until):
+                with logs.stage_file(name, study):
+                    import_module(f"pipeline.stages.{name}").main([study])
         if until == "overview":
             for study in names:
                 with logs.stage_file("timing", study):
@@ -186,17 +172,23 @@ def _run(names: Sequence[str], until: str, folder: Path) -> None:
             overview.main([])
 
 
+def _steps(until: str) -> list[str]:
+    """The stages that run for each study."""
+    steps = [name for name, stage in STAGES.items() if stage.step]
+    return steps[: steps.index(until) + 1] if until in steps else steps
+
+
 def _outcome(folder: Path, study: str, until: str) -> Outcome:
     """What MLflow's run shows of one study."""
     home = folder / RESULTS / study
-    stages = LAST[: LAST.index(until) + 1]
-    files = [home / name for stage in stages for name in FILES.get(stage, ())]
+    steps = _steps(until)
+    files = [home / name for step in steps for name in STAGES[step].files]
     tuned = read_tuned(home)
     found = tuned["techniques"]
     val = named(tuned["task"]).val
     scores = {name: each[val.name] for name, each in found.items()}
     metrics = {f"{val.name}/{name}": score for name, score in scores.items() if score is not None}
-    if "report" not in stages:
+    if "report" not in steps:
         headline = f"{len(found)} techniques, each searched in {tuned['trials']} trials."
         return Outcome(study, _choices(study, found, val), headline, metrics, files)
     table = read_summary(home)
