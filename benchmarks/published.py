@@ -16,19 +16,13 @@ import numpy as np
 
 from pipeline import datasets
 from pipeline.config import sections
-from pipeline.config.sections import (
-    Final,
-    Mlp,
-    Study,
-    TechniqueParams,
-    Training,
-    Tuning,
-)
+from pipeline.config.sections import Final, Study, TechniqueParams, Training, Tuning
 from pipeline.datasets import Dataset, origins, raw
 from pipeline.datasets.idx import ImagesData
 from pipeline.datasets.sources import prepare
 from pipeline.execution.journal import Journal
 from pipeline.execution.workers import Workers
+from pipeline.models.architectures import Mlp
 from pipeline.stages.fetch import PARTIAL, RAW
 from pipeline.training.runs import Plan, Result, Run
 

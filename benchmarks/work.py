@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from pipeline.engine import Member, Training
-from pipeline.models import building
+from pipeline.models.initial import initial_weights
 
 Layers = Callable[[], list[keras.Layer]]
 
@@ -50,7 +50,7 @@ class Work:
     def member(self, model: keras.Sequential, seed: int) -> Member:
         """One member with weights, order and noise of its own."""
         rows = np.arange(self.train + self.val, dtype=np.int32)
-        weights = building.initial_weights(model, seed)
+        weights = initial_weights(model, seed)
         parts = rows[: self.train], rows[self.train :]
         return Member(model, weights, self.learning_rate, *parts, seed)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.report.charts import CURVES, SEARCH, Trial, draw_curves, draw_search
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 
 RANGES = {"strength": Range(1e-5, 1e-1, log=True), "patience": Range(1, 15, log=True, integer=True)}
 FILES = {f"{name}.png" for name in SEARCH}

@@ -17,9 +17,10 @@ from pipeline.analysis.ensembles import (
     log_loss,
     mean,
 )
-from pipeline.config.sections import Mlp, Training
+from pipeline.config.sections import Training
 from pipeline.datasets import Dataset
 from pipeline.errors import UserError
+from pipeline.models.architectures import Mlp
 from pipeline.training.runs import Phase, Run
 
 from .synthetic import make_predictions, make_runs

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.models import building
+from pipeline.models.plain import plain
 from pipeline.techniques.changes import Change
+from pipeline.techniques.noise import Dropout
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.training import exports
 from pipeline.training.exports import WEIGHTS
@@ -53,12 +54,12 @@ def assert_saved_as_keras_does(model: keras.Sequential, folder: Path) -> None:
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_techniques_are_saved_as_keras_saves_them(technique: str, tmp_path: Path) -> None:
     model = suited(technique).model(technique, typical(technique))
-    assert_saved_as_keras_does(building.plain(model), tmp_path)
+    assert_saved_as_keras_does(plain(model), tmp_path)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_architectures_are_saved_as_keras_saves_them(name: str, tmp_path: Path) -> None:
-    assert_saved_as_keras_does(build(name, Change(dropout=0.5)), tmp_path)
+    assert_saved_as_keras_does(build(name, Change(Dropout(0.5))), tmp_path)
 
 
 def test_models_that_take_turns_do_not_mix(tmp_path: Path) -> None:

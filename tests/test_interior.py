@@ -10,7 +10,7 @@ from keras import layers
 from matplotlib.figure import Figure
 
 from pipeline.errors import UserError
-from pipeline.models.building import WHITENING
+from pipeline.models.stack import WHITENING
 from pipeline.report import figures, model_figures
 from pipeline.report.model_figures import Arrays
 from pipeline.training.inspection import GRID, POINTS, UNITS, WEIGHTS, inspect

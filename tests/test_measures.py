@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from pipeline.config.sections import Cnn, Lstm, Mlp, Model
 from pipeline.datasets.task import SIGMAS
 from pipeline.engine.gates import HardConcrete
 from pipeline.models import building
-from pipeline.techniques.changes import Activity, Change, Gates, Penalty
+from pipeline.models.architectures import Cnn, Lstm, Mlp, Model
+from pipeline.models.plain import plain
+from pipeline.techniques.changes import Change
+from pipeline.techniques.penalties import Activity, Gates, Penalty
 from pipeline.training import measures
 from pipeline.training.measures import calibration_error, measure, noise_accuracies, weights
 
@@ -195,7 +197,7 @@ def test_zero_weights_count_every_kernel_and_no_bias() -> None:
 
 @pytest.mark.parametrize("given", [Cnn("cnn", (4,)), Lstm("lstm", (4, 3))], ids=["cnn", "lstm"])
 def test_measuring_in_parts_changes_nothing(given: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    change = Change(activity=Activity(Penalty(l1=1), "after"))
+    change = Change(Activity(Penalty(l1=1), "after"))
     model = building.build(given, change, (6, 6), 3)
     whole = measure(model, {"test": (X, Y)}).numbers
     monkeypatch.setattr(
@@ -292,19 +294,19 @@ def test_weights_behind_whitening_are_those_of_the_raw_inputs() -> None:
 
 
 def test_an_input_behind_a_closed_gate_is_dropped() -> None:
-    model = building.build(Mlp("mlp", (3,)), Change(gates=Gates(0.1)), (4,), 2)
+    model = building.build(Mlp("mlp", (3,)), Change(Gates(0.1)), (4,), 2)
     for layer in model.layers:
         if isinstance(layer, HardConcrete):
             gates = np.zeros(layer.log_alpha.shape)
             gates[:1] = -9
             layer.log_alpha.assign(gates)
-    plain = building.plain(model)
-    norms = measures.input_norms(plain)
+    without = plain(model)
+    norms = measures.input_norms(without)
     assert measures.selection(norms, np.array([1, 2, 3], np.int32)) == {
         "informative_recall": 1,
         "noise_inputs_dropped": 1,
     }
-    sizes = measure(plain, {"test": (X[:, 0, :4], Y % 2)}).numbers
+    sizes = measure(without, {"test": (X[:, 0, :4], Y % 2)}).numbers
     # Of the three units one is cut; what is left has a row of two zeros, and biases of zero.
     assert (sizes["parameters"], sizes["nonzero_parameters"]) == (4 * 2 + 2 + 2 + 1, 3 * 2 + 2)
 

@@ -8,25 +8,31 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import loading, sections
-from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model
+from pipeline.config import loading
 from pipeline.engine import backend
 from pipeline.engine.gates import HardConcrete, fixed_gates, open_probability
 from pipeline.engine.population import Population
 from pipeline.models import building
-from pipeline.models.building import Arrays
-from pipeline.techniques.changes import (
-    Activation,
+from pipeline.models.architectures import MODELS, Autoencoder, Cnn, Lstm, Mlp, Model
+from pipeline.models.initial import Arrays, initial_weights
+from pipeline.models.plain import plain
+from pipeline.models.stack import WHITENING
+from pipeline.techniques.changes import Change
+from pipeline.techniques.noise import Dropout
+from pipeline.techniques.part import NonLinearity, Place
+from pipeline.techniques.penalties import (
     Activity,
-    BatchNorm,
-    Change,
+    BiasPenalty,
     Gates,
+    KernelPenalty,
+    LayerPenalties,
+    MaxNorm,
     Orthogonal,
     Penalty,
-    Place,
-    Whitening,
 )
 from pipeline.techniques.registry import TECHNIQUES, combination
+from pipeline.techniques.structure import Activation, BatchNorm, Whitening
+from pipeline.techniques.training import ProximalL1
 
 from .engine.problem import suited, typical
 
@@ -50,15 +56,15 @@ def weighted(model: keras.Sequential) -> list[Any]:
 
 
 def test_every_architecture_is_built_and_tested() -> None:
-    assert set(EXAMPLES) == set(sections.MODELS) == set(building.ARCHITECTURES)
+    assert set(EXAMPLES) == set(MODELS) == set(building.ARCHITECTURES)
 
 
 @NAMES
 def test_penalties_are_on_all_hidden_layers_and_not_on_the_output(name: str) -> None:
     change = Change(
-        kernel=Penalty(l2=0.5),
-        bias=Penalty(l2=0.125),
-        activity=Activity(Penalty(l1=0.25), "after"),
+        KernelPenalty(Penalty(l2=0.5)),
+        BiasPenalty(Penalty(l2=0.125)),
+        Activity(Penalty(l1=0.25), "after"),
     )
     *hidden, output = weighted(build(name, change))
     assert len(hidden) == 2 + (name != "mlp")
@@ -75,16 +81,16 @@ def test_penalties_are_on_all_hidden_layers_and_not_on_the_output(name: str) -> 
 @NAMES
 def test_each_hidden_layer_can_have_a_kernel_penalty_of_its_own(name: str) -> None:
     penalties = tuple(Penalty(l2=0.5**i) for i in range(len(EXAMPLES[name].hidden_layers)))
-    *hidden, output = weighted(build(name, Change(kernel=penalties)))
+    *hidden, output = weighted(build(name, Change(LayerPenalties(penalties))))
     assert [layer.kernel_regularizer.l2 for layer in hidden] == [each.l2 for each in penalties]
     assert output.kernel_regularizer is None
     with pytest.raises(ValueError, match=f"needs {len(hidden) + 1} hidden layers, but got"):
-        build(name, Change(kernel=(*penalties, Penalty())))
+        build(name, Change(LayerPenalties((*penalties, Penalty()))))
 
 
 @NAMES
 def test_max_norm_bounds_what_leads_into_each_hidden_unit(name: str) -> None:
-    *hidden, output = weighted(build(name, Change(max_norm=0.01)))
+    *hidden, output = weighted(build(name, Change(MaxNorm(0.01))))
     for layer in hidden:
         bounded = np.asarray(layer.kernel_constraint(getattr(layer, "cell", layer).kernel))
         norms = np.linalg.norm(bounded.reshape(-1, bounded.shape[-1]), axis=0)
@@ -94,7 +100,7 @@ def test_max_norm_bounds_what_leads_into_each_hidden_unit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_a_penalty_before_the_non_linearity_sits_on_a_linear_layer(name: str) -> None:
-    model = build(name, Change(activity=Activity(Penalty(l1=1), "before")))
+    model = build(name, Change(Activity(Penalty(l1=1), "before")))
     for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
         if isinstance(layer, HIDDEN):
             assert layer.activation is keras.activations.linear
@@ -107,9 +113,9 @@ def test_an_lstm_has_no_place_before_its_non_linearity() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-@pytest.mark.parametrize("activation", get_args(Activation))
-def test_another_non_linearity_is_in_all_hidden_layers(name: str, activation: Activation) -> None:
-    *hidden, output = weighted(build(name, Change(activation=activation)))
+@pytest.mark.parametrize("activation", get_args(NonLinearity))
+def test_another_non_linearity_is_in_all_hidden_layers(name: str, activation: NonLinearity) -> None:
+    *hidden, output = weighted(build(name, Change(Activation(activation))))
     assert {layer.activation for layer in hidden} == {keras.activations.get(activation)}
     assert output.activation is keras.activations.softmax
 
@@ -118,12 +124,12 @@ def test_an_lstm_keeps_its_own_non_linearities() -> None:
     with pytest.raises(
         ValueError, match="needs hidden layers of any non-linearity, but got 'lstm'"
     ):
-        build("lstm", Change(activation="gelu"))
+        build("lstm", Change(Activation("gelu")))
 
 
 @NAMES
 def test_dropout_follows_every_hidden_layer(name: str) -> None:
-    names = [layer.name for layer in build(name, Change(dropout=0.5)).layers]
+    names = [layer.name for layer in build(name, Change(Dropout(0.5))).layers]
     expected = {
         "mlp": ["hidden_1", "hidden_2"],
         "cnn": ["block_1_pool", "block_2_pool", "hidden_1"],
@@ -149,7 +155,7 @@ def test_rows_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) ->
 def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None:
     keras.utils.set_random_seed(0)
     model = build(name, Change())
-    for weight, ours in zip(model.weights, building.initial_weights(model, 0), strict=True):
+    for weight, ours in zip(model.weights, initial_weights(model, 0), strict=True):
         keras_own = np.asarray(weight)
         assert ours.shape == keras_own.shape
         assert ours.dtype == np.float32
@@ -161,24 +167,24 @@ def test_initial_weights_are_distributed_as_keras_initializes(name: str) -> None
             np.testing.assert_array_equal(ours, keras_own)
 
 
-@pytest.mark.parametrize("change", [Change(activation="selu"), Change()], ids=["selu", "relu"])
+@pytest.mark.parametrize("change", [Change(Activation("selu")), Change()], ids=["selu", "relu"])
 def test_the_deviation_of_initial_weights_is_as_keras_initializes(change: Change) -> None:
     keras.utils.set_random_seed(0)
     model = building.build(Mlp("mlp", (100, 200)), change, (50,), 3)
-    initial = building.initial_weights(model, 0)
+    initial = initial_weights(model, 0)
     for weight, ours in zip(model.weights, initial, strict=True):
         if weight.name == "kernel" and ours.size > 1000:
             # Deviations of samples this large are within 3 % of each other.
             assert np.std(ours) == pytest.approx(np.std(np.asarray(weight)), rel=0.05)
-    selu = change.activation == "selu"
+    selu = bool(change.own)
     assert np.std(initial[2]) == pytest.approx(0.1 if selu else (2 / 300) ** 0.5, rel=0.02)
 
 
 @NAMES
 def test_techniques_start_from_the_same_point(name: str) -> None:
-    plain = building.initial_weights(build(name, Change()), 3)
-    changed = building.initial_weights(build(name, Change(kernel=Penalty(l1=1), dropout=0.5)), 3)
-    other = building.initial_weights(build(name, Change()), 4)
+    plain = initial_weights(build(name, Change()), 3)
+    changed = initial_weights(build(name, Change(KernelPenalty(Penalty(l1=1)), Dropout(0.5))), 3)
+    other = initial_weights(build(name, Change()), 4)
     assert all(np.array_equal(a, b) for a, b in zip(plain, changed, strict=True))
     assert not np.array_equal(plain[0], other[0])
 
@@ -188,16 +194,16 @@ def test_whitening_is_a_frozen_layer_before_an_architecture_that_starts_as_witho
     name: str,
 ) -> None:
     plain = build(name, Change())
-    model = build(name, Change(whitening=Whitening(0.1)))
+    model = build(name, Change(Whitening(0.1)))
     assert [layer.name for layer in model.layers[:3]] == ["features", "whitening", "whitened"]
     assert [layer.name for layer in model.layers if not layer.trainable] == ["whitening"]
     fitted = [np.eye(36, dtype=np.float32), np.zeros(36, np.float32)]
-    found = building.initial_weights(model, 3, {building.WHITENING: fitted})
-    expected = [*fitted, *building.initial_weights(plain, 3)]
+    found = initial_weights(model, 3, {WHITENING: fitted})
+    expected = [*fitted, *initial_weights(plain, 3)]
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    change = Change(whitening=Whitening(0.1), kernel=Penalty(l1=1))
-    places = building.hidden_kernels(model, change, "kernel")
-    shifted = [place + 2 for place in building.hidden_kernels(plain, change, "kernel")]
+    change = Change(Whitening(0.1), KernelPenalty(Penalty(l1=1)))
+    places = building.hidden_kernels(model, change, KernelPenalty)
+    shifted = [place + 2 for place in building.hidden_kernels(plain, change, KernelPenalty)]
     assert list(places) == shifted
 
 
@@ -216,10 +222,10 @@ def test_a_part_reaches_the_first_or_the_named_layers_only(name: str) -> None:
         assert {each.name for each in hidden if each.kernel_constraint} == reached
         dropped = [each for each in model.layers if isinstance(each, keras.layers.Dropout)]
         assert {each.name for each in dropped} == {f"{layer}_dropout" for layer in reached}
-        places = building.hidden_kernels(model, change, "proximal_l1")
+        places = building.hidden_kernels(model, change, ProximalL1)
         kernels = {id(model.weights[place]) for place in places}
         assert kernels == {id(each.weights[0]) for each in hidden if each.name in reached}
-        assert change.anywhere("proximal_l1") == 0.25
+        assert change.anywhere(ProximalL1) == ProximalL1(0.25)
 
 
 @NAMES
@@ -260,11 +266,11 @@ def test_two_lstm_layers_can_have_an_l1_and_an_l2_penalty() -> None:
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_normalization_stands_before_the_non_linearity(name: str, place: Place) -> None:
-    change = Change(batch_norm=BatchNorm(), activity=Activity(Penalty(l1=1), place))
+    change = Change(BatchNorm(), Activity(Penalty(l1=1), place))
     model = build(name, change)
     layers = model.layers
-    plain = building.initial_weights(build(name, Change()), 3)
-    own = building.initial_weights(model, 3)
+    plain = initial_weights(build(name, Change()), 3)
+    own = initial_weights(model, 3)
     kernels = [array for array in own if array.ndim > 1]
     drawn = [array for array in plain if array.ndim > 1]
     assert all(np.array_equal(a, b) for a, b in zip(kernels, drawn, strict=True))
@@ -276,13 +282,13 @@ def test_normalization_stands_before_the_non_linearity(name: str, place: Place) 
             assert (layer if place == "before" else activation).activity_regularizer
             assert not (activation if place == "before" else layer).activity_regularizer
     with pytest.raises(ValueError, match="leaves no bias"):
-        change | Change(bias=Penalty(l2=1))
+        change | Change(BiasPenalty(Penalty(l2=1)))
     with pytest.raises(ValueError, match="needs an output before the non-linearity"):
-        build("lstm", Change(batch_norm=BatchNorm()))
+        build("lstm", Change(BatchNorm()))
 
 
 def test_orthogonal_units_need_two_and_kernels_of_two_axes() -> None:
-    change = Change(kernel=Orthogonal(0.1))
+    change = Change(Orthogonal(0.1))
     with pytest.raises(ValueError, match="needs kernels of two axes, but got a convolution"):
         build("cnn", change)
     build("cnn", change.only("hidden_1"))
@@ -292,9 +298,9 @@ def test_orthogonal_units_need_two_and_kernels_of_two_axes() -> None:
 
 @NAMES
 def test_hidden_kernels_are_where_a_kernel_penalty_is(name: str) -> None:
-    change = Change(kernel=Penalty(l1=1))
+    change = Change(KernelPenalty(Penalty(l1=1)))
     model = build(name, change)
-    places = building.hidden_kernels(model, change, "kernel")
+    places = building.hidden_kernels(model, change, KernelPenalty)
     found = {model.weights[place].path for place in places}
     assert found == {
         getattr(layer, "cell", layer).kernel.path
@@ -457,7 +463,7 @@ def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> Non
     one, other = (Population(model, both="all") for model in (whole, outline))
     assert one.signature == other.signature
     np.testing.assert_array_equal(one.numbers(whole), one.numbers(outline))
-    first, second = (building.initial_weights(model, 1, {}) for model in (whole, outline))
+    first, second = (initial_weights(model, 1, {}) for model in (whole, outline))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -483,7 +489,7 @@ GATED = pytest.mark.parametrize("name", ["mlp", "cnn"])
 
 
 def gated(name: str, strength: float = 0.3, rows: int = 50) -> keras.Sequential:
-    return building.build(EXAMPLES[name], Change(gates=Gates(strength)), SHAPE, 3, rows)
+    return building.build(EXAMPLES[name], Change(Gates(strength)), SHAPE, 3, rows)
 
 
 def gates_of(model: keras.Sequential) -> list[HardConcrete]:
@@ -503,10 +509,10 @@ def test_every_weight_of_a_kernel_is_behind_one_gate(name: str) -> None:
 @GATED
 def test_gates_leave_the_other_initial_weights_alone(name: str) -> None:
     model = gated(name)
-    weights = building.initial_weights(model, 3)
+    weights = initial_weights(model, 3)
     paths = [weight.path for weight in model.weights]
     rest = [w for w, path in zip(weights, paths, strict=True) if "log_alpha" not in path]
-    ungated = building.initial_weights(build(name, Change()), 3)
+    ungated = initial_weights(build(name, Change()), 3)
     assert all(np.array_equal(a, b) for a, b in zip(rest, ungated, strict=True))
     logits = [w.mean() for w, path in zip(weights, paths, strict=True) if "log_alpha" in path]
     np.testing.assert_allclose(logits[0], np.log(4) if name == "mlp" else 0, atol=0.02)
@@ -524,7 +530,7 @@ def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -
     for layer in gates_of(model):
         layer.log_alpha.assign(3 * rng.normal(size=layer.log_alpha.shape) + shift)
     x = rng.normal(size=(20, *SHAPE)).astype(np.float32)
-    found = building.plain(model)
+    found = plain(model)
     np.testing.assert_allclose(np.asarray(found(x)), np.asarray(model(x)), rtol=1e-5, atol=1e-6)
     assert {type(layer).__module__.split(".")[0] for layer in found.layers} == {"keras"}
     *_, last = weighted(found)
@@ -535,7 +541,7 @@ def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -
 
 
 def test_gates_behind_whitening_are_cut_out_and_predictions_stay() -> None:
-    change = Change(gates=Gates(0.3)) | Change(whitening=Whitening(0.1))
+    change = Change(Gates(0.3), Whitening(0.1))
     model = building.build(EXAMPLES["mlp"], change, SHAPE, 3, 50)
     rng = np.random.default_rng(2)
     model.set_weights([rng.normal(size=weight.shape) for weight in model.weights])
@@ -543,16 +549,16 @@ def test_gates_behind_whitening_are_cut_out_and_predictions_stay() -> None:
         layer.log_alpha.assign(3 * rng.normal(size=layer.log_alpha.shape))
     assert 0 < np.count_nonzero(np.asarray(fixed_gates(gates_of(model)[0].log_alpha))) < 36
     x = rng.normal(size=(20, *SHAPE)).astype(np.float32)
-    found = building.plain(model)
+    found = plain(model)
     np.testing.assert_allclose(np.asarray(found(x)), np.asarray(model(x)), rtol=1e-4, atol=1e-5)
-    assert found.get_layer(building.WHITENING).units == np.prod(SHAPE)
+    assert found.get_layer(WHITENING).units == np.prod(SHAPE)
 
 
 def test_a_model_without_gates_is_plain_already() -> None:
     model = build("mlp", Change())
-    assert building.plain(model) is model
+    assert plain(model) is model
 
 
 def test_an_lstm_has_no_gates() -> None:
     with pytest.raises(ValueError, match="gates dense layers and convolutions, but got 'lstm'"):
-        build("lstm", Change(gates=Gates(0.1)))
+        build("lstm", Change(Gates(0.1)))

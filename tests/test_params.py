@@ -12,9 +12,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import loading, rules, sections
+from pipeline.config import loading, rules
 from pipeline.errors import UserError
-from pipeline.techniques.changes import Change, Penalty
+from pipeline.models.architectures import MODELS, Autoencoder, Cnn, Mlp
+from pipeline.techniques.changes import Change
+from pipeline.techniques.fit import fitting, misfit
+from pipeline.techniques.noise import Dropout
+from pipeline.techniques.penalties import KernelPenalty, Penalty
 from pipeline.techniques.registry import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -419,12 +423,12 @@ def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
     [
         (
             {"architecture": "cnn", "filters": [32, 64], "hidden": [128]},
-            sections.Cnn("cnn", (32, 64), kernel_size=3, pool=2, hidden=(128,), activation="relu"),
+            Cnn("cnn", (32, 64), kernel_size=3, pool=2, hidden=(128,), activation="relu"),
         ),
-        ({"architecture": "mlp", "hidden": [9]}, sections.Mlp("mlp", (9,))),
+        ({"architecture": "mlp", "hidden": [9]}, Mlp("mlp", (9,))),
         (
             {"architecture": "autoencoder", "hidden": [9], "code": 4},
-            sections.Autoencoder("autoencoder", (9,), 4),
+            Autoencoder("autoencoder", (9,), 4),
         ),
     ],
 )
@@ -445,15 +449,15 @@ def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: obj
     ],
 )
 def test_what_means_nothing_without_classes_says_why(technique: str, why: str) -> None:
-    change, model = TECHNIQUES[technique].lowest, sections.Autoencoder("autoencoder", (8,), 4)
-    found = sections.misfit(change, model)
+    change, model = TECHNIQUES[technique].lowest, Autoencoder("autoencoder", (8,), 4)
+    found = misfit(change, model)
     assert (found or "").startswith(f"{why}, but got 'autoencoder'")
-    assert technique not in sections.fitting(model, images=True)
+    assert technique not in fitting(model, images=True)
 
 
 def test_changes_join_unless_they_set_the_same_part() -> None:
-    l2 = Change(kernel=Penalty(l2=0.1))
-    assert Change(dropout=0.5) | l2 == Change(kernel=Penalty(l2=0.1), dropout=0.5)
+    l2 = Change(KernelPenalty(Penalty(l2=0.1)))
+    assert Change(Dropout(0.5)) | l2 == Change(KernelPenalty(Penalty(l2=0.1)), Dropout(0.5))
     assert Change() | l2 == l2
     with pytest.raises(ValueError, match="both change kernel"):
         l2 | l2
@@ -472,8 +476,8 @@ def test_the_examples_in_params_yaml_are_valid() -> None:
     for example in examples:
         raw = changed("studies/digits/model", yaml.safe_load(example)["model"])
         digits = raw["studies"]["digits"]
-        model = sections.MODELS[digits["model"]["architecture"]](**digits["model"])
+        model = MODELS[digits["model"]["architecture"]](**digits["model"])
         for name in list(digits["techniques"]):
-            if sections.misfit(TECHNIQUES[name].lowest, model):
+            if misfit(TECHNIQUES[name].lowest, model):
                 del digits["techniques"][name]
         loading.parse(raw)

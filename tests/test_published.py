@@ -8,12 +8,15 @@ import pytest
 
 from benchmarks import published
 from benchmarks.published import BASELINES, architecture, lines
-from pipeline.config.sections import Mlp, misfit
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.engine import Engine
 from pipeline.engine.gates import HardConcrete
 from pipeline.models import building
-from pipeline.techniques.changes import Change, Gates
+from pipeline.models.architectures import Mlp
+from pipeline.models.plain import plain
+from pipeline.techniques.changes import Change
+from pipeline.techniques.fit import misfit
+from pipeline.techniques.penalties import Gates
 from pipeline.techniques.registry import combination
 from pipeline.training import exports
 from pipeline.training.runs import Result, Run
@@ -74,10 +77,10 @@ def test_a_baseline_is_a_technique_that_fits_and_trains_all_images(title: str) -
 
 
 def test_the_architecture_is_what_open_gates_leave() -> None:
-    model = building.build(Mlp("mlp", (9, 5)), Change(gates=Gates(0.1)), (4, 4), 3)
+    model = building.build(Mlp("mlp", (9, 5)), Change(Gates(0.1)), (4, 4), 3)
     open_gates = iter([(16, 7), (9, 4), (5, 2)])
     for layer in model.layers:
         if isinstance(layer, HardConcrete):
             size, kept = next(open_gates)
             layer.log_alpha.assign(np.where(np.arange(size) < kept, 3.0, -3.0))
-    assert architecture(Result("key", {}, model=exports.saved(building.plain(model)))) == (7, 4, 2)
+    assert architecture(Result("key", {}, model=exports.saved(plain(model)))) == (7, 4, 2)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.config import loading, sections
 from pipeline.config.overrides import NAMES, Request
 from pipeline.errors import UserError
+from pipeline.techniques.fit import misfit
 from pipeline.techniques.registry import TECHNIQUES
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -21,8 +22,7 @@ FIT_ALL = [
     name
     for name, technique in TECHNIQUES.items()
     if not any(
-        sections.misfit(technique.lowest, study.model, study.data.images)
-        for study in STUDIES.values()
+        misfit(technique.lowest, study.model, study.data.images) for study in STUDIES.values()
     )
 ]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 from pipeline.tuning.search import Outcome, Search, storing
 
 RANGES = {

@@ -12,21 +12,16 @@ from pipeline.analysis import inference
 from pipeline.analysis.claims import CLAIMS
 from pipeline.analysis.summary import COUNTS
 from pipeline.config import loading, sections
-from pipeline.config.sections import (
-    Cnn,
-    Lstm,
-    Mlp,
-    Model,
-    Pruning,
-    TechniqueParams,
-    Tuning,
-)
+from pipeline.config.sections import Pruning, TechniqueParams, Tuning
 from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.circles import CirclesData
 from pipeline.datasets.sources import prepare
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.engine import Engine, Trained
 from pipeline.models import building, whitening
+from pipeline.models.architectures import MODELS, Cnn, Lstm, Mlp, Model
+from pipeline.models.stack import WHITENING
+from pipeline.techniques.training import ProximalL1
 from pipeline.training.measures import measure
 from pipeline.training.runs import Plan, Run
 from pipeline.training.trainer import Trainer, training_measures
@@ -72,7 +67,7 @@ def unit(model: Model, technique: str, values: dict[str, float], dataset: Datase
 
 def test_every_classifier_is_trained() -> None:
     """test_autoencoder.py trains the other architecture."""
-    classifiers = {n for n, each in sections.MODELS.items() if each.own_task is None}
+    classifiers = {n for n, each in MODELS.items() if each.own_task is None}
     assert set(EXAMPLES) == classifiers
 
 
@@ -118,7 +113,7 @@ def test_the_proximal_step_leaves_zeros_in_the_model_and_nothing_in_the_penalty(
     assert result.model is not None
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    hidden = building.hidden_kernels(loaded, given.change, "proximal_l1")
+    hidden = building.hidden_kernels(loaded, given.change, ProximalL1)
     for place, weight in enumerate(loaded.get_weights()):
         kernel = weight.ndim > 1
         assert not kernel or np.any(weight == 0) == (place in hidden)
@@ -163,7 +158,7 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
     weights = zip(*(model.get_weights() for model in loaded), strict=True)
     assert all(np.array_equal(a, b) for a, b in weights)
 
-    layer = loaded[0].get_layer(building.WHITENING)
+    layer = loaded[0].get_layer(WHITENING)
     train, _ = dataset.split("article", "train", 0)
     for found, expected in zip(layer.get_weights(), whitening.fit(train).layer(0.01), strict=True):
         np.testing.assert_array_equal(found, expected)

@@ -11,7 +11,7 @@ from pipeline import results
 from pipeline.analysis import tuning_curve
 from pipeline.config.sections import random_trials
 from pipeline.errors import UserError
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 from pipeline.tuning.search import Search
 
 from .synthetic import make_trials

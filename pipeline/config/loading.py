@@ -12,9 +12,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import rules
-from pipeline.config.sections import MODELS, Data, Model, Params
+from pipeline.config.sections import Data, Params
 from pipeline.datasets.sources import SOURCES
 from pipeline.errors import UserError, nearest
+from pipeline.models.architectures import MODELS, Model
 
 FILE = "params.yaml"
 STUDY_HELP = f"a study of {FILE}, such as circles"

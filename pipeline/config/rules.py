@@ -6,15 +6,10 @@ Each rule yields its problems as text, with their place within the study.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipeline.config.sections import (
-    TAKE_IMAGES,
-    SearchRange,
-    Study,
-    TechniqueParams,
-    fitting,
-    misfit,
-)
+from pipeline.config.sections import SearchRange, Study, TechniqueParams
 from pipeline.errors import nearest
+from pipeline.models.architectures import MODELS
+from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.registry import TECHNIQUES, Technique
 
 LONGEST_NAME = 64  # characters; a study's name is a folder, an experiment, a part of file names
@@ -46,11 +41,11 @@ def _name_problem(name: str) -> str | None:
 
 def study_problems(study: Study) -> Iterator[str]:
     """What no single field can see: names of techniques, their values, and counts that add up."""
-    architecture = study.model.architecture
-    if not study.data.images and architecture in TAKE_IMAGES:
+    if not study.data.images and study.model.images:
+        others = " or ".join(repr(name) for name, kind in MODELS.items() if not kind.images)
         yield (
-            "model.architecture: points are for an 'mlp' or 'autoencoder'; "
-            f"{architecture!r} takes images"
+            f"model.architecture: points are for an {others}; "
+            f"{study.model.architecture!r} takes images"
         )
     for name in study.techniques:
         yield from _technique_problems(name, study)

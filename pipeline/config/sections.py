@@ -1,10 +1,10 @@
 """params.yaml as frozen, typed sections; every bound stands beside its field."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema
 from pydantic.dataclasses import dataclass
@@ -12,20 +12,11 @@ from pydantic_core import CoreSchema
 
 from pipeline.datasets.section import FROZEN, Count, Section
 from pipeline.datasets.sources import SOURCES
-from pipeline.datasets.task import RECONSTRUCTION, Task
 from pipeline.errors import UserError, nearest
-from pipeline.techniques.changes import (
-    IMAGE_PARTS,
-    KERNEL_STEPS,
-    MOVES,
-    Activation,
-    Change,
-    Orthogonal,
-    Place,
-)
-from pipeline.techniques.registry import TECHNIQUES, Range, Technique, combination
+from pipeline.models.architectures import Model
+from pipeline.techniques.ranges import Range
+from pipeline.techniques.registry import TECHNIQUES, Technique, combination
 
-Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
 Auto = Literal["auto"]
 
 
@@ -36,207 +27,6 @@ def _any_source(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
 
 
 Data = Annotated[Section, GetPydanticSchema(_any_source)]
-
-
-def _named(kind: str, sizes: Sequence[int]) -> dict[str, int]:
-    """Layers' names → their sizes."""
-    return {f"{kind}_{place}": size for place, size in enumerate(sizes, start=1)}
-
-
-@dataclass(frozen=True, config=FROZEN)
-class Mlp:
-    """Hidden dense layers."""
-
-    activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
-    own_activation: ClassVar[bool] = False
-    own_task: ClassVar[Task | None] = None  # that of the data
-
-    architecture: Literal["mlp"]
-    hidden: Layers  # units of each
-    activation: Activation = "relu"
-
-    @property
-    def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
-        return tuple(self.dense)
-
-    @property
-    def dense(self) -> Mapping[str, int]:
-        """The hidden dense layers: name → units."""
-        return _named("hidden", self.hidden)
-
-
-@dataclass(frozen=True, config=FROZEN)
-class Cnn:
-    """Blocks of a convolution and max pooling, then hidden dense layers. Takes images."""
-
-    activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
-    own_activation: ClassVar[bool] = False
-    own_task: ClassVar[Task | None] = None  # that of the data
-
-    architecture: Literal["cnn"]
-    filters: Layers  # of each block
-    kernel_size: Count = 3  # rows and columns
-    pool: Count = 2  # rows and columns that become one
-    hidden: tuple[Count, ...] = ()  # units of each
-    activation: Activation = "relu"
-
-    @property
-    def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
-        return (*_named("block", self.filters), *self.dense)
-
-    @property
-    def dense(self) -> Mapping[str, int]:
-        """The hidden dense layers: name → units."""
-        return _named("hidden", self.hidden)
-
-
-@dataclass(frozen=True, config=FROZEN)
-class Lstm:
-    """LSTM layers that read an image row by row, then hidden dense layers."""
-
-    # Its output is a product of two non-linearities, so there is nothing before them.
-    activity_places: ClassVar[tuple[Place, ...]] = ("after",)
-    own_activation: ClassVar[bool] = True
-    own_task: ClassVar[Task | None] = None  # that of the data
-
-    architecture: Literal["lstm"]
-    units: Layers  # of each LSTM layer
-    hidden: tuple[Count, ...] = ()  # units of each dense layer
-    activation: Activation = "relu"  # of the dense layers
-
-    @property
-    def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
-        return (*_named("lstm", self.units), *self.dense)
-
-    @property
-    def dense(self) -> Mapping[str, int]:
-        """The hidden dense layers: name → units."""
-        return _named("hidden", self.hidden)
-
-
-@dataclass(frozen=True, config=FROZEN)
-class Autoencoder:
-    """Dense layers down to a code and back, which reproduce their input. Hinton et al. 2006."""
-
-    activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
-    own_activation: ClassVar[bool] = False
-    own_task: ClassVar[Task | None] = RECONSTRUCTION
-
-    architecture: Literal["autoencoder"]
-    hidden: tuple[Count, ...]  # units of each layer before the code; mirrored after it
-    code: Count  # units
-    activation: Activation = "relu"  # of the code too, so that a code can be sparse
-
-    @property
-    def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
-        return tuple(self.dense)
-
-    @property
-    def dense(self) -> Mapping[str, int]:
-        """The hidden dense layers: name → units."""
-        decoder = _named("decoder", self.hidden[::-1])
-        return {**_named("encoder", self.hidden), "code": self.code, **decoder}
-
-
-MODELS: Mapping[str, type[Mlp | Cnn | Lstm | Autoencoder]] = {
-    "mlp": Mlp,
-    "cnn": Cnn,
-    "lstm": Lstm,
-    "autoencoder": Autoencoder,
-}
-
-TAKE_IMAGES = ("cnn", "lstm")
-
-# The architecture that every technique of a study starts from.
-Model = Annotated[Mlp | Cnn | Lstm | Autoencoder, Field(discriminator="architecture")]
-
-
-def misfit(change: Change, model: Model, images: bool = True) -> str | None:
-    """Why a change does not fit an architecture on images or points, in words; None if it does."""
-    if not images and (parts := [part for part in IMAGE_PARTS if part in change.parts()]):
-        return f"needs images for {', '.join(parts)}, but the data are points"
-    layers = model.hidden_layers
-    for named, part in (((), change), *(change.at or ())):
-        if unknown := set(named) - {"first", *layers}:
-            word = min(unknown)
-            return f"names the layer {word!r}, which there is not{nearest(word, layers)}"
-        if problem := _misfit_of_kind(part, model):
-            return problem
-    try:
-        for place, layer in enumerate(layers):
-            if problem := _misfit_of_layer(change.on(layer, place), layer, model):
-                return problem
-        for step in KERNEL_STEPS:
-            change.anywhere(step)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _misfit_of_kind(change: Change, model: Model) -> str | None:
-    """Why the architecture has no place for a part, on whatever layers it is."""
-    if change.activity and change.activity.place not in model.activity_places:
-        return (
-            f"needs an output {change.activity.place} the non-linearity, "
-            f"but got {model.architecture!r}, which has none"
-        )
-    if change.gates and model.own_activation:
-        return f"gates dense layers and convolutions, but got {model.architecture!r}"
-    if change.activation and model.own_activation:
-        return (
-            "needs hidden layers of any non-linearity, "
-            f"but got {model.architecture!r}, which has its own"
-        )
-    if change.spatial_dropout is not None and model.architecture != "cnn":
-        return f"needs the feature maps of a 'cnn', but got {model.architecture!r}"
-    if change.batch_norm and model.own_activation:
-        return (
-            "needs an output before the non-linearity of each hidden layer, "
-            f"but got {model.architecture!r}, which has none"
-        )
-    own_task = model.own_task
-    if own_task and not own_task.labels and (problem := _misfit_without_labels(change, model)):
-        return problem
-    if change.recurrent_dropout is not None and model.architecture != "lstm":
-        return f"needs the steps of an 'lstm', but got {model.architecture!r}"
-    count = len(model.hidden_layers)
-    if isinstance(change.kernel, tuple) and len(change.kernel) != count:
-        return f"needs {len(change.kernel)} hidden layers, but got {count}"
-    return None
-
-
-def _misfit_without_labels(change: Change, model: Model) -> str | None:
-    """Why a part means nothing where the row itself, as the data have it, is the target."""
-    got = f"but got {model.architecture!r}, which"
-    if change.label_smoothing is not None or change.mixup is not None:
-        return f"needs labels, {got} has none"
-    if change.stopping and change.stopping.monitor == "val_accuracy":
-        return f"needs a validation accuracy, {got} has none"
-    if change.gates:
-        return f"cuts units out of a classifier, {got} is none"
-    if moved := [part for part in MOVES if getattr(change, part) is not None]:
-        return f"moves images by {', '.join(moved)}, {got} must reproduce them where they were"
-    return None
-
-
-def _misfit_of_layer(own: Change, layer: str, model: Model) -> str | None:
-    """Why what is on one hidden layer does not fit it."""
-    if not isinstance(own.kernel, Orthogonal) or layer.startswith("lstm"):
-        return None
-    if layer not in model.dense:
-        return f"needs kernels of two axes, but got a convolution in {layer!r}"
-    if model.dense[layer] == 1:
-        return f"needs two units or more in each layer, but got 1 in {layer!r}"
-    return None
-
-
-def fitting(model: Model, images: bool) -> list[str]:
-    """The registered techniques that fit an architecture on images or points."""
-    return [n for n, each in TECHNIQUES.items() if misfit(each.lowest, model, images) is None]
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -19,17 +19,18 @@ import numpy as np
 from pipeline.engine.backend import Kind, State
 from pipeline.engine.losses import objective
 from pipeline.engine.mixup import quantiles
+from pipeline.engine.optimizers import KernelStep
 from pipeline.engine.population import Both, Population
 from pipeline.engine.program import (
     CURVES,
     EVALUATION_ROWS,
     WATCHING,
     Averaging,
+    Monitor,
     Program,
     Shape,
     validated,
 )
-from pipeline.techniques.changes import Monitor
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA, Fashion-MNIST's
@@ -63,8 +64,8 @@ class Training:
     resumable: bool = False  # give checkpoints back
     averaging: Averaging | None = None  # validate and keep an average of the weights
     smoothed: bool = False  # train on labels with each member's smoothing
-    # Names in KERNEL_STEPS, and the places in `model.weights` that take this step.
-    kernel_steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    # In this order, each with the places in `model.weights` that take it.
+    kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...] = ()
     mixup: bool = False  # with each member's alpha; train curves are then of the mixtures
 
 
@@ -95,11 +96,11 @@ class Member:
     and noise. `patience`: epochs, for early stopping. `label_smoothing`: share in [0, 1) of each
     label that is spread over the classes, as Keras's losses do. `decay`: of an average over steps.
     `average_after`: epochs before the first that an average over epochs holds. `kernel_steps`:
-    strength >= 0 of each of the training's kernel steps, which are not in the loss, nor in the
-    penalty's curve. `mixup`: alpha >= 0, if the training has it; 0 mixes nothing. `checkpoint`: of
-    an earlier call with the same training and no more epochs; in graph programs early stopping may
-    differ, if this training's looks at no epoch before the checkpoint. It is gone on from if all
-    members of a program have one of as many epochs.
+    name → strength >= 0 of each of the training's kernel steps, which are not in the loss, nor in
+    the penalty's curve. `mixup`: alpha >= 0, if the training has it; 0 mixes nothing.
+    `checkpoint`: of an earlier call with the same training and no more epochs; in graph programs
+    early stopping may differ, if this training's looks at no epoch before the checkpoint. It is
+    gone on from if all members of a program have one of as many epochs.
     """
 
     model: keras.Sequential
@@ -336,7 +337,7 @@ def _check(members: Sequence[Member], training: Training, x: np.ndarray, y: np.n
         raise ValueError("`members` must hold one member at least, but is empty")
     if len(x) != len(y):
         raise ValueError(f"`x` and `y` must have equally many rows, but have {len(x)} and {len(y)}")
-    steps = {name for name, _ in training.kernel_steps}
+    steps = {step.name for step, _ in training.kernel_steps}
     for place, member in enumerate(members):
         for name in ("train_rows", "val_rows"):
             rows, first = np.asarray(getattr(member, name)), getattr(members[0], name)
@@ -409,8 +410,9 @@ def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:
         arrays["average_after"] = np.array([member.average_after for member in members], np.int32)
     if program.shape.smoothed:
         arrays["smoothing"] = np.array([member.label_smoothing for member in members], np.float32)
-    for name, _ in program.shape.kernel_steps:
-        arrays[name] = np.array([member.kernel_steps[name] for member in members], np.float32)
+    for step, _ in program.shape.kernel_steps:
+        strengths = [member.kernel_steps[step.name] for member in members]
+        arrays[f"step.{step.name}"] = np.array(strengths, np.float32)
     if program.shape.mixup:
         arrays["mixup"] = np.stack([quantiles(member.mixup) for member in members])
     return _tensors(arrays)

@@ -1,8 +1,7 @@
 """Keras's optimizers as pure functions over P members, each with its own learning rate."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 from keras import ops
@@ -91,51 +90,22 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 
 
-def decayed(kernel: Tensor, size: Tensor) -> Tensor:
-    """`w - size * w`, as Keras's `weight_decay` does it; size (P,) >= 0."""
-    return kernel - kernel * per_member(size, kernel)
-
-
-def soft_threshold(kernel: Tensor, size: Tensor) -> Tensor:
-    """`sign(w) * max(|w| - size, 0)`, the proximal step of `size * sum(|w|)`; size (P,) >= 0."""
-    return ops.sign(kernel) * ops.relu(ops.abs(kernel) - per_member(size, kernel))
-
-
-def group_soft_threshold(kernel: Tensor, size: Tensor) -> Tensor:
-    """`w_i * max(0, 1 - size * sqrt(n) / ||w_i||)` for the n weights w_i of each input i.
-
-    The proximal step of `size * sum_i(sqrt(n) * ||w_i||)`. kernel: (P, ..., inputs, units), where
-    the axes between belong to the group, as a convolution's rows and columns; size (P,) >= 0.
-    """
-    last = len(kernel.shape) - 1
-    axes = (*range(1, last - 1), last)
-    root = math.sqrt(math.prod(kernel.shape[axis] for axis in axes))
-    norms = ops.sqrt(ops.sum(ops.square(kernel), axis=axes, keepdims=True))
-    shrunk = per_member(size, norms) * root / ops.maximum(norms, keras.config.epsilon())
-    return kernel * ops.relu(1 - shrunk)
-
-
 @dataclass(frozen=True)
 class KernelStep:
-    """A step on kernels beside the optimizer's: `function(kernel (P, ...), size (P,))`.
+    """A step on kernels beside the optimizer's, for members that each have a strength of it.
 
-    size: learning_rate * strength. With SGD, a penalty's proximal step after the gradient's makes
-    proximal gradient descent. Adam's steps have a size of their own for each weight, and their
-    exact proximal step would threshold most where gradients are smallest; here, as AdamW's weight
-    decay does, size stays apart from Adam's scaling.
+    `function(kernel, size)`: the kernels (P, ...) after it; size = learning_rate * strength,
+    (P, 1, ...) of as many axes. `before`: the optimizer's step, whose gradients are known by then;
+    else after it. Steps of one name but of another function make another program.
     """
 
-    before: bool  # the optimizer's step, whose gradients are known by then; else after it
-    function: Callable[[Tensor, Tensor], Tensor]
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor] = field(repr=False)
+    before: bool = False
 
-
-# In this order. A threshold of single weights and then of groups is the proximal step of both
-# penalties' sum: Simon et al. 2013.
-KERNEL_STEPS: Mapping[str, KernelStep] = {
-    "weight_decay": KernelStep(before=True, function=decayed),
-    "proximal_l1": KernelStep(before=False, function=soft_threshold),
-    "proximal_group_lasso": KernelStep(before=False, function=group_soft_threshold),
-}
+    def of_members(self, kernel: Tensor, size: Tensor) -> Tensor:
+        """The step of kernels (P, ...) by sizes (P,)."""
+        return self.function(kernel, per_member(size, kernel))
 
 
 def max_norm(weight: Tensor, bound: Tensor) -> Tensor:

@@ -12,9 +12,8 @@ from pipeline.engine import backend, mixup
 from pipeline.engine.backend import Kind, PerWeight, State, Tensor
 from pipeline.engine.losses import objective
 from pipeline.engine.noise import Noise
-from pipeline.engine.optimizers import KERNEL_STEPS, OPTIMIZERS, max_norm, per_member
+from pipeline.engine.optimizers import OPTIMIZERS, KernelStep, max_norm, per_member
 from pipeline.engine.population import Population
-from pipeline.techniques.changes import Monitor
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
 EVALUATION_ROWS = 2048  # at once: enough for oneDNN's peak, few enough for the cache
@@ -22,6 +21,7 @@ WATCHING = ("best", "best_value", "best_epoch", "wait")  # what early stopping a
 STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
 
 Averaging = Literal["steps", "epochs"]
+Monitor = Literal["val_loss", "val_accuracy"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Shape:
     averaging: Averaging | None  # of the weights, exponential over steps or equal over epochs
     smoothed: bool  # whether training labels are
     start_from_epoch: int  # early stopping looks at none before it; from 0
-    kernel_steps: tuple[tuple[str, tuple[int, ...]], ...]  # their names, and places of the weights
+    kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...]  # and places of the weights
     mixup: bool  # whether training rows and labels are mixed
     kind: Kind
 
@@ -287,11 +287,11 @@ class Program:
 
     def _kernel_steps(self, inputs: dict[str, Any], before: bool) -> PerWeight:
         """The steps that come before the optimizer's, or those that come after it."""
-        for name, places in self.shape.kernel_steps:
-            if KERNEL_STEPS[name].before == before:
-                size = inputs["learning_rate"] * inputs[name]
+        for step, places in self.shape.kernel_steps:
+            if step.before == before:
+                size = inputs["learning_rate"] * inputs[f"step.{step.name}"]
                 for place in places:
-                    yield place, KERNEL_STEPS[name].function, size
+                    yield place, step.of_members, size
 
     def _validate(
         self, weights: list[Tensor], inputs: dict[str, Any], val: tuple[Tensor, Tensor] | None

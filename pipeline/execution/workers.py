@@ -26,6 +26,7 @@ from pipeline.execution import processes
 from pipeline.execution.devices import Device, devices
 from pipeline.execution.journal import Journal
 from pipeline.execution.program_cache import Compiled
+from pipeline.techniques.training import BatchSize
 from pipeline.training.runs import Result, Run
 
 # The parent hands out work and writes records, for half a core on circles; kept from it by workers,
@@ -311,7 +312,7 @@ class Workers:
         """
 
         def shared(run: Run) -> tuple[object, ...]:
-            batch_size = run.change.batch_size  # a hyperparameter, but also a program's shape
+            batch_size = run.change.get(BatchSize)  # a hyperparameter, but also a program's shape
             what = run.model, run.technique, run.combine
             return *what, run.setting, run.training.epochs, batch_size
 

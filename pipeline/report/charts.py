@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.analysis.curves import thinned
 from pipeline.datasets.task import CLASSIFICATION, TASKS, Task
 from pipeline.report import style
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 
 if TYPE_CHECKING:  # these take a second to import, and not every stage draws
     from matplotlib.axes import Axes

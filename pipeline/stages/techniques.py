@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
+from pipeline.models.architectures import Autoencoder, Cnn, Lstm, Mlp, Model
 from pipeline.report import blocks
-from pipeline.techniques.registry import TECHNIQUES, Range, Technique
+from pipeline.techniques.fit import misfit
+from pipeline.techniques.ranges import Range
+from pipeline.techniques.registry import TECHNIQUES, Technique
 
 PAGE = Path("docs/techniques.md")
 # Three hidden layers each, which every technique fits that fits the architecture.

@@ -8,42 +8,40 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import nearest
-from pipeline.techniques.changes import (
+from pipeline.techniques.changes import Change
+from pipeline.techniques.images import Cutout, Flip, Rotation, Shift, Zoom
+from pipeline.techniques.noise import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    InputDropout,
+    InputNoise,
+    RecurrentDropout,
+    SpatialDropout,
+)
+from pipeline.techniques.penalties import (
     Activity,
-    BatchNorm,
-    Change,
-    Ema,
+    BiasPenalty,
     Gates,
+    KernelPenalty,
+    LayerPenalties,
+    MaxNorm,
     Orthogonal,
     Penalty,
+)
+from pipeline.techniques.ranges import Range
+from pipeline.techniques.structure import Activation, BatchNorm, Whitening
+from pipeline.techniques.training import (
+    BatchSize,
+    Ema,
+    LabelSmoothing,
+    Mixup,
+    ProximalGroupLasso,
+    ProximalL1,
     Stopping,
     Swa,
-    Whitening,
+    WeightDecay,
 )
-
-
-@dataclass(frozen=True)
-class Range:
-    """The values of a hyperparameter worth searching, both ends included.
-
-    `default`: where to start without a search, of the kind that its source or the articles use.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-    default: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"`low` must be below `high`, but got {self.low} and {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"`low` must be > 0 on a log scale, but got low={self.low}")
-        if self.default is not None and not self.low <= self.default <= self.high:
-            raise ValueError(
-                f"`default` must lie in [{self.low}, {self.high}], but got {self.default}"
-            )
 
 
 @dataclass(frozen=True)
@@ -162,14 +160,14 @@ TECHNIQUES: Mapping[str, Technique] = {
         search={},
         change=Change,
     ),
-    **_penalties("{}", lambda penalty: Change(kernel=penalty), "the hidden kernels", "w"),
+    **_penalties("{}", lambda penalty: Change(KernelPenalty(penalty)), "the hidden kernels", "w"),
     "mixed_penalties": Technique(
         summary="another penalty on the kernel of each of three hidden layers",
         formula="loss + l1 * sum(|w1|) + l2 * sum(w2**2) + l1_l2 * sum(|w3| + w3**2)",
         source="article C",
         search={"l1": STRENGTH, "l2": STRENGTH, "l1_l2": STRENGTH},
         change=lambda l1, l2, l1_l2: Change(
-            kernel=(Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2))
+            LayerPenalties((Penalty(l1=l1), Penalty(l2=l2), Penalty(l1_l2, l1_l2)))
         ),
     ),
     "proximal_l1": Technique(
@@ -177,7 +175,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         formula="w = sign(w) * max(|w| - learning_rate * strength, 0) after each step on loss",
         source="Duchi and Singer 2009; decoupled from Adam as in Loshchilov and Hutter 2019",
         search={"strength": STEP_STRENGTH},
-        change=lambda strength: Change(proximal_l1=strength),
+        change=lambda strength: Change(ProximalL1(strength)),
     ),
     "proximal_group_lasso": Technique(
         summary="soft thresholds of all hidden weights that leave an input at once: removes inputs",
@@ -186,21 +184,21 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Yuan and Lin 2006; Parikh and Boyd 2014; decoupled from Adam as in Loshchilov and "
         "Hutter 2019",
         search={"strength": STEP_STRENGTH},
-        change=lambda strength: Change(proximal_group_lasso=strength),
+        change=lambda strength: Change(ProximalGroupLasso(strength)),
     ),
     "weight_decay": Technique(
         summary="shrinks the hidden kernels by a share in each step, apart from the gradient",
         formula="w = w - learning_rate * strength * w before each step on loss",
         source="Hanson and Pratt 1988; Loshchilov and Hutter 2019",
         search={"strength": STEP_STRENGTH},
-        change=lambda strength: Change(weight_decay=strength),
+        change=lambda strength: Change(WeightDecay(strength)),
     ),
     "orthogonal": Technique(
         summary="penalty on the cosines between the incoming weights of each layer's hidden units",
         formula="loss + strength * mean over pairs of units of |w_i . w_j| / (||w_i|| ||w_j||)",
         source="Brock et al. 2017; the cosines are Keras's OrthogonalRegularizer",
         search={"strength": Range(1e-4, 10.0, log=True, default=0.01)},
-        change=lambda strength: Change(kernel=Orthogonal(strength)),
+        change=lambda strength: Change(Orthogonal(strength)),
     ),
     "max_norm": Technique(
         summary="a bound on the norm of each hidden unit's incoming weights",
@@ -208,60 +206,64 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Srebro and Shraibman 2005; Srivastava et al. 2014",
         # Units start with a norm near 1; Srivastava et al. used 2 to 4.
         search={"max_norm": Range(0.1, 10.0, log=True, default=3)},
-        change=lambda max_norm: Change(max_norm=max_norm),
+        change=lambda max_norm: Change(MaxNorm(max_norm)),
     ),
     "l0": Technique(
         summary="random gates on inputs and units that learn to close; closed ones are cut out",
         formula="loss of gated inputs + strength / rows * sum(P(gate != 0) * weights behind it)",
         source="Louizos, Welling and Kingma 2018: hard concrete gates",
         search={"strength": Range(1e-3, 1.0, log=True, default=0.1)},
-        change=lambda strength: Change(gates=Gates(strength)),
+        change=lambda strength: Change(Gates(strength)),
         off_at_zero=False,
     ),
     **_penalties(
-        "bias_{}", lambda penalty: Change(bias=penalty), "the hidden biases", "b", "article D"
+        "bias_{}",
+        lambda penalty: Change(BiasPenalty(penalty)),
+        of="the hidden biases",
+        t="b",
+        source="article D",
     ),
     "dropout": Technique(
         summary="zeroes a random share of each hidden layer's outputs while training",
         formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
         source="Srivastava et al. 2014",
         search={"rate": RATE},
-        change=lambda rate: Change(dropout=rate),
+        change=lambda rate: Change(Dropout(rate)),
     ),
     "input_dropout": Technique(
         summary="zeroes a random share of the inputs while training",
         formula="x * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
         source="Srivastava et al. 2014",  # who keep 0.8 of the inputs
         search={"rate": Range(0.02, 0.5, default=0.2)},
-        change=lambda rate: Change(input_dropout=rate),
+        change=lambda rate: Change(InputDropout(rate)),
     ),
     "spatial_dropout": Technique(
         summary="zeroes a random share of each block's feature maps, each as a whole",
         formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate) for each row and channel",
         source="Tompson et al. 2015",
         search={"rate": RATE},
-        change=lambda rate: Change(spatial_dropout=rate),
+        change=lambda rate: Change(SpatialDropout(rate)),
     ),
     "recurrent_dropout": Technique(
         summary="zeroes a random share of what LSTM steps hand on, the same in all steps",
         formula="a_t = x_t w + (h_t-1 * mask / (1 - rate)) u + b, one mask a row and gate",
         source="Gal and Ghahramani 2016",
         search={"rate": RATE},
-        change=lambda rate: Change(recurrent_dropout=rate),
+        change=lambda rate: Change(RecurrentDropout(rate)),
     ),
     "gaussian_dropout": Technique(
         summary="multiplies each hidden layer's outputs by Gaussian noise while training",
         formula="h * z, z ~ Normal(1, rate / (1 - rate))",
         source="Srivastava et al. 2014",
         search={"rate": RATE},
-        change=lambda rate: Change(gaussian_dropout=rate),
+        change=lambda rate: Change(GaussianDropout(rate)),
     ),
     "alpha_dropout": Technique(
         summary="SELU layers, a random share of whose outputs is set to their lower limit",
         formula="a * (h * mask + limit * (1 - mask)) + b, h = selu(x w + b), limit = -1.758",
         source="Klambauer et al. 2017",  # who try rates of 0.05 and 0.1
         search={"rate": Range(0.01, 0.5, log=True, default=0.1)},
-        change=lambda rate: Change(activation="selu", alpha_dropout=rate),
+        change=lambda rate: Change(Activation("selu"), AlphaDropout(rate)),
     ),
     "gaussian_noise": Technique(
         summary="adds Gaussian noise to the inputs while training",
@@ -269,49 +271,49 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Bishop 1995",
         # Images and circles span 1 and 2.
         search={"stddev": Range(0.01, 0.5, log=True, default=0.1)},
-        change=lambda stddev: Change(input_noise=stddev),
+        change=lambda stddev: Change(InputNoise(stddev)),
     ),
     "shift": Technique(
         summary="shifts each image at random while training, by up to a share of its sides",
         formula="x[i - a * rows, j - b * columns], a and b ~ Uniform(-factor, factor)",
         source="Simard, Steinkraus and Platt 2003",
         search={"factor": DISTORTION},
-        change=lambda factor: Change(shift=factor),
+        change=lambda factor: Change(Shift(factor)),
     ),
     "rotation": Technique(
         summary="turns each image at random while training, by up to a share of a full turn",
         formula="x[R(2 pi a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
         source="Simard, Steinkraus and Platt 2003",
         search={"factor": TURN},
-        change=lambda factor: Change(rotation=factor),
+        change=lambda factor: Change(Rotation(factor)),
     ),
     "zoom": Technique(
         summary="makes each image larger or smaller at random while training",
         formula="x[(1 + a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
         source="Krizhevsky, Sutskever and Hinton 2012; Simonyan and Zisserman 2015",
         search={"factor": DISTORTION},
-        change=lambda factor: Change(zoom=factor),
+        change=lambda factor: Change(Zoom(factor)),
     ),
     "flip": Technique(
         summary="swaps left and right in every other image while training; digits lose by it",
         formula="x[i, columns - 1 - j] with probability 1/2",
         source="Krizhevsky, Sutskever and Hinton 2012",
         search={},
-        change=lambda: Change(flip=True),
+        change=lambda: Change(Flip()),
     ),
     "augmentation": Technique(
         summary="shift, rotation and zoom at once, each with a factor of its own",
         formula="zoom(rotation(shift(x)))",
         source="Shorten and Khoshgoftaar 2019",
         search={"shift": DISTORTION, "rotation": TURN, "zoom": DISTORTION},
-        change=lambda shift, rotation, zoom: Change(shift=shift, rotation=rotation, zoom=zoom),
+        change=lambda shift, rotation, zoom: Change(Shift(shift), Rotation(rotation), Zoom(zoom)),
     ),
     "cutout": Technique(
         summary="sets a rectangle of each image, at a random place, to zero while training",
         formula="x * (1 - inside), a rectangle of sides sqrt(share) times the image's",
         source="DeVries and Taylor 2017; Zhong et al. 2017",
         search={"share": Range(0.02, 0.4, default=0.1)},
-        change=lambda share: Change(cutout=share),
+        change=lambda share: Change(Cutout(share)),
     ),
     "mixup": Technique(
         summary="trains on mixtures of two rows and their labels; one share for each batch",
@@ -319,11 +321,11 @@ TECHNIQUES: Mapping[str, Technique] = {
         "s ~ Beta(alpha, alpha)",
         source="Zhang et al. 2018",  # who try 0.1 to 0.4 on ImageNet and 1 on CIFAR
         search={"alpha": Range(0.05, 2.0, log=True, default=0.2)},
-        change=lambda alpha: Change(mixup=alpha),
+        change=lambda alpha: Change(Mixup(alpha)),
     ),
     **_penalties(
         "activity_{}_before",
-        lambda penalty: Change(activity=Activity(penalty, "before")),
+        lambda penalty: Change(Activity(penalty, "before")),
         of="the hidden layers' outputs before the non-linearity",
         t="a",
         source="article A",
@@ -331,7 +333,7 @@ TECHNIQUES: Mapping[str, Technique] = {
     ),
     **_penalties(
         "activity_{}_after",
-        lambda penalty: Change(activity=Activity(penalty, "after")),
+        lambda penalty: Change(Activity(penalty, "after")),
         of="the hidden layers' outputs after the non-linearity",
         t="h",
         source="Glorot, Bordes and Bengio 2011; article A",
@@ -342,28 +344,28 @@ TECHNIQUES: Mapping[str, Technique] = {
         formula="h = a * P(Z <= a), Z ~ Normal(0, 1)",
         source="Hendrycks and Gimpel 2016; article D",
         search={},
-        change=lambda: Change(activation="gelu"),
+        change=lambda: Change(Activation("gelu")),
     ),
     "activation_selu": Technique(
         summary="SELU in the hidden layers, whose outputs keep mean 0 and variance 1 by themselves",
         formula="h = 1.051 * (a if a > 0 else 1.673 * (exp(a) - 1)), w ~ LeCun's normal at first",
         source="Klambauer et al. 2017",
         search={},
-        change=lambda: Change(activation="selu"),
+        change=lambda: Change(Activation("selu")),
     ),
     "activation_tanh": Technique(
         summary="tanh in the hidden layers, which sets no output to zero",
         formula="h = tanh(a)",
         source="LeCun et al. 1998; against article D",
         search={},
-        change=lambda: Change(activation="tanh"),
+        change=lambda: Change(Activation("tanh")),
     ),
     "activation_linear": Technique(
         summary="hidden layers without a non-linearity: a linear classifier of many factors",
         formula="h = a",
         source="Baldi and Hornik 1989; against article D",
         search={},
-        change=lambda: Change(activation="linear"),
+        change=lambda: Change(Activation("linear")),
     ),
     "batch_norm": Technique(
         summary="normalizes the hidden layers' outputs by the batch's mean and variance",
@@ -371,14 +373,14 @@ TECHNIQUES: Mapping[str, Technique] = {
         "training and by moving averages of momentum 0.9 afterwards",
         source="Ioffe and Szegedy 2015",
         search={},
-        change=lambda: Change(batch_norm=BatchNorm()),
+        change=lambda: Change(BatchNorm()),
     ),
     "label_smoothing": Technique(
         summary="trains on labels of which a share is spread evenly over the classes",
         formula="(1 - smoothing) * loss(y) + smoothing * mean over the classes of loss(class)",
         source="Szegedy et al. 2016",
         search={"smoothing": Range(0.01, 0.5, default=0.1)},
-        change=lambda smoothing: Change(label_smoothing=smoothing),
+        change=lambda smoothing: Change(LabelSmoothing(smoothing)),
     ),
     "batch_size": Technique(
         summary="more or fewer rows in each step, so less or more noise in its gradient",
@@ -386,73 +388,71 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Keskar et al. 2017; Smith and Le 2018",
         # Powers of two: each size is a program of its own to compile.
         search={"log2_batch_size": Range(3, 8, integer=True, default=5)},
-        change=lambda log2_batch_size: Change(batch_size=2**log2_batch_size),
+        change=lambda log2_batch_size: Change(BatchSize(2**log2_batch_size)),
     ),
     "ema": Technique(
         summary="keeps an exponential moving average of the weights over the steps",
         formula="average = (1 - 1 / horizon) * average + w / horizon after each step on loss",
         source="Polyak and Juditsky 1992; Ruppert 1988",
         search={"horizon": Range(3, 1000, log=True, default=100)},  # steps
-        change=lambda horizon: Change(averaging=Ema(horizon)),
+        change=lambda horizon: Change(Ema(horizon)),
     ),
     "swa": Technique(
         summary="keeps the mean of the weights at the ends of the last epochs",
         formula="mean of w over the ends of all epochs after the share `start` of them",
         source="Izmailov et al. 2018, at a constant learning rate",
         search={"start": Range(0.1, 0.95, default=0.75)},
-        change=lambda start: Change(averaging=Swa(start)),
+        change=lambda start: Change(Swa(start)),
     ),
     "early_stopping": Technique(
         summary="stops when the validation accuracy no longer improves; keeps the best weights",
         formula="argmax over epochs of validation accuracy",
         source="Morgan and Bourlard 1990; Prechelt 1998",
         search={"patience": PATIENCE},
-        change=lambda patience: Change(stopping=Stopping(patience, "val_accuracy")),
+        change=lambda patience: Change(Stopping(patience, "val_accuracy")),
     ),
     "early_stopping_loss": Technique(
         summary="stops when the validation loss, without penalty, no longer falls",
         formula="argmin over epochs of validation loss without penalty; keeps the best weights",
         source="Morgan and Bourlard 1990; Prechelt 1998",
         search={"patience": PATIENCE},
-        change=lambda patience: Change(stopping=Stopping(patience, "val_loss")),
+        change=lambda patience: Change(Stopping(patience, "val_loss")),
     ),
     "dropout_l2": Technique(
         summary="dropout and a squared penalty at once",
         formula="dropout's loss + strength * sum(w**2)",
         source="Srivastava et al. 2014",
         search={"rate": RATE, "strength": STRENGTH},
-        change=lambda rate, strength: Change(dropout=rate) | Change(kernel=Penalty(l2=strength)),
+        change=lambda rate, strength: Change(Dropout(rate), KernelPenalty(Penalty(l2=strength))),
     ),
     "zca": Technique(
         summary="inputs whitened by the covariance of the training inputs",
         formula="(x - mean) U diag(1 / sqrt(s + epsilon)) U^T, covariance = U diag(s) U^T",
         source="Bell and Sejnowski 1997; Krizhevsky 2009",
         search={"epsilon": EPSILON},
-        change=lambda epsilon: Change(whitening=Whitening(epsilon)),
+        change=lambda epsilon: Change(Whitening(epsilon)),
     ),
     "zca_dropout": Technique(
         summary="the dropout network on whitened inputs",
         formula="dropout's loss of whitened inputs",
         source="article B, as it is meant",
         search={"epsilon": EPSILON, "rate": RATE},
-        change=lambda epsilon, rate: Change(whitening=Whitening(epsilon)) | Change(dropout=rate),
+        change=lambda epsilon, rate: Change(Whitening(epsilon), Dropout(rate)),
     ),
     "dropout_early_stopping": Technique(
         summary="the dropout network, stopped when validation accuracy no longer improves",
         formula="argmax over epochs of the dropout network's validation accuracy",
         source="article B",
         search={"rate": RATE, "patience": PATIENCE},
-        change=lambda rate, patience: (
-            Change(dropout=rate) | Change(stopping=Stopping(patience, "val_accuracy"))
-        ),
+        change=lambda rate, patience: Change(Dropout(rate), Stopping(patience, "val_accuracy")),
     ),
     "dropout_early_stopping_again": Technique(
         summary="the trained dropout network, trained again and stopped: twice the epochs at most",
         formula="as dropout_early_stopping, over the epochs of a second fit",
         source="article B, as its code is printed",
         search={"rate": RATE, "patience": PATIENCE},
-        change=lambda rate, patience: (
-            Change(dropout=rate) | Change(stopping=Stopping(patience, "val_accuracy", again=True))
+        change=lambda rate, patience: Change(
+            Dropout(rate), Stopping(patience, "val_accuracy", again=True)
         ),
     ),
 }

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from pipeline.config.sections import Params, Study
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 from pipeline.tracking.records import Phase, Record, as_text
 
 

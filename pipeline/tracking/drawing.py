@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.execution import processes
 from pipeline.report import charts
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 from pipeline.tracking.records import Record
 
 

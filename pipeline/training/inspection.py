@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from pipeline.datasets import Part
-from pipeline.models.building import WHITENING
+from pipeline.models.stack import WHITENING
 from pipeline.training.measures import Labelled, active_shares
 
 GRID = 160  # points of the plane across, on which a boundary is drawn

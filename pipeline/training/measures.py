@@ -17,7 +17,8 @@ from keras import ops
 
 from pipeline.datasets.task import SIGMAS
 from pipeline.engine import backend
-from pipeline.models.building import CODE, HIDDEN, below_output
+from pipeline.models.building import CODE
+from pipeline.models.stack import HIDDEN, below_output
 
 # What a layer puts out at a time, at most: what a cache holds, and memory does not grow with data.
 ROWS_AT_ONCE = 2048
@@ -307,7 +308,7 @@ def _hidden_outputs(model: keras.Sequential, x: np.ndarray) -> Iterator[tuple[st
     An LSTM's as the next layer sees it.
     """
     apart, name = (keras.layers.BatchNormalization, keras.layers.Activation), ""
-    for layer, following in zip(below_output(model), model.layers[1:], strict=False):
+    for layer, following in zip(below_output(model.layers), model.layers[1:], strict=False):
         x = layer(x)
         weighted = isinstance(layer, HIDDEN) and layer.trainable  # whitening is no hidden layer
         name = layer.name if weighted else name

@@ -17,10 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.config.sections import Engine, Model, Study, Training
+from pipeline.config.sections import Engine, Study, Training
 from pipeline.datasets.task import CLASSIFICATION, Task
-from pipeline.techniques.changes import Change, Swa
+from pipeline.models.architectures import Model
+from pipeline.techniques.changes import Change
 from pipeline.techniques.registry import combination
+from pipeline.techniques.training import Stopping
 
 Protocol = Literal["article", "leak_free"]
 Phase = Literal["trial", "article", "tuned"]
@@ -36,7 +38,9 @@ FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares o
 # The files whose change can change a result, relative to this package. What a technique does is in
 # a unit's key itself, so that a new technique leaves the others' results alone.
 CODE = (
-    *("techniques/changes.py", "datasets/__init__.py", "datasets/task.py", "config/sections.py"),
+    *("techniques/part.py", "techniques/penalties.py", "techniques/structure.py"),
+    *("techniques/noise.py", "techniques/images.py", "techniques/training.py"),
+    *("datasets/__init__.py", "datasets/task.py", "config/sections.py"),
     *("engine/*.py", "models/*.py", "training/*.py"),
 )
 
@@ -70,7 +74,7 @@ class Run:
             name: getattr(self, name) for name in self.__dataclass_fields__.keys() - how_not_what
         }
         parts |= {"model": asdict(self.model), "training": asdict(self.training)}
-        parts |= {"change": asdict(self.change), "task": self.task.name}
+        parts |= {"change": self.change.identity(), "task": self.task.name}
         text = json.dumps([parts, code_digest()], sort_keys=True)
         object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:20])
 
@@ -82,20 +86,20 @@ class Run:
     @property
     def stops_early(self) -> bool:
         """Whether its technique may end it early, so that its score is that of its best epoch."""
-        return self.change.stopping is not None
+        return self.change.get(Stopping) is not None
 
     @property
     def unwatched(self) -> int:
         """The epochs before the first that early stopping looks at: all, if there is none."""
         epochs, change = self.training.epochs, self.change
-        return change.before_last_fit(epochs) if change.stopping else epochs
+        return change.before_last_fit(epochs) if change.get(Stopping) else epochs
 
     @property
     def path(self) -> tuple[object, ...]:
         """Equal for units that train alike, epoch by epoch, until one of them ends."""
-        alike = replace(self.change, stopping=None)
+        alike = self.change.without(Stopping)
         training = self.training
-        if not isinstance(alike.averaging, Swa):  # whose start depends on the epochs
+        if alike.grows:
             training = replace(training, epochs=1)
         values = {**self.__dict__, "change": alike, "training": training}
         unlike = {"key", "technique", "values", "combine", "goes_on_from", "resumable"}
@@ -168,7 +172,7 @@ def chained(runs: Sequence[Run]) -> list[Run]:
     before, resumed = {}, set()
     for path in paths.values():
         # Of equal length, the one that may stop early comes first.
-        path.sort(key=lambda run: (run.training.epochs, run.change.stopping is None))
+        path.sort(key=lambda run: (run.training.epochs, run.change.get(Stopping) is None))
         for run, following in pairwise(path):
             if following.unwatched >= run.training.epochs:
                 before[following.key] = run.key

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,8 +15,14 @@ import numpy as np
 from pipeline.config import sections
 from pipeline.datasets import PARTS, Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
+from pipeline.engine.optimizers import KernelStep
 from pipeline.models import building, whitening
-from pipeline.techniques.changes import KERNEL_STEPS, Change, Ema, Swa
+from pipeline.models.initial import Arrays, initial_weights
+from pipeline.models.plain import plain
+from pipeline.models.stack import WHITENING
+from pipeline.techniques.changes import Change
+from pipeline.techniques.part import TrainingPlan
+from pipeline.techniques.structure import Whitening
 from pipeline.training import exports
 from pipeline.training.inspection import inspect
 from pipeline.training.measures import MEASURED, input_norms, selection
@@ -29,43 +35,44 @@ def training_of(
     change: Change, model: keras.Sequential, how: sections.Training, n_classes: int | None
 ) -> Training:
     """What all members share that train this change in this way; no classes: a reconstruction."""
-    stopping = change.stopping
+    plan = planned(change, how.epochs, how.batch_size)
     return Training(
         optimizer=how.optimizer,
-        batch_size=int(change.batch_size or how.batch_size),
+        batch_size=plan.batch_size,
         epochs=how.epochs,
         n_classes=n_classes,
-        monitor=stopping.monitor if stopping else None,
-        smoothed=change.label_smoothing is not None,
-        averaging=_averaging(change),
-        start_from_epoch=change.before_last_fit(how.epochs),
+        monitor=plan.monitor,
+        smoothed=plan.smoothing is not None,
+        averaging=plan.averaging,
+        start_from_epoch=plan.start_from_epoch,
         kernel_steps=tuple(
-            (name, places)
-            for name in KERNEL_STEPS
-            if (places := building.hidden_kernels(model, change, name))
+            (KernelStep(kind.slot, on.step, on.before), places)
+            for kind, on in plan.kernel_steps.items()
+            if (places := building.hidden_kernels(model, change, kind))
         ),
-        mixup=change.mixup is not None,
+        mixup=plan.mixup is not None,
     )
-
-
-def _averaging(change: Change) -> Literal["steps", "epochs"] | None:
-    if change.averaging is None:
-        return None
-    return "steps" if isinstance(change.averaging, Ema) else "epochs"
 
 
 def member_numbers(change: Change, epochs: int) -> dict[str, Any]:
     """The fields of a `Member` that a change sets, in a training of so many epochs."""
-    averaging = change.averaging
-    strengths = {name: change.anywhere(name) for name in KERNEL_STEPS}
+    plan = planned(change, epochs)
     return {
-        "patience": int(change.stopping.patience) if change.stopping else 0,
-        "label_smoothing": change.label_smoothing or 0.0,
-        "decay": averaging.decay if isinstance(averaging, Ema) else 0.0,
-        "average_after": int(averaging.start * epochs) if isinstance(averaging, Swa) else 0,
-        "kernel_steps": {name: found for name, found in strengths.items() if found is not None},
-        "mixup": change.mixup or 0.0,
+        "patience": plan.patience,
+        "label_smoothing": plan.smoothing or 0.0,
+        "decay": plan.decay,
+        "average_after": plan.average_after,
+        "kernel_steps": {kind.slot: on.strength for kind, on in plan.kernel_steps.items()},
+        "mixup": plan.mixup or 0.0,
     }
+
+
+def planned(change: Change, epochs: int, batch_size: int = 1) -> TrainingPlan:
+    """How the change is trained, where nothing else sets the rows of a batch."""
+    plan = TrainingPlan(batch_size, epochs)
+    for part in sorted(change.everywhere(), key=lambda part: part.order):
+        part.on_training(plan)
+    return plan
 
 
 class Trainer:
@@ -112,7 +119,7 @@ class Trainer:
         train_rows = self.dataset.rows(run.protocol, "train", run.draw)
         return Member(
             model=model,
-            weights=building.initial_weights(
+            weights=initial_weights(
                 model, run.derived_seed("weights"), self._fitted(run, train_rows)
             ),
             learning_rate=run.training.learning_rate,
@@ -122,17 +129,18 @@ class Trainer:
             **member_numbers(run.change, run.training.epochs),
         )
 
-    def _fitted(self, run: Run, rows: np.ndarray) -> dict[str, building.Arrays]:
+    def _fitted(self, run: Run, rows: np.ndarray) -> dict[str, Arrays]:
         """The values of layers that take theirs from the training rows, by the layers' names.
 
         Nothing but these rows is read. Seeds that share rows share the fit.
         """
-        if run.change.whitening is None:
+        wanted = run.change.get(Whitening)
+        if wanted is None:
             return {}
         key = rows.tobytes()
         if key not in self._spectra:
             self._spectra[key] = whitening.fit(self.dataset.x[rows])
-        return {building.WHITENING: self._spectra[key].layer(run.change.whitening.epsilon)}
+        return {WHITENING: self._spectra[key].layer(wanted.epsilon)}
 
     def _model(self, run: Run) -> keras.Sequential:
         """The plain Keras model; one serves all seeds, since building one takes long.
@@ -156,7 +164,7 @@ class Trainer:
             return Result(run.key, measured, checkpoint=_checkpoint_arrays(trained.checkpoint))
         model = self._model(run)
         model.set_weights(trained.weights)
-        model = building.plain(model)
+        model = plain(model)
         parts = {part: self.dataset.split(run.protocol, part, run.draw) for part in PARTS}
         # The exported model has the last word.
         exported = MEASURED[run.task.name](model, parts)

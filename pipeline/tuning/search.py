@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from pipeline.config.sections import random_trials
 from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.files import replacing
-from pipeline.techniques.registry import Range
+from pipeline.techniques.ranges import Range
 
 EDGE = 0.05  # a best value within this share of its range from an end is flagged
 

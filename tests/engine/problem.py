@@ -8,10 +8,15 @@ import keras
 import numpy as np
 
 from pipeline.config import sections
-from pipeline.config.sections import Autoencoder, Cnn, Lstm, Mlp, Model, misfit
 from pipeline.engine import Engine, Member, Trained, Training
 from pipeline.models import building, whitening
-from pipeline.techniques.registry import TECHNIQUES, Range
+from pipeline.models.architectures import Autoencoder, Cnn, Lstm, Mlp, Model
+from pipeline.models.initial import initial_weights
+from pipeline.models.stack import WHITENING
+from pipeline.techniques.fit import misfit
+from pipeline.techniques.ranges import Range
+from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.structure import Whitening
 from pipeline.training.trainer import member_numbers, training_of
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
@@ -71,10 +76,10 @@ class Problem:
         values = values or {}
         model, change = self.model(technique, values), TECHNIQUES[technique].apply(values)
         fitted = {}
-        if change.whitening:
+        if wanted := change.get(Whitening):
             spectrum = whitening.fit(self.data()[0][:ROWS])
-            fitted[building.WHITENING] = spectrum.layer(change.whitening.epsilon)
-        weights = building.initial_weights(model, seed, fitted)
+            fitted[WHITENING] = spectrum.layer(wanted.epsilon)
+        weights = initial_weights(model, seed, fitted)
         weights[-2] = weights[-2] * self.confidence
         return Member(
             model=model,

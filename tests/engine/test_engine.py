@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config.sections import Mlp
 from pipeline.engine import Engine, Member, member_bytes
 from pipeline.engine.program import CURVES
+from pipeline.models.architectures import Mlp
 
 from .problem import VAL_ROWS, Problem, same, typical
 

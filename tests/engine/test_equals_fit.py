@@ -20,8 +20,10 @@ from pipeline.engine.gates import HardConcrete
 from pipeline.engine.mixup import quantiles
 from pipeline.engine.noise import Noise
 from pipeline.engine.program import CURVES
-from pipeline.models import building
+from pipeline.models.plain import plain
 from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.structure import Whitening
+from pipeline.techniques.training import BatchSize, Stopping
 
 from .problem import AUTOENCODER, IMAGE, ROWS, Problem, off, same, suited, typical
 
@@ -271,7 +273,7 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
         metrics=[*accuracy, unpenalised, trained],
         run_eagerly=True,
     )
-    stopping = TECHNIQUES[technique].apply(typical(technique)).stopping
+    stopping = TECHNIQUES[technique].apply(typical(technique)).get(Stopping)
     callbacks: list[keras.callbacks.Callback] = [steps]
     averaging = problem.training(technique, typical(technique)).averaging
     if averaging == "steps":
@@ -361,9 +363,9 @@ def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> 
     """But for techniques that say of themselves that they always act: those lose their penalty."""
     if not TECHNIQUES[technique].search:
         pytest.skip(f"{technique} has no hyperparameter, so no value that switches it off")
-    if TECHNIQUES[technique].lowest.whitening:
+    if TECHNIQUES[technique].lowest.get(Whitening):
         pytest.skip(f"{technique} has no value that leaves the inputs as they are")
-    if TECHNIQUES[technique].lowest.batch_size:
+    if TECHNIQUES[technique].lowest.get(BatchSize):
         pytest.skip(f"{technique} has no value that is every study's")
     problem = suited(technique, epochs=25)  # two steps each
     baseline = BASELINES.get(technique, "none")
@@ -474,7 +476,7 @@ def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
         ].weights
     )
     x, _ = problem.data()
-    building.plain(model).save(tmp_path / "model.keras")
+    plain(model).save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "expected.npy", np.asarray(model(x, training=False)))
     loaded: Any = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)

@@ -1,0 +1,44 @@
+"""Whether a change fits an architecture and its data."""
+
+from pipeline.errors import nearest
+from pipeline.techniques.changes import Change
+from pipeline.techniques.part import Architecture
+from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.training import KernelStep
+
+
+def misfit(change: Change, architecture: Architecture, images: bool = True) -> str | None:
+    """Why a change does not fit an architecture on images or points, in words; None if it does."""
+    layers = architecture.hidden_layers
+    for named, _ in change.at:
+        if unknown := set(named) - {"first", *layers}:
+            word = min(unknown)
+            return f"names the layer {word!r}, which there is not{nearest(word, layers)}"
+    for part in change.everywhere():
+        if problem := part.misfit(architecture, images):
+            return problem
+    try:
+        return _misfit_of_layers(change, architecture)
+    except ValueError as error:
+        return str(error)
+
+
+def _misfit_of_layers(change: Change, architecture: Architecture) -> str | None:
+    """The same for single layers. Raises ValueError for parts that meet on one."""
+    for index, layer in enumerate(architecture.hidden_layers):
+        for part in change.on(layer, index).own:
+            if problem := part.misfit_of_layer(layer, architecture):
+                return problem
+    for part in change.everywhere():
+        if isinstance(part, KernelStep):  # a member has one strength of each
+            change.anywhere(type(part))
+    return None
+
+
+def fitting(architecture: Architecture, images: bool) -> list[str]:
+    """The registered techniques that fit an architecture on images or points."""
+    return [
+        name
+        for name, technique in TECHNIQUES.items()
+        if misfit(technique.lowest, architecture, images) is None
+    ]

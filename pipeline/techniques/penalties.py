@@ -1,0 +1,201 @@
+"""Parts on the hidden layers' weights and outputs: penalties, bounds, gates."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any, ClassVar, Protocol
+
+from pipeline.techniques.part import (
+    Architecture,
+    HiddenLayer,
+    Network,
+    Part,
+    Place,
+    check_strength,
+    reconstructs,
+)
+
+
+class Regularizer(Protocol):
+    """Something that `keras.regularizers` can put on a tensor."""
+
+    def as_keras(self) -> tuple[str, dict[str, Any]]:
+        """The name of the class, and its arguments."""
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """`l1 * sum(|t|) + l2 * sum(t**2)` of a tensor t, added to the loss. Both strengths >= 0."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2"):
+            check_strength(name, getattr(self, name))
+
+    def as_keras(self) -> tuple[str, dict[str, Any]]:
+        """The plainest regularizer that says it."""
+        if self.l2 == 0:
+            return "L1", {"l1": self.l1}
+        if self.l1 == 0:
+            return "L2", {"l2": self.l2}
+        return "L1L2", {"l1": self.l1, "l2": self.l2}
+
+
+@dataclass(frozen=True)
+class KernelPenalty(Part):
+    """A penalty on the kernel of each hidden layer."""
+
+    slot = "kernel"
+    per_layer = True
+
+    penalty: Penalty
+
+    def on_layer(self, layer: HiddenLayer) -> None:
+        """Of an LSTM the input kernel is penalised, as by Keras's `kernel_regularizer`."""
+        kind, options = self.penalty.as_keras()
+        layer.regularize("kernel", kind, **options)
+
+
+@dataclass(frozen=True)
+class LayerPenalties(Part):
+    """Penalties on the kernels of the hidden layers, one for each in order."""
+
+    slot = "kernel"
+    per_layer = True
+
+    penalties: tuple[Penalty, ...]
+
+    def misfit(self, architecture: Architecture, images: bool) -> str | None:
+        """There must be as many hidden layers."""
+        count = len(architecture.hidden_layers)
+        if len(self.penalties) != count:
+            return f"needs {len(self.penalties)} hidden layers, but got {count}"
+        return None
+
+    def on_layer(self, layer: HiddenLayer) -> None:
+        """The layer's own penalty."""
+        KernelPenalty(self.penalties[layer.index]).on_layer(layer)
+
+
+@dataclass(frozen=True)
+class Orthogonal(Part):
+    """`strength` times the mean over pairs of a kernel's columns of `|cos(angle between them)|`.
+
+    `keras.regularizers.OrthogonalRegularizer` in its mode "columns", for kernels of two axes.
+    """
+
+    slot = "kernel"
+    per_layer = True
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        check_strength("strength", self.strength)
+
+    def misfit_of_layer(self, layer: str, architecture: Architecture) -> str | None:
+        """Pairs of columns need a matrix with two columns or more."""
+        if layer.startswith("lstm"):
+            return None
+        if layer not in architecture.dense:
+            return f"needs kernels of two axes, but got a convolution in {layer!r}"
+        if architecture.dense[layer] == 1:
+            return f"needs two units or more in each layer, but got 1 in {layer!r}"
+        return None
+
+    def on_layer(self, layer: HiddenLayer) -> None:
+        """On the kernel."""
+        options = {"factor": self.strength, "mode": "columns"}
+        layer.regularize("kernel", "OrthogonalRegularizer", **options)
+
+
+@dataclass(frozen=True)
+class BiasPenalty(Part):
+    """A penalty on the biases of each hidden layer."""
+
+    slot = "bias"
+    per_layer = True
+    excludes: ClassVar = {"batch_norm": "`batch_norm` leaves no bias for the penalty `bias`"}
+
+    penalty: Penalty
+
+    def on_layer(self, layer: HiddenLayer) -> None:
+        """On the bias."""
+        kind, options = self.penalty.as_keras()
+        layer.regularize("bias", kind, **options)
+
+
+@dataclass(frozen=True)
+class Activity(Part):
+    """A penalty on a hidden layer's output, before or after its non-linearity.
+
+    As in Keras, the penalty is summed over units and rows and divided by the rows of the batch.
+    """
+
+    slot = "activity"
+    per_layer = True
+
+    penalty: Penalty
+    place: Place
+
+    def misfit(self, architecture: Architecture, images: bool) -> str | None:
+        """There must be an output in that place."""
+        if self.place in architecture.activity_places:
+            return None
+        return (
+            f"needs an output {self.place} the non-linearity, "
+            f"but got {architecture.architecture!r}, which has none"
+        )
+
+    def on_layer(self, layer: HiddenLayer) -> None:
+        """On the output."""
+        kind, options = self.penalty.as_keras()
+        layer.regularize_output(self.place, kind, **options)
+
+
+@dataclass(frozen=True)
+class MaxNorm(Part):
+    """A bound > 0 on the norm of each hidden unit's incoming weights."""
+
+    slot = "max_norm"
+    per_layer = True
+
+    bound: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bound < inf:
+            raise ValueError(f"`max_norm` must be finite and > 0, but got {self.bound}")
+
+    def on_layer(self, layer: HiddenLayer) -> None:
+        """After each step."""
+        layer.bound_norms(self.bound)
+
+
+@dataclass(frozen=True)
+class Gates(Part):
+    """A gate on every input of each dense layer, the output too, and on each convolution's maps.
+
+    Added to the loss: `strength / rows * sum(P(gate != 0) * weights that it switches)`, with the
+    rows of the training data, so that `strength` is the article's lambda.
+    """
+
+    slot = "gates"
+    excludes: ClassVar = {"batch_norm": "`gates` cannot be cut out of a network with `batch_norm`"}
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        check_strength("strength", self.strength)
+
+    def misfit(self, architecture: Architecture, images: bool) -> str | None:
+        """Gates are cut out of dense layers and convolutions that classify."""
+        got = f"but got {architecture.architecture!r}"
+        if architecture.own_activation:
+            return f"gates dense layers and convolutions, {got}"
+        if reconstructs(architecture):
+            return f"cuts units out of a classifier, {got}, which is none"
+        return None
+
+    def on_network(self, network: Network) -> None:
+        """On inputs and maps."""
+        network.gate(self.strength)

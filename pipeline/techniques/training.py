@@ -1,0 +1,274 @@
+"""Parts that leave the model as it is and change how it is trained, and what is kept of it."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pipeline.techniques.part import (
+    Architecture,
+    Monitor,
+    Part,
+    StepOnKernels,
+    TrainingPlan,
+    check_share,
+    check_strength,
+    reconstructs,
+)
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class KernelStep(Part, ABC):
+    """A step on the hidden kernels beside the optimizer's, of size learning_rate * strength.
+
+    With SGD, a penalty's proximal step after the gradient's makes proximal gradient descent. Adam's
+    steps have a size of their own for each weight, and their exact proximal step would threshold
+    most where gradients are smallest; here, as AdamW's weight decay does, size stays apart from
+    Adam's scaling.
+
+    `before`: the optimizer's step, whose gradients are known by then; else after it.
+    """
+
+    per_layer = True
+    before: ClassVar[bool] = False
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        check_strength("strength", self.strength)
+
+    @staticmethod
+    @abstractmethod
+    def step(kernel: Tensor, size: Tensor) -> Tensor:
+        """The kernels (P, ..., inputs, units) of P members after a step.
+
+        size: (P, 1, ...) >= 0, of as many axes; at 0 the kernels stay as they are.
+        """
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """In every step."""
+        training.kernel_steps[type(self)] = StepOnKernels(self.step, self.before, self.strength)
+
+
+@dataclass(frozen=True)
+class WeightDecay(KernelStep):
+    """Shrinks by a share in each step. Loshchilov and Hutter 2019."""
+
+    slot = "weight_decay"
+    before = True
+
+    @staticmethod
+    def step(kernel: Tensor, size: Tensor) -> Tensor:
+        """`w - size * w`, as Keras's `weight_decay` does it."""
+        return kernel - kernel * size
+
+
+@dataclass(frozen=True)
+class ProximalL1(KernelStep):
+    """Soft thresholds of single weights. Duchi and Singer 2009.
+
+    Those of groups come after it: the proximal step of both penalties' sum. Simon et al. 2013.
+    """
+
+    slot = "proximal_l1"
+    order = 1
+
+    @staticmethod
+    def step(kernel: Tensor, size: Tensor) -> Tensor:
+        """`sign(w) * max(|w| - size, 0)`, the proximal step of `size * sum(|w|)`."""
+        from keras import ops
+
+        return ops.sign(kernel) * ops.relu(ops.abs(kernel) - size)
+
+
+@dataclass(frozen=True)
+class ProximalGroupLasso(KernelStep):
+    """Soft thresholds of all weights that leave an input at once. Yuan and Lin 2006."""
+
+    slot = "proximal_group_lasso"
+    order = 2
+
+    @staticmethod
+    def step(kernel: Tensor, size: Tensor) -> Tensor:
+        """`w_i * max(0, 1 - size * sqrt(n) / ||w_i||)` for the n weights w_i of each input i.
+
+        The proximal step of `size * sum_i(sqrt(n) * ||w_i||)`. The axes before the inputs, such as
+        a convolution's rows and columns, belong to the group.
+        """
+        import keras
+        from keras import ops
+
+        last = len(kernel.shape) - 1
+        axes = (*range(1, last - 1), last)
+        root = math.sqrt(math.prod(kernel.shape[axis] for axis in axes))
+        norms = ops.sqrt(ops.sum(ops.square(kernel), axis=axes, keepdims=True))
+        shrunk = size * root / ops.maximum(norms, keras.config.epsilon())
+        return kernel * ops.relu(1 - shrunk)
+
+
+@dataclass(frozen=True)
+class Averaging(Part):
+    """An average of the weights is what is validated and kept."""
+
+    slot = "averaging"
+    excludes: ClassVar = {"batch_norm": "averaged weights have no statistics for `batch_norm`"}
+
+
+@dataclass(frozen=True)
+class Ema(Averaging):
+    """An exponential moving average of the weights is what is validated and kept.
+
+    After each step `average = decay * average + (1 - decay) * w` with decay = 1 - 1 / horizon; the
+    first step's weights begin it. The trained weights go their way without it.
+    """
+
+    horizon: float  # steps, >= 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.horizon < math.inf:
+            raise ValueError(f"`horizon` must be finite and >= 1, but got {self.horizon}")
+
+    @property
+    def decay(self) -> float:
+        """Keras's `ema_momentum`."""
+        return 1 - 1 / self.horizon
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """Over steps."""
+        training.averaging, training.decay = "steps", self.decay
+
+
+@dataclass(frozen=True)
+class Swa(Averaging):
+    """The mean of the weights at the ends of a run's last epochs is what is validated and kept.
+
+    `start`: share of the epochs before the first that counts; until then the weights themselves
+    are validated.
+    """
+
+    start: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= 1:
+            raise ValueError(f"`start` must lie in [0, 1], but got {self.start}")
+
+    @property
+    def grows(self) -> bool:
+        """Its first epoch depends on how many there are."""
+        return False
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """Over epochs."""
+        training.averaging = "epochs"
+        training.average_after = int(self.start * training.epochs)
+
+
+@dataclass(frozen=True)
+class Stopping(Part):
+    """Stop when `monitor` has not improved for `patience` epochs; the best epoch's weights stay.
+
+    `val_loss` is the unpenalised loss, so that strengths can be compared.
+
+    `again`: stop a second `fit` only, which goes on where a first one of as many epochs has ended,
+    the optimizer's state included. What the first one reached is no best value to beat.
+    """
+
+    slot = "stopping"
+
+    patience: float  # a whole number >= 0
+    monitor: Monitor
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.patience < math.inf and self.patience % 1 == 0):
+            raise ValueError(f"`patience` must be a whole number >= 0, but got {self.patience}")
+
+    @property
+    def fits(self) -> int:
+        """How often `fit` is called in a row."""
+        return 2 if self.again else 1
+
+    @property
+    def grows(self) -> bool:
+        """A second fit begins where the first ends, which depends on its epochs."""
+        return not self.again
+
+    def clash(self, other: Part) -> str | None:
+        """A second fit has the weights to go on from, or their average."""
+        if self.again and isinstance(other, Averaging):
+            return "a second fit goes on from the last weights, not from averaged ones"
+        return super().clash(other)
+
+    def misfit(self, architecture: Architecture, images: bool) -> str | None:
+        """There must be what it watches."""
+        if self.monitor == "val_accuracy" and reconstructs(architecture):
+            got = architecture.architecture
+            return f"needs a validation accuracy, but got {got!r}, which has none"
+        return None
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """In the last fit."""
+        training.monitor, training.patience = self.monitor, int(self.patience)
+        training.start_from_epoch = training.epochs - training.epochs // self.fits
+
+
+@dataclass(frozen=True)
+class _OfLabels(Part):
+    """Needs labels."""
+
+    def misfit(self, architecture: Architecture, images: bool) -> str | None:
+        """A row that is its own target has no label."""
+        if reconstructs(architecture):
+            return f"needs labels, but got {architecture.architecture!r}, which has none"
+        return None
+
+
+@dataclass(frozen=True)
+class LabelSmoothing(_OfLabels):
+    """A share in [0, 1) of each label is spread over the classes. Szegedy et al. 2016."""
+
+    slot = "label_smoothing"
+
+    share: float
+
+    def __post_init__(self) -> None:
+        check_share("smoothing", self.share)
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """In the loss that is trained, not in the one that is told."""
+        training.smoothing = self.share
+
+
+@dataclass(frozen=True)
+class Mixup(_OfLabels):
+    """Mixes rows and labels in shares of Beta(alpha, alpha), alpha >= 0. Zhang et al. 2018."""
+
+    slot = "mixup"
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        check_strength("alpha", self.alpha)
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """In every batch."""
+        training.mixup = self.alpha
+
+
+@dataclass(frozen=True)
+class BatchSize(Part):
+    """Rows of a step: a whole number >= 1."""
+
+    slot = "batch_size"
+
+    rows: float
+
+    def __post_init__(self) -> None:
+        if not (self.rows >= 1 and self.rows % 1 == 0):
+            raise ValueError(f"`batch_size` must be a whole number >= 1, but got {self.rows}")
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """In every step."""
+        training.batch_size = int(self.rows)
