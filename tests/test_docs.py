@@ -61,7 +61,8 @@ def test_the_readmes_intervals_are_those_of_the_results() -> None:
     assert [interval for interval in told if interval not in results] == []
 
 
-def test_the_example_of_a_technique_is_the_source() -> None:
+def blocks() -> list[tuple[str, str]]:
+    """(file that the text names before it, code) of each example."""
     text = EXAMPLE.read_text("utf-8")
     blocks = re.findall(
         r"`(pipeline/[^`]*\.py)`(?:(?!`pipeline/).)*?```python\n(.*?)```", text, re.DOTALL
