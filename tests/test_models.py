@@ -34,6 +34,7 @@ from pipeline.techniques.registry import TECHNIQUES, combination
 from pipeline.techniques.structure import Activation, BatchNorm, Whitening
 from pipeline.techniques.training import ProximalL1
 
+from .engine.problem import ROWS as ROWS_OF_PROBLEM
 from .engine.problem import suited, typical
 
 SHAPE = (6, 6)
@@ -562,3 +563,99 @@ def test_a_model_without_gates_is_plain_already() -> None:
 def test_an_lstm_has_no_gates() -> None:
     with pytest.raises(ValueError, match="gates dense layers and convolutions, but got 'lstm'"):
         build("lstm", Change(Gates(0.1)))
+
+
+def own_model() -> keras.Sequential:
+    """A network that no architecture of params.yaml is, whose non-linearities stand apart."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            layers.GaussianNoise(0.1, name="grain"),
+            layers.Conv2D(3, 2, padding="valid", name="filters"),
+            layers.Activation("tanh", name="bend"),
+            layers.MaxPooling2D(2, name="pool"),
+            layers.Conv2D(2, 2, trainable=False, name="fixed"),
+            layers.GlobalAveragePooling2D(name="mean"),
+            layers.Dense(5, activation="relu", use_bias=False, name="dense"),
+            layers.Dense(3, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def test_no_change_leaves_a_model_of_ones_own_as_it_is() -> None:
+    model = own_model()
+    found = building.apply(Change(), model)
+    assert [layer.get_config() for layer in found.layers] == [
+        layer.get_config() for layer in model.layers
+    ]
+    assert not {id(layer) for layer in found.layers} & {id(layer) for layer in model.layers}
+
+
+def test_a_change_enters_a_model_of_ones_own() -> None:
+    change = Change(
+        KernelPenalty(Penalty(l2=0.5)),
+        Activity(Penalty(l1=0.25), "after"),
+        BatchNorm(),
+        Dropout(0.5),
+    )
+    found = building.apply(change | Change(MaxNorm(2)).only("first"), own_model())
+    assert [layer.name for layer in found.layers] == [
+        *("grain", "filters", "filters_norm", "bend", "pool", "filters_dropout", "fixed", "mean"),
+        *("dense", "dense_norm", "dense_relu", "dense_dropout", "classes"),
+    ]
+    filters, fixed, dense, classes = weighted(found)
+    assert [each.kernel_regularizer is not None for each in (filters, fixed, dense, classes)] == [
+        *(True, False),
+        *(True, False),
+    ]
+    assert (filters.kernel_constraint is not None, dense.kernel_constraint) == (True, None)
+    assert found.get_layer("bend").activity_regularizer.l1 == 0.25
+    assert found.get_layer("dense_relu").activity_regularizer.l1 == 0.25
+    assert found.get_layer("filters").activity_regularizer is None
+    Population(found, both="none")  # which the engine trains
+
+
+def test_gates_of_a_model_of_ones_own_spare_what_is_fixed() -> None:
+    found = building.apply(Change(Gates(0.3)), own_model(), rows=50)
+    assert {layer.name for layer in gates_of(found)} == {
+        "filters_gates",
+        "dense_gates",
+        "classes_gates",
+    }
+
+
+def test_another_non_linearity_replaces_one_that_stands_apart() -> None:
+    found = building.apply(Change(Activation("selu")), own_model())
+    selu = {layer.name for layer in found.layers if getattr(layer, "activation", 0) is not None}
+    assert {"filters_selu", "dense"} <= selu
+    assert "bend" not in selu
+    initial = found.get_layer("filters").kernel_initializer
+    assert isinstance(initial, keras.initializers.LecunNormal)
+
+
+def test_what_a_model_of_ones_own_has_no_place_for_is_rejected() -> None:
+    with pytest.raises(
+        ValueError, match=r"expected hidden layers .*'dense', 'filters'.*'hidden_1'"
+    ):
+        building.apply(Change(Dropout(0.5)).only("hidden_1"), own_model())
+    lstm = keras.Sequential(
+        [keras.Input((4, 3)), keras.layers.LSTM(2, name="steps"), keras.layers.Dense(3)]
+    )
+    for part in (Activity(Penalty(l1=1), "before"), BatchNorm(), Activation("gelu")):
+        with pytest.raises(ValueError, match="layer steps: the non-linearities of an LSTM"):
+            building.apply(Change(part), lstm)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_a_change_of_the_baseline_is_the_model_with_the_change(technique: str) -> None:
+    problem = suited(technique)
+    baseline = problem.model("none", {})
+    change = TECHNIQUES[technique].apply(typical(technique))
+    found = building.apply(change, baseline, ROWS_OF_PROBLEM)
+    expected = problem.model(technique, typical(technique))
+    configs = ([layer.get_config() for layer in model.layers] for model in (found, expected))
+    one, other = configs
+    for layer in (*one, *other):
+        layer.pop("seed", None)
+    assert one == other

@@ -252,8 +252,9 @@ def _gated(
             yield HardConcrete(strength * filter_weights, DROPRATE, name=f"{maps}_gates")
             maps = ""
         if isinstance(layer, keras.layers.Conv2D):
-            maps, droprate = layer.name, DROPRATE
-            filter_weights = channels * int(np.prod(layer.kernel_size))
+            if layer.trainable:
+                maps, droprate = layer.name, DROPRATE
+                filter_weights = channels * int(np.prod(layer.kernel_size))
             channels = layer.filters
         elif isinstance(layer, keras.layers.Dense) and layer.trainable:
             yield HardConcrete(strength * layer.units, droprate, name=f"{layer.name}_gates")
