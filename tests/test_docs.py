@@ -8,7 +8,6 @@ import pytest
 from . import documents
 
 README = Path("README.md")
-EXAMPLE = Path("docs/adding-a-technique.md")
 INTERVAL = re.compile(r"\[[^]]*\d[^]]*, [^]]*\d\]")
 MOST_WORDS = 1_500  # of README.md
 MOST_LINES = 60  # of benchmarks/README.md, which is a page
@@ -59,18 +58,6 @@ def test_the_readmes_intervals_are_those_of_the_results() -> None:
     told = INTERVAL.findall(documents.LINK.sub("", README.read_text("utf-8")))
     assert told
     assert [interval for interval in told if interval not in results] == []
-
-
-def blocks() -> list[tuple[str, str]]:
-    """(file that the text names before it, code) of each example."""
-    text = EXAMPLE.read_text("utf-8")
-    blocks = re.findall(
-        r"`(pipeline/[^`]*\.py)`(?:(?!`pipeline/).)*?```python\n(.*?)```", text, re.DOTALL
-    )
-    assert len(blocks) == text.count("```python") == 6
-    assert sum(len(code.splitlines()) for _, code in blocks) <= 20
-    for path, code in blocks:
-        assert code in Path(path).read_text("utf-8"), path
 
 
 def test_mlflows_pictures_are_two_that_the_browser_test_makes() -> None:
