@@ -20,8 +20,9 @@ from pipeline.config.sections import Final, Study, TechniqueParams, Training, Tu
 from pipeline.datasets import Dataset, origins, raw
 from pipeline.datasets.idx import ImagesData
 from pipeline.datasets.sources import prepare
+from pipeline.execution.executor import LocalExecutor
 from pipeline.execution.journal import Journal
-from pipeline.execution.workers import Workers
+from pipeline.execution.runner import Runner
 from pipeline.models.architectures import Mlp
 from pipeline.stages.fetch import PARTIAL, RAW
 from pipeline.training.runs import Plan, Result, Run
@@ -96,8 +97,9 @@ def published(epochs: int | None = None, seeds: int = SEEDS) -> None:
     with tempfile.TemporaryDirectory() as name:
         prepared = Path(name) / "mnist.npz"
         datasets.save(dataset, prepared)
-        with Workers(prepared, sections.Engine(), Journal("mnist", Path(name))) as workers:
-            for line in lines(dataset, workers.run, epochs, seeds):
+        journal = Journal("mnist", Path(name))
+        with Runner(LocalExecutor(prepared, sections.Engine(), journal), journal) as runner:
+            for line in lines(dataset, runner.run, epochs, seeds):
                 print(f"  {line}", flush=True)
 
 

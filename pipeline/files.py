@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,45 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_together(paths: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
+    """A scratch path for each of these files and folders; all take their places unless one fails.
+
+    Until then the old ones stay. The last path is missing while places change, so that where it is,
+    everything is of one making.
+    """
+    scratch = {path: path.with_name(f".partial-{path.name}") for path in paths}
+    for path, partial in scratch.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)  # what a kill left
+    try:
+        yield scratch
+        try:
+            _swap(scratch)
+        except KeyboardInterrupt:  # which shall not leave them half changed
+            _swap(scratch)
+            raise
+    finally:
+        for partial in scratch.values():
+            _remove(partial)
+
+
+def _swap(scratch: Mapping[Path, Path]) -> None:
+    """Puts what is left of the scratch paths in their places."""
+    _remove([*scratch][-1])
+    for path, partial in scratch.items():
+        if partial.exists():
+            _remove(path)
+            partial.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -396,9 +396,8 @@ def read_advice(folder: Path) -> dict[str, Any]:
 # Models
 
 
-def place_models(models: Iterable[tuple[Path, Path]], folder: Path) -> None:
-    """Fills the folder with (source, target) files, as links where the disk allows it."""
-    shutil.rmtree(folder, ignore_errors=True)
+def place_models(models: Iterable[tuple[Path, Path]]) -> None:
+    """Copies files, each from a source to its target, as links where the disk allows it."""
     for source, target in models:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

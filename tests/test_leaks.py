@@ -1,9 +1,7 @@
 """No choice depends on the test set: the stages choose the same when test labels are random."""
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,12 +14,14 @@ from pipeline import datasets, results
 from pipeline.config import loading, sections
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
+from pipeline.execution.executor import Answer, Work
+from pipeline.execution.jobs import Job
 from pipeline.execution.journal import Journal
+from pipeline.execution.worker import Worker
 from pipeline.results import STUDY
 from pipeline.stages import publish, report, train, tune
 from pipeline.tracking.findings import champion
 from pipeline.tracking.records import Record
-from pipeline.training.runs import Result, Run
 from pipeline.training.trainer import Trainer
 
 from .clone import tiny
@@ -36,38 +36,21 @@ ENGINE = Engine()  # of both studies, so that nothing is compiled twice
 
 
 class InProcess:
-    """Stands for `workers.Workers`: trains here, and keeps what a final run leaves."""
+    """An executor without processes: one slot, whose jobs are done at once."""
 
-    def __init__(self, prepared: Path, _: sections.Engine, journal: Journal) -> None:
-        self._trainer, self._journal = Trainer(datasets.load(prepared), ENGINE), journal
-        self._added: list[Run] = []
+    slots = (0,)
 
-    def __enter__(self) -> Self:
-        return self
+    def __init__(self, prepared: Path, _: sections.Engine, __: Journal) -> None:
+        trainer = Trainer(datasets.load(prepared), ENGINE)
+        self._worker = Worker(trainer, compiled=None, unseen=None, tell=lambda epochs: None)
 
-    def __exit__(self, *error: object) -> None:
+    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+        work: Work[Answer] = Work()
+        work.set_result(job.run(self._worker))
+        return work
+
+    def close(self) -> None:
         pass
-
-    def share(self, seconds: float) -> str:
-        return f"all of {seconds:.0f} s"
-
-    def add(self, units: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
-        self._added += units
-
-    def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
-        while self._added:
-            units, self._added = self._added, []
-            for _, group in groupby(
-                units, key=lambda u: (u.technique, u.setting, u.training.epochs)
-            ):
-                alike = list(group)
-                for result in self._trainer.run(alike, [None] * len(alike)):
-                    self._journal.add(result)
-                    yield result
-
-    def run(self, units: Sequence[Run], title: str) -> Iterator[Result]:
-        self.add(units)
-        return self.results(title)
 
 
 class Nowhere:
@@ -129,7 +112,7 @@ def test_random_test_labels_change_nothing_that_is_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stage in (tune, train):
-        monkeypatch.setattr(stage, "Workers", InProcess)
+        monkeypatch.setattr(stage, "LocalExecutor", InProcess)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
     write_params(tmp_path / loading.FILE)
     shutil.copytree("data/sources", tmp_path / "data/sources")

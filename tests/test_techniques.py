@@ -46,7 +46,7 @@ def test_what_it_cannot_take_is_refused(name: str) -> None:
 def test_no_technique_imports_keras() -> None:
     script = (
         "import sys\n"
-        "from pipeline.config import params\n"
+        "from pipeline.config import loading\n"
         "from pipeline.techniques.registry import TECHNIQUES\n"
         "[technique.lowest for technique in TECHNIQUES.values()]\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"

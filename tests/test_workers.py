@@ -1,4 +1,4 @@
-"""Units run the same whatever runs them, and an interruption loses nothing that was finished."""
+"""Runs give the same whatever trains them, and an interruption loses nothing that was finished."""
 
 import multiprocessing
 import os
@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +26,13 @@ from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.execution import devices
 from pipeline.execution.devices import forked
+from pipeline.execution.executor import Answer, LocalExecutor, Work, WorkerDied
+from pipeline.execution.jobs import Job, Train
 from pipeline.execution.journal import Journal
-from pipeline.execution.workers import Population, Progress, Schedule, Workers
+from pipeline.execution.progress import Progress
+from pipeline.execution.runner import Runner
+from pipeline.execution.scheduler import Population, Schedule
+from pipeline.execution.worker import Worker
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 
@@ -64,9 +70,13 @@ def final_runs(plan: Plan) -> list[Run]:
     return rounds.final_runs(plan, chosen)
 
 
+def local(prepared: Path, journal: Journal, workers: int = 1) -> Runner:
+    return Runner(LocalExecutor(prepared, Engine(workers=workers), journal), journal)
+
+
 def run(prepared: Path, units: list[Run], journal: Journal, workers: int) -> dict[str, Result]:
-    with Workers(prepared, Engine(workers=workers), journal) as pool:
-        return {result.key: result for result in pool.run(units, "test")}
+    with local(prepared, journal, workers) as runner:
+        return {result.key: result for result in runner.run(units, "test")}
 
 
 def measured(result: Result) -> dict[str, float]:
@@ -79,7 +89,7 @@ def test_programs_are_compiled_once_for_all_stages(
     units = [unit for unit in final_runs(plan) if unit.technique == "none"]
     home = tmp_path / "Ann's own journal"
     first = run(prepared, units, Journal("circles", home), 1)
-    assert not list((home / "circles").glob("*/programs-*"))  # the worker's own ones
+    assert not list((home / "circles").glob("programs-*"))  # the worker's own ones
     (folder,) = (home / "programs").iterdir()
     programs = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert programs
@@ -102,12 +112,43 @@ Connection._send = half
 """
 
 
+@dataclass(frozen=True)
+class Execute:
+    """A job that runs Python in its worker."""
+
+    script: str
+
+    def run(self, worker: Worker) -> int:
+        exec(self.script, {})
+        return os.getpid()
+
+
 def test_nobody_waits_for_the_rest_of_a_result(prepared: Path, tmp_path: Path) -> None:
-    with Workers(prepared, Engine(workers=2), Journal("circles", tmp_path)) as pool:
-        doomed, other = (each.submit(exec, DIES_AMID_A_RESULT, {}) for each in pool._pools)
-        for future in (doomed, other):
-            with pytest.raises(BrokenProcessPool):
-                future.result(timeout=60)
+    executor = LocalExecutor(prepared, Engine(workers=2), Journal("circles", tmp_path))
+    with closing(executor):
+        for work in [executor.submit(slot, Execute(DIES_AMID_A_RESULT)) for slot in (0, 1)]:
+            with pytest.raises(WorkerDied, match=r"worker died \(signal 9\)"):
+                work.result(timeout=60)
+
+
+def test_a_worker_that_dies_is_replaced_by_a_fresh_process(prepared: Path, tmp_path: Path) -> None:
+    executor = LocalExecutor(prepared, Engine(workers=1), Journal("circles", tmp_path))
+    with closing(executor):
+        first = executor.submit(0, Execute("")).result(timeout=60)
+        with pytest.raises(WorkerDied, match=r"worker died \(exit code 3\)"):
+            executor.submit(0, Execute("import os; os._exit(3)")).result(timeout=60)
+        second = executor.submit(0, Execute("")).result(timeout=60)
+        assert first != second
+        os.kill(second, signal.SIGKILL)  # while it is idle, so that no job is at fault
+        executor.processes[0].join()
+        assert executor.submit(0, Execute("")).result(timeout=60) not in (first, second)
+
+
+def test_what_a_job_raises_is_raised_with_its_place(prepared: Path, tmp_path: Path) -> None:
+    executor = LocalExecutor(prepared, Engine(workers=1), Journal("circles", tmp_path))
+    with closing(executor), pytest.raises(ZeroDivisionError) as caught:
+        executor.submit(0, Execute("1 / 0")).result(timeout=60)
+    assert "test_workers.py" in "".join(caught.value.__notes__)
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_named(
@@ -125,8 +166,8 @@ def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
     units = final_runs(plan)
     one = run(prepared, units, Journal("one", tmp_path), 1)
     journal = Journal("two", tmp_path)
-    for key in [unit.key for unit in units][::2]:  # every second unit was finished before
-        journal.add(replace(one[key], model=b"kept"))
+    for unit in units[::2]:  # every second one was finished before
+        journal.add([unit], [replace(one[unit.key], model=b"kept")])
     two = run(prepared, units, journal, 2)
     assert one.keys() == two.keys() == {unit.key for unit in units}
     for key, result in one.items():
@@ -146,7 +187,7 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
 
     def tune(name: str, workers: int, stop_after: int | None = None) -> list[dict[str, object]]:
         journal = Journal(name, tmp_path)
-        with Workers(prepared, Engine(workers=workers), journal) as pool:
+        with local(prepared, journal, workers) as pool:
             rows = rounds.tune(pruned, rounds.searches(pruned), pool)
             found = [row for _, row in zip(range(stop_after or 99), rows, strict=False)]
         if stop_after:
@@ -175,7 +216,7 @@ def test_checkpoints_of_pruned_trials_are_deleted_when_the_others_go_on(
     techniques = {"dropout": plan.study.techniques["dropout"]}
     pruned = replace(plan, study=replace(plan.study, tuning=tuning, techniques=techniques))
     journal, left = Journal("pruned", tmp_path), []
-    with Workers(prepared, Engine(workers=1), journal) as pool:
+    with local(prepared, journal) as pool:
         for row in rounds.tune(pruned, rounds.searches(pruned), pool):
             left.append((row["state"], len(list(journal.folder.glob("*.checkpoint.npz")))))
     # Of two trials of two seeds, one goes on; then nothing goes on from its last checkpoints.
@@ -262,25 +303,62 @@ def test_an_interrupted_rung_keeps_the_checkpoints_it_has_made(
     pruned = replace(plan, study=replace(plan.study, tuning=tuning))
     units = [pruned.trial("dropout", {"rate": 0.3}, seed, rung=0) for seed in range(2)]
     journal = Journal("interrupted", tmp_path)
-    journal.add(Result(units[0].key, {}, checkpoint={"curves": np.zeros((2, 5))}))
-    journal.add(Result("another", {}, checkpoint={"curves": np.zeros((2, 5))}))
+    another = pruned.trial("dropout", {"rate": 0.4}, 0, rung=0)
+    for unit in (units[0], another):
+        journal.add([unit], [Result(unit.key, {}, checkpoint={"curves": np.zeros((2, 5))})])
     run(prepared, units, journal, 1)
     assert all(journal.checkpoint_path(unit.key).exists() for unit in units)
-    assert not journal.checkpoint_path("another").exists()
+    assert not journal.checkpoint_path(another.key).exists()
 
 
-def test_a_worker_that_dies_is_told_in_words_and_the_rest_is_kept(
-    prepared: Path, plan: Plan, tmp_path: Path
+class Deadly(LocalExecutor):
+    """Kills the worker that trains any of these runs, the first so many times."""
+
+    def __init__(self, *given: Any, keys: Collection[str], times: int) -> None:
+        super().__init__(*given)
+        self.keys, self.left = set(keys), times
+
+    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+        if isinstance(job, Train) and self.left and self.keys & {run.key for run in job.runs}:
+            self.left -= 1
+            killed: Any = Execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+            return super().submit(slot, killed)
+        return super().submit(slot, job)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_death_changes_no_result(
+    workers: int, prepared: Path, plan: Plan, tmp_path: Path
+) -> None:
+    units = [unit for unit in final_runs(plan) if unit.technique in ("none", "l2")]
+    calm, journal = run(prepared, units, Journal("calm", tmp_path), 1), Journal("dies", tmp_path)
+    doomed = [unit.key for unit in units[::3]]
+    executor = Deadly(prepared, Engine(workers=workers), journal, keys=doomed, times=2)
+    with Runner(executor, journal) as runner:
+        found = {result.key: result for result in runner.run(units, "test")}
+    assert executor.left == 0
+    assert found.keys() == calm.keys()
+    assert all(measured(found[key]) == measured(result) for key, result in calm.items())
+
+
+def test_a_run_that_always_kills_its_worker_fails_and_the_others_go_on(
+    prepared: Path, alike: list[Run], tmp_path: Path
 ) -> None:
     journal = Journal("dies", tmp_path)
-    with Workers(prepared, Engine(workers=1), journal) as pool:
-        results = iter(pool.run(final_runs(plan), "test"))
-        next(results)
-        (pid,) = pool._pools[0]._processes
-        os.kill(pid, signal.SIGKILL)
-        with pytest.raises(UserError, match="a worker process died"):
-            list(results)
-    assert len(journal) >= 1
+    by_key = {unit.key: unit for unit in alike}
+    following = next(unit for unit in alike if unit.goes_on_from)
+    doomed = by_key[str(following.goes_on_from)]
+    executor = Deadly(prepared, Engine(workers=1), journal, keys=[doomed.key], times=99)
+    with Runner(executor, journal) as runner:
+        found = {result.key: result for result in runner.run(alike, "test")}
+    assert found.keys() == by_key.keys()
+    failed = found.pop(doomed.key)
+    assert failed.failed == "worker died (signal 9), three times"
+    assert not failed.measures
+    assert not any(result.failed for result in found.values())
+    assert found[following.key].measures["epochs_run"] > 0
+    states = journal.states(alike)
+    assert [unit for unit, its in zip(alike, states, strict=True) if its == "missing"] == [doomed]
 
 
 def test_an_import_that_dies_is_told_in_words(prepared: Path, tmp_path: Path) -> None:
@@ -290,16 +368,17 @@ def test_an_import_that_dies_is_told_in_words(prepared: Path, tmp_path: Path) ->
     script = (
         "import multiprocessing\n"
         "from pathlib import Path\n"
-        "from pipeline import starting, workers\n"
+        "from pipeline.execution import executor, processes\n"
         "from pipeline.errors import UserError\n"
         "from pipeline.execution.journal import Journal\n"
         "from pipeline.config.sections import Engine\n"
         "def begin_preload():\n"
         "    multiprocessing.set_forkserver_preload(['dies'])\n"
         "    return True\n"
-        "starting.begin_preload = begin_preload\n"
+        "processes.begin_preload = begin_preload\n"
         "try:\n"
-        f"    workers.Workers(Path({str(prepared)!r}), Engine(), Journal('x', Path('j')))\n"
+        "    journal = Journal('x', Path('j'))\n"
+        f"    executor.LocalExecutor(Path({str(prepared)!r}), Engine(), journal)\n"
         "except UserError as error:\n"
         "    print(error)\n"
     )
@@ -316,10 +395,11 @@ def test_workers_end_with_a_parent_that_is_killed(prepared: Path, tmp_path: Path
         "from pathlib import Path\n"
         "from pipeline.execution.journal import Journal\n"
         "from pipeline.config.sections import Engine\n"
-        "from pipeline.execution.workers import Workers\n"
+        "from pipeline.execution.executor import LocalExecutor\n"
         "if __name__ == '__main__':\n"
-        f"    pool = Workers(Path({str(prepared)!r}), Engine(workers=2), Journal('x', Path('j')))\n"
-        "    pids = [p for each in pool._pools for p in each._processes]\n"
+        f"    prepared, journal = Path({str(prepared)!r}), Journal('x', Path('j'))\n"
+        "    pool = LocalExecutor(prepared, Engine(workers=2), journal)\n"
+        "    pids = [process.pid for process in pool.processes]\n"
         "    print(*pids, forkserver._forkserver._forkserver_pid or '', flush=True)\n"
         "    time.sleep(600)\n"
     )
@@ -349,28 +429,30 @@ def test_a_worker_trains_on_while_what_it_finished_is_worked_with(
     given, when_kept = [], []
     take, keep = Schedule.next, Journal.add
 
-    def next_one(schedule: Schedule, worker: int) -> Population | None:
-        if population := take(schedule, worker):
+    def next_one(schedule: Schedule, slot: int) -> Population | None:
+        if population := take(schedule, slot):
             given.append(population)
         return population
 
-    def add(journal: Journal, result: Result) -> None:
+    def add(journal: Journal, runs: Sequence[Run], results: Sequence[Result]) -> None:
         when_kept.append(len(given))
-        keep(journal, result)
+        keep(journal, runs, results)
 
     monkeypatch.setattr(Schedule, "next", next_one)
     monkeypatch.setattr(Journal, "add", add)
-    one_by_one = Engine(workers=1, population=1)
-    with Workers(prepared, one_by_one, Journal("circles", tmp_path)) as pool:
-        assert len(list(pool.run(final_runs(plan)[:3], "test"))) == 3
+    journal = Journal("circles", tmp_path)
+    executor = LocalExecutor(prepared, Engine(workers=1, population=1), journal)
+    with Runner(executor, journal) as runner:
+        assert len(list(runner.run(final_runs(plan)[:3], "test"))) == 3
     assert when_kept == [2, 3, 3]
 
 
 def test_workers_that_have_just_been_started_are_ended_at_once(
     prepared: Path, tmp_path: Path
 ) -> None:
-    with Workers(prepared, Engine(workers=1), Journal("circles", tmp_path)) as workers:
-        (process,) = workers._processes
+    executor = LocalExecutor(prepared, Engine(workers=1), Journal("circles", tmp_path))
+    (process,) = executor.processes
+    executor.close()
     assert process.exitcode == -signal.SIGTERM
 
 
@@ -530,7 +612,7 @@ def test_a_unit_waits_for_the_one_that_it_goes_on_from(alike: list[Run]) -> None
     schedule.add([second, first])
     assert schedule.next(0) == first
     assert schedule.next(1) is None
-    schedule.finished(first)
+    schedule.finished(first.runs)
     assert schedule.next(1) == second
 
 

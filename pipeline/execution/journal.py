@@ -1,24 +1,40 @@
-"""What has been finished, kept through interruptions.
+"""What has been finished, kept through interruptions and changes of the code.
 
-A journal is a folder that DVC does not know. Each finished unit adds its files, then one line to
-`units.jsonl`, in that order, so a kill at any moment leaves either a whole result or none.
+A journal is a folder that DVC does not know. Each finished run adds its files, then one line to
+`runs.jsonl`, in that order, so a kill at any moment leaves either a whole result or none. Results
+of all versions of the code lie side by side: a run's key says what made it.
 """
 
 import fcntl
+import io
 import json
+import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.training.runs import Result, code_digest
+from pipeline.training.identity import code_digest, measuring_digest, part_class_named
+from pipeline.training.runs import Result, Run
 
 ROOT = Path(".journal")
+LINES = "runs.jsonl"
+OTHERS_BYTES = 5 * 10**9  # of a study's results of other code that are kept, at most
+WORKERS_OWN = "programs-"
+CHECKPOINT = ".checkpoint.npz"
+TRAINED = {"curves": ".npz", "model": ".keras"}
+MEASURED = {"probabilities": ".probabilities.npy", "inspection": ".inspection.npz"}
+
+State = Literal["kept", "to measure", "missing"]
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -39,106 +55,374 @@ def at_work(dataset: str) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """By which a file is known again: its bytes and their CRC-32."""
+
+    size: int
+    crc: int
+
+    @classmethod
+    def of(cls, content: bytes) -> "Stamp":
+        """The stamp of a file with this content."""
+        return cls(len(content), zlib.crc32(content))
+
+    def fits(self, path: Path) -> bool:
+        """Whether the file is there, whole."""
+        try:
+            return path.stat().st_size == self.size and Stamp.of(path.read_bytes()) == self
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the journal: a finished run, what made it, and its files by their endings."""
+
+    key: str
+    code: str  # digest of the code that trained it
+    parts: tuple[str, ...]  # the classes of its change, whose code is in that digest
+    measuring: str | None  # digest of the code that measured its model; None for a trial
+    trained: Mapping[str, float]
+    measured: Mapping[str, float]
+    files: Mapping[str, Stamp] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files, without the checkpoint, which does not stay."""
+        return sum(stamp.size for ending, stamp in self.files.items() if ending != CHECKPOINT)
+
+    @property
+    def of_today(self) -> bool:
+        """Whether today's code would give the run the same key."""
+        classes = [part_class_named(name) for name in self.parts]
+        known = tuple(kind for kind in classes if kind is not None)
+        return len(known) == len(classes) and self.code == code_digest(known)
+
+    def line(self) -> bytes:
+        """The entry as JSON in a line, with a checksum of all before it."""
+        body = json.dumps(asdict(self))[:-1].encode()
+        return body + _SUM + b"%d}\n" % zlib.crc32(body)
+
+    @classmethod
+    def of_line(cls, line: bytes) -> "Entry":
+        """The inverse of `line`. Raises ValueError if the line is damaged."""
+        body, _, checksum = line.rpartition(_SUM)
+        if checksum != b"%d}\n" % zlib.crc32(body):
+            raise ValueError("the checksum does not fit the line")
+        found = json.loads(body + b"}")
+        files = {ending: Stamp(**stamp) for ending, stamp in found["files"].items()}
+        return cls(**found | {"parts": tuple(found["parts"]), "files": files})
+
+
+_SUM = b', "sum": '
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the lines of a journal say."""
+
+    entries: Mapping[str, Entry]  # by key, from the oldest on
+    damaged: int  # lines
+    cut: bool  # whether a kill has cut the last line short
+
+    @classmethod
+    def of(cls, path: Path) -> "Content":
+        """Reads the lines. Of a key's lines the last one holds."""
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        cut = bool(lines) and not lines[-1].endswith(b"\n")
+        entries: dict[str, Entry] = {}
+        damaged = 0
+        for line in lines[: len(lines) - cut]:
+            try:
+                entry = Entry.of_line(line)
+            except ValueError:
+                damaged += 1
+                continue
+            entries.pop(entry.key, None)
+            entries[entry.key] = entry
+        return cls(entries, damaged, cut)
+
+
 class Journal:
-    """The finished units of one data set, made by today's code.
+    """The finished runs of one study, whatever code has made them."""
 
-    Results of other code are deleted: their keys could never be asked for again.
-    """
-
-    def __init__(self, dataset: str, root: Path = ROOT) -> None:
-        home = root / dataset
-        self.folder = home / code_digest()
+    def __init__(self, study: str, root: Path = ROOT) -> None:
+        self.study, self.folder = study, root / study
         self.folder.mkdir(parents=True, exist_ok=True)
-        for other in home.iterdir():
-            if other != self.folder:
-                shutil.rmtree(other)
-        self.programs = root / "programs"  # compiled ones; not a data set's, nor the code's
-        self._lines = self.folder / "units.jsonl"
-        self._measures = self._read()
-
-    def _read(self) -> dict[str, dict[str, float]]:
-        """The journal's lines; a last line that a kill cut short is dropped from the file."""
-        found: dict[str, dict[str, float]] = {}
-        if not self._lines.exists():
-            return found
-        whole = 0
-        for line in self._lines.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            entry = json.loads(line)
-            found[entry["key"]] = entry["measures"]
-            whole += len(line)
-        os.truncate(self._lines, whole)
-        return found
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._measures
+        self.programs = root / "programs"  # compiled ones; not a study's, nor the code's
+        self._lines = self.folder / LINES
+        content = Content.of(self._lines)
+        self._entries = dict(content.entries)
+        self._states: dict[str, State] = {}  # of the entries whose files have been looked at
+        self._damaged = content.damaged  # lines and files that nobody has been told of
+        if content.damaged or content.cut:
+            self._rewrite()
 
     def __len__(self) -> int:
-        return len(self._measures)
+        return len(self._entries)
+
+    def states(self, runs: Iterable[Run]) -> list[State]:
+        """Which runs are finished, and which of these are to be measured again.
+
+        Their files are read. Damage is told in a warning, and counts as not done.
+        """
+        states = [self._state(run.key) for run in runs]
+        if self._damaged:
+            _log.warning(
+                "%s: %d damaged entries in %s are made again",
+                self.study,
+                self._damaged,
+                self.folder,
+            )
+            self._damaged = 0
+        return states
+
+    def _state(self, key: str) -> State:
+        if key not in self._entries:
+            return "missing"
+        if key not in self._states:
+            self._states[key] = self._looked_at(self._entries[key])
+        return self._states[key]
+
+    def _looked_at(self, entry: Entry) -> State:
+        damaged = {
+            ending
+            for ending, stamp in entry.files.items()
+            if ending != CHECKPOINT and not stamp.fits(self._path(entry.key, ending))
+        }
+        self._damaged += bool(damaged)
+        if damaged & {*TRAINED.values()}:
+            return "missing"
+        outdated = entry.measuring not in (None, measuring_digest())
+        return "to measure" if damaged or outdated else "kept"
+
+    def _path(self, key: str, ending: str) -> Path:
+        return self.folder / f"{key}{ending}"
 
     def result(self, key: str) -> Result:
-        """A finished unit's measures and curves; what is large has methods of its own."""
-        path = self.folder / f"{key}.npz"
-        return Result(key, self._measures[key], _arrays(path) if path.exists() else None)
+        """A finished run's measures and curves; what is large has methods of its own."""
+        entry = self._entries[key]
+        path = self._path(key, TRAINED["curves"])
+        curves = _arrays(path) if TRAINED["curves"] in entry.files else None
+        return Result(key, entry.trained, curves, measured=entry.measured)
 
     def model_path(self, key: str) -> Path:
         """Where a final run's .keras file is."""
-        return self.folder / f"{key}.keras"
+        return self._path(key, TRAINED["model"])
 
     def probabilities(self, key: str) -> np.ndarray:
         """What a final run's model puts out for each test row, (n, units) float32."""
-        found: np.ndarray = np.load(self._probabilities_path(key))
+        found: np.ndarray = np.load(self._path(key, MEASURED["probabilities"]))
         return found
-
-    def _probabilities_path(self, key: str) -> Path:
-        return self.folder / f"{key}.probabilities.npy"
 
     def inspection(self, key: str) -> dict[str, np.ndarray]:
         """What an inspected run's model looks like inside: arrays by name."""
-        return _arrays(self._inspection_path(key))
-
-    def _inspection_path(self, key: str) -> Path:
-        return self.folder / f"{key}.inspection.npz"
+        return _arrays(self._path(key, MEASURED["inspection"]))
 
     def checkpoint_path(self, key: str) -> Path:
-        """Where the checkpoint of a resumable unit is."""
-        return self.folder / f"{key}.checkpoint.npz"
+        """Where the checkpoint of a resumable run is."""
+        return self._path(key, CHECKPOINT)
+
+    def checkpoint(self, key: str | None) -> Path | None:
+        """The checkpoint of a run, if it is there and whole."""
+        stamp = self._entries[key].files.get(CHECKPOINT) if key in self._entries else None
+        if key is None or stamp is None or not stamp.fits(self.checkpoint_path(key)):
+            return None
+        return self.checkpoint_path(key)
 
     def keep_checkpoints(self, keys: Collection[str | None]) -> None:
-        """Deletes the checkpoints of all other units: nothing will go on from them."""
+        """Deletes the checkpoints of all other runs: nothing will go on from them."""
         kept = {self.checkpoint_path(key) for key in keys if key is not None}
-        for path in set(self.folder.glob("*.checkpoint.npz")) - kept:
+        for path in set(self.folder.glob(f"*{CHECKPOINT}")) - kept:
             path.unlink()
 
     def drop_checkpoint(self, key: str | None) -> None:
-        """Deletes a unit's checkpoint, if it has one: what goes on from it is finished."""
+        """Deletes a run's checkpoint, if it has one: what goes on from it is finished."""
         if key is not None:
             self.checkpoint_path(key).unlink(missing_ok=True)
 
-    def add(self, result: Result) -> None:
-        """Keeps a result; returns once it would survive a kill."""
-        if result.checkpoint is not None:
-            checkpoint: dict[str, Any] = dict(result.checkpoint)
-            np.savez(self.checkpoint_path(result.key), **checkpoint)
-        if result.curves is not None:
-            curves: dict[str, Any] = dict(result.curves)
-            np.savez(self.folder / f"{result.key}.npz", **curves)
-        if result.inspection is not None:
-            inside: dict[str, Any] = dict(result.inspection)
-            np.savez_compressed(self._inspection_path(result.key), **inside)
-        if result.model is not None:
-            self.model_path(result.key).write_bytes(result.model)
-        if result.probabilities is not None:
-            np.save(self._probabilities_path(result.key), result.probabilities)
-        entry = json.dumps({"key": result.key, "measures": result.measures})
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(entry + "\n")
+    def add(self, runs: Sequence[Run], results: Sequence[Result]) -> None:
+        """Keeps the results of runs; returns once they would survive a loss of power."""
+        files = {result.key: _contents(result) for result in results}
+        self._write(files)
+        entries = [
+            _entry(run, result, files[result.key])
+            for run, result in zip(runs, results, strict=True)
+        ]
+        self._append(entries)
+
+    def measured(self, result: Result) -> None:
+        """Keeps what a finished run's model gives when it is measured again."""
+        before = self._entries[result.key]
+        files = {result.key: _contents(result)}
+        self._write(files)
+        kept = {e: stamp for e, stamp in before.files.items() if e not in MEASURED.values()}
+        stamps = {ending: Stamp.of(content) for ending, content in files[result.key].items()}
+        given = asdict(before) | {
+            "measuring": measuring_digest(),
+            "measured": result.measured,
+            "files": kept | stamps,
+        }
+        self._append([Entry(**given)])
+
+    def _write(self, contents: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Writes files, key → ending → content; on the disk before any takes its place."""
+        scratch = {}
+        for key, files in contents.items():
+            for ending, content in files.items():
+                path = self._path(key, ending)
+                scratch[path] = path.with_name(f"{path.name}.partial")
+                scratch[path].write_bytes(content)
+        for partial in scratch.values():
+            _sync(partial)
+        for path, partial in scratch.items():
+            partial.replace(path)
+        if scratch:
+            _sync(self.folder)
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        with self._lines.open("ab") as file:
+            file.write(b"".join(entry.line() for entry in entries))
             file.flush()
             os.fsync(file.fileno())
-        self._measures[result.key] = dict(result.measures)
+        for entry in entries:
+            self._entries[entry.key] = entry
+            self._states[entry.key] = "kept"
+
+    def _rewrite(self) -> None:
+        """Writes the lines anew, of those entries that are left."""
+        partial = self._lines.with_name(f"{LINES}.partial")
+        partial.write_bytes(b"".join(entry.line() for entry in self._entries.values()))
+        _sync(partial)
+        partial.replace(self._lines)
+
+    def trim(self, limit: int = OTHERS_BYTES) -> None:
+        """Deletes the oldest results of other code, until the rest of them fit `limit` bytes."""
+        others = [entry for entry in self._entries.values() if not entry.of_today]
+        strange = _size(self._strange())
+        left = strange + sum(entry.size for entry in others)
+        if strange and left > limit:
+            self._delete(self._strange())
+            left -= strange
+        gone = []
+        for entry in others:
+            if left <= limit:
+                break
+            gone.append(entry.key)
+            left -= entry.size
+        self._forget(gone)
+
+    def prune(self) -> None:
+        """Deletes everything that today's code has not made."""
+        self._forget([key for key, entry in self._entries.items() if not entry.of_today])
+        self._delete(self._strange())
+
+    def _forget(self, keys: Collection[str]) -> None:
+        if not keys:
+            return
+        gone = [self._path(key, e) for key in keys for e in self._entries.pop(key).files]
+        self._rewrite()  # before the files go, or their lines would be damaged ones
+        self._delete(gone)
+
+    def _strange(self) -> list[Path]:
+        """What no line tells of: journals of earlier versions, and what a kill has left."""
+        known = {self._path(key, e) for key, entry in self._entries.items() for e in entry.files}
+        known |= {self._lines, *self.folder.glob(f"{WORKERS_OWN}*")}
+        return [path for path in self.folder.iterdir() if path not in known]
+
+    def worker_folder(self, slot: int) -> Path:
+        """Where a worker process has its own copies of compiled programs."""
+        return self.folder / f"{WORKERS_OWN}{slot}"
+
+    def _delete(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    @property
+    def usage(self) -> "Usage":
+        """How much there is of today's code, and how much of other."""
+        today = [entry for entry in self._entries.values() if entry.of_today]
+        others = [entry for entry in self._entries.values() if not entry.of_today]
+        return Usage(
+            len(today),
+            sum(entry.size for entry in today),
+            len(others),
+            sum(entry.size for entry in others) + _size(self._strange()),
+        )
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The entries of a journal, and the bytes of their files. Earlier versions' count as bytes."""
+
+    today: int
+    today_bytes: int
+    others: int
+    others_bytes: int
+
+
+def _entry(run: Run, result: Result, files: Mapping[str, bytes]) -> Entry:
+    classes = run.change.part_classes()
+    return Entry(
+        key=result.key,
+        code=code_digest(classes),
+        parts=tuple(cls.__name__ for cls in classes),
+        measuring=measuring_digest() if result.measured else None,
+        trained=dict(result.trained),
+        measured=dict(result.measured),
+        files={ending: Stamp.of(content) for ending, content in files.items()},
+    )
+
+
+def _contents(result: Result) -> dict[str, bytes]:
+    """The files of a result: ending → content."""
+    found: dict[str, bytes] = {}
+    if result.checkpoint is not None:
+        found[CHECKPOINT] = _archive(result.checkpoint)
+    if result.curves is not None:
+        found[TRAINED["curves"]] = _archive(result.curves)
+    if result.model is not None:
+        found[TRAINED["model"]] = result.model
+    if result.probabilities is not None:
+        found[MEASURED["probabilities"]] = _array(result.probabilities)
+    if result.inspection is not None:
+        found[MEASURED["inspection"]] = _archive(result.inspection, compressed=True)
+    return found
+
+
+def _archive(arrays: Mapping[str, np.ndarray], compressed: bool = False) -> bytes:
+    """Arrays as the bytes of an .npz file."""
+    given: dict[str, Any] = dict(arrays)
+    content = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(content, **given)
+    return content.getvalue()
+
+
+def _array(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def _sync(path: Path) -> None:
+    """Returns once the file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _size(paths: Iterable[Path]) -> int:
+    """Bytes of files, and of all in folders."""
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file())

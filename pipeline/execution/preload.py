@@ -17,7 +17,7 @@ processes.log_libraries()
 with processes.importing():
     from pipeline import datasets
     from pipeline.engine import Engine, backend
-    from pipeline.execution.workers import Workers  # noqa: F401  # what else a fork would import
+    from pipeline.execution import worker  # noqa: F401  # what else a fork would import
     from pipeline.training.trainer import Trainer
 
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,8 +14,10 @@ from pipeline.config import loading
 from pipeline.config.sections import random_trials
 from pipeline.datasets import about
 from pipeline.errors import UserError
+from pipeline.execution.executor import LocalExecutor
 from pipeline.execution.journal import Journal, at_work
-from pipeline.execution.workers import Workers
+from pipeline.execution.runner import Runner
+from pipeline.files import replacing_together
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import final_record
 from pipeline.tracking.tracker import Tracker
@@ -48,29 +51,37 @@ def _train(dataset: str) -> None:
     runs = rounds.final_runs(plan, _chosen(plan, context))
     by_key, left = {run.key: run for run in runs}, Counter(run.technique for run in runs)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
-    with Tracker(context, settings.tracking.system_metrics) as tracker:
-        with Workers(prepared, settings.engine, journal) as workers:
-            for result in workers.run(runs, f"train {dataset}"):
-                run = by_key[result.key]
-                row = final_row(run, result, leaks[run.protocol])
-                row[results.STUDY] = context.study_digest(run.technique, "train")
-                rows[run.key] = row
-                curves[run.key] = curve_table(result)
-                tracker.log(final_record(row, curves[run.key], journal.model_path(run.key)))
-                left[run.technique] -= 1
-                if not left[run.technique]:
-                    tracker.finish(run.technique)
-                    _log.info(_line(run.technique, rows.values()))
-        # While the tracker still has records to write.
-        journal.keep_checkpoints(())
-        table.unlink(missing_ok=True)  # older runs, which the files below would not be of
-        _write(runs, journal, data, {run.key: curves[run.key] for run in runs})
-        about.write(_about(plan, data), table.with_name(about.FILE))
-    # In the order of the units, whatever finished first.
-    ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in runs]
-    results.write_rows(ordered, table)
+    with replacing_together(_outputs(dataset)) as scratch:
+        with Tracker(context, settings.tracking.system_metrics) as tracker:
+            executor = LocalExecutor(prepared, settings.engine, journal)
+            with Runner(executor, journal) as runner:
+                for result in runner.run(runs, f"train {dataset}"):
+                    run = by_key[result.key]
+                    row = final_row(run, result, leaks[run.protocol])
+                    row[results.STUDY] = context.study_digest(run.technique, "train")
+                    rows[run.key] = row
+                    model = None
+                    if not result.failed:
+                        curves[run.key] = curve_table(result)
+                        model = journal.model_path(run.key)
+                    tracker.log(final_record(row, curves.get(run.key), model))
+                    left[run.technique] -= 1
+                    if not left[run.technique]:
+                        tracker.finish(run.technique)
+                        _log.info(_line(run.technique, rows.values()))
+            # While the tracker still has records to write.
+            journal.keep_checkpoints(())
+            if not curves:
+                raise UserError(f"{dataset}: every final run failed: {rows[runs[0].key]['failed']}")
+            trained = [run for run in runs if run.key in curves]
+            _write(trained, journal, data, {run.key: curves[run.key] for run in trained}, scratch)
+            about.write(_about(plan, data), scratch[table.with_name(about.FILE)])
+        # In the order of the runs, whatever finished first.
+        ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in runs]
+        results.write_rows(ordered, scratch[table])
     seconds = time.perf_counter() - began
-    print(f"{dataset}: {len(runs)} final runs in {seconds:.0f} s, {workers.share(seconds)}")
+    done = f"{len(runs)} final runs{runner.origin}"
+    print(f"{dataset}: {done} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
@@ -109,31 +120,44 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
     return f"{technique}: {'; '.join(means)}"
 
 
+def _outputs(dataset: str) -> list[Path]:
+    """What the stage writes; the table of the runs comes last."""
+    names = ("inspections.npz", "curves.parquet", "predictions.npz", "runs.csv")
+    return [results.MODELS / dataset, *(results.RESULTS / dataset / name for name in names)]
+
+
 def _write(
     runs: Sequence[Run],
     journal: Journal,
     data: datasets.Dataset,
     curves: Mapping[str, pd.DataFrame],
+    scratch: Mapping[Path, Path],
 ) -> None:
-    """Writes the curves, and what else the journal has of the units, in their order."""
+    """Writes the curves, and what else the journal has of the runs, in their order.
+
+    `scratch`: for each output the path to write to.
+    """
     folder = results.RESULTS / runs[0].dataset
+    models = results.MODELS / runs[0].dataset
     results.place_models(
         (
             (
                 journal.model_path(run.key),
-                results.model_path(run.dataset, run.technique, run.setting, run.seed),
+                scratch[models]
+                / results.model_path(run.dataset, run.technique, run.setting, run.seed).relative_to(
+                    models
+                ),
             )
             for run in runs
         ),
-        results.MODELS / runs[0].dataset,
     )
     results.write_inspections(
         ((run, journal.inspection(run.key)) for run in runs if run.seed == INSPECTED),
-        folder / results.INSPECTIONS,
+        scratch[folder / results.INSPECTIONS],
     )
-    results.write_curves(curves, folder / results.CURVES)
+    results.write_curves(curves, scratch[folder / results.CURVES])
     results.write_predictions(
         ((run, journal.probabilities(run.key)) for run in runs if run.task.labels),
         data,
-        folder / results.PREDICTIONS,
+        scratch[folder / results.PREDICTIONS],
     )

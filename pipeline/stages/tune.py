@@ -6,8 +6,9 @@ import time
 
 from pipeline import datasets, results
 from pipeline.config import loading
+from pipeline.execution.executor import LocalExecutor
 from pipeline.execution.journal import Journal, at_work
-from pipeline.execution.workers import Workers
+from pipeline.execution.runner import Runner
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import trial_record
 from pipeline.tracking.tracker import Tracker
@@ -36,10 +37,10 @@ def _tune(dataset: str) -> None:
     searching = rounds.searches(plan)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
-            Workers(prepared, settings.engine, journal) as workers,
+            Runner(LocalExecutor(prepared, settings.engine, journal), journal) as runner,
             search.storing(folder / "optuna.db") as store,
         ):
-            for row in rounds.tune(plan, searching, workers):
+            for row in rounds.tune(plan, searching, runner):
                 row[results.STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
@@ -58,7 +59,8 @@ def _tune(dataset: str) -> None:
         technique[results.STUDY] = context.study_digest(name, "tune")
     results.write_json(content, folder / results.TUNED)
     seconds = time.perf_counter() - began
-    print(f"{dataset}: {len(rows)} trials in {seconds:.0f} s, {workers.share(seconds)}")
+    done = f"{len(rows)} trials{runner.origin}"
+    print(f"{dataset}: {done} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
 def _line(found: search.Search) -> str:

@@ -19,7 +19,7 @@ Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 IDENTITY = {
     *("key", "dataset", "task", "architecture", "technique", "made_of", "setting", "protocol"),
-    *("leaks", "stops_early", "seed", "trial", "state", "mlflow_run_id", "model", STUDY),
+    *("leaks", "stops_early", "seed", "trial", "state", "mlflow_run_id", "model", "failed", STUDY),
 }
 
 
@@ -85,8 +85,9 @@ def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Re
         metrics=_metrics(row) | _best(curve, named(row["task"])),
         curve=curve,
         model=model,
+        status="FAILED" if _texts(row, "failed") else "FINISHED",
         stops_early=bool(row.get("stops_early", False)),
-        tags=_texts(row, "protocol", "leaks", "made_of"),
+        tags=_texts(row, "protocol", "leaks", "made_of", "failed"),
     )
 
 

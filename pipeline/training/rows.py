@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
-    """A row of runs.csv, without the MLflow run that is not known yet."""
+    """A row of runs.csv, without the MLflow run that is not known yet.
+
+    One that failed has no measures and no model, and the reason in the column `failed`.
+    """
     model = results.model_path(run.dataset, run.technique, run.setting, run.seed)
     return {
         "key": run.key,
@@ -29,7 +32,7 @@ def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
         **results.param_columns(run.hyperparameters),
         **result.measures,
         **results.param_columns({"epochs": run.training.epochs}),
-        "model": model.as_posix(),
+        **({"failed": result.failed} if result.failed else {"model": model.as_posix()}),
     }
 
 

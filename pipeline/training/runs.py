@@ -1,18 +1,13 @@
 """One training run as a value: what is trained, on which rows, from which seed.
 
-A unit's key is a digest of everything that decides its result, the code included, so a result is
+A run's key is a digest of everything that decides its result, the code included, so a result is
 known by its key wherever it is kept: in the journal, in runs.csv, in MLflow.
 """
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +18,8 @@ from pipeline.models.architectures import Model
 from pipeline.techniques.changes import Change
 from pipeline.techniques.registry import combination
 from pipeline.techniques.training import Stopping
+from pipeline.training.identity import run_key
+from pipeline.training.seeds import derived_seed
 
 Protocol = Literal["article", "leak_free"]
 Phase = Literal["trial", "article", "tuned"]
@@ -34,15 +31,6 @@ PROTOCOLS: Mapping[Phase, Protocol] = {
 }
 INSPECTED = 0  # the seed whose final runs are looked into
 FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
-
-# The files whose change can change a result, relative to this package. What a technique does is in
-# a unit's key itself, so that a new technique leaves the others' results alone.
-CODE = (
-    *("techniques/part.py", "techniques/penalties.py", "techniques/structure.py"),
-    *("techniques/noise.py", "techniques/images.py", "techniques/training.py"),
-    *("datasets/__init__.py", "datasets/task.py", "config/sections.py"),
-    *("engine/*.py", "models/*.py", "training/*.py"),
-)
 
 
 @dataclass(frozen=True)
@@ -69,14 +57,7 @@ class Run:
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        how_not_what = {"key", "goes_on_from", "resumable", "combine"}  # `change` has the last
-        parts = {
-            name: getattr(self, name) for name in self.__dataclass_fields__.keys() - how_not_what
-        }
-        parts |= {"model": asdict(self.model), "training": asdict(self.training)}
-        parts |= {"change": self.change.identity(), "task": self.task.name}
-        text = json.dumps([parts, code_digest()], sort_keys=True)
-        object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:20])
+        object.__setattr__(self, "key", run_key(self))
 
     @property
     def change(self) -> Change:
@@ -122,42 +103,35 @@ class Run:
 
     def derived_seed(self, purpose: Literal["weights", "order"]) -> int:
         """A 32-bit seed; equal for equal (study seed, seed, purpose), whatever the technique."""
-        entropy = [self.study_seed, self.seed, int.from_bytes(purpose.encode())]
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        return derived_seed(self.study_seed, self.seed, purpose)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a unit.
+    """What came of a run.
 
-    `measures`: scalars under the names of the columns of runs.csv. Final runs also have `curves`,
-    name → (epochs_run,) float32, `model`, the bytes of a .keras file, and `probabilities`, what
-    that model, a classifier, puts out for each test row, (n, units) float32; resumable ones have
-    `checkpoint`: the arrays to go on from, by name; those of seed `INSPECTED` have `inspection`:
-    the arrays of `inspection.inspect`.
+    `trained`: scalars that the training tells; `measured`: those that are measured of a final run's
+    model, and can be measured again. Final runs also have `curves`, name → (epochs_run,) float32,
+    `model`, the bytes of a .keras file, and `probabilities`, what that model, a classifier, puts
+    out for each test row, (n, units) float32; resumable ones have `checkpoint`: the arrays to go on
+    from, by name; those of seed `INSPECTED` have `inspection`: the arrays of `inspection.inspect`.
+    `failed`: why there is nothing of all this.
     """
 
     key: str
-    measures: Mapping[str, float]
+    trained: Mapping[str, float]
     curves: Mapping[str, np.ndarray] | None = None
     model: bytes | None = None
     probabilities: np.ndarray | None = None
     checkpoint: Mapping[str, np.ndarray] | None = None
     inspection: Mapping[str, np.ndarray] | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    failed: str | None = None
 
-
-@cache
-def code_digest() -> str:
-    """A digest of the code and the libraries that decide results."""
-    package = Path(__file__).parents[1]
-    files = sorted(path for pattern in CODE for path in package.glob(pattern))
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    for library in ("tensorflow", "keras", "numpy", "scipy"):
-        digest.update(f"{library}={version(library)}".encode())
-    return digest.hexdigest()[:16]
+    @property
+    def measures(self) -> dict[str, float]:
+        """Under the names of the columns of runs.csv; the exported model has the last word."""
+        return {**self.trained, **self.measured}
 
 
 def chained(runs: Sequence[Run]) -> list[Run]:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from pipeline.config import sections
-from pipeline.datasets import PARTS, Dataset
+from pipeline.datasets import Dataset
 from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.engine.optimizers import KernelStep
 from pipeline.models import building, whitening
@@ -24,9 +24,8 @@ from pipeline.techniques.changes import Change
 from pipeline.techniques.part import TrainingPlan
 from pipeline.techniques.structure import Whitening
 from pipeline.training import exports
-from pipeline.training.inspection import inspect
-from pipeline.training.measures import MEASURED, input_norms, selection
-from pipeline.training.runs import INSPECTED, Result, Run
+from pipeline.training.evaluation import evaluate
+from pipeline.training.runs import Result, Run
 
 MODELS_KEPT = 64
 
@@ -165,22 +164,16 @@ class Trainer:
         model = self._model(run)
         model.set_weights(trained.weights)
         model = plain(model)
-        parts = {part: self.dataset.split(run.protocol, part, run.draw) for part in PARTS}
-        # The exported model has the last word.
-        exported = MEASURED[run.task.name](model, parts)
-        found = measured | exported.numbers
-        if self.dataset.informative is not None:
-            found |= selection(input_norms(model), self.dataset.informative)
-        found["gap"] = run.task.gap(found)
-        inside = inspect(model, parts) if run.seed == INSPECTED else None
+        evaluation = evaluate(run, model, self.dataset)
         return Result(
             key=run.key,
-            measures=found,
+            trained=measured,
             curves=trained.curves,
             model=exports.saved(model),
-            probabilities=exported.probabilities,
+            probabilities=evaluation.probabilities,
             checkpoint=_checkpoint_arrays(trained.checkpoint),
-            inspection=inside,
+            inspection=evaluation.inspection,
+            measured=evaluation.measures,
         )
 
 

@@ -18,11 +18,12 @@ from pipeline.training.runs import Plan, Result, Run, chained
 from pipeline.tuning.search import Outcome, Search, survivors
 
 Row = dict[str, Any]
+LOST: Mapping[str, float] = {"diverged": True, "epochs_run": 0, "seconds": 0.0}
 Steps = Generator[tuple[list[Row], list[Run]], Mapping[str, Result], None]
 
 
 class Pool(Protocol):
-    """What trains units: `pipeline.execution.workers.Workers`."""
+    """What trains units: `pipeline.execution.runner.Runner`."""
 
     def add(self, runs: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
         """Gives it units to train; see there."""
@@ -142,13 +143,17 @@ def _trial_row(
 ) -> Row:
     """Means over the trial's seeds. A member that diverged has the worst of scores and losses.
 
+    If a run failed, all of the trial's count as diverged: it has not shown what its values do.
+
     `seconds`: what the trial had taken before.
     """
-    measures = [results[run.key].measures for run in runs]
+    given = [results[run.key] for run in runs]
     task = runs[0].task
+    failed = [result.failed for result in given if result.failed]
+    measures = [LOST if failed else result.measures for result in given]
 
     def mean(name: str) -> float:
-        return float(np.mean([measure[name] for measure in measures]))
+        return float(np.mean([measure.get(name, np.nan) for measure in measures]))
 
     def mean_with(lost: float, name: str) -> float:
         return float(np.mean([lost if m["diverged"] else m[name] for m in measures]))
@@ -170,6 +175,7 @@ def _trial_row(
         "epochs_run": mean("epochs_run"),
         "seconds": sum(measure["seconds"] for measure in measures)
         + (0.0 if runs[0].goes_on_from else seconds),  # otherwise its own hold those before
+        **({"failed": failed[0]} if failed else {}),
     }
 
 

@@ -1,0 +1,86 @@
+"""What a worker is asked to do, as values that any executor can send to one."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pipeline.training.runs import Result, Run
+
+if TYPE_CHECKING:
+    from pipeline.execution.worker import Worker
+
+Answer = TypeVar("Answer", covariant=True)
+
+
+class Job(Protocol[Answer]):
+    """One task of a worker; it is pickled, and so is the answer."""
+
+    def run(self, worker: "Worker") -> Answer:
+        """Does it, in the worker's process."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Asks which program trains a run: its name, and how many runs it trains at once."""
+
+    asked: Run
+
+    def run(self, worker: "Worker") -> tuple[str, int]:
+        """Builds the run's model. Raises UserError where the worker's GPU cannot be used."""
+        worker.check_device()
+        return worker.trainer.program(self.asked)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Results, and the seconds that they took."""
+
+    results: Sequence[Result]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains runs that share a program. `checkpoints`: for each the file to go on from, if any."""
+
+    runs: Sequence[Run]
+    checkpoints: Sequence[Path | None]
+
+    def run(self, worker: "Worker") -> Timed:
+        """Trains with the programs that others have compiled, and shares those compiled here."""
+        began = time.perf_counter()
+
+        def on_chunk(done: int) -> None:
+            worker.tell(done * len(self.runs))
+
+        with worker.shared_programs():
+            results = worker.trainer.run(self.runs, self.checkpoints, on_chunk)
+        return Timed(results, time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measures a trained model again, from its .keras file. `asked`: the run that it is of."""
+
+    asked: Run
+    model: Path
+
+    def run(self, worker: "Worker") -> Timed:
+        """The result holds what is measured, nothing of the training."""
+        import keras
+
+        from pipeline.training.evaluation import evaluate
+
+        began = time.perf_counter()
+        model = keras.models.load_model(self.model, compile=False)
+        found = evaluate(self.asked, model, worker.trainer.dataset)
+        result = Result(
+            key=self.asked.key,
+            trained={},
+            probabilities=found.probabilities,
+            inspection=found.inspection,
+            measured=found.measures,
+        )
+        return Timed([result], time.perf_counter() - began)

@@ -1,0 +1,235 @@
+"""From runs to results: the journal's at once, the others as the executor finishes them.
+
+Only this process writes the journal. Which slot trains what, and how many there are, changes no
+result; a worker that dies costs what it had in work.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from itertools import cycle
+from pathlib import Path
+from typing import Self
+
+from pipeline.execution.executor import Executor, Work, WorkerDied
+from pipeline.execution.jobs import Measure, Program, Timed, Train
+from pipeline.execution.journal import Journal
+from pipeline.execution.progress import Progress
+from pipeline.execution.scheduler import Population, Schedule, Shared, grouped, populations
+from pipeline.training.runs import Result, Run
+
+ATTEMPTS = 3  # deaths of workers amid a run, after which it is given up
+TIMES = "three times"
+
+Task = Population | Run  # to train, or to measure again
+
+
+class Runner:
+    """Trains the runs of one study; a context manager that closes its executor.
+
+    A run whose worker dies is trained again, by itself, up to `ATTEMPTS` times in all; then its
+    result says how it failed, and the others go on.
+    """
+
+    def __init__(self, executor: Executor, journal: Journal) -> None:
+        self.busy = 0.0  # seconds that slots compiled, trained and evaluated, added up
+        self.kept = 0  # runs that the journal had
+        self._executor, self._journal = executor, journal
+        self._schedule = Schedule()
+        self._added: list[Run] = []  # since a population was last made
+        self._present: list[Run] = []  # of those added, what the journal has
+        self._to_measure: list[Run] = []  # again, of those that the journal has
+        self._failed: list[Result] = []  # that nobody was told of
+        self._missing: set[str] = set()  # keys of runs to train
+        self._before: dict[str, str | None] = {}  # run → the one that it goes on from
+        self._programs: dict[Shared, tuple[str, int]] = {}
+        self._deaths: Counter[str] = Counter()  # of workers amid a run, by its key
+        self._in_work: dict[Work[Timed], tuple[int, Task]] = {}  # and the slot of each
+        journal.trim()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._executor.close()
+
+    def share(self, seconds: float) -> str:
+        """How much of this time the workers were at work on runs, in words."""
+        share = self.busy / len(self._executor.slots) / seconds
+        return f"{share:.0%} of them training and evaluating"
+
+    @property
+    def origin(self) -> str:
+        """How many runs came from the journal, in brackets; empty if none did."""
+        return f" ({self.kept} runs from the journal)" if self.kept else ""
+
+    def run(self, runs: Sequence[Run], title: str) -> Iterator[Result]:
+        """Results of these runs; see `results`."""
+        self.add(runs)
+        return self.results(title)
+
+    def add(self, runs: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
+        """Gives the executor runs, each of them once, that it trains before those that wait.
+
+        `instead_of`: finished ones, whose checkpoints serve none but these.
+        """
+        before = {run.key: run.goes_on_from for run in runs}
+        for key in {run.key for run in instead_of} - set(before.values()):
+            self._journal.drop_checkpoint(key)
+        self._before |= before
+        self._added += runs
+        states = self._journal.states(runs)
+        sorted_out = {
+            state: [run for run, its in zip(runs, states, strict=True) if its == state]
+            for state in ("kept", "to measure", "missing")
+        }
+        self._present += sorted_out["kept"]
+        self._to_measure += sorted_out["to measure"]
+        self._missing |= {run.key for run in sorted_out["missing"]}
+        self.kept += len(runs) - len(sorted_out["missing"])
+
+    def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
+        """Results of the runs that were added, as they finish, also of those added meanwhile.
+
+        Those in the journal come first. `runs`, `epochs`: of all that will be added, for the line
+        that shows progress. Raises UserError if workers die before they begin.
+        """
+        with Progress(title, runs, epochs) as progress:
+            yield from self._at_hand(progress)
+            # Those to go on from, and those an interrupted call of these runs has made.
+            self._journal.keep_checkpoints(self._before.keys() | self._before.values())
+            while self._unfinished:
+                yield from self._at_hand(progress)
+                self._hand_out(progress)
+                yield from self._finished(progress)
+
+    @property
+    def _unfinished(self) -> bool:
+        waiting = (self._added, self._present, self._to_measure, self._failed)
+        return any(waiting) or bool(self._schedule) or bool(self._in_work)
+
+    def _at_hand(self, progress: Progress) -> Iterator[Result]:
+        """What the journal has, also of runs that are added meanwhile, and what has failed."""
+        while self._present or self._failed:
+            present, self._present = self._present, []
+            failed, self._failed = self._failed, []
+            progress.spared(present)
+            for run in present:
+                yield self._journal.result(run.key)
+            yield from failed
+
+    def _hand_out(self, progress: Progress) -> None:
+        """Gives each idle slot the next task."""
+        idle = sorted({*self._executor.slots} - {slot for slot, _ in self._in_work.values()})
+        if idle and self._added:
+            self._plan(idle, progress)
+        for slot in idle:
+            if self._to_measure:
+                run = self._to_measure.pop(0)
+                job = Measure(run, self._journal.model_path(run.key).absolute())
+                self._in_work[self._executor.submit(slot, job)] = slot, run
+            elif population := self._schedule.next(slot):
+                train = Train(population.runs, [*map(self._checkpoint, population.runs)])
+                self._in_work[self._executor.submit(slot, train)] = slot, population
+
+    def _plan(self, idle: Sequence[int], progress: Progress) -> None:
+        """Makes populations of what was added. `idle`: slots that tell how many fit a program."""
+        added, self._added = self._added, []
+        groups = grouped(added, self._missing)
+        self._ask_programs(groups, idle)
+        known = [(shared, runs) for shared, runs in groups if shared in self._programs]
+        made = list(populations(known, self._programs, self._missing))
+        progress.add([run for population in made for run in population.runs])
+        self._schedule.add(made)
+
+    def _ask_programs(
+        self, groups: Sequence[tuple[Shared, Sequence[Run]]], idle: Sequence[int]
+    ) -> None:
+        """Has idle slots, in turn, tell what trains runs that no program is known for."""
+        new = {
+            shared: [run for run in runs if run.key in self._missing]
+            for shared, runs in groups
+            if shared not in self._programs
+        }
+        asked = {
+            shared: (slot, self._executor.submit(slot, Program(runs[0])))
+            for (shared, runs), slot in zip(new.items(), cycle(idle), strict=False)
+        }
+        again: list[tuple[Shared, Sequence[Run]]] = []
+        for shared, (slot, work) in asked.items():
+            try:
+                self._programs[shared] = work.result()
+            except WorkerDied as error:
+                self._schedule.lost(slot)
+                again += [(shared, runs) for runs in [self._survived(new[shared], error)] if runs]
+        if again:
+            self._ask_programs(again, idle)
+
+    def _checkpoint(self, run: Run) -> Path | None:
+        """The file that the run can go on from, if it is there."""
+        path = self._journal.checkpoint(run.goes_on_from)
+        return path and path.absolute()
+
+    def _finished(self, progress: Progress) -> Iterator[Result]:
+        """What some slot has finished, as soon as one has."""
+        done, _ = wait(self._in_work, progress.every, return_when=FIRST_COMPLETED)
+        finished: list[tuple[Task, Sequence[Result]]] = []
+        errors: list[BaseException] = []
+        for work in done:
+            assert isinstance(work, Work), "only these are waited for"
+            slot, task = self._in_work.pop(work)
+            error = work.exception()
+            if isinstance(error, WorkerDied):
+                self._lost(slot, task, error)
+            elif error is not None:
+                errors.append(error)
+            else:
+                finished.append((task, self._timed(task, work.result())))
+        if not errors:
+            self._hand_out(progress)  # no slot waits until these results are worked with
+        for task, results in finished:
+            yield from self._keep(task, results, progress)
+        if errors:  # once what others finished is kept
+            raise errors[0]
+        progress.show(sum(work.epochs for work in self._in_work))
+
+    def _timed(self, task: Task, found: Timed) -> Sequence[Result]:
+        self.busy += found.seconds
+        if isinstance(task, Population):
+            self._schedule.took(task, found.seconds)
+        return found.results
+
+    def _keep(self, task: Task, results: Sequence[Result], progress: Progress) -> Iterator[Result]:
+        """Puts results into the journal: all of them before anybody works with one."""
+        if isinstance(task, Run):
+            self._journal.measured(results[0])
+            progress.spared([task])
+            yield self._journal.result(task.key)
+            return
+        self._journal.add(task.runs, results)
+        for run in task.runs:
+            self._journal.drop_checkpoint(self._before[run.key])
+        self._missing -= {run.key for run in task.runs}
+        self._schedule.finished(task.runs)
+        progress.finished(task.runs)
+        yield from results
+
+    def _lost(self, slot: int, task: Task, error: WorkerDied) -> None:
+        """Does a task again whose worker has died, each run by itself: one may be at fault."""
+        self._schedule.lost(slot)
+        if isinstance(task, Run):
+            self._to_measure += self._survived([task], error)
+            return
+        again = self._survived(task.runs, error)
+        self._schedule.finished(task.runs)  # what goes on from one that has failed starts afresh
+        self._schedule.add(Population(task.program, [run]) for run in again)
+
+    def _survived(self, runs: Sequence[Run], error: WorkerDied) -> list[Run]:
+        """Those that may be tried again; the others have failed."""
+        self._deaths.update(run.key for run in runs)
+        failed = f"{error}, {TIMES}"
+        self._failed += [Result(run.key, {}, failed=failed) for run in runs if self._given_up(run)]
+        return [run for run in runs if not self._given_up(run)]
+
+    def _given_up(self, run: Run) -> bool:
+        return self._deaths[run.key] >= ATTEMPTS

@@ -1,0 +1,124 @@
+"""A worker's process: it prepares once, then does one job after the other.
+
+It keeps its data and compiled programs until it ends. It writes no files but its own programs.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.config.sections import Engine
+from pipeline.errors import UserError
+from pipeline.execution import processes
+from pipeline.execution.devices import Device
+from pipeline.execution.jobs import Job
+from pipeline.execution.program_cache import Compiled
+
+if TYPE_CHECKING:
+    from pipeline.training.trainer import Trainer
+
+# The parent hands out work and writes records, for half a core on circles; kept from it by workers,
+# it would go on alone when they are done.
+NICE = 8
+TELLING = 0.2  # seconds between what is told of a job in work, at least
+
+Message = tuple[Literal["ready", "epochs", "answer", "error"], Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker needs to begin. `programs` is shared by workers, `own` is this one's alone."""
+
+    prepared: Path
+    engine: Engine
+    device: Device
+    programs: Path
+    own: Path
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What jobs work with. `tell` takes the epochs that are done of the job in work."""
+
+    trainer: "Trainer"
+    compiled: Compiled | None  # on a core
+    unseen: str | None  # the GPU that this worker was given and TensorFlow does not see
+    tell: Callable[[int], None]
+
+    def check_device(self) -> None:
+        """Raises UserError if TensorFlow does not see the worker's GPU."""
+        if self.unseen is not None:
+            raise UserError(
+                f"TensorFlow does not see GPU {self.unseen}; {processes.LIBRARIES.absolute()} "
+                "tells why (docs/gpu.md), and CUDA_VISIBLE_DEVICES=-1 trains on the processor's "
+                "cores"
+            )
+
+    @contextmanager
+    def shared_programs(self) -> Iterator[None]:
+        """Takes the compiled programs of others before, and shares its own after."""
+        if self.compiled:
+            self.compiled.take()
+        yield
+        if self.compiled:
+            self.compiled.share()
+
+
+def main(pipe: Connection, setup: Setup) -> None:
+    """Answers the jobs that come through the pipe, until it is closed."""
+    try:
+        worker = _prepared(setup, _Telling(pipe))
+        pipe.send(("ready", None))
+        while True:
+            pipe.send(_answer(pipe.recv(), worker))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception as error:
+        pipe.send(_told(error))
+
+
+def _prepared(setup: Setup, tell: Callable[[int], None]) -> Worker:
+    processes.attend()
+    os.nice(NICE)
+    os.environ["CUDA_VISIBLE_DEVICES"] = setup.device.gpu or ""
+    compiled = None
+    if setup.device.gpu is None:
+        compiled = Compiled(setup.programs, setup.own)
+        compiled.switch_on()
+    from pipeline.engine import backend
+    from pipeline.execution import preload
+
+    trainer = preload.trainer(setup.prepared, setup.engine, setup.device.memory)
+    return Worker(trainer, compiled, None if backend.on_gpu() else setup.device.gpu, tell)
+
+
+def _answer(job: Job[object], worker: Worker) -> Message:
+    try:
+        return "answer", job.run(worker)
+    except Exception as error:
+        return _told(error)
+
+
+def _told(error: Exception) -> Message:
+    """An error, with the place where it was raised, which pickling would lose."""
+    error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
+    return "error", error
+
+
+class _Telling:
+    """Sends the epochs that are done, now and then."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._last = pipe, 0.0
+
+    def __call__(self, epochs: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= TELLING:
+            self._last = now
+            self._pipe.send(("epochs", epochs))

@@ -1,0 +1,107 @@
+"""What names a run: a key of everything that decides its result, and of nothing else.
+
+In the key: the data, the model, the parts of the change that are there, values, training, seeds,
+the engine's settings that decide rounding, the versions of the libraries that compute, and a digest
+of the code that trains. Not in it: the study's name, titles and wording, the schema of params.yaml,
+how and where runs are executed, and what is measured of a trained model, since that can be measured
+again.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pipeline.datasets.task import SIGMAS, Task
+from pipeline.training import code
+
+if TYPE_CHECKING:
+    from pipeline.training.runs import Run
+
+# The files whose meaning decides what is trained; of techniques, only a change's own classes do.
+TRAINS = (
+    *("engine/*.py", "models/*.py"),
+    *("training/trainer.py", "training/exports.py", "training/seeds.py"),
+)
+# The files that decide what is measured of a trained model.
+MEASURES = ("training/evaluation.py", "training/measures.py", "training/inspection.py")
+LIBRARIES = ("tensorflow", "keras", "numpy", "scipy")
+
+
+def run_key(run: "Run") -> str:
+    """20 hexadecimal digits of the SHA-256 of what the run means."""
+    text = json.dumps(meaning(run), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def meaning(run: "Run") -> dict[str, Any]:
+    """Everything that decides the run's result, as JSON has it.
+
+    `technique` decides none: it keeps the rows apart of techniques that change the same.
+    """
+    return {
+        "data": run.data_digest,
+        "task": run.task.name,
+        "model": canonical(run.model),
+        "layers": [*run.model.hidden_layers],
+        "dense": dict(run.model.dense),
+        "change": run.change.identity(),
+        "values": dict(run.values),
+        "training": canonical(run.training),
+        "technique": run.technique,
+        "setting": run.setting,
+        "protocol": run.protocol,
+        "seed": run.seed,
+        "draw": run.draw,
+        "study_seed": run.study_seed,
+        "program": run.program,
+        "population": run.population,
+        "deterministic": run.deterministic,
+        "code": code_digest(run.change.part_classes()),
+    }
+
+
+def canonical(value: Any) -> Any:
+    """A value as JSON has it; a dataclass as its name and its fields that are not None.
+
+    A field that is added later moves no key as long as it is None.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {field.name: getattr(value, field.name) for field in fields(value)}
+        given = {name: canonical(field) for name, field in own.items() if field is not None}
+        return {"is": type(value).__name__} | given
+    if isinstance(value, Mapping):
+        return {name: canonical(each) for name, each in value.items()}
+    return [canonical(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+def part_class_named(name: str) -> type | None:
+    """The class of a part of a change; None for a name that today's code does not know."""
+    rooms = [
+        module for path, module in sys.modules.items() if path.startswith("pipeline.techniques.")
+    ]
+    kinds = (vars(module).get(name) for module in rooms)
+    return next((kind for kind in kinds if isinstance(kind, type)), None)
+
+
+@cache
+def code_digest(classes: tuple[type, ...]) -> str:
+    """A digest of the code and the libraries that train a change with parts of these classes."""
+    statements = code.of_files(TRAINS).union(*(code.of_class(cls) for cls in classes))
+    libraries = [f"{library}={version(library)}" for library in LIBRARIES]
+    return _digest([*sorted(statements), *libraries])
+
+
+@cache
+def measuring_digest() -> str:
+    """A digest of the code that measures trained models."""
+    statements = code.of_files(MEASURES) | code.of_class(Task)
+    return _digest([*sorted(statements), f"noise={SIGMAS}"])
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
