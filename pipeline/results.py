@@ -183,11 +183,11 @@ def read_trials(folder: Path) -> "pd.DataFrame":
 
 
 def read_runs(folder: Path) -> "pd.DataFrame":
-    """The final runs of a study, one row each.
+    """The final runs of a study, one row each, as far as none failed.
 
     Scores and gap are there; what else a run measures may be missing. Raises UserError if the
-    file or one of these columns is missing, if it has no rows, or if a technique has two runs on
-    one seed.
+    file or one of these columns is missing, if it has no rows, if a technique has two runs on one
+    seed, or if failed runs leave no seed.
     """
     path = folder / RUNS
     runs = _read_table(path, RUN_COLUMNS, lambda task: task.headlines)
@@ -198,7 +198,24 @@ def read_runs(folder: Path) -> "pd.DataFrame":
             f"{path} must hold one run per technique, setting and seed, but {first['technique']!r}"
             f" ({first['setting']}) has more than one on seed {first['seed']}"
         )
-    return runs
+    whole = _without_failed(runs) if "failed" in runs else runs
+    if whole.empty:
+        reason = runs["failed"].dropna().iloc[0]
+        raise UserError(f"{path}: on every seed some run failed ({reason})")
+    return whole
+
+
+def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
+    """The runs whose pairs are whole.
+
+    A technique that failed on every seed of a setting is left out there; otherwise the seeds on
+    which one failed are, for all techniques, which stay paired by seed.
+    """
+    failed = runs["failed"].notna()
+    hopeless = failed.groupby([runs["setting"], runs["technique"]]).transform("all")
+    left, failed = runs[~hopeless], failed[~hopeless]
+    lost = failed.groupby([left["setting"], left["seed"]]).transform("any")
+    return left[~lost].drop(columns="failed").infer_objects()
 
 
 def read_rows(path: Path) -> list[Row]:

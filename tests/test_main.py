@@ -106,7 +106,7 @@ def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     with stage:
         try:
             end = time.monotonic() + 120
-            while not (journal := list(tmp_path.glob(".journal/digits/*/units.jsonl"))):
+            while not (journal := list(tmp_path.glob(".journal/digits/runs.jsonl"))):
                 assert stage.poll() is None
                 assert time.monotonic() < end
                 time.sleep(0.1)

@@ -61,6 +61,39 @@ def test_p_values_are_corrected_over_the_techniques_of_one_setting() -> None:
         assert rows["p_holm"].to_numpy() == pytest.approx(expected, nan_ok=True)
 
 
+def failing(runs: pd.DataFrame, lost: "pd.Series[bool]") -> pd.DataFrame:
+    """The runs, of which the lost ones have no measures."""
+    given = ["key", "dataset", "technique", "setting", "leaks", "seed"]
+    measures = [name for name in runs if name not in given]
+    emptied = {str(name): runs[name].astype(object).mask(lost) for name in measures}
+    return runs.assign(**emptied, failed=lost.map({True: "worker died", False: ""}))
+
+
+def test_seeds_on_which_a_run_failed_are_left_out_and_pairs_stay(tmp_path: Path) -> None:
+    runs = make_runs(EFFECTS)
+    lost = (runs["technique"] == "l2") & (runs["seed"] == 3)
+    found = summary.read_runs(write(failing(runs, lost), tmp_path))
+    pd.testing.assert_frame_equal(
+        summary.summarize(found), summary.summarize(runs[runs["seed"] != 3])
+    )
+
+
+def test_a_technique_that_failed_on_every_seed_is_left_out_alone(tmp_path: Path) -> None:
+    runs = make_runs(EFFECTS)
+    lost = runs["technique"] == "l2"
+    found = summary.read_runs(write(failing(runs, lost), tmp_path))
+    pd.testing.assert_frame_equal(summary.summarize(found), summary.summarize(runs[~lost]))
+
+
+def test_failed_runs_that_leave_no_seed_are_told(tmp_path: Path) -> None:
+    runs = make_runs(EFFECTS, seeds=2)
+    lost = runs["technique"].isin(["l2", "l1"]) & (
+        runs["seed"] == np.where(runs["technique"] == "l2", 0, 1)
+    )
+    with pytest.raises(UserError, match=r"on every seed some run failed \(worker died\)"):
+        summary.read_runs(write(failing(runs, lost), tmp_path))
+
+
 def test_the_baseline_is_not_compared_with_itself() -> None:
     none = row(summary.summarize(make_runs(EFFECTS)), "none")
     columns = ["difference", "difference_low", "difference_high", "p", "p_holm", "improvement"]

@@ -361,6 +361,40 @@ def test_a_run_that_always_kills_its_worker_fails_and_the_others_go_on(
     assert [unit for unit, its in zip(alike, states, strict=True) if its == "missing"] == [doomed]
 
 
+class Noting(LocalExecutor):
+    """Notes the kinds of the jobs that it was given."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.kinds: set[str] = set()
+
+    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+        self.kinds.add(type(job).__name__)
+        return super().submit(slot, job)
+
+
+def test_a_changed_measure_is_measured_and_trains_nothing(
+    prepared: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = [unit for unit in final_runs(plan) if unit.technique in ("none", "dropout")]
+    before = run(prepared, units, Journal("circles", tmp_path), 1)
+    monkeypatch.setattr("pipeline.execution.journal.measuring_digest", lambda: "other")
+    journal = Journal("circles", tmp_path)
+    kept = {unit.key: journal.probabilities(unit.key) for unit in units}
+    assert {*journal.states(units)} == {"to measure"}
+    executor = Noting(prepared, Engine(workers=1), journal)
+    with Runner(executor, journal) as runner:
+        after = {result.key: result for result in runner.run(units, "test")}
+    assert executor.kinds == {"Measure"}
+    assert runner.kept == len(units)
+    assert {key: result.measures for key, result in after.items()} == {
+        key: result.measures for key, result in before.items()
+    }
+    for key, probabilities in kept.items():
+        np.testing.assert_array_equal(journal.probabilities(key), probabilities)
+    assert {*Journal("circles", tmp_path).states(units)} == {"kept"}
+
+
 def test_an_import_that_dies_is_told_in_words(prepared: Path, tmp_path: Path) -> None:
     if not forked():
         pytest.skip("workers are no forks here")
@@ -575,6 +609,24 @@ def test_a_trial_that_diverges_failed_and_counts_as_no_hits(plan: Plan) -> None:
     assert all(row["val_accuracy"] == 0 and np.isinf(row["val_loss"]) for row in lost)
     assert lost == [row for row in rows if row["state"] == "failed"]
     assert {row["state"] for row in rows if row not in lost} == {"complete"}
+
+
+def test_a_trial_of_which_a_run_failed_counts_as_diverged(plan: Plan) -> None:
+    class Failing(Fake):
+        def results(self, title: str, runs: int, epochs: int) -> Iterator[Result]:
+            for result in super().results(title, runs, epochs):
+                doomed = result.key == self.seen[0].key  # one seed of the first technique's trial 0
+                yield Result(result.key, {}, failed="worker died") if doomed else result
+
+    searching = rounds.searches(plan)
+    first, *others = sorted(
+        rounds.tune(plan, searching, Failing()),
+        key=lambda row: ([*searching].index(row["technique"]), row["trial"]),
+    )
+    assert (first["state"], first["diverged"], first["failed"]) == ("failed", 2, "worker died")
+    assert first["val_accuracy"] == 0
+    assert np.isinf(first["val_loss"])
+    assert not any("failed" in row for row in others)
 
 
 def test_progress_counts_epochs_of_runs_in_work(

@@ -58,10 +58,9 @@ class Runner:
         share = self.busy / len(self._executor.slots) / seconds
         return f"{share:.0%} of them training and evaluating"
 
-    @property
-    def origin(self) -> str:
-        """How many runs came from the journal, in brackets; empty if none did."""
-        return f" ({self.kept} runs from the journal)" if self.kept else ""
+    def origin(self, what: str = "") -> str:
+        """How many runs came from the journal, such as ` (80 from the journal)`, if any did."""
+        return f" ({self.kept}{what} from the journal)" if self.kept else ""
 
     def run(self, runs: Sequence[Run], title: str) -> Iterator[Result]:
         """Results of these runs; see `results`."""

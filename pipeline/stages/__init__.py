@@ -26,4 +26,5 @@ STAGES: Mapping[str, Stage] = {
     "study": Stage(),
     "compare": Stage(),
     "techniques": Stage(),
+    "journal": Stage(),
 }

@@ -80,7 +80,7 @@ def _train(dataset: str) -> None:
         ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in runs]
         results.write_rows(ordered, scratch[table])
     seconds = time.perf_counter() - began
-    done = f"{len(runs)} final runs{runner.origin}"
+    done = f"{len(runs)} final runs{runner.origin()}"
     print(f"{dataset}: {done} in {seconds:.0f} s, {runner.share(seconds)}")
 
 

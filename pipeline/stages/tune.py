@@ -59,7 +59,7 @@ def _tune(dataset: str) -> None:
         technique[results.STUDY] = context.study_digest(name, "tune")
     results.write_json(content, folder / results.TUNED)
     seconds = time.perf_counter() - began
-    done = f"{len(rows)} trials{runner.origin}"
+    done = f"{len(rows)} trials{runner.origin(' runs')}"
     print(f"{dataset}: {done} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
