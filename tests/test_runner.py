@@ -1,0 +1,162 @@
+"""Runs become results, whatever dies or changes meanwhile; without processes."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import params
+from pipeline.execution import journal as journal_module
+from pipeline.execution.executor import Answer, Work, WorkerDied
+from pipeline.execution.jobs import Job, Program, Timed, Train
+from pipeline.execution.journal import LINES, Content, Journal
+from pipeline.execution.runner import Runner
+from pipeline.training import identity
+from pipeline.training.runs import Plan, Result, Run
+from pipeline.tuning import rounds
+
+MEASURES = {
+    "val_accuracy": 0.5,
+    "val_loss": 1.0,
+    "train_accuracy": 0.6,
+    "diverged": False,
+    "epochs_run": 4,
+    "seconds": 0.1,
+}
+
+
+class Instant:
+    """An executor whose jobs are done at once; a worker dies so many times of some runs."""
+
+    def __init__(self, slots: int = 1, deaths: dict[str, int] | None = None) -> None:
+        self.slots = range(slots)
+        self.deaths = Counter(deaths)
+        self.trained: Counter[str] = Counter()
+        self.closed = False
+
+    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+        work: Work[Answer] = Work()
+        try:
+            answer: Any = self._answer(job)
+        except WorkerDied as error:
+            work.set_exception(error)
+        else:
+            work.set_result(answer)
+        return work
+
+    def _answer(self, job: Job[Any]) -> tuple[str, int] | Timed:
+        if isinstance(job, Program):
+            self._live_through({f"program of {job.asked.technique}"})
+            return job.asked.technique, 2
+        assert isinstance(job, Train)
+        self._live_through({run.key for run in job.runs})
+        self.trained.update(run.key for run in job.runs)
+        return Timed([Result(run.key, MEASURES) for run in job.runs], 1.0)
+
+    def _live_through(self, names: Collection[str]) -> None:
+        if doomed := [name for name in names if self.deaths[name]]:
+            self.deaths[doomed[0]] -= 1
+            raise WorkerDied("worker died (signal 9)")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    study = params.load().study("circles")
+    kept = {name: study.techniques[name] for name in ("none", "l2", "dropout")}
+    tuning = params.Tuning(trials=6, seeds=2, round=3, epochs=4)
+    few = replace(study, techniques=kept, tuning=tuning, final=params.Final(4))
+    return Plan("circles", "digest", few, 1, params.Engine())
+
+
+@pytest.fixture(scope="module")
+def runs(plan: Plan) -> list[Run]:
+    chosen = {"none": {}, "l2": {"strength": 0.1}, "dropout": {"rate": 0.5}}
+    return rounds.final_runs(plan, chosen)
+
+
+def results(executor: Instant, runs: list[Run], root: Path) -> dict[str, Result]:
+    """Results by key; each run has one."""
+    with Runner(executor, Journal("circles", root)) as runner:
+        found = list(runner.run(runs, "test"))
+    assert sorted(result.key for result in found) == sorted(run.key for run in runs)
+    return {result.key: result for result in found}
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("times", range(5))
+def test_a_run_is_given_up_after_three_deaths_and_no_other_is(
+    times: int, slots: int, runs: list[Run], tmp_path: Path
+) -> None:
+    executor = Instant(slots, {runs[1].key: times})
+    found = results(executor, runs, tmp_path)
+    failed = {key for key, result in found.items() if result.failed}
+    assert failed == ({runs[1].key} if times >= 3 else set())
+    assert {*executor.trained} == {run.key for run in runs} - failed
+    assert {*executor.trained.values()} == {1}
+    assert executor.closed
+
+
+def test_a_run_that_has_failed_is_tried_again_by_the_next_stage(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    results(Instant(deaths={runs[1].key: 3}), runs, tmp_path)
+    executor = Instant()
+    found = results(executor, runs, tmp_path)
+    assert {*executor.trained} == {runs[1].key}
+    assert not any(result.failed for result in found.values())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_model_whose_building_kills_workers_fails_alone(
+    times: int, runs: list[Run], tmp_path: Path
+) -> None:
+    found = results(Instant(2, {"program of l2": times}), runs, tmp_path)
+    failed = {run.technique for run in runs if found[run.key].failed}
+    assert failed == ({"l2"} if times == 3 else set())
+
+
+def test_what_the_journal_has_is_told_and_not_trained(runs: list[Run], tmp_path: Path) -> None:
+    results(Instant(), runs[:5], tmp_path)
+    executor = Instant()
+    with Runner(executor, Journal("circles", tmp_path)) as runner:
+        assert runner.origin() == ""
+        first = [result.key for result in islice(runner.run(runs, "test"), 5)]
+        assert first == [run.key for run in runs[:5]]
+        assert runner.origin() == " (5 from the journal)"
+    assert not executor.trained.keys() & {*first}
+
+
+def test_a_switch_to_other_code_and_back_amid_a_search_trains_nothing_twice(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(executor: Instant, trials: int | None = None) -> list[rounds.Row]:
+        with Runner(executor, Journal("circles", tmp_path)) as runner:
+            return [*islice(rounds.tune(plan, rounds.searches(plan), runner), trials)]
+
+    def kept() -> set[str]:
+        return {*Content.of(tmp_path / "circles" / LINES).entries}
+
+    search(Instant(), 7)
+    begun = kept()
+    with monkeypatch.context() as patched:
+        for module in (identity, journal_module):
+            patched.setattr(module, "code_digest", lambda classes: "other")
+        search(Instant(), 5)
+    assert begun < kept()
+    back = Instant()
+    assert len(search(back)) == trials_of(plan)
+    assert not begun & back.trained.keys()
+    runs, _ = rounds.budget(plan, rounds.searches(plan))
+    assert len(begun) + len(back.trained) == runs
+
+
+def trials_of(plan: Plan) -> int:
+    """The trials of all searches."""
+    return sum(search.trials for search in rounds.searches(plan).values())
