@@ -51,6 +51,7 @@ def assert_saved_as_keras_does(model: keras.Sequential, folder: Path) -> None:
         np.testing.assert_equal(parts(found), parts(path.read_bytes()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_techniques_are_saved_as_keras_saves_them(technique: str, tmp_path: Path) -> None:
     model = suited(technique).model(technique, typical(technique))

@@ -102,6 +102,7 @@ def test_a_planted_improvement_is_named(page: str) -> None:
     assert "Not told apart from no regularization dropout_l2 " in text
 
 
+@pytest.mark.slow
 def test_no_improvement_is_claimed_where_there_is_none(tmp_path: Path) -> None:
     pages.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")))
     text = text_of((tmp_path / "digits" / "report.html").read_text(encoding="utf-8"))
@@ -159,6 +160,7 @@ def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> N
         assert re.search(told, label)
 
 
+@pytest.mark.slow
 def test_epochs_are_set_against_accuracy_where_they_differ(page: str, tmp_path: Path) -> None:
     assert "Epochs run and test accuracy" not in page
     pages.write(
@@ -232,6 +234,7 @@ def overview(results: Path, page: Path) -> pages.Overview:
     return found
 
 
+@pytest.mark.slow
 def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "reports" / "index.html"
     for name in ("digits", "circles"):

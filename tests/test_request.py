@@ -38,6 +38,7 @@ def test_the_word_params_yaml_leaves_everything_as_it_is() -> None:
     assert request.applied(RAW) == RAW
 
 
+@pytest.mark.slow
 @given(
     studies=st.none() | st.lists(st.sampled_from([*STUDIES]), min_size=1),
     techniques=st.none() | st.lists(st.sampled_from(FIT_ALL), min_size=1),

@@ -125,6 +125,7 @@ def test_the_interval_holds_the_mean_as_often_as_the_module_says(
     assert_coverage(sum(end.low <= truth <= end.high for end in ends), bca)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "values", "bca", "bootstrap_t", "student"), TOLD)
 def test_other_intervals_hold_the_mean_as_often_as_the_module_says(
     seeds: str, values: str, bca: str, bootstrap_t: str, student: str
@@ -178,6 +179,7 @@ def test_p_does_not_depend_on_order_or_unit() -> None:
     assert statistics.sign_flip_p(1e-9 * d, rng()) == p
 
 
+@pytest.mark.slow
 def test_equal_techniques_are_told_apart_no_more_often_than_claimed() -> None:
     random = rng(8)
     ps = [statistics.sign_flip_p(random.normal(size=10), random) for _ in range(600)]
@@ -226,6 +228,7 @@ def test_a_row_that_is_not_finite_leaves_the_others_as_they_are() -> None:
     assert broken == pytest.approx([*p, np.nan], nan_ok=True)
 
 
+@pytest.mark.slow
 def test_the_best_row_is_excluded_no_more_often_than_claimed() -> None:
     random = rng(9)
     excluded = [statistics.best_p(random.normal(size=(4, 8)), random)[0] < 0.05 for _ in range(300)]
@@ -237,6 +240,7 @@ def test_values_without_rows_are_refused() -> None:
         statistics.best_p([0.1, 0.2], rng())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [6, 8, 12])
 def test_a_difference_of_the_detectable_size_is_found_in_80_percent_of_studies(n: int) -> None:
     random, effect = rng(10), statistics.detectable_effect(n)
