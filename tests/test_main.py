@@ -45,6 +45,7 @@ def test_an_unknown_stage_lists_the_known_ones() -> None:
     assert f"unknown stage 'tarin'; expected one of {', '.join(STAGES)}" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_help_does_not_import_tensorflow(stage: str) -> None:
     script = (

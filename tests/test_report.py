@@ -260,6 +260,7 @@ def test_overview_without_results_says_what_makes_them(tmp_path: Path) -> None:
         assert f"dvc repro report@{name}" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pages.THUMBNAIL, results.ADVICE])
 def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path / "results" / "circles", make_runs(EFFECTS))
@@ -269,6 +270,7 @@ def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> 
         overview(tmp_path / "results", tmp_path / "index.html")
 
 
+@pytest.mark.slow
 def test_stages_print_the_table_and_link_their_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -295,6 +297,7 @@ def test_stages_print_the_table_and_link_their_pages(
     assert 'href="http://elsewhere:80/#/runs/id-tuned-l2-0"' in back
 
 
+@pytest.mark.slow
 def test_table_alone_is_printed_without_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +311,7 @@ def test_table_alone_is_printed_without_writing(
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path: Path) -> None:
     runs = pd.read_csv(folder / "runs.csv")
     of_test = ["test_accuracy", "test_loss", "gap", "calibration_error", "noise_accuracy"]
