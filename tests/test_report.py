@@ -343,6 +343,7 @@ def test_drawings_are_whole_files_by_technique(folder: Path) -> None:
     assert table["accuracy"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
     assert "pruned" not in text_of(section(page, "values"))
     folder = write_results(tmp_path / "circles", make_runs(EFFECTS))
@@ -374,6 +375,7 @@ def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> Non
         assert row in table
 
 
+@pytest.mark.slow
 def test_a_run_that_mlflow_lacks_says_what_creates_it(tmp_path: Path) -> None:
     runs = make_runs({"none": 0.0, "l2": 0.0}).assign(mlflow_run_id=None)
     pages.write(write_results(tmp_path / "circles", runs))
@@ -386,6 +388,7 @@ def test_a_page_is_far_below_12_megabytes(page: str) -> None:
     assert len(page.encode()) < 2_000_000
 
 
+@pytest.mark.slow
 def test_techniques_are_ranked_over_the_data_sets_that_share_them(tmp_path: Path) -> None:
     results, index = tmp_path / "results", tmp_path / "index.html"
     pages.write(write_results(results / "circles", make_runs(EFFECTS)))

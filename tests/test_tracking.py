@@ -256,6 +256,7 @@ def test_parents_show_figures_of_the_search_and_of_the_curves(logged: Tracker) -
     }
 
 
+@pytest.mark.slow
 def test_a_process_that_draws_and_dies_costs_no_figure() -> None:
     trials = [record for record in study() if record.phase == "tune"]
     for _ in range(2):  # the second time in new processes
@@ -413,6 +414,7 @@ log(study())
 """
 
 
+@pytest.mark.slow
 def test_a_database_that_is_killed_in_the_making_leaves_none_behind(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     script = f"from pipeline.tracking.store import prepare_sqlite; prepare_sqlite({uri!r})"
