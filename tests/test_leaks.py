@@ -15,9 +15,8 @@ from pipeline.config import loading, sections
 from pipeline.datasets.sources import prepare
 from pipeline.engine import Engine
 from pipeline.execution.executor import Answer, Work
-from pipeline.execution.jobs import Job
 from pipeline.execution.journal import Journal
-from pipeline.execution.worker import Worker
+from pipeline.execution.worker import Job, Worker
 from pipeline.results import STUDY
 from pipeline.stages import publish, report, train, tune
 from pipeline.tracking.findings import champion

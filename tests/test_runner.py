@@ -12,9 +12,10 @@ import pytest
 from pipeline.config import params
 from pipeline.execution import journal as journal_module
 from pipeline.execution.executor import Answer, Work, WorkerDied
-from pipeline.execution.jobs import Job, Program, Timed, Train
+from pipeline.execution.jobs import Program, Timed, Train
 from pipeline.execution.journal import LINES, Content, Journal
 from pipeline.execution.runner import Runner
+from pipeline.execution.worker import Job
 from pipeline.training import identity
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds

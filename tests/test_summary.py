@@ -72,7 +72,7 @@ def failing(runs: pd.DataFrame, lost: "pd.Series[bool]") -> pd.DataFrame:
 def test_seeds_on_which_a_run_failed_are_left_out_and_pairs_stay(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS)
     lost = (runs["technique"] == "l2") & (runs["seed"] == 3)
-    found = summary.read_runs(write(failing(runs, lost), tmp_path))
+    found = results.read_runs(write(failing(runs, lost), tmp_path))
     pd.testing.assert_frame_equal(
         summary.summarize(found), summary.summarize(runs[runs["seed"] != 3])
     )
@@ -81,7 +81,7 @@ def test_seeds_on_which_a_run_failed_are_left_out_and_pairs_stay(tmp_path: Path)
 def test_a_technique_that_failed_on_every_seed_is_left_out_alone(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS)
     lost = runs["technique"] == "l2"
-    found = summary.read_runs(write(failing(runs, lost), tmp_path))
+    found = results.read_runs(write(failing(runs, lost), tmp_path))
     pd.testing.assert_frame_equal(summary.summarize(found), summary.summarize(runs[~lost]))
 
 
@@ -91,7 +91,7 @@ def test_failed_runs_that_leave_no_seed_are_told(tmp_path: Path) -> None:
         runs["seed"] == np.where(runs["technique"] == "l2", 0, 1)
     )
     with pytest.raises(UserError, match=r"on every seed some run failed \(worker died\)"):
-        summary.read_runs(write(failing(runs, lost), tmp_path))
+        results.read_runs(write(failing(runs, lost), tmp_path))
 
 
 def test_the_baseline_is_not_compared_with_itself() -> None:

@@ -27,12 +27,12 @@ from pipeline.errors import UserError
 from pipeline.execution import devices
 from pipeline.execution.devices import forked
 from pipeline.execution.executor import Answer, LocalExecutor, Work, WorkerDied
-from pipeline.execution.jobs import Job, Train
+from pipeline.execution.jobs import Train
 from pipeline.execution.journal import Journal
 from pipeline.execution.progress import Progress
 from pipeline.execution.runner import Runner
 from pipeline.execution.scheduler import Population, Schedule
-from pipeline.execution.worker import Worker
+from pipeline.execution.worker import Job, Worker
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 

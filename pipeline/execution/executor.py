@@ -17,9 +17,8 @@ from pipeline.config.sections import Engine
 from pipeline.errors import UserError
 from pipeline.execution import processes, worker
 from pipeline.execution.devices import devices
-from pipeline.execution.jobs import Job
 from pipeline.execution.journal import Journal
-from pipeline.execution.worker import Setup
+from pipeline.execution.worker import Job, Setup
 
 Answer = TypeVar("Answer")
 

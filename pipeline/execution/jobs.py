@@ -4,21 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from pipeline.execution.worker import Worker
 from pipeline.training.runs import Result, Run
-
-if TYPE_CHECKING:
-    from pipeline.execution.worker import Worker
-
-Answer = TypeVar("Answer", covariant=True)
-
-
-class Job(Protocol[Answer]):
-    """One task of a worker; it is pickled, and so is the answer."""
-
-    def run(self, worker: "Worker") -> Answer:
-        """Does it, in the worker's process."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +15,7 @@ class Program:
 
     asked: Run
 
-    def run(self, worker: "Worker") -> tuple[str, int]:
+    def run(self, worker: Worker) -> tuple[str, int]:
         """Builds the run's model. Raises UserError where the worker's GPU cannot be used."""
         worker.check_device()
         return worker.trainer.program(self.asked)
@@ -48,7 +36,7 @@ class Train:
     runs: Sequence[Run]
     checkpoints: Sequence[Path | None]
 
-    def run(self, worker: "Worker") -> Timed:
+    def run(self, worker: Worker) -> Timed:
         """Trains with the programs that others have compiled, and shares those compiled here."""
         began = time.perf_counter()
 
@@ -67,7 +55,7 @@ class Measure:
     asked: Run
     model: Path
 
-    def run(self, worker: "Worker") -> Timed:
+    def run(self, worker: Worker) -> Timed:
         """The result holds what is measured, nothing of the training."""
         import keras
 

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pipeline.config.sections import Engine
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.execution.devices import Device
-from pipeline.execution.jobs import Job
 from pipeline.execution.program_cache import Compiled
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ NICE = 8
 TELLING = 0.2  # seconds between what is told of a job in work, at least
 
 Message = tuple[Literal["ready", "epochs", "answer", "error"], Any]
+Answer = TypeVar("Answer", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class Worker:
             self.compiled.share()
 
 
+class Job(Protocol[Answer]):
+    """One task of a worker; it is pickled, and so is the answer."""
+
+    def run(self, worker: Worker) -> Answer:
+        """Does it, in the worker's process."""
+
+
 def main(pipe: Connection, setup: Setup) -> None:
     """Answers the jobs that come through the pipe, until it is closed."""
     try:
@@ -91,10 +98,13 @@ def _prepared(setup: Setup, tell: Callable[[int], None]) -> Worker:
     if setup.device.gpu is None:
         compiled = Compiled(setup.programs, setup.own)
         compiled.switch_on()
+    from pipeline import datasets, engine
     from pipeline.engine import backend
-    from pipeline.execution import preload
+    from pipeline.training.trainer import Trainer
 
-    trainer = preload.trainer(setup.prepared, setup.engine, setup.device.memory)
+    backend.set_up(setup.engine.deterministic)
+    programs = engine.Engine(setup.engine.program, setup.engine.population, setup.device.memory)
+    trainer = Trainer(datasets.load(setup.prepared), programs)
     return Worker(trainer, compiled, None if backend.on_gpu() else setup.device.gpu, tell)
 
 

@@ -9,7 +9,8 @@ from pipeline import datasets, results
 from pipeline.config import params
 from pipeline.datasets.sources import prepare
 from pipeline.execution.executor import Answer, Work, WorkerDied
-from pipeline.execution.jobs import Job, Train
+from pipeline.execution.jobs import Train
+from pipeline.execution.worker import Job
 from pipeline.stages import report, train, tune
 
 from ..test_leaks import NAME, InProcess, Nowhere, write_params
