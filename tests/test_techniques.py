@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.models.architectures import Autoencoder, Mlp
-from pipeline.techniques.changes import Change
+from pipeline.techniques.changes import Change, class_named
 from pipeline.techniques.fit import misfit
 from pipeline.techniques.noise import AlphaDropout, Dropout, GaussianDropout
 from pipeline.techniques.part import Part
@@ -129,6 +129,13 @@ def test_the_classes_of_a_change_are_those_of_its_parts_and_of_what_they_hold() 
     assert {"Activity", "Penalty", "Dropout"} <= names
     assert not {"Part", "KernelPenalty", "Stopping"} & names
     assert Change().part_classes() == ()
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_the_classes_of_a_change_are_known_by_their_names(name: str) -> None:
+    for kind in TECHNIQUES[name].lowest.part_classes():
+        assert class_named(kind.__name__) is kind
+    assert class_named("Nothing") is None
 
 
 def test_a_part_is_gone_without_its_kind() -> None:

@@ -4,6 +4,7 @@ A combination of techniques is the union of their changes. `models` lets the par
 `trainer` a training; neither knows a single one.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
@@ -122,6 +123,23 @@ class Change:
         """
         classes = {kind for part in self.everywhere() for kind in _classes(part)}
         return tuple(sorted(classes, key=lambda kind: kind.__qualname__))
+
+
+def class_named(name: str) -> type | None:
+    """The class that `part_classes` names so; None for a name that today's code does not know.
+
+    Of the parts whose modules are imported, as those of all techniques are by the registry.
+    """
+    modules = sorted({kind.__module__ for kind in _kinds(Part)})
+    classes = (getattr(sys.modules[module], name, None) for module in modules)
+    return next((kind for kind in classes if isinstance(kind, type)), None)
+
+
+def _kinds(kind: type[Part]) -> Iterator[type[Part]]:
+    """All classes that derive from a kind of part."""
+    for derived in kind.__subclasses__():
+        yield derived
+        yield from _kinds(derived)
 
 
 def _identity(value: Any) -> Any:
