@@ -1,14 +1,20 @@
 """A task says all that depends on it: a further one needs no change where runs are compared."""
 
+import pickle
 from dataclasses import replace
 from math import inf
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import datasets
 from pipeline.analysis import comparison, summary
 from pipeline.analysis.claims import CLAIMS, judge
+from pipeline.config import params
+from pipeline.datasets import Dataset
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import (
     CLASSIFICATION,
@@ -23,6 +29,7 @@ from pipeline.datasets.task import (
 from pipeline.errors import UserError
 from pipeline.stages.train import _line
 from pipeline.training.measures import MEASURED
+from pipeline.training.runs import Plan
 
 from .synthetic import make_runs
 
@@ -132,6 +139,36 @@ def test_of_a_reconstruction_the_example_is_the_target() -> None:
     assert task.target.shape((8, 8)) == (8, 8)
     assert task.output(10, (8, 8)) == (64, None)
     assert not task.labels
+
+
+def test_the_task_is_stored_with_the_data(tmp_path: Path) -> None:
+    rows = np.zeros((1, 1), np.int32)
+    parts: Any = {"train": rows, "val": rows, "test": rows}
+    splits: Any = {"article": parts, "leak_free": parts}
+    x, y = np.zeros((1, 2), np.float32), np.zeros(1, np.int32)
+    data = Dataset("toy", 2, x, y, splits, task=RECONSTRUCTION)
+    datasets.save(data, tmp_path / "toy.npz")
+    assert datasets.load(tmp_path / "toy.npz").task == RECONSTRUCTION
+    assert replace(data, task=CLASSIFICATION).digest == data.digest  # of what the rows are made
+
+
+def test_runs_have_the_task_of_the_data_unless_the_architecture_has_its_own() -> None:
+    study = params.load().study("digits")
+    plan = Plan("digits", "digest", study, 1, params.Engine(), RECONSTRUCTION)
+    assert plan.tuned("none", {}, 0).task == RECONSTRUCTION
+    usual = replace(plan, data_task=CLASSIFICATION)
+    assert usual.tuned("none", {}, 0).task == CLASSIFICATION
+    assert usual.tuned("none", {}, 0).key != plan.tuned("none", {}, 0).key
+    autoencoder = replace(study, model=params.Autoencoder("autoencoder", (4,), code=2))
+    own = replace(usual, study=autoencoder).tuned("none", {}, 0)
+    assert own.task == RECONSTRUCTION
+    assert pickle.loads(pickle.dumps(own)) == own  # as a worker gets it
+
+
+def test_a_run_says_whether_its_technique_stops_early() -> None:
+    plan = Plan("circles", "digest", params.load().study("circles"), 1, params.Engine())
+    assert plan.tuned("early_stopping", {"patience": 3}, 0).stops_early
+    assert not plan.tuned("none", {}, 0).stops_early
 
 
 def test_a_measure_that_no_run_has_is_not_shown() -> None:

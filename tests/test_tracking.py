@@ -33,7 +33,7 @@ from pipeline.stages import publish
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing
-from pipeline.tracking.findings import champion
+from pipeline.tracking.findings import champion, champion_note
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.records import Phase, Record, final_record, thin, trial_record
 from pipeline.tracking.store import describe, model_name, tracking_uri
@@ -658,6 +658,13 @@ def test_only_finished_tuned_runs_compete_and_a_diverged_one_has_no_hits() -> No
     assert champion([*others, trial, good]) is good
     assert champion([*others[:1], trial]) is None
     assert champion([replace(good, model=None)]) is None
+
+
+@pytest.mark.parametrize("stops_early", [False, True])
+def test_a_champion_that_stopped_early_is_told_to_be_its_best_epoch(stops_early: bool) -> None:
+    row = final_row(0) | {"diverged": False, "stops_early": stops_early}
+    best = final_record(row, None, Path("a.keras"))
+    assert ("stopped early" in champion_note(best, [best])) == stops_early
 
 
 def registered() -> tuple[list[Any], str]:
