@@ -16,6 +16,8 @@ from pipeline.config import loading, sections
 from pipeline.training import code, identity
 from pipeline.training.runs import Plan
 
+from .test_dvc import import_closure
+
 SCRIPT = """
 import json
 from pipeline.config import loading, sections
@@ -199,3 +201,20 @@ def test_a_class_is_known_by_its_code_and_the_helpers_that_it_names(tmp_path: Pa
     other = ("SCALE = 2", "SCALE = 3"), ("x / SCALE", "x * SCALE"), ("self.x)", "-self.x)")
     assert all(of(text.replace(old, new)) == of(text) for old, new in same)
     assert all(of(text.replace(old, new)) != of(text) for old, new in other)
+
+
+def test_the_code_that_trains_is_in_the_key() -> None:
+    """What a trainer imports of these rooms, but for values and what is measured afterwards."""
+    package = Path("pipeline")
+    held = {str(path) for pattern in identity.TRAINS for path in package.glob(pattern)}
+    values = {"models/architectures", "training/code", "training/identity", "training/runs"}
+    measured = {"training/evaluation", "training/inspection", "training/measures"}
+    rooms = tuple(f"pipeline/{room}/" for room in ("engine", "models", "training"))
+    trains = {
+        path for path in import_closure("pipeline.training.trainer") if path.startswith(rooms)
+    }
+    others = {f"pipeline/{name}.py" for name in values | measured}
+    assert held == {path for path in trains - others if path not in EMPTY}
+
+
+EMPTY = {f"pipeline/{room}/__init__.py" for room in ("models", "training")}  # but for docstrings

@@ -22,7 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.training.identity import code_digest, measuring_digest, part_class_named
+from pipeline.techniques.changes import class_named
+from pipeline.training.identity import code_digest, measuring_digest
 from pipeline.training.runs import Result, Run
 
 ROOT = Path(".journal")
@@ -97,7 +98,7 @@ class Entry:
     @property
     def of_today(self) -> bool:
         """Whether today's code would give the run the same key."""
-        classes = [part_class_named(name) for name in self.parts]
+        classes = [class_named(name) for name in self.parts]
         known = tuple(kind for kind in classes if kind is not None)
         return len(known) == len(classes) and self.code == code_digest(known)
 

@@ -9,60 +9,31 @@ again.
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.datasets.task import SIGMAS, Task
 from pipeline.training import code
 
-if TYPE_CHECKING:
-    from pipeline.training.runs import Run
-
 # The files whose meaning decides what is trained; of techniques, only a change's own classes do.
+# What architectures say, the names and sizes of layers, is in the key itself.
 TRAINS = (
-    *("engine/*.py", "models/*.py"),
-    *("training/trainer.py", "training/exports.py", "training/seeds.py"),
+    "engine/*.py",
+    *("models/building.py", "models/initial.py", "models/plain.py", "models/stack.py"),
+    *("models/whitening.py", "training/trainer.py", "training/exports.py", "training/seeds.py"),
 )
 # The files that decide what is measured of a trained model.
 MEASURES = ("training/evaluation.py", "training/measures.py", "training/inspection.py")
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy")
 
 
-def run_key(run: "Run") -> str:
-    """20 hexadecimal digits of the SHA-256 of what the run means."""
-    text = json.dumps(meaning(run), sort_keys=True)
+def key_of(meaning: Mapping[str, Any]) -> str:
+    """20 hexadecimal digits of the SHA-256 of everything that decides a run's result."""
+    text = json.dumps(meaning, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def meaning(run: "Run") -> dict[str, Any]:
-    """Everything that decides the run's result, as JSON has it.
-
-    `technique` decides none: it keeps the rows apart of techniques that change the same.
-    """
-    return {
-        "data": run.data_digest,
-        "task": run.task.name,
-        "model": canonical(run.model),
-        "layers": [*run.model.hidden_layers],
-        "dense": dict(run.model.dense),
-        "change": run.change.identity(),
-        "values": dict(run.values),
-        "training": canonical(run.training),
-        "technique": run.technique,
-        "setting": run.setting,
-        "protocol": run.protocol,
-        "seed": run.seed,
-        "draw": run.draw,
-        "study_seed": run.study_seed,
-        "program": run.program,
-        "population": run.population,
-        "deterministic": run.deterministic,
-        "code": code_digest(run.change.part_classes()),
-    }
 
 
 def canonical(value: Any) -> Any:
@@ -77,15 +48,6 @@ def canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: canonical(each) for name, each in value.items()}
     return [canonical(each) for each in value] if isinstance(value, tuple | list) else value
-
-
-def part_class_named(name: str) -> type | None:
-    """The class of a part of a change; None for a name that today's code does not know."""
-    rooms = [
-        module for path, module in sys.modules.items() if path.startswith("pipeline.techniques.")
-    ]
-    kinds = (vars(module).get(name) for module in rooms)
-    return next((kind for kind in kinds if isinstance(kind, type)), None)
 
 
 @cache

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pipeline.models.architectures import Model
 from pipeline.techniques.changes import Change
 from pipeline.techniques.registry import combination
 from pipeline.techniques.training import Stopping
-from pipeline.training.identity import run_key
+from pipeline.training.identity import canonical, code_digest, key_of
 from pipeline.training.seeds import derived_seed
 
 Protocol = Literal["article", "leak_free"]
@@ -57,7 +57,35 @@ class Run:
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", run_key(self))
+        object.__setattr__(self, "key", key_of(self.meaning))
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """Everything that decides the result, as JSON has it.
+
+        `technique` decides none: it keeps the rows apart of techniques that change the same.
+        """
+        change = self.change
+        return {
+            "data": self.data_digest,
+            "task": self.task.name,
+            "model": canonical(self.model),
+            "layers": [*self.model.hidden_layers],
+            "dense": dict(self.model.dense),
+            "change": change.identity(),
+            "values": dict(self.values),
+            "training": canonical(self.training),
+            "technique": self.technique,
+            "setting": self.setting,
+            "protocol": self.protocol,
+            "seed": self.seed,
+            "draw": self.draw,
+            "study_seed": self.study_seed,
+            "program": self.program,
+            "population": self.population,
+            "deterministic": self.deterministic,
+            "code": code_digest(change.part_classes()),
+        }
 
     @property
     def change(self) -> Change:
