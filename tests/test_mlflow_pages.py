@@ -128,7 +128,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Ite
     clone = Clone(tmp_path_factory.mktemp("study"))
     clone.edit(longer)
     shutil.copy(empty_database, clone.folder / "mlflow.db")
-    study = (sys.executable, "-m", "pipeline", "study", "--datasets", "circles", "--seeds", "2")
+    study = (sys.executable, "-m", "pipeline", "study", "--studies", "circles", "--seeds", "2")
     clone.run(*study, "--until", "train")
     server = Server(clone.folder)
     options = webdriver.ChromeOptions()

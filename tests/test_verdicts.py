@@ -1,6 +1,7 @@
 """Verdicts as tables: the same words and numbers everywhere, and none that was not measured."""
 
 import re
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def test_what_was_ruled_out_is_told_where_the_verdict_rests_on_it(
 def test_the_stage_writes_page_csv_and_docs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     write_empty_docs()
     before = Path("docs/claims.md").read_text("utf-8")
@@ -133,7 +135,7 @@ def test_the_stage_writes_page_csv_and_docs(
     assert Path("docs/claims.md").read_text("utf-8") == before
     overview.main(["--docs"])
     assert_form(blocks.read(Path("docs/claims.md"), "claims"))
-    assert Path("results/claims.csv").is_file()
+    assert Path("reports/claims.csv").is_file()
     assert "A1" in capsys.readouterr().out
     page = Path("reports/index.html").read_text("utf-8")
     assert page.index('id="claims"') < page.index('id="more"')
@@ -141,4 +143,4 @@ def test_the_stage_writes_page_csv_and_docs(
         assert f'<span class="id">{claim.id}</span>' in page
     not_run = page.count('<strong class="verdict">not run</strong>')
     assert not_run == len(CLAIMS) - len(REFUTED)
-    assert 'href="../results/claims.csv"' in page
+    assert 'href="claims.csv"' in page

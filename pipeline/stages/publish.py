@@ -79,7 +79,7 @@ def publish(dataset: str, settings: Params) -> None:
 
 
 def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
-    """The records of a data set's trials, then of its final runs, from its result files."""
+    """The records of a study's trials, then of its final runs, from its result files."""
     folder = results / dataset
     for row in read_rows(folder / TRIALS):
         yield trial_record(row, architecture)
