@@ -137,7 +137,7 @@ def test_a_study_that_is_added_to_params_yaml_alone_goes_through_everything(
     assert (about["study"], about["source"], about["title"]) == (
         "noisy-circles",
         "circles",
-        "Circles",
+        "Circles (noisy-circles)",
     )
     assert about["sizes"]["leak_free"] == {"train": 30, "val": 70, "test": 200}
     index = (clone.folder / "reports/index.html").read_text(encoding="utf-8")

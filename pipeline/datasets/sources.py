@@ -32,6 +32,13 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
+def _title(study: str, path: str, title: str) -> str:
+    """The input's title, with the study's name where that is another than the input's."""
+    if not title:
+        return study
+    return title if study == Path(path).stem else f"{title} ({study})"
+
+
 def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
     """Make a study's data set, with the title and the description of its input.
 
@@ -43,7 +50,7 @@ def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
     return replace(
         SOURCES[data.source].prepare(study, data, seed, raw),
         source=data.source,
-        title=origin.title or study,
+        title=_title(study, data.input, origin.title),
         description=origin.description,
         leak=origin.leak,
     )

@@ -60,7 +60,12 @@ def own_input(tmp_path: Path) -> Path:
 def test_a_data_set_bears_its_studys_name_and_its_inputs_words(own_input: Path) -> None:
     data = CirclesData(input="data/sources/circles.yaml", draws=1)
     dataset = sources.prepare("noisy-circles", data, 1, Path("nowhere"))
-    assert (dataset.name, dataset.source, dataset.title) == ("noisy-circles", "circles", "Circles")
+    assert (dataset.name, dataset.source, dataset.title) == (
+        "noisy-circles",
+        "circles",
+        "Circles (noisy-circles)",  # beside circles on the overview
+    )
+    assert sources.prepare("circles", data, 1, Path("nowhere")).title == "Circles"
     untitled = sources.prepare(
         "noisy-circles", CirclesData(input=str(own_input), draws=1), 1, own_input
     )
