@@ -89,7 +89,7 @@ def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
     techniques, rng = list(TECHNIQUES), np.random.default_rng(1)
     for run in range(runs):
         seed, place = divmod(run, len(techniques))
-        row = {"key": f"{run:x}", "dataset": DATASET, "architecture": "mlp", "seed": seed}
+        row = {"key": f"{run:x}", "study": DATASET, "architecture": "mlp", "seed": seed}
         row |= {"task": CLASSIFICATION.name}
         row |= {"technique": techniques[place], "setting": "tuned", "protocol": "leak_free"}
         row |= {

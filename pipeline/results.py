@@ -48,10 +48,10 @@ STUDY = "study_digest"  # a column: the params and the data that decide a techni
 PARAM = "params."  # how columns of hyperparameters begin, so that none is taken for a measure
 TRIAL_COLUMNS = ("task", "technique", "trial", "state", "val_loss")
 RUN_COLUMNS = (
-    *("key", "dataset", "task", "technique", "setting", "leaks", "seed"),
+    *("key", "study", "task", "technique", "setting", "leaks", "seed"),
     *("val_loss", "diverged"),
 )
-SUMMARY_COLUMNS = ("dataset", "task", "technique", "setting", "leaks", "n", "measure")
+SUMMARY_COLUMNS = ("study", "task", "technique", "setting", "leaks", "n", "measure")
 COMPARED = (
     *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
     "p_best",  # of "no other technique of the setting is better": see statistics.best_p

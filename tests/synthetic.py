@@ -37,7 +37,7 @@ def make_runs(
             rows.append(
                 {
                     "key": f"{setting}-{technique}-{seed}",
-                    "dataset": dataset,
+                    "study": dataset,
                     "task": "classification",
                     "technique": technique,
                     "setting": setting,
@@ -113,7 +113,7 @@ def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[s
         for technique in techniques
     }
     return {
-        "dataset": "circles",
+        "study": "circles",
         "task": "classification",
         "trials": TRIALS,
         "epochs": EPOCHS,
@@ -132,7 +132,7 @@ def make_trials(techniques: Sequence[str], dataset: str = "circles") -> pd.DataF
             rows.append(
                 {
                     "key": f"{technique}-{trial}",
-                    "dataset": dataset,
+                    "study": dataset,
                     "task": "classification",
                     "technique": technique,
                     "trial": trial,

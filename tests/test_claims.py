@@ -49,7 +49,7 @@ def plant(claim: Claim, effect: float, noise: float, pairs: int = PAIRS) -> pd.D
 
 
 def word(claim: Claim, frame: pd.DataFrame) -> str:
-    return judge(claim, {claim.datasets[0]: frame}).word
+    return judge(claim, {claim.studies[0]: frame}).word
 
 
 over_claims = pytest.mark.parametrize("claim", JUDGED, ids=lambda claim: claim.id)
@@ -87,7 +87,7 @@ def test_equal_runs_are_no_effect(claim: Claim) -> None:
 @over_claims
 def test_the_verdict_tells_numbers_pairs_and_leak(claim: Claim) -> None:
     frame = plant(claim, 3, 0.5)
-    verdict = judge(claim, {claim.datasets[0]: frame.sample(frac=1, random_state=0)})
+    verdict = judge(claim, {claim.studies[0]: frame.sample(frac=1, random_state=0)})
     assert verdict.n == PAIRS
     assert (
         verdict.leaks == (claim.setting == "article") == ("validation data leak" in verdict.notes)
@@ -105,7 +105,7 @@ def test_the_verdict_tells_numbers_pairs_and_leak(claim: Claim) -> None:
 @over_claims
 def test_runs_that_diverged_are_told(claim: Claim) -> None:
     frame = plant(claim, 3, 0.5)
-    verdict = judge(claim, {claim.datasets[0]: frame.assign(diverged=frame["seed"] == 1)})
+    verdict = judge(claim, {claim.studies[0]: frame.assign(diverged=frame["seed"] == 1)})
     told = f"{frame['technique'].nunique()} of the runs diverged and count as they were before"
     assert told in verdict.notes
 
@@ -113,14 +113,14 @@ def test_runs_that_diverged_are_told(claim: Claim) -> None:
 @over_claims
 @pytest.mark.parametrize("pairs", [1, 2, 4])
 def test_too_few_pairs_never_tell_and_say_so(claim: Claim, pairs: int) -> None:
-    verdict = judge(claim, {claim.datasets[0]: plant(claim, 3, 0.5, pairs)})
+    verdict = judge(claim, {claim.studies[0]: plant(claim, 3, 0.5, pairs)})
     assert verdict.word == "cannot tell"
     assert any("too few" in note for note in verdict.notes)
 
 
 def test_a_verdict_from_fewer_than_ten_pairs_says_so() -> None:
     claim = JUDGED[0]
-    verdict = judge(claim, {claim.datasets[0]: plant(claim, 3, 0.5, 8)})
+    verdict = judge(claim, {claim.studies[0]: plant(claim, 3, 0.5, 8)})
     assert (verdict.word, verdict.notes[0]) == ("holds", "8 pairs only")
 
 
@@ -129,7 +129,7 @@ def test_without_runs_there_is_a_reason_and_no_number(claim: Claim) -> None:
     other = pd.DataFrame(
         {"task": ["classification"], "technique": ["x"], "setting": ["article"], "seed": [0]}
     )
-    for runs in ({}, dict.fromkeys(claim.datasets, other)):
+    for runs in ({}, dict.fromkeys(claim.studies, other)):
         verdict = judge(claim, runs)
         assert verdict.word == ("does not hold" if claim.refuted_by else "not run")
         assert verdict.found == ()
@@ -176,7 +176,7 @@ def test_the_tuned_setting_and_other_data_sets_stand_beside_the_verdict() -> Non
     article, tuned = plant(claim, 3, 0.5), plant(claim.at("tuned"), -3, 0.5)
     runs = {"mnist": pd.concat([article, tuned]), "digits": plant(claim, 0, 4)}
     assert judge(claim, runs).word == "holds"
-    told = [(each.dataset, each.claim.setting, each.word) for each in beside(claim, runs)]
+    told = [(each.study, each.claim.setting, each.word) for each in beside(claim, runs)]
     assert told == [("mnist", "tuned", "reversed"), ("digits", "article", "cannot tell")]
 
 
@@ -236,7 +236,7 @@ def test_ids_are_unique_and_every_measure_is_a_column() -> None:
 
 def test_every_side_of_a_claim_is_trained_by_a_study_that_exists() -> None:
     for claim in JUDGED:
-        techniques = loading.load().study(claim.datasets[0]).techniques
+        techniques = loading.load().study(claim.studies[0]).techniques
         for side in {side for each in claim.statements for side in each.sides}:
             known = techniques.get(side.technique)
             assert known is not None, f"{claim.id}: {side}"

@@ -29,7 +29,7 @@ def study(rng: np.random.Generator, effect: float, seeds: int = 10) -> pd.DataFr
     accuracy[0] += 0.01 * effect
     return pd.DataFrame(
         {
-            "dataset": "circles",
+            "study": "circles",
             "task": "classification",
             "setting": "tuned",
             "leaks": False,

@@ -141,7 +141,7 @@ def test_too_few_runs_for_any_ensemble_leave_the_table_empty() -> None:
 
 def unit(setting: Phase, seed: int) -> Run:
     return Run(
-        dataset="circles",
+        study="circles",
         data_digest="",
         model=Mlp("mlp", (8,)),
         training=Training("adam", 0.01, 16, 1),

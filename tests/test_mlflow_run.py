@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 from .clone import Clone
 
-TAGS = {"dataset", "architecture", "technique", "phase", "git_commit", "params_digest"} | {
+TAGS = {"study", "architecture", "technique", "phase", "git_commit", "params_digest"} | {
     *("data_digest", "study_digest", "mlflow.source.git.commit"),
 }
 LOCAL = ("mlflow", "run", "--env-manager", "local")

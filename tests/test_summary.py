@@ -63,7 +63,7 @@ def test_p_values_are_corrected_over_the_techniques_of_one_setting() -> None:
 
 def failing(runs: pd.DataFrame, lost: "pd.Series[bool]") -> pd.DataFrame:
     """The runs, of which the lost ones have no measures."""
-    given = ["key", "dataset", "technique", "setting", "leaks", "seed"]
+    given = ["key", "study", "technique", "setting", "leaks", "seed"]
     measures = [name for name in runs if name not in given]
     emptied = {str(name): runs[name].astype(object).mask(lost) for name in measures}
     return runs.assign(**emptied, failed=lost.map({True: "worker died", False: ""}))
@@ -185,7 +185,7 @@ def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_planted_differences_are_found() -> None:
     finding = summary.find(summary.summarize(make_runs(EFFECTS)))
-    assert (finding.dataset, finding.setting, finding.n, finding.techniques) == (
+    assert (finding.study, finding.setting, finding.n, finding.techniques) == (
         "circles",
         "tuned",
         10,

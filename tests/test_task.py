@@ -90,10 +90,10 @@ def test_a_further_task_is_told_by_its_own_score(regression: pd.DataFrame) -> No
 def test_claims_are_about_classifiers(regression: pd.DataFrame) -> None:
     claim = next(claim for claim in CLAIMS if claim.id == "B1")
     runs = regression.assign(setting="article")
-    verdict = judge(claim, dict.fromkeys(claim.datasets, runs))
+    verdict = judge(claim, dict.fromkeys(claim.studies, runs))
     assert verdict.word == "not run"
     assert verdict.notes == (
-        f"the runs of {claim.datasets[0]} predict a temperature, and the claim is about accuracy",
+        f"the runs of {claim.studies[0]} predict a temperature, and the claim is about accuracy",
     )
 
 

@@ -46,7 +46,7 @@ CONTEXT = Context("circles", "d1", {"params_digest": "p1"}, {"training.epochs": 
 
 
 def trial_row(number: int, technique: str = "l2", **changes: Any) -> Row:
-    row: Row = {"key": f"{technique}a{number:x}", "dataset": "circles", "technique": technique}
+    row: Row = {"key": f"{technique}a{number:x}", "study": "circles", "technique": technique}
     row |= {"task": "classification", "trial": number, "state": "complete"}
     row |= {"params.strength": 10.0**-number, "params.patience": 3 + number}
     row |= {"val_accuracy": 0.6 + number / 30, "val_loss": 0.1 + 0.2, "seconds": 0.25}
@@ -56,7 +56,7 @@ def trial_row(number: int, technique: str = "l2", **changes: Any) -> Row:
 def final_row(seed: int, setting: str = "tuned", technique: str = "l2") -> Row:
     row: Row = {
         "key": f"{technique}{setting[0]}{seed:x}f",
-        "dataset": "circles",
+        "study": "circles",
         "task": "classification",
         "architecture": "mlp",
     }
@@ -168,7 +168,7 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
         "strength": "0.0001",
         "epochs": "40",
     }
-    wanted = {"dataset": "circles", "architecture": "mlp", "technique": "l2", "phase": "train"}
+    wanted = {"study": "circles", "architecture": "mlp", "technique": "l2", "phase": "train"}
     wanted |= {
         "setting": "tuned",
         "seed": "2",
@@ -221,8 +221,8 @@ def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: 
 
 def test_figures_go_to_the_parent_of_their_own_study(folder: Path) -> None:
     log([trial_record(TRIALS[0], "mlp")])
-    log([replace(final_record(final_row(0), curve(0), None), study="a-b")])
-    log([replace(final_record(final_row(1), curve(1), None), key="other", study="c-d")])
+    log([replace(final_record(final_row(0), curve(0), None), study_digest="a-b")])
+    log([replace(final_record(final_row(1), curve(1), None), key="other", study_digest="c-d")])
     drawing = folder / "weights-tuned.svg"
     drawing.write_text("<svg/>", encoding="utf-8")
     rows = pd.DataFrame({"technique": ["l2", "l2"], STUDY: ["a-b", "a-b"]})

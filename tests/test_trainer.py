@@ -50,7 +50,7 @@ def dataset() -> Dataset:
 
 def unit(model: Model, technique: str, values: dict[str, float], dataset: Dataset) -> Run:
     return Run(
-        dataset="digits",
+        study="digits",
         data_digest=dataset.digest,
         model=model,
         training=sections.Training("adam", 0.01, 16, 12),

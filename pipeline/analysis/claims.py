@@ -115,7 +115,7 @@ class Claim:
     sentence: str
     source: str  # what the article's own evidence was
     reading: str  # how the sentence is judged here
-    datasets: tuple[str, ...]  # the first one's runs are the verdict; the others stand beside it
+    studies: tuple[str, ...]  # the first one's runs are the verdict; the others stand beside it
     statements: tuple[Statement, ...]  # empty: nothing has to be trained
     refuted_by: str = ""  # why it does not hold whatever is run
 
@@ -539,12 +539,12 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def compared_by(measure: str, dataset: str) -> set[str]:
+def compared_by(measure: str, study: str) -> set[str]:
     """The techniques whose values of a measure are compared on a data set, by any claim."""
     return {
         side.technique
         for claim in CLAIMS
-        if dataset in claim.datasets
+        if study in claim.studies
         for statement in claim.statements
         if statement.measure == measure
         for side in statement.sides
@@ -581,7 +581,7 @@ class Verdict:
     """One claim judged on one data set. Without `found`, `notes` say why nothing was compared."""
 
     claim: Claim
-    dataset: str
+    study: str
     word: Word
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
@@ -600,7 +600,7 @@ def judge(claim: Claim, runs: Runs) -> Verdict:
     """The verdict on a claim: what the runs of its own data set show."""
     if claim.refuted_by:
         return Verdict(claim, "", "does not hold", notes=(claim.refuted_by,))
-    return _judge(claim, claim.datasets[0], runs)
+    return _judge(claim, claim.studies[0], runs)
 
 
 def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
@@ -608,46 +608,46 @@ def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
     if not claim.statements:
         return ()
     variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
-    _, *others = ((variant, dataset) for dataset in claim.datasets for variant in variants)
-    verdicts = (_judge(variant, dataset, runs) for variant, dataset in others)
+    _, *others = ((variant, study) for study in claim.studies for variant in variants)
+    verdicts = (_judge(variant, study, runs) for variant, study in others)
     return tuple(verdict for verdict in verdicts if verdict.word != "not run")
 
 
-def _judge(claim: Claim, dataset: str, runs: Runs) -> Verdict:
-    lacks = list(_lacking(claim, dataset, runs))
+def _judge(claim: Claim, study: str, runs: Runs) -> Verdict:
+    lacks = list(_lacking(claim, study, runs))
     if lacks:
-        return Verdict(claim, dataset, "not run", notes=tuple(lacks))
-    frame = runs[dataset]
+        return Verdict(claim, study, "not run", notes=tuple(lacks))
+    frame = runs[study]
     found = tuple(find(each, frame) for each in claim.statements)
     sides = {side for each in claim.statements for side in each.sides}
     rows = pd.concat(_of(side, frame) for side in sides)
     leaks = bool(rows["leaks"].any())
     notes = tuple(_notes(found, leaks, int(rows["diverged"].sum())))
-    return Verdict(claim, dataset, _joined(found), found, notes, leaks)
+    return Verdict(claim, study, _joined(found), found, notes, leaks)
 
 
-def _lacking(claim: Claim, dataset: str, runs: Runs) -> Iterator[str]:
+def _lacking(claim: Claim, study: str, runs: Runs) -> Iterator[str]:
     """Why a claim cannot be judged; nothing if it can."""
-    if dataset not in runs:
-        yield f"no runs of {dataset}"
+    if study not in runs:
+        yield f"no runs of {study}"
         return
-    task = task_of(runs[dataset])
+    task = task_of(runs[study])
     if any(not _shared(statement.measure, task) for statement in claim.statements):
         about = TASK.score.title
-        yield f"the runs of {dataset} {task.wording.models}, and the claim is about {about}"
+        yield f"the runs of {study} {task.wording.models}, and the claim is about {about}"
         return
     sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
-    absent = [side for side in sides if _of(side, runs[dataset]).empty]
+    absent = [side for side in sides if _of(side, runs[study]).empty]
     for side in absent:
-        yield f"no {side.setting} runs of {side.technique} on {dataset}"
+        yield f"no {side.setting} runs of {side.technique} on {study}"
     measures = dict.fromkeys(each.measure for each in claim.statements)
-    unmeasured = [measure for measure in measures if measure not in runs[dataset]]
+    unmeasured = [measure for measure in measures if measure not in runs[study]]
     for measure in unmeasured:
-        yield f"the runs on {dataset} do not tell {measure.replace('_', ' ')}"
+        yield f"the runs on {study} do not tell {measure.replace('_', ' ')}"
     if absent or unmeasured:
         return
-    if not all(len(_differences(each, runs[dataset])) for each in claim.statements):
-        yield f"no two runs to compare on {dataset} have the same seed"
+    if not all(len(_differences(each, runs[study])) for each in claim.statements):
+        yield f"no two runs to compare on {study} have the same seed"
 
 
 def _shared(measure: str, task: Task) -> bool:

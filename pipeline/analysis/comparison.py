@@ -29,7 +29,7 @@ def measures(runs: pd.DataFrame) -> dict[str, Measure]:
 class Comparison:
     """Technique `first` against `second`, of one setting, in pairs of runs with the same seed."""
 
-    dataset: str
+    study: str
     setting: str
     measure: Measure
     first: str
@@ -76,7 +76,7 @@ def compare(
     differences = statistics.differences(a, b)
     lower = known[measure].better == "lower"
     return Comparison(
-        dataset=str(runs["dataset"].iloc[0]),
+        study=str(runs["study"].iloc[0]),
         setting=setting,
         measure=known[measure],
         first=first,
@@ -152,7 +152,7 @@ def text(found: Comparison) -> str:
     ]
     width = max(len(label) for label, _ in rows)
     title = (
-        f"{found.dataset}, {found.setting} setting: {measure.title}, {found.n} pairs of runs with"
+        f"{found.study}, {found.setting} setting: {measure.title}, {found.n} pairs of runs with"
         f" the same seed (95 % BCa intervals{leak})"
     )
     return "\n".join(

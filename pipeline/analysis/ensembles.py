@@ -33,7 +33,7 @@ SEEDS = 5  # members of an ensemble of seeds
 PENALTIES = ("l1", "l2", "l1_l2")  # combined where all are present, as are all tuned techniques
 SMALLEST = 1e-7  # a mean of probabilities has no logits: no probability is taken for smaller
 COLUMNS = (
-    *("dataset", "setting", "kind", "techniques", "members", "n"),
+    *("study", "setting", "kind", "techniques", "members", "n"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss"),
     *("single", "single_accuracy", "single_loss"),
     *("difference", "difference_low", "difference_high", "p", "p_holm"),
@@ -175,7 +175,7 @@ def _summarize_setting(runs: pd.DataFrame, predictions: Predictions, seed: int) 
     made = list(of_seeds(runs, predictions))
     if first["setting"] == "tuned":
         made += of_techniques(runs)
-    names = {name: first[name] for name in ("dataset", "setting")}
+    names = {name: first[name] for name in ("study", "setting")}
     rows = [names | _row(each, predictions, seed) for each in made]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.assign(p_holm=statistics.holm(table["p"].to_numpy(float)))

@@ -116,7 +116,7 @@ def _row(
 ) -> dict[str, Any]:
     """One technique's row, but for the p-values of a family; both tables are sorted by seed."""
     first = runs.iloc[0]
-    row: dict[str, Any] = {name: first[name] for name in ("dataset", "task", "technique")}
+    row: dict[str, Any] = {name: first[name] for name in ("study", "task", "technique")}
     row |= {"setting": first["setting"], "leaks": bool(runs["leaks"].any()), "n": len(runs)}
     row |= {"measure": measure.name, **_comparison(runs, baseline, measure, seed)}
     row |= {name: int(runs[name].sum()) for name in COUNTS if name in names}
@@ -159,7 +159,7 @@ class Finding:
     best in truth: `candidates` hold that one with 95 % confidence.
     """
 
-    dataset: str
+    study: str
     setting: str
     techniques: int  # compared, the baseline included
     n: int  # paired seeds
@@ -192,7 +192,7 @@ def find(summary: pd.DataFrame) -> Finding:
     gains = measure_of(rows.iloc[0]).sign * others["difference"]
     n = int(rows["n"].min())
     return Finding(
-        dataset=str(rows["dataset"].iloc[0]),
+        study=str(rows["study"].iloc[0]),
         setting=setting,
         techniques=len(rows),
         n=n,
@@ -278,7 +278,7 @@ def table(summary: pd.DataFrame) -> str:
 def _block(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     leak = "; its validation data leak" if rows["leaks"].any() else ""
-    title = f"{first['dataset']}, {first['setting']} setting (95 % intervals over seeds{leak})"
+    title = f"{first['study']}, {first['setting']} setting (95 % intervals over seeds{leak})"
     measure = measure_of(first)
     difference = f"difference to none{', points' if measure.share else ''}"
     head = ("technique", measure.heading, difference, "p (Holm)", "n")

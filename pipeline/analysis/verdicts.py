@@ -74,7 +74,7 @@ def matters(found: Found) -> str:
 def place(verdict: Verdict) -> str:
     """Where it was judged, such as circles, article setting; empty if nowhere."""
     setting = verdict.claim.setting
-    return f"{verdict.dataset}, {setting} setting" if setting else ""
+    return f"{verdict.study}, {setting} setting" if setting else ""
 
 
 # The terminal
@@ -142,7 +142,7 @@ def _identity(verdict: Verdict, role: str) -> dict[str, Any]:
         "reading": claim.reading,
         "source": claim.source,
         "role": role,
-        "dataset": verdict.dataset,
+        "study": verdict.study,
         "setting": claim.setting,
         "verdict": verdict.word,
         "n": verdict.n,

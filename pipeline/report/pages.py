@@ -387,7 +387,7 @@ def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str, title: str) 
     shown = curves[curves["setting"] == setting]
     panels = []
     for technique in rows["technique"]:
-        name = "-".join((rows["dataset"].iloc[0], setting, measure, technique))
+        name = "-".join((rows["study"].iloc[0], setting, measure, technique))
         figure = figures.curve_panel(shown, technique, measure)
         panels.append(
             Panel(technique, Markup(figures.svg(figure, name, f"{text}: {technique}.")), technique)
@@ -600,7 +600,7 @@ def write_overview(overview: Overview, page: Path) -> None:
 
 def _place(titles: Mapping[str, str], verdict: Verdict) -> str:
     """Where a claim was judged, such as Circles, article setting."""
-    return f"{titles[verdict.dataset]}, {verdict.claim.setting} setting"
+    return f"{titles[verdict.study]}, {verdict.claim.setting} setting"
 
 
 def counts(judged: Sequence[Judged]) -> str:

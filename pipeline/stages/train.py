@@ -86,7 +86,7 @@ def _train(dataset: str) -> None:
 
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     """Technique → its values. Raises UserError if they were chosen for other params or data."""
-    folder = results.RESULTS / plan.dataset
+    folder = results.RESULTS / plan.name
     tuned = results.read_tuned(folder)["techniques"]
     older = [
         name
@@ -96,7 +96,7 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     if older:
         raise UserError(
             f"{folder / results.TUNED} is of other params or data "
-            f"({', '.join(older)}); `python -m pipeline tune {plan.dataset}` makes it anew"
+            f"({', '.join(older)}); `python -m pipeline tune {plan.name}` makes it anew"
         )
     return {name: found["values"] for name, found in tuned.items()}
 
@@ -137,14 +137,14 @@ def _write(
 
     `scratch`: for each output the path to write to.
     """
-    folder = results.RESULTS / runs[0].dataset
-    models = results.MODELS / runs[0].dataset
+    folder = results.RESULTS / runs[0].study
+    models = results.MODELS / runs[0].study
     results.place_models(
         (
             (
                 journal.model_path(run.key),
                 scratch[models]
-                / results.model_path(run.dataset, run.technique, run.setting, run.seed).relative_to(
+                / results.model_path(run.study, run.technique, run.setting, run.seed).relative_to(
                     models
                 ),
             )

@@ -19,7 +19,7 @@ import: that is done inside functions, on the tracker's thread, so that nothing 
     experiment        regularization/<dataset>
       parent run      a technique's search, or its final runs      tags: phase, technique, study
         child run     a trial, or a final run                      tag: unit_key
-    registered model  regularization-<dataset>                     alias: champion
+    registered model  regularization-<study>                       alias: champion
 
 A child's metrics have the names of the columns; `curve/…` are its learning curves by epoch and
 `best_…` the values at the best epoch. A parent's metrics are the best trial's values, or means over

@@ -23,7 +23,7 @@ def studies(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def log_figures(
-    dataset: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
+    study: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
 ) -> int:
     """Puts files, technique → paths, under `report` in the parents of a study's final runs.
 
@@ -38,10 +38,10 @@ def log_figures(
 
     try:
         client = MlflowClient(tracking_uri())
-        found = client.get_experiment_by_name(experiment_name(dataset))
+        found = client.get_experiment_by_name(experiment_name(study))
         return 0 if found is None else _log_figures(client, found.experiment_id, figures, studies)
     except Exception as error:
-        _log.warning("%s: MLflow %s; the figures are in the result files", dataset, describe(error))
+        _log.warning("%s: MLflow %s; the figures are in the result files", study, describe(error))
         return 0
 
 

@@ -18,7 +18,7 @@ from pipeline.tracking.records import Phase, Record, as_text
 class Context:
     """What all runs of one data set share."""
 
-    dataset: str
+    study: str
     data_digest: str
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)  # of the parents
@@ -28,25 +28,25 @@ class Context:
 
     @classmethod
     def of_study(
-        cls, dataset: str, settings: Params, data_digest: str, example: np.ndarray | None = None
+        cls, study: str, settings: Params, data_digest: str, example: np.ndarray | None = None
     ) -> Self:
         """The context that params.yaml gives a data set; logged models show the example."""
-        study = settings.study(dataset)
-        tags = {"params_digest": sha256(repr(study).encode()).hexdigest()[:16]}
+        section = settings.study(study)
+        tags = {"params_digest": sha256(repr(section).encode()).hexdigest()[:16]}
         engine = settings.engine
         params = {
             "seed": settings.seed,
             "engine.program": engine.program,
             "engine.population": engine.population,
             "engine.deterministic": engine.deterministic,
-            **study_params(study),
+            **study_params(section),
         }
         return cls(
-            dataset,
+            study,
             data_digest,
             tags | git_tags(),
             params,
-            {name: study.search(name) for name in study.techniques},
+            {name: section.search(name) for name in section.techniques},
             settings.tracking.curve_points,
             example,
         )
@@ -70,7 +70,7 @@ class Context:
     def describes(self, record: Record) -> bool:
         """Whether the params are those behind the record; result files can be older than they."""
         params, _, _ = self.study_digest(record.technique, record.phase).partition("-")
-        return not record.study or record.study.startswith(params)
+        return not record.study_digest or record.study_digest.startswith(params)
 
     def parent_params(self, technique: str) -> dict[str, object]:
         """The study's params without those of other techniques."""

@@ -68,7 +68,7 @@ class Experiment:
         self._parents: dict[_Place, Parent] = {}
         self._parent_ids: dict[str, str] = {}  # by the keys of the children
         self._client = MlflowClient(uri)
-        self._id = self._get_or_create(experiment_name(context.dataset), uri)
+        self._id = self._get_or_create(experiment_name(context.study), uri)
         self._look_up()
         self._packages = Packages(context.example)
 
@@ -90,7 +90,7 @@ class Experiment:
     def _get_or_create(self, name: str, uri: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            location = artifacts(uri, self._context.dataset)
+            location = artifacts(uri, self._context.study)
             tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view of agents
             return str(self._client.create_experiment(name, location, tags))
         if found.lifecycle_stage == "deleted":
@@ -142,7 +142,7 @@ class Experiment:
         return True
 
     def _study(self, record: Record) -> str:
-        return record.study or self._context.study_digest(record.technique, record.phase)
+        return record.study_digest or self._context.study_digest(record.technique, record.phase)
 
     def _parent(self, record: Record) -> Parent:
         place = record.technique, record.phase, self._study(record)
@@ -178,7 +178,7 @@ class Experiment:
             "mlflow.source.type": "LOCAL",
             "data_digest": self._context.data_digest,
             WRITER: self._writer,
-            **{name: getattr(record, name) for name in ("dataset", "architecture", "technique")},
+            **{name: getattr(record, name) for name in ("study", "architecture", "technique")},
             "task": record.task.name,
             "phase": record.phase,
             STUDY: self._study(record),
@@ -187,7 +187,7 @@ class Experiment:
     def _data(self) -> "DatasetInput":
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        name = self._context.dataset
+        name = self._context.study
         source = json.dumps({"uri": f"data/prepared/{name}.npz"})
         data = Dataset(name, self._context.data_digest, source_type="local", source=source)
         return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
@@ -264,7 +264,7 @@ class Experiment:
         best = champion(records)
         if best is None:
             return
-        run_id, name = self.run_ids[best.key], model_name(self._context.dataset)
+        run_id, name = self.run_ids[best.key], model_name(self._context.study)
         version = self._version(name, run_id, best.task.val)
         if version is None:
             return
@@ -288,7 +288,7 @@ class Experiment:
         if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
             about = (
                 f"The model of the technique with the {measure.best} mean {measure.title} on "
-                f"{self._context.dataset}: `models:/{name}@{CHAMPION}`."
+                f"{self._context.study}: `models:/{name}@{CHAMPION}`."
             )
             self._client.create_registered_model(name, description=about)
         # Its place, and not `models:/<id>`, which MLflow would look up in another store than ours.

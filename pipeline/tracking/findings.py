@@ -76,7 +76,7 @@ def champion_note(best: Record, records: Iterable[Record]) -> str:
     mean = -measure.sign * _mean_validation(finals[best.technique])[0]
     stops = "; stopped early, so of its best epoch" if best.stops_early else ""
     return (
-        f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.dataset} "
+        f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.study} "
         f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
         f"{len(finals)}), and seed {best.seed} is its best "
         f"({-measure.sign * _validation(best)[0]:.4f}){stops}."
@@ -112,7 +112,7 @@ def note(records: Iterable[Record], elsewhere: int = 0) -> str:
     records = list(records)
     technique = records[0].technique
     about = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
-    name = f"`{technique}` ({about}) on {records[0].dataset}"
+    name = f"`{technique}` ({about}) on {records[0].study}"
     listed = f", {elsewhere} of them listed under an earlier study" if elsewhere else ""
     if records[0].phase == "tune":
         return _tune_note(name, records, listed)

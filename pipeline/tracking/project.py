@@ -24,7 +24,7 @@ _TRAINING_PAGES = "workflowType=machine_learning"  # not those for language mode
 class Outcome:
     """What a study found on one data set, as the run of `mlflow run` shows it."""
 
-    dataset: str
+    study: str
     table: str  # plain text, aligned
     headline: str  # one sentence
     metrics: Mapping[str, float]
@@ -94,7 +94,7 @@ class ProjectRun:
 def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> None:
     """Metrics, tables and result files."""
     metrics = {
-        f"{outcome.dataset}/{name}": value
+        f"{outcome.study}/{name}": value
         for outcome in outcomes
         for name, value in outcome.metrics.items()
     }
@@ -103,7 +103,7 @@ def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> N
     client.log_text(run_id, f"{text}\n", "results.txt")
     for outcome in outcomes:
         for file in outcome.files:
-            client.log_artifact(run_id, str(file), outcome.dataset)
+            client.log_artifact(run_id, str(file), outcome.study)
 
 
 def _describe_project(
@@ -112,10 +112,10 @@ def _describe_project(
     """A description with what was found, and where it is."""
     lines = [f"Result files are in `{place}`, and under this run's artifacts.", ""]
     for outcome in outcomes:
-        name = experiment_name(outcome.dataset)
+        name = experiment_name(outcome.study)
         link = f"`{name}`"
         if found := client.get_experiment_by_name(name):
-            client.set_tag(run_id, f"experiment.{outcome.dataset}", found.experiment_id)
+            client.set_tag(run_id, f"experiment.{outcome.study}", found.experiment_id)
             link = f"[{name}](#/experiments/{found.experiment_id}?{_TRAINING_PAGES})"
         lines.append(f"- {link}: {outcome.headline}")
     client.set_tag(run_id, "mlflow.note.content", "\n".join(lines)[:_TAG_LIMIT])

@@ -18,7 +18,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 IDENTITY = {
-    *("key", "dataset", "task", "architecture", "technique", "made_of", "setting", "protocol"),
+    *("key", "study", "task", "architecture", "technique", "made_of", "setting", "protocol"),
     *("leaks", "stops_early", "seed", "trial", "state", "mlflow_run_id", "model", "failed", STUDY),
 }
 
@@ -28,7 +28,7 @@ class Record:
     """Everything that MLflow shows of one trial or one final run."""
 
     key: str  # names the unit of work; hexadecimal
-    dataset: str
+    study: str
     task: Task  # what the model was trained for
     architecture: str
     technique: str
@@ -39,7 +39,7 @@ class Record:
     metrics: Mapping[str, float]  # finite
     status: Status = "FINISHED"
     stops_early: bool = False  # so that a score is that of its best epoch
-    study: str = ""  # digest of the params and data behind it; "": those of the context
+    study_digest: str = ""  # of the params and data behind it; "": those of the context
     curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
     model: Path | None = None  # a .keras file
     tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
@@ -98,9 +98,9 @@ def _texts(row: Row, *names: str) -> dict[str, str]:
 
 def _common(row: Row) -> dict[str, Any]:
     params = {name: float(value) for name, value in params_of(row).items() if finite(value)}
-    names = {name: str(row[name]) for name in ("key", "dataset", "technique")}
-    study = _texts(row, STUDY).get(STUDY, "")
-    return {**names, "task": named(row["task"]), "params": params, "study": study}
+    names = {name: str(row[name]) for name in ("key", "study", "technique")}
+    digest = _texts(row, STUDY).get(STUDY, "")
+    return {**names, "task": named(row["task"]), "params": params, "study_digest": digest}
 
 
 def _metrics(row: Row) -> dict[str, float]:

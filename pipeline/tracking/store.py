@@ -73,20 +73,20 @@ def _make(path: Path) -> None:
             os.link(scratch, path)
 
 
-def artifacts(uri: str, dataset: str) -> str | None:
+def artifacts(uri: str, study: str) -> str | None:
     """Where an experiment's artifacts go: beside a SQLite file; a server knows its own place."""
     file = sqlite_file(uri)
-    return None if file is None else (file.parent / "mlartifacts" / dataset).resolve().as_uri()
+    return None if file is None else (file.parent / "mlartifacts" / study).resolve().as_uri()
 
 
-def experiment_name(dataset: str) -> str:
+def experiment_name(study: str) -> str:
     """The MLflow experiment that holds a data set's runs."""
-    return f"regularization/{dataset}"
+    return f"regularization/{study}"
 
 
-def model_name(dataset: str) -> str:
+def model_name(study: str) -> str:
     """The registered model whose version `@champion` is a data set's best model."""
-    return f"regularization-{dataset}"
+    return f"regularization-{study}"
 
 
 def now() -> int:

@@ -96,7 +96,7 @@ class Tracker:
             _log.warning(
                 "%s: MLflow %s; results are not affected, and `python -m pipeline publish %s` "
                 "completes its record later (of a study with other values: the same command again)",
-                self._context.dataset,
+                self._context.study,
                 describe(error),
-                self._context.dataset,
+                self._context.study,
             )

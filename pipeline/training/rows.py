@@ -16,10 +16,10 @@ def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
 
     One that failed has no measures and no model, and the reason in the column `failed`.
     """
-    model = results.model_path(run.dataset, run.technique, run.setting, run.seed)
+    model = results.model_path(run.study, run.technique, run.setting, run.seed)
     return {
         "key": run.key,
-        "dataset": run.dataset,
+        "study": run.study,
         "task": run.task.name,
         "architecture": run.model.architecture,
         "technique": run.technique,

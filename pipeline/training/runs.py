@@ -37,7 +37,7 @@ FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares o
 class Run:
     """One run. `seed` is shared by all techniques; `draw` picks the data where they are drawn."""
 
-    dataset: str
+    study: str
     data_digest: str
     model: Model
     training: Training  # learning rate and epochs are this unit's own
@@ -188,7 +188,7 @@ def chained(runs: Sequence[Run]) -> list[Run]:
 class Plan:
     """Makes the units of one data set's study."""
 
-    dataset: str
+    name: str
     data_digest: str
     study: Study
     study_seed: int
@@ -242,7 +242,7 @@ class Plan:
         learning_rate = own.pop("learning_rate", training.learning_rate)
         epochs *= self.study.technique(technique).apply(own).fits
         return Run(
-            dataset=self.dataset,
+            study=self.name,
             data_digest=self.data_digest,
             model=self.study.model,
             training=Training(training.optimizer, learning_rate, training.batch_size, epochs),

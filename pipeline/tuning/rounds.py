@@ -53,7 +53,7 @@ def tune(plan: Plan, searching: Mapping[str, Search], pool: Pool) -> Iterator[Ro
     technique = {run.key: name for name, runs in asked.items() for run in runs}
     found: dict[str, dict[str, Result]] = defaultdict(dict)
     pool.add([run for runs in asked.values() for run in runs])
-    for result in pool.results(f"tune {plan.dataset}", *budget(plan, searching)):
+    for result in pool.results(f"tune {plan.name}", *budget(plan, searching)):
         name = technique[result.key]
         found[name][result.key] = result
         if len(found[name]) == len(asked[name]):
@@ -161,7 +161,7 @@ def _trial_row(
     parts = (str(number), *(run.key for run in runs))  # trials may be equal but for the number
     return {
         "key": hashlib.sha256("".join(parts).encode()).hexdigest()[:20],
-        "dataset": runs[0].dataset,
+        "study": runs[0].study,
         "task": task.name,
         "technique": runs[0].technique,
         **runs[0].made_of,
@@ -183,7 +183,7 @@ def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
     """The content of tuned.json: what was chosen, from which ranges, with which budget."""
     tuning = plan.study.tuning
     return {
-        "dataset": plan.dataset,
+        "study": plan.name,
         "task": plan.task.name,
         "epochs": tuning.epochs,
         "trials": tuning.trials,
@@ -228,7 +228,7 @@ def final_runs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[Ru
     if missing := [name for name in plan.study.tuned if name not in chosen]:
         raise UserError(
             f"tuned.json has no values for {', '.join(missing)};"
-            f" `python -m pipeline tune {plan.dataset}` finds them"
+            f" `python -m pipeline tune {plan.name}` finds them"
         )
     seeds = range(plan.study.final.seeds)
     article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]
