@@ -120,10 +120,13 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
     return f"{technique}: {'; '.join(means)}"
 
 
-def _outputs(dataset: str) -> list[Path]:
+def _outputs(study: str) -> list[Path]:
     """What the stage writes; the table of the runs comes last."""
-    names = ("inspections.npz", "curves.parquet", "predictions.npz", "runs.csv")
-    return [results.MODELS / dataset, *(results.RESULTS / dataset / name for name in names)]
+    files = (
+        *(about.FILE, results.INSPECTIONS, results.CURVES, results.PREDICTIONS),
+        results.RUNS,
+    )
+    return [results.MODELS / study, *(results.RESULTS / study / name for name in files)]
 
 
 def _write(
