@@ -282,7 +282,7 @@ def test_normalization_stands_before_the_non_linearity(name: str, place: Place) 
             assert isinstance(activation, keras.layers.Activation)
             assert (layer if place == "before" else activation).activity_regularizer
             assert not (activation if place == "before" else layer).activity_regularizer
-    with pytest.raises(ValueError, match="leaves no bias"):
+    with pytest.raises(ValueError, match="which removes the biases"):
         change | Change(BiasPenalty(Penalty(l2=1)))
     with pytest.raises(ValueError, match="needs an output before the non-linearity"):
         build("lstm", Change(BatchNorm()))
@@ -561,7 +561,7 @@ def test_a_model_without_gates_is_plain_already() -> None:
 
 
 def test_an_lstm_has_no_gates() -> None:
-    with pytest.raises(ValueError, match="gates dense layers and convolutions, but got 'lstm'"):
+    with pytest.raises(ValueError, match="needs dense layers and convolutions, but got 'lstm'"):
         build("lstm", Change(Gates(0.1)))
 
 

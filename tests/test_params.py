@@ -112,7 +112,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/none_",
             {"combine": ["l1", "l2"]},
-            "techniques.none_.combine: two techniques both change kernel",
+            "techniques.none_.combine: both techniques change kernel",
         ),
         (
             "studies/circles/techniques/nan",
@@ -189,7 +189,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/rotation",
             {},
-            "techniques.rotation: needs images for rotation, but the data are points; expected one",
+            "techniques.rotation: needs images (for rotation), but the data are points; expected",
         ),
         (
             "studies/circles/techniques/spatial_dropout",
@@ -209,7 +209,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/mine",
             {"combine": ["l1", "l2"]},
-            "techniques.mine.combine: two techniques both change kernel",
+            "techniques.mine.combine: both techniques change kernel",
         ),
         (
             "studies/circles/techniques/mine",
@@ -219,12 +219,12 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/mine",
             {"combine": ["l1/hidden_2"]},
-            "techniques.mine: names the layer 'hidden_2', which there is not; did you mean 'hid",
+            "techniques.mine: names an unknown layer 'hidden_2'; did you mean 'hidden_1'",
         ),
         (
             "studies/circles/techniques/mine",
             {"combine": ["l1/first", "l2/hidden_1"]},
-            "techniques.mine: two techniques both change kernel",
+            "techniques.mine: both techniques change kernel",
         ),
         (
             "studies/circles/techniques/mine",
@@ -444,8 +444,8 @@ def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: obj
         ("label_smoothing", "needs labels"),
         ("mixup", "needs labels"),
         ("dropout_early_stopping", "needs a validation accuracy"),
-        ("l0", "cuts units out of a classifier"),
-        ("rotation", "moves images by rotation"),
+        ("l0", "removes units of a classifier"),
+        ("rotation", "moves images (by rotation)"),
     ],
 )
 def test_what_means_nothing_without_classes_says_why(technique: str, why: str) -> None:
@@ -459,7 +459,7 @@ def test_changes_join_unless_they_set_the_same_part() -> None:
     l2 = Change(KernelPenalty(Penalty(l2=0.1)))
     assert Change(Dropout(0.5)) | l2 == Change(KernelPenalty(Penalty(l2=0.1)), Dropout(0.5))
     assert Change() | l2 == l2
-    with pytest.raises(ValueError, match="both change kernel"):
+    with pytest.raises(ValueError, match="both techniques change kernel"):
         l2 | l2
 
 

@@ -1,1 +1,1 @@
-"""Every regularization technique: what it changes, as values, and the registry."""
+"""The regularization techniques: their changes as values, and the registry."""

@@ -8,12 +8,12 @@ from pipeline.techniques.training import KernelStep
 
 
 def misfit(change: Change, architecture: Architecture, images: bool = True) -> str | None:
-    """Why a change does not fit an architecture on images or points, in words; None if it does."""
+    """Why a change does not fit an architecture on images or points; None if it does."""
     layers = architecture.hidden_layers
-    for named, _ in change.at:
-        if unknown := set(named) - {"first", *layers}:
-            word = min(unknown)
-            return f"names the layer {word!r}, which there is not{nearest(word, layers)}"
+    for names, _ in change.at:
+        if unknown := set(names) - {"first", *layers}:
+            name = min(unknown)
+            return f"names an unknown layer {name!r}{nearest(name, layers)}"
     for part in change.everywhere():
         if problem := part.misfit(architecture, images):
             return problem
@@ -24,7 +24,7 @@ def misfit(change: Change, architecture: Architecture, images: bool = True) -> s
 
 
 def _misfit_of_layers(change: Change, architecture: Architecture) -> str | None:
-    """The same for single layers. Raises ValueError for parts that meet on one."""
+    """Why it does not fit single layers. Raises ValueError for parts of one slot on a layer."""
     for index, layer in enumerate(architecture.hidden_layers):
         for part in change.on(layer, index).own:
             if problem := part.misfit_of_layer(layer, architecture):

@@ -1,6 +1,6 @@
-"""Parts that distort images at random while a network trains, one draw for each row.
+"""Parts that distort images at random during training, with one draw per image.
 
-What comes in from outside an image is 0, as its background is.
+Pixels from outside an image are 0, as its background is.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ class _Distortion(Part):
 
 @dataclass(frozen=True)
 class _Move(_Distortion):
-    """Moves what an image shows, so a network cannot reproduce the image as it was."""
+    """Moves the content of an image, so a network cannot reproduce the original image."""
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """The target must move with the image, as a label does."""
+        """The target must stay valid for the moved image, as a label does."""
         problem = super().misfit(architecture, images)
         if problem or not reconstructs(architecture):
             return problem
         return (
-            f"moves images by {self.slot}, but got {architecture.architecture!r}, "
-            "which must reproduce them where they were"
+            f"moves images (by {self.slot}), but got {architecture.architecture!r}, "
+            "which must reproduce them unmoved"
         )
 
 
@@ -52,7 +52,7 @@ class Shift(_Move):
 
 @dataclass(frozen=True)
 class Rotation(_Move):
-    """Turns by up to `share` in [0, 1) of a full turn. Simard, Steinkraus and Platt 2003."""
+    """Rotates by up to `share` in [0, 1) of a full turn. Simard, Steinkraus and Platt 2003."""
 
     slot = "rotation"
     order = 1
@@ -70,7 +70,7 @@ class Rotation(_Move):
 
 @dataclass(frozen=True)
 class Zoom(_Move):
-    """Makes larger or smaller by up to `share` in [0, 1). Simonyan and Zisserman 2015."""
+    """Scales up or down by up to `share` in [0, 1). Simonyan and Zisserman 2015."""
 
     slot = "zoom"
     order = 2
@@ -88,7 +88,7 @@ class Zoom(_Move):
 
 @dataclass(frozen=True)
 class Flip(_Move):
-    """Swaps left and right of every other image. Krizhevsky, Sutskever and Hinton 2012."""
+    """Flips half of the images left to right. Krizhevsky, Sutskever and Hinton 2012."""
 
     slot = "flip"
     order = 3
@@ -111,7 +111,7 @@ class Cutout(_Distortion):
         check_share(self.slot, self.share)
 
     def on_network(self, network: Network) -> None:
-        """At a random place."""
+        """At a random position."""
         options = {"factor": (1.0, 1.0), "scale": (self.share, self.share)}
         fill = {"fill_value": 0.0, "value_range": (0, 1)}
         network.augment("RandomErasing", self.slot, **options, **fill)

@@ -1,4 +1,4 @@
-"""Parts that disturb a network at random while it trains, and leave it alone when it predicts."""
+"""Parts that disturb a network at random in training, and not in inference."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from pipeline.techniques.part import Architecture, HiddenLayer, Network, Part, c
 
 @dataclass(frozen=True)
 class _Rate(Part):
-    """A rate in [0, 1): the share that is dropped."""
+    """A rate in [0, 1): the probability of dropping."""
 
     rate: float
 
@@ -22,7 +22,7 @@ class SpatialDropout(_Rate):
     slot = "spatial_dropout"
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """There must be feature maps."""
+        """Needs feature maps."""
         if architecture.architecture != "cnn":
             return f"needs the feature maps of a 'cnn', but got {architecture.architecture!r}"
         return None
@@ -39,7 +39,7 @@ class Dropout(_Rate):
 
     slot = "dropout"
     per_layer = True
-    order = 1  # after whole maps are
+    order = 1  # after spatial dropout
 
     def on_layer(self, layer: HiddenLayer) -> None:
         """After the layer."""
@@ -61,7 +61,7 @@ class GaussianDropout(_Rate):
 
 @dataclass(frozen=True)
 class AlphaDropout(_Rate):
-    """Sets outputs of each hidden layer to SELU's lower limit. Klambauer et al. 2017."""
+    """Sets outputs of each hidden layer to SELU's negative saturation. Klambauer et al. 2017."""
 
     slot = "alpha_dropout"
     per_layer = True
@@ -74,12 +74,12 @@ class AlphaDropout(_Rate):
 
 @dataclass(frozen=True)
 class RecurrentDropout(_Rate):
-    """Drops what an LSTM's steps hand on, the same in all steps. Gal and Ghahramani 2016."""
+    """Drops an LSTM's recurrent state, the same in all steps. Gal and Ghahramani 2016."""
 
     slot = "recurrent_dropout"
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """There must be steps."""
+        """Needs time steps."""
         if architecture.architecture != "lstm":
             return f"needs the steps of an 'lstm', but got {architecture.architecture!r}"
         return None
@@ -112,7 +112,7 @@ class InputDropout(_Rate):
     """Drops inputs. Srivastava et al. 2014."""
 
     slot = "input_dropout"
-    order = 1  # noise is dropped too
+    order = 1  # after noise, so that noise is dropped too
 
     def on_network(self, network: Network) -> None:
         """Before the first layer."""

@@ -1,9 +1,9 @@
-"""What a part of a change is, and what it may ask of an architecture, a model and a training.
+"""The parts of a change, and what they need of an architecture, a model and a training.
 
-A part is a frozen value: one thing that a technique changes. Its class says its bounds, what it
-fits, and how it enters: by `on_layer`, `on_network` or `on_training`. Adding a technique is such a
-class and an entry in the registry. Nothing here imports Keras: layers, penalties and options are
-named as Keras names them, and `models` knows the classes.
+A part is a frozen value: one thing that a technique changes. Its class defines which values are
+valid, what it fits, and how it is applied: by `on_layer`, `on_network` or `on_training`. A new
+technique is such a class and an entry in the registry. Nothing here imports Keras: layers,
+penalties and options have Keras's names, and `models` knows the classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,25 +13,25 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pipeline.datasets.task import Task
 
-Place = Literal["before", "after"]  # of a hidden layer's non-linearity
+Place = Literal["before", "after"]  # the non-linearity of a hidden layer
 NonLinearity = Literal["relu", "gelu", "selu", "tanh", "linear"]
 Monitor = Literal["val_loss", "val_accuracy"]  # as in `pipeline.engine`
 
 
 class Architecture(Protocol):
-    """What a part may ask of the architecture that it is to fit."""
+    """The properties of an architecture that decide which parts fit it."""
 
     @property
     def architecture(self) -> str:
-        """Its name, such as "mlp"."""
+        """The name, such as "mlp"."""
 
     @property
     def own_task(self) -> Task | None:
-        """What its models are trained for, whatever the data's task; None: that of the data."""
+        """The task of its models, whatever the data's task; None: the task of the data."""
 
     @property
     def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside, in order."""
+        """The names of the layers with a kernel, except the output, in order."""
 
     @property
     def dense(self) -> Mapping[str, int]:
@@ -39,20 +39,20 @@ class Architecture(Protocol):
 
     @property
     def activity_places(self) -> tuple[Place, ...]:
-        """Where its hidden layers have an output."""
+        """Where its hidden layers have an output: before or after the non-linearity, or both."""
 
     @property
     def own_activation(self) -> bool:
-        """Whether its layers bring non-linearities that cannot be replaced."""
+        """Whether its layers have non-linearities that cannot be replaced."""
 
 
 def reconstructs(architecture: Architecture) -> bool:
-    """Whether its target is the row itself, as the data have it, so that there are no labels."""
+    """Whether the target is the example itself, so that there are no labels."""
     return architecture.own_task is not None and architecture.own_task.target.of_input
 
 
 class HiddenLayer(Protocol):
-    """A hidden layer that is being changed; kinds and options are those of `keras.layers`."""
+    """A hidden layer during a change; kinds and options are those of `keras.layers`."""
 
     name: str
     index: int  # from 0
@@ -65,16 +65,16 @@ class HiddenLayer(Protocol):
         """Puts a penalty of `keras.regularizers` on the weights."""
 
     def regularize_output(self, place: Place, kind: str, **options: Any) -> None:
-        """Puts a penalty of `keras.regularizers` on the output, a mean over the batch's rows."""
+        """Puts a penalty of `keras.regularizers` on the output, a mean over the batch."""
 
     def bound_norms(self, bound: float) -> None:
-        """Bounds the norm of the weights that lead into each unit, after each step."""
+        """Bounds the norm of each unit's incoming weights, after each step."""
 
     def activate(self, activation: NonLinearity) -> None:
         """Replaces the non-linearity."""
 
     def normalize(self, **options: Any) -> None:
-        """Normalizes the output before the non-linearity, by the batch; leaves out the bias."""
+        """Adds batch normalization before the non-linearity; removes the bias."""
 
     def set(self, **options: Any) -> None:
         """Replaces options of the layer itself."""
@@ -84,19 +84,19 @@ class HiddenLayer(Protocol):
 
 
 class Network(Protocol):
-    """A network that is being changed as a whole; kinds and options are those of `keras.layers`."""
+    """A whole network during a change; kinds and options are those of `keras.layers`."""
 
     def augment(self, kind: str, name: str, **options: Any) -> None:
         """Adds a layer that takes raw images (rows, columns, channels)."""
 
     def whiten(self) -> None:
-        """Adds a frozen linear layer over all features, whose weights come from training rows."""
+        """Adds a frozen linear layer over all features, fitted to the training examples."""
 
     def disturb(self, kind: str, name: str, **options: Any) -> None:
-        """Adds a layer that takes the inputs as the first hidden layer would, whitened or not."""
+        """Adds a layer before the first hidden layer, after whitening."""
 
     def gate(self, strength: float) -> None:
-        """Puts hard concrete gates on inputs and maps, at this strength for a training row."""
+        """Puts hard concrete gates on inputs and maps; `strength`: that of `penalties.Gates`."""
 
 
 Step = Callable[[Any, Any], Any]  # (kernel, size) -> kernel; see `TrainingPlan.kernel_steps`
@@ -113,28 +113,28 @@ class StepOnKernels:
 
 @dataclass
 class TrainingPlan:
-    """How a change is trained; parts set what they change. None: not at all."""
+    """The options of a change's training; parts set what they change."""
 
     batch_size: int
     epochs: int  # of all fits
-    monitor: Monitor | None = None  # early stopping on this,
-    patience: int = 0  # after so many epochs that were no better,
-    start_from_epoch: int = 0  # of which those before this one do not count
-    averaging: Literal["steps", "epochs"] | None = None  # keep an average of the weights:
-    decay: float = 0.0  # of one over steps
-    average_after: int = 0  # epochs before the first in one over epochs
+    monitor: Monitor | None = None  # of early stopping; None: train to the last epoch
+    patience: int = 0  # of early stopping: epochs without improvement
+    start_from_epoch: int = 0  # of early stopping: earlier epochs do not count
+    averaging: Literal["steps", "epochs"] | None = None  # what an average of the weights is over
+    decay: float = 0.0  # of an average over steps
+    average_after: int = 0  # of an average over epochs: the number of epochs before its first
     smoothing: float | None = None  # share of each label that is spread over the classes
-    mixup: float | None = None  # alpha of the shares in which rows are mixed
+    mixup: float | None = None  # alpha of the shares in which examples are mixed
     kernel_steps: dict[type["Part"], StepOnKernels] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a technique changes. What a part does not override, it leaves as it is.
+    """One thing that a technique changes. By default a part changes nothing.
 
-    `slot`: what is changed; a change has one part of each. `per_layer`: single hidden layers can
-    have it. `order`: of parts that meet in one place, after that by slot. `images`: it needs them.
-    `excludes`: slots that cannot be there with it, and why.
+    `slot`: what it changes; a change has at most one part per slot. `per_layer`: whether it can be
+    on single hidden layers. `order`: of parts that are applied in the same place, then by slot.
+    `images`: whether it needs images. `excludes`: slot that cannot be combined with it → why.
     """
 
     slot: ClassVar[str]
@@ -145,22 +145,22 @@ class Part:
 
     @property
     def fits(self) -> int:
-        """How often `fit` is called in a row, each time for a training's epochs."""
+        """How often `fit` is called, each time for all epochs of the training."""
         return 1
 
     @property
     def grows(self) -> bool:
-        """Whether a short training is how a longer one begins."""
+        """Whether a short training is identical to the beginning of a longer one."""
         return True
 
     def clash(self, other: "Part") -> str | None:
-        """Why the other part cannot be there with this one; None if it can."""
+        """Why it cannot be combined with the other part; None if it can."""
         return self.excludes.get(other.slot)
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
         """Why it does not fit an architecture on images or points; None if it does."""
         if self.images and not images:
-            return f"needs images for {self.slot}, but the data are points"
+            return f"needs images (for {self.slot}), but the data are points"
         return None
 
     def misfit_of_layer(self, layer: str, architecture: Architecture) -> str | None:
@@ -168,13 +168,13 @@ class Part:
         return None
 
     def on_layer(self, layer: HiddenLayer) -> None:
-        """Enters a hidden layer."""
+        """Applies the part to a hidden layer."""
 
     def on_network(self, network: Network) -> None:
-        """Enters the network as a whole."""
+        """Applies the part to the whole network."""
 
     def on_training(self, training: TrainingPlan) -> None:
-        """Enters the training."""
+        """Applies the part to the training."""
 
 
 def check_strength(name: str, strength: float) -> None:

@@ -1,4 +1,4 @@
-"""Parts on the hidden layers' weights and outputs: penalties, bounds, gates."""
+"""Parts that act on the hidden layers' weights and outputs: penalties, bounds, gates."""
 
 from dataclasses import dataclass
 from math import inf
@@ -16,10 +16,10 @@ from pipeline.techniques.part import (
 
 
 class Regularizer(Protocol):
-    """Something that `keras.regularizers` can put on a tensor."""
+    """A penalty that `keras.regularizers` has."""
 
     def as_keras(self) -> tuple[str, dict[str, Any]]:
-        """The name of the class, and its arguments."""
+        """The name of the class and its arguments."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Penalty:
             check_strength(name, getattr(self, name))
 
     def as_keras(self) -> tuple[str, dict[str, Any]]:
-        """The plainest regularizer that says it."""
+        """The simplest regularizer with this penalty."""
         if self.l2 == 0:
             return "L1", {"l1": self.l1}
         if self.l1 == 0:
@@ -52,7 +52,7 @@ class KernelPenalty(Part):
     penalty: Penalty
 
     def on_layer(self, layer: HiddenLayer) -> None:
-        """Of an LSTM the input kernel is penalised, as by Keras's `kernel_regularizer`."""
+        """In an LSTM, on the input kernel, as Keras's `kernel_regularizer`."""
         kind, options = self.penalty.as_keras()
         layer.regularize("kernel", kind, **options)
 
@@ -67,7 +67,7 @@ class LayerPenalties(Part):
     penalties: tuple[Penalty, ...]
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """There must be as many hidden layers."""
+        """Needs as many hidden layers as penalties."""
         count = len(architecture.hidden_layers)
         if len(self.penalties) != count:
             return f"needs {len(self.penalties)} hidden layers, but got {count}"
@@ -115,7 +115,10 @@ class BiasPenalty(Part):
 
     slot = "bias"
     per_layer = True
-    excludes: ClassVar = {"batch_norm": "`batch_norm` leaves no bias for the penalty `bias`"}
+    excludes: ClassVar = {
+        "batch_norm": "a bias penalty cannot be combined with batch normalization, "
+        "which removes the biases"
+    }
 
     penalty: Penalty
 
@@ -129,7 +132,7 @@ class BiasPenalty(Part):
 class Activity(Part):
     """A penalty on a hidden layer's output, before or after its non-linearity.
 
-    As in Keras, the penalty is summed over units and rows and divided by the rows of the batch.
+    As in Keras, the penalty is a sum over units and examples, divided by the size of the batch.
     """
 
     slot = "activity"
@@ -139,7 +142,7 @@ class Activity(Part):
     place: Place
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """There must be an output in that place."""
+        """Needs an output before or after the non-linearity."""
         if self.place in architecture.activity_places:
             return None
         return (
@@ -173,14 +176,14 @@ class MaxNorm(Part):
 
 @dataclass(frozen=True)
 class Gates(Part):
-    """A gate on every input of each dense layer, the output too, and on each convolution's maps.
+    """A gate on every input of each dense layer, including the output, and on convolutions' maps.
 
-    Added to the loss: `strength / rows * sum(P(gate != 0) * weights that it switches)`, with the
-    rows of the training data, so that `strength` is the article's lambda.
+    Added to the loss: `strength / n * sum(P(gate != 0) * number of weights that it switches)` for n
+    training examples, so that `strength` is the article's lambda.
     """
 
     slot = "gates"
-    excludes: ClassVar = {"batch_norm": "`gates` cannot be cut out of a network with `batch_norm`"}
+    excludes: ClassVar = {"batch_norm": "gates cannot be combined with batch normalization"}
 
     strength: float
 
@@ -188,12 +191,12 @@ class Gates(Part):
         check_strength("strength", self.strength)
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """Gates are cut out of dense layers and convolutions that classify."""
+        """Closed gates remove units of dense layers and convolutions, in classifiers."""
         got = f"but got {architecture.architecture!r}"
         if architecture.own_activation:
-            return f"gates dense layers and convolutions, {got}"
+            return f"needs dense layers and convolutions, {got}"
         if reconstructs(architecture):
-            return f"cuts units out of a classifier, {got}, which is none"
+            return f"removes units of a classifier, {got}, which is not a classifier"
         return None
 
     def on_network(self, network: Network) -> None:

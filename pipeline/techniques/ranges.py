@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Range:
-    """The values of a hyperparameter worth searching, both ends included.
+    """The values of a hyperparameter to search, both ends included.
 
-    `default`: where to start without a search, of the kind that its source or the articles use.
+    `log`: on a logarithmic scale. `integer`: whole numbers only. `default`: a value to use without
+    a search, typical of the technique's source or of the articles.
     """
 
     low: float

@@ -1,7 +1,7 @@
-"""Every regularization technique, as data: one small entry each.
+"""The regularization techniques as data: one small entry each.
 
-A technique turns its hyperparameters into a `Change`: what is different in the model or in its
-training, compared with the baseline.
+A technique turns its hyperparameters into a `Change`: the difference from the baseline, in the
+model or in its training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,8 +48,20 @@ from pipeline.techniques.training import (
 class Technique:
     """One way to regularize.
 
-    `change` takes the hyperparameters named in `search` as keyword arguments. Those of a
-    combination have the part's name before a dot, as in `l2.strength`.
+    `search`: the hyperparameters and their ranges. `change` takes them as keyword arguments; in a
+    combination their names start with that of the technique, as in `l2.strength`.
+
+    >>> from pipeline.techniques.noise import Dropout
+    >>> rate = Range(0.05, 0.8, default=0.25)
+    >>> technique = Technique(
+    ...     summary="zeroes a random share of each hidden layer's outputs while training",
+    ...     formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate)",
+    ...     source="Srivastava et al. 2014",
+    ...     search={"rate": rate},
+    ...     change=lambda rate: Change(Dropout(rate)),
+    ... )
+    >>> technique.apply({"rate": 0.5}).parts()
+    {'dropout': Dropout(rate=0.5)}
     """
 
     summary: str
@@ -57,12 +69,12 @@ class Technique:
     source: str
     search: Mapping[str, Range]
     change: Callable[..., Change]
-    off_at_zero: bool = True  # whether it does nothing where its hyperparameters are 0
+    off_at_zero: bool = True  # whether it does nothing if its hyperparameters are 0
 
     def apply(self, values: Mapping[str, float]) -> Change:
         """The change for these hyperparameters.
 
-        Raises ValueError for missing or unknown names, and for values that it cannot have.
+        Raises ValueError for missing or unknown names and for invalid values.
         """
         if values.keys() != self.search.keys():
             raise ValueError(
@@ -70,31 +82,31 @@ class Technique:
             )
         try:
             return self.change(**values)
-        except ValueError as error:  # in the words of the change, which may name values otherwise
+        except ValueError as error:  # from the change, which may have other names for the values
             given = [f"{name}={value}" for name, value in values.items()]
-            unnamed = ", ".join(each for each in given if each not in str(error))
+            unnamed = ", ".join(value for value in given if value not in str(error))
             raise ValueError(f"{error} (from {unnamed})" if unnamed else str(error)) from None
 
     @property
     def lowest(self) -> Change:
         """The change at the low ends of its ranges."""
-        return self.apply({name: found.low for name, found in self.search.items()})
+        return self.apply({name: searched.low for name, searched in self.search.items()})
 
 
 DISTORTION = Range(0.01, 0.3, log=True, default=0.1)
 TURN = Range(0.005, 0.15, log=True, default=0.04)  # of a full turn: 2 to 54 degrees
 STRENGTH = Range(1e-6, 1e-1, log=True, default=1e-4)  # articles A and B
-# Of what each step does to the weights: adds up to learning_rate * strength * steps, while the
+# Of a step on the weights: in all, the steps amount to learning_rate * strength * steps, and the
 # weights start near 0.1.
 STEP_STRENGTH = Range(1e-3, 10.0, log=True, default=0.1)
 RATE = Range(0.05, 0.8, default=0.25)  # article B
-EPSILON = Range(1e-4, 1.0, log=True, default=0.1)  # a pixel's variance is 0.1 at most in our images
+EPSILON = Range(1e-4, 1.0, log=True, default=0.1)  # the variance of our pixels is at most 0.1
 PATIENCE = Range(1, 200, log=True, integer=True, default=10)
 
 
 @dataclass(frozen=True)
 class _Norm:
-    """A kind of penalty; `of`, `t` and `per` stand for what is penalised."""
+    """A kind of penalty; summary and formula have {of}, {t} and {per} for the penalised tensor."""
 
     summary: str
     formula: str
@@ -136,7 +148,7 @@ def _penalties(
     source: str = "",
     per: str = "",
 ) -> dict[str, Technique]:
-    """An entry for each kind of penalty on one thing; `name`: such as `bias_{}`."""
+    """An entry for each kind of penalty on a tensor; `name`: such as `bias_{}`."""
 
     def entry(norm: _Norm) -> Technique:
         return Technique(
@@ -151,8 +163,8 @@ def _penalties(
 
 
 TECHNIQUES: Mapping[str, Technique] = {
-    # The learning rate is searched with this as with every other technique, so it is also the
-    # baseline of tuning the learning rate alone.
+    # The learning rate is searched with every technique, so this is also the baseline with a tuned
+    # learning rate.
     "none": Technique(
         summary="no regularization: the baseline",
         formula="loss",
@@ -162,7 +174,7 @@ TECHNIQUES: Mapping[str, Technique] = {
     ),
     **_penalties("{}", lambda penalty: Change(KernelPenalty(penalty)), "the hidden kernels", "w"),
     "mixed_penalties": Technique(
-        summary="another penalty on the kernel of each of three hidden layers",
+        summary="a different penalty on the kernel of each of three hidden layers",
         formula="loss + l1 * sum(|w1|) + l2 * sum(w2**2) + l1_l2 * sum(|w3| + w3**2)",
         source="article C",
         search={"l1": STRENGTH, "l2": STRENGTH, "l1_l2": STRENGTH},
@@ -171,14 +183,16 @@ TECHNIQUES: Mapping[str, Technique] = {
         ),
     ),
     "proximal_l1": Technique(
-        summary="the L1 penalty on the hidden kernels by soft thresholds, which give exact zeros",
+        summary="L1 penalty on the hidden kernels, applied by soft thresholding, which gives exact "
+        "zeros",
         formula="w = sign(w) * max(|w| - learning_rate * strength, 0) after each step on loss",
         source="Duchi and Singer 2009; decoupled from Adam as in Loshchilov and Hutter 2019",
         search={"strength": STEP_STRENGTH},
         change=lambda strength: Change(ProximalL1(strength)),
     ),
     "proximal_group_lasso": Technique(
-        summary="soft thresholds of all hidden weights that leave an input at once: removes inputs",
+        summary="group soft thresholds on all hidden weights that leave the same input; removes "
+        "inputs",
         formula="w_i = w_i * max(0, 1 - learning_rate * strength * sqrt(size(w_i)) / ||w_i||) for "
         "the weights w_i of each input i of a layer after each step on loss",
         source="Yuan and Lin 2006; Parikh and Boyd 2014; decoupled from Adam as in Loshchilov and "
@@ -187,7 +201,8 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda strength: Change(ProximalGroupLasso(strength)),
     ),
     "weight_decay": Technique(
-        summary="shrinks the hidden kernels by a share in each step, apart from the gradient",
+        summary="shrinks the hidden kernels by a fraction in each step, decoupled from the "
+        "gradient",
         formula="w = w - learning_rate * strength * w before each step on loss",
         source="Hanson and Pratt 1988; Loshchilov and Hutter 2019",
         search={"strength": STEP_STRENGTH},
@@ -209,8 +224,8 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda max_norm: Change(MaxNorm(max_norm)),
     ),
     "l0": Technique(
-        summary="random gates on inputs and units that learn to close; closed ones are cut out",
-        formula="loss of gated inputs + strength / rows * sum(P(gate != 0) * weights behind it)",
+        summary="random gates on inputs and units that learn to close; closed ones are removed",
+        formula="loss of gated inputs + strength / examples * sum(P(gate != 0) * gated weights)",
         source="Louizos, Welling and Kingma 2018: hard concrete gates",
         search={"strength": Range(1e-3, 1.0, log=True, default=0.1)},
         change=lambda strength: Change(Gates(strength)),
@@ -239,14 +254,15 @@ TECHNIQUES: Mapping[str, Technique] = {
     ),
     "spatial_dropout": Technique(
         summary="zeroes a random share of each block's feature maps, each as a whole",
-        formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate) for each row and channel",
+        formula="h * mask / (1 - rate), mask ~ Bernoulli(1 - rate) per example and channel",
         source="Tompson et al. 2015",
         search={"rate": RATE},
         change=lambda rate: Change(SpatialDropout(rate)),
     ),
     "recurrent_dropout": Technique(
-        summary="zeroes a random share of what LSTM steps hand on, the same in all steps",
-        formula="a_t = x_t w + (h_t-1 * mask / (1 - rate)) u + b, one mask a row and gate",
+        summary="zeroes a random share of the LSTM's recurrent state, with the same mask in all "
+        "steps",
+        formula="a_t = x_t w + (h_t-1 * mask / (1 - rate)) u + b, one mask per example and gate",
         source="Gal and Ghahramani 2016",
         search={"rate": RATE},
         change=lambda rate: Change(RecurrentDropout(rate)),
@@ -259,7 +275,8 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda rate: Change(GaussianDropout(rate)),
     ),
     "alpha_dropout": Technique(
-        summary="SELU layers, a random share of whose outputs is set to their lower limit",
+        summary="SELU layers with a random share of the outputs set to their negative saturation "
+        "value",
         formula="a * (h * mask + limit * (1 - mask)) + b, h = selu(x w + b), limit = -1.758",
         source="Klambauer et al. 2017",  # who try rates of 0.05 and 0.1
         search={"rate": Range(0.01, 0.5, log=True, default=0.1)},
@@ -275,48 +292,48 @@ TECHNIQUES: Mapping[str, Technique] = {
     ),
     "shift": Technique(
         summary="shifts each image at random while training, by up to a share of its sides",
-        formula="x[i - a * rows, j - b * columns], a and b ~ Uniform(-factor, factor)",
+        formula="x[i - a * height, j - b * width], a and b ~ Uniform(-factor, factor)",
         source="Simard, Steinkraus and Platt 2003",
         search={"factor": DISTORTION},
         change=lambda factor: Change(Shift(factor)),
     ),
     "rotation": Technique(
-        summary="turns each image at random while training, by up to a share of a full turn",
+        summary="rotates each image at random while training, by up to a share of a full turn",
         formula="x[R(2 pi a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
         source="Simard, Steinkraus and Platt 2003",
         search={"factor": TURN},
         change=lambda factor: Change(Rotation(factor)),
     ),
     "zoom": Technique(
-        summary="makes each image larger or smaller at random while training",
+        summary="scales each image up or down at random while training",
         formula="x[(1 + a) (i, j)] about the centre, a ~ Uniform(-factor, factor)",
         source="Krizhevsky, Sutskever and Hinton 2012; Simonyan and Zisserman 2015",
         search={"factor": DISTORTION},
         change=lambda factor: Change(Zoom(factor)),
     ),
     "flip": Technique(
-        summary="swaps left and right in every other image while training; digits lose by it",
-        formula="x[i, columns - 1 - j] with probability 1/2",
+        summary="flips half of the images left to right while training; harmful for digits",
+        formula="x[i, width - 1 - j] with probability 1/2",
         source="Krizhevsky, Sutskever and Hinton 2012",
         search={},
         change=lambda: Change(Flip()),
     ),
     "augmentation": Technique(
-        summary="shift, rotation and zoom at once, each with a factor of its own",
+        summary="shift, rotation and zoom together, each with its own factor",
         formula="zoom(rotation(shift(x)))",
         source="Shorten and Khoshgoftaar 2019",
         search={"shift": DISTORTION, "rotation": TURN, "zoom": DISTORTION},
         change=lambda shift, rotation, zoom: Change(Shift(shift), Rotation(rotation), Zoom(zoom)),
     ),
     "cutout": Technique(
-        summary="sets a rectangle of each image, at a random place, to zero while training",
+        summary="sets a rectangle at a random position of each image to zero while training",
         formula="x * (1 - inside), a rectangle of sides sqrt(share) times the image's",
         source="DeVries and Taylor 2017; Zhong et al. 2017",
         search={"share": Range(0.02, 0.4, default=0.1)},
         change=lambda share: Change(Cutout(share)),
     ),
     "mixup": Technique(
-        summary="trains on mixtures of two rows and their labels; one share for each batch",
+        summary="trains on mixtures of two examples and their labels; one mixing weight per batch",
         formula="s * x[i] + (1 - s) * x[j] and s * loss(y[i]) + (1 - s) * loss(y[j]), "
         "s ~ Beta(alpha, alpha)",
         source="Zhang et al. 2018",  # who try 0.1 to 0.4 on ImageNet and 1 on CIFAR
@@ -329,7 +346,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         of="the hidden layers' outputs before the non-linearity",
         t="a",
         source="article A",
-        per=" / rows",
+        per=" / examples",
     ),
     **_penalties(
         "activity_{}_after",
@@ -337,38 +354,38 @@ TECHNIQUES: Mapping[str, Technique] = {
         of="the hidden layers' outputs after the non-linearity",
         t="h",
         source="Glorot, Bordes and Bengio 2011; article A",
-        per=" / rows",
+        per=" / examples",
     ),
     "activation_gelu": Technique(
-        summary="GELU in the hidden layers: a smooth gate, as random regularizers gate outputs",
+        summary="GELU in the hidden layers: the expected value of randomly gated outputs",
         formula="h = a * P(Z <= a), Z ~ Normal(0, 1)",
         source="Hendrycks and Gimpel 2016; article D",
         search={},
         change=lambda: Change(Activation("gelu")),
     ),
     "activation_selu": Technique(
-        summary="SELU in the hidden layers, whose outputs keep mean 0 and variance 1 by themselves",
+        summary="SELU in the hidden layers, whose outputs keep mean 0 and variance 1",
         formula="h = 1.051 * (a if a > 0 else 1.673 * (exp(a) - 1)), w ~ LeCun's normal at first",
         source="Klambauer et al. 2017",
         search={},
         change=lambda: Change(Activation("selu")),
     ),
     "activation_tanh": Technique(
-        summary="tanh in the hidden layers, which sets no output to zero",
+        summary="tanh in the hidden layers; no output is exactly zero",
         formula="h = tanh(a)",
-        source="LeCun et al. 1998; against article D",
+        source="LeCun et al. 1998; a control for article D",
         search={},
         change=lambda: Change(Activation("tanh")),
     ),
     "activation_linear": Technique(
-        summary="hidden layers without a non-linearity: a linear classifier of many factors",
+        summary="hidden layers without a non-linearity: a linear model with several factors",
         formula="h = a",
-        source="Baldi and Hornik 1989; against article D",
+        source="Baldi and Hornik 1989; a control for article D",
         search={},
         change=lambda: Change(Activation("linear")),
     ),
     "batch_norm": Technique(
-        summary="normalizes the hidden layers' outputs by the batch's mean and variance",
+        summary="normalizes the hidden layers' outputs by the mean and variance of the batch",
         formula="a = gamma * (x w - mean) / sqrt(variance + 0.001) + beta, by the batch's in "
         "training and by moving averages of momentum 0.9 afterwards",
         source="Ioffe and Szegedy 2015",
@@ -376,17 +393,17 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda: Change(BatchNorm()),
     ),
     "label_smoothing": Technique(
-        summary="trains on labels of which a share is spread evenly over the classes",
+        summary="trains on labels with a share of the probability spread evenly over the classes",
         formula="(1 - smoothing) * loss(y) + smoothing * mean over the classes of loss(class)",
         source="Szegedy et al. 2016",
         search={"smoothing": Range(0.01, 0.5, default=0.1)},
         change=lambda smoothing: Change(LabelSmoothing(smoothing)),
     ),
     "batch_size": Technique(
-        summary="more or fewer rows in each step, so less or more noise in its gradient",
-        formula="loss over 2**log2_batch_size rows; the learning rate is searched with it",
+        summary="larger or smaller batches, so less or more gradient noise",
+        formula="loss over 2**log2_batch_size examples; the learning rate is searched with it",
         source="Keskar et al. 2017; Smith and Le 2018",
-        # Powers of two: each size is a program of its own to compile.
+        # Powers of two, since each size needs a separate compiled program.
         search={"log2_batch_size": Range(3, 8, integer=True, default=5)},
         change=lambda log2_batch_size: Change(BatchSize(2**log2_batch_size)),
     ),
@@ -398,8 +415,8 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda horizon: Change(Ema(horizon)),
     ),
     "swa": Technique(
-        summary="keeps the mean of the weights at the ends of the last epochs",
-        formula="mean of w over the ends of all epochs after the share `start` of them",
+        summary="averages the weights at the end of each of the last epochs",
+        formula="mean of w at the end of each epoch after the share `start` of them",
         source="Izmailov et al. 2018, at a constant learning rate",
         search={"start": Range(0.1, 0.95, default=0.75)},
         change=lambda start: Change(Swa(start)),
@@ -419,14 +436,14 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda patience: Change(Stopping(patience, "val_loss")),
     ),
     "dropout_l2": Technique(
-        summary="dropout and a squared penalty at once",
+        summary="dropout and an L2 penalty on the hidden kernels",
         formula="dropout's loss + strength * sum(w**2)",
         source="Srivastava et al. 2014",
         search={"rate": RATE, "strength": STRENGTH},
         change=lambda rate, strength: Change(Dropout(rate), KernelPenalty(Penalty(l2=strength))),
     ),
     "zca": Technique(
-        summary="inputs whitened by the covariance of the training inputs",
+        summary="whitens the inputs by the covariance of the training inputs",
         formula="(x - mean) U diag(1 / sqrt(s + epsilon)) U^T, covariance = U diag(s) U^T",
         source="Bell and Sejnowski 1997; Krizhevsky 2009",
         search={"epsilon": EPSILON},
@@ -434,8 +451,8 @@ TECHNIQUES: Mapping[str, Technique] = {
     ),
     "zca_dropout": Technique(
         summary="the dropout network on whitened inputs",
-        formula="dropout's loss of whitened inputs",
-        source="article B, as it is meant",
+        formula="dropout's loss on whitened inputs",
+        source="article B, as intended",
         search={"epsilon": EPSILON, "rate": RATE},
         change=lambda epsilon, rate: Change(Whitening(epsilon), Dropout(rate)),
     ),
@@ -447,9 +464,10 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=lambda rate, patience: Change(Dropout(rate), Stopping(patience, "val_accuracy")),
     ),
     "dropout_early_stopping_again": Technique(
-        summary="the trained dropout network, trained again and stopped: twice the epochs at most",
+        summary="the trained dropout network, trained a second time with early stopping; up to "
+        "twice the epochs",
         formula="as dropout_early_stopping, over the epochs of a second fit",
-        source="article B, as its code is printed",
+        source="article B, as printed",
         search={"rate": RATE, "patience": PATIENCE},
         change=lambda rate, patience: Change(
             Dropout(rate), Stopping(patience, "val_accuracy", again=True)
@@ -459,14 +477,18 @@ TECHNIQUES: Mapping[str, Technique] = {
 
 
 def combination(parts: Sequence[str]) -> Technique:
-    """Techniques at once, each on all hidden layers or on some: Kadra et al. 2021's cocktails.
+    """A combination of techniques, each on all hidden layers or on some. Kadra et al. 2021.
 
     Args:
-        parts: registered names; after a slash the hidden layers, as in `l1/first` and
+        parts: registered names, with hidden layers after slashes, as in `l1/first` and
             `l2/hidden_2/hidden_3`. A single part keeps the names of its hyperparameters; those of
-            several become `<part>.<name>`.
+            several parts become `<part>.<name>`.
 
     Raises ValueError for an unknown name, and for parts that change the same thing.
+
+    >>> dropout_l2 = combination(["dropout", "l2/first"])
+    >>> sorted(dropout_l2.search)
+    ['dropout.rate', 'l2/first.strength']
     """
     prefixes = {part: f"{part}." if len(parts) > 1 else "" for part in parts}
     known = {part: _registered(part.split("/")[0]) for part in parts}
@@ -475,22 +497,22 @@ def combination(parts: Sequence[str]) -> Technique:
         joined = Change()
         for part, technique in known.items():
             own = {name: values[prefixes[part] + name] for name in technique.search}
-            joined |= _placed(technique.apply(own), part)
+            joined |= _on_layers(technique.apply(own), part)
         return joined
 
-    technique = Technique(
+    combined = Technique(
         summary=" + ".join(part.replace("/", " on ", 1).replace("/", ", ") for part in known),
-        formula="; ".join(each.formula for each in known.values()),
-        source="; ".join(each.source for each in known.values() if each.source),
+        formula="; ".join(technique.formula for technique in known.values()),
+        source="; ".join(technique.source for technique in known.values() if technique.source),
         search={
-            prefixes[part] + name: found
-            for part, each in known.items()
-            for name, found in each.search.items()
+            prefixes[part] + name: searched
+            for part, technique in known.items()
+            for name, searched in technique.search.items()
         },
         change=change,
     )
-    _ = technique.lowest  # parts that clash are refused here
-    return technique
+    _ = combined.lowest  # raises ValueError for parts that clash
+    return combined
 
 
 def _registered(name: str) -> Technique:
@@ -499,7 +521,7 @@ def _registered(name: str) -> Technique:
     return TECHNIQUES[name]
 
 
-def _placed(change: Change, part: str) -> Change:
-    """The change on the layers that the part names after its slash, if it does."""
+def _on_layers(change: Change, part: str) -> Change:
+    """The change on the layers that the part names after slashes, or on all."""
     _, *layers = part.split("/")
     return change.only(*layers) if layers else change

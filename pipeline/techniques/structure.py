@@ -1,4 +1,4 @@
-"""Parts that replace or add a layer which is there when the model predicts, too."""
+"""Parts that replace or add layers, in training and in inference."""
 
 from dataclasses import dataclass
 from math import inf
@@ -16,7 +16,7 @@ class Activation(Part):
     name: NonLinearity
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """Layers with non-linearities of their own keep them."""
+        """An architecture with its own non-linearities keeps them."""
         if not architecture.own_activation:
             return None
         return (
@@ -25,7 +25,7 @@ class Activation(Part):
         )
 
     def on_layer(self, layer: HiddenLayer) -> None:
-        """Instead of the architecture's."""
+        """Replaces the architecture's."""
         layer.activate(self.name)
 
 
@@ -33,9 +33,9 @@ class Activation(Part):
 class BatchNorm(Part):
     """Batch normalization of the hidden layers' outputs before their non-linearity.
 
-    The layer's bias is left out, since the normalization's own takes its place. The statistics that
-    evaluation uses are `momentum * old + (1 - momentum) * batch` after each step; 0.9 remembers
-    the last ten, as runs of few steps need, where Keras's default of 0.99 remembers a hundred.
+    The normalization's beta replaces the layer's bias. After each step, the statistics for
+    evaluation become `momentum * old + (1 - momentum) * batch`. A momentum of 0.9 averages over
+    about ten steps, as runs with few steps need; Keras's default of 0.99 averages over a hundred.
     """
 
     slot = "batch_norm"
@@ -44,7 +44,7 @@ class BatchNorm(Part):
     momentum: float = 0.9
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """There must be an output before the non-linearity."""
+        """Needs an output before the non-linearity."""
         if not architecture.own_activation:
             return None
         return (
@@ -59,7 +59,7 @@ class BatchNorm(Part):
 
 @dataclass(frozen=True)
 class Whitening(Part):
-    """ZCA whitening of the inputs, fitted on the training rows: see `models.whitening`.
+    """ZCA whitening of the inputs, fitted on the training examples: see `models.whitening`.
 
     `epsilon`: added to the variance of each direction; > 0, in squared units of the input.
     """
@@ -73,5 +73,5 @@ class Whitening(Part):
             raise ValueError(f"`epsilon` must be finite and > 0, but got epsilon={self.epsilon}")
 
     def on_network(self, network: Network) -> None:
-        """A layer of its own, so that the model takes raw rows."""
+        """A separate layer, so that the model takes raw examples."""
         network.whiten()

@@ -1,4 +1,4 @@
-"""Parts that leave the model as it is and change how it is trained, and what is kept of it."""
+"""Parts that change how a model is trained and which weights are kept."""
 
 import math
 from abc import ABC, abstractmethod
@@ -23,12 +23,11 @@ Tensor = Any
 class KernelStep(Part, ABC):
     """A step on the hidden kernels beside the optimizer's, of size learning_rate * strength.
 
-    With SGD, a penalty's proximal step after the gradient's makes proximal gradient descent. Adam's
-    steps have a size of their own for each weight, and their exact proximal step would threshold
-    most where gradients are smallest; here, as AdamW's weight decay does, size stays apart from
-    Adam's scaling.
+    With SGD, the proximal step of a penalty after the gradient step is proximal gradient descent.
+    Adam scales the step of each weight, and the exact proximal step for it would threshold most
+    where gradients are smallest. Here the size is decoupled from Adam's scaling, as in AdamW.
 
-    `before`: the optimizer's step, whose gradients are known by then; else after it.
+    `before`: whether it precedes the optimizer's step, whose gradients are known by then.
     """
 
     per_layer = True
@@ -44,7 +43,7 @@ class KernelStep(Part, ABC):
     def step(kernel: Tensor, size: Tensor) -> Tensor:
         """The kernels (P, ..., inputs, units) of P members after a step.
 
-        size: (P, 1, ...) >= 0, of as many axes; at 0 the kernels stay as they are.
+        size: (P, 1, ...) >= 0, with as many axes; 0 leaves the kernels unchanged.
         """
 
     def on_training(self, training: TrainingPlan) -> None:
@@ -54,22 +53,23 @@ class KernelStep(Part, ABC):
 
 @dataclass(frozen=True)
 class WeightDecay(KernelStep):
-    """Shrinks by a share in each step. Loshchilov and Hutter 2019."""
+    """Shrinks the kernels by a fraction in each step. Loshchilov and Hutter 2019."""
 
     slot = "weight_decay"
     before = True
 
     @staticmethod
     def step(kernel: Tensor, size: Tensor) -> Tensor:
-        """`w - size * w`, as Keras's `weight_decay` does it."""
+        """`w - size * w`, as Keras's `weight_decay`."""
         return kernel - kernel * size
 
 
 @dataclass(frozen=True)
 class ProximalL1(KernelStep):
-    """Soft thresholds of single weights. Duchi and Singer 2009.
+    """Soft thresholding of single weights. Duchi and Singer 2009.
 
-    Those of groups come after it: the proximal step of both penalties' sum. Simon et al. 2013.
+    Thresholding of groups follows it: the proximal step of the sum of both penalties. Simon et al.
+    2013.
     """
 
     slot = "proximal_l1"
@@ -85,7 +85,7 @@ class ProximalL1(KernelStep):
 
 @dataclass(frozen=True)
 class ProximalGroupLasso(KernelStep):
-    """Soft thresholds of all weights that leave an input at once. Yuan and Lin 2006."""
+    """Soft thresholding of each input's outgoing weights as a group. Yuan and Lin 2006."""
 
     slot = "proximal_group_lasso"
     order = 2
@@ -110,18 +110,21 @@ class ProximalGroupLasso(KernelStep):
 
 @dataclass(frozen=True)
 class Averaging(Part):
-    """An average of the weights is what is validated and kept."""
+    """Validates and keeps an average of the weights."""
 
     slot = "averaging"
-    excludes: ClassVar = {"batch_norm": "averaged weights have no statistics for `batch_norm`"}
+    excludes: ClassVar = {
+        "batch_norm": "weight averaging cannot be combined with batch normalization: "
+        "averaged weights lack its statistics"
+    }
 
 
 @dataclass(frozen=True)
 class Ema(Averaging):
-    """An exponential moving average of the weights is what is validated and kept.
+    """Validates and keeps an exponential moving average of the weights.
 
-    After each step `average = decay * average + (1 - decay) * w` with decay = 1 - 1 / horizon; the
-    first step's weights begin it. The trained weights go their way without it.
+    After each step `average = decay * average + (1 - decay) * w` with decay = 1 - 1 / horizon. It
+    starts from the weights after the first step. Training itself does not use the average.
     """
 
     horizon: float  # steps, >= 1
@@ -142,9 +145,9 @@ class Ema(Averaging):
 
 @dataclass(frozen=True)
 class Swa(Averaging):
-    """The mean of the weights at the ends of a run's last epochs is what is validated and kept.
+    """Validates and keeps the mean of the weights at the end of each of the last epochs.
 
-    `start`: share of the epochs before the first that counts; until then the weights themselves
+    `start`: the share of epochs before the first one in the mean; until then the weights themselves
     are validated.
     """
 
@@ -156,7 +159,7 @@ class Swa(Averaging):
 
     @property
     def grows(self) -> bool:
-        """Its first epoch depends on how many there are."""
+        """The first epoch of the mean depends on the number of epochs."""
         return False
 
     def on_training(self, training: TrainingPlan) -> None:
@@ -167,12 +170,12 @@ class Swa(Averaging):
 
 @dataclass(frozen=True)
 class Stopping(Part):
-    """Stop when `monitor` has not improved for `patience` epochs; the best epoch's weights stay.
+    """Stops when `monitor` has not improved for `patience` epochs; keeps the best weights.
 
     `val_loss` is the unpenalised loss, so that strengths can be compared.
 
-    `again`: stop a second `fit` only, which goes on where a first one of as many epochs has ended,
-    the optimizer's state included. What the first one reached is no best value to beat.
+    `again`: stops only a second `fit`, which continues from a first one of as many epochs,
+    including the optimizer's state. The best value of the first fit does not count.
     """
 
     slot = "stopping"
@@ -187,22 +190,25 @@ class Stopping(Part):
 
     @property
     def fits(self) -> int:
-        """How often `fit` is called in a row."""
+        """Two if it stops a second fit."""
         return 2 if self.again else 1
 
     @property
     def grows(self) -> bool:
-        """A second fit begins where the first ends, which depends on its epochs."""
+        """A second fit begins where the first ends, which depends on the number of epochs."""
         return not self.again
 
     def clash(self, other: Part) -> str | None:
-        """A second fit has the weights to go on from, or their average."""
+        """A second fit continues from the weights, not from their average."""
         if self.again and isinstance(other, Averaging):
-            return "a second fit goes on from the last weights, not from averaged ones"
+            return (
+                "a second fit cannot be combined with weight averaging: "
+                "it continues from the last weights"
+            )
         return super().clash(other)
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """There must be what it watches."""
+        """Needs the monitored measure."""
         if self.monitor == "val_accuracy" and reconstructs(architecture):
             got = architecture.architecture
             return f"needs a validation accuracy, but got {got!r}, which has none"
@@ -219,7 +225,7 @@ class _OfLabels(Part):
     """Needs labels."""
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
-        """A row that is its own target has no label."""
+        """An example that is its own target has no label."""
         if reconstructs(architecture):
             return f"needs labels, but got {architecture.architecture!r}, which has none"
         return None
@@ -227,7 +233,7 @@ class _OfLabels(Part):
 
 @dataclass(frozen=True)
 class LabelSmoothing(_OfLabels):
-    """A share in [0, 1) of each label is spread over the classes. Szegedy et al. 2016."""
+    """Spreads a share in [0, 1) of each label over the classes. Szegedy et al. 2016."""
 
     slot = "label_smoothing"
 
@@ -237,17 +243,17 @@ class LabelSmoothing(_OfLabels):
         check_share("smoothing", self.share)
 
     def on_training(self, training: TrainingPlan) -> None:
-        """In the loss that is trained, not in the one that is told."""
+        """In the training loss, not in the reported one."""
         training.smoothing = self.share
 
 
 @dataclass(frozen=True)
 class Mixup(_OfLabels):
-    """Mixes rows and labels in shares of Beta(alpha, alpha), alpha >= 0. Zhang et al. 2018."""
+    """Mixes examples and labels by shares from Beta(alpha, alpha). Zhang et al. 2018."""
 
     slot = "mixup"
 
-    alpha: float
+    alpha: float  # >= 0; 0 mixes nothing
 
     def __post_init__(self) -> None:
         check_strength("alpha", self.alpha)
@@ -259,7 +265,7 @@ class Mixup(_OfLabels):
 
 @dataclass(frozen=True)
 class BatchSize(Part):
-    """Rows of a step: a whole number >= 1."""
+    """The number of examples in a step: a whole number >= 1."""
 
     slot = "batch_size"
 
