@@ -1,4 +1,4 @@
-"""A file that was filled in is the file that Keras writes of the same model."""
+"""A file made from a template is the file that Keras writes of the same model."""
 
 import io
 from pathlib import Path
@@ -37,7 +37,7 @@ def parts(content: bytes) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
 
 
 def assert_saved_as_keras_does(model: keras.Sequential, folder: Path) -> None:
-    """Of two sets of weights, of which the first may be there when the form is made."""
+    """Of two sets of weights, of which the first may be set when the template is made."""
     rng = np.random.default_rng(0)
     for _ in range(2):
         given = [rng.normal(size=w.shape).astype(np.float32) for w in model.get_weights()]

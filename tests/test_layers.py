@@ -58,6 +58,6 @@ def test_the_gradient_of_the_penalty_is_its_finite_difference() -> None:
         ({"strength": 1.0, "droprate": 1.0}, r"`droprate` must lie in \(0, 1\), but got"),
     ],
 )
-def test_what_a_gate_cannot_be_is_refused(options: dict[str, float], message: str) -> None:
+def test_invalid_options_of_gates_are_rejected(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HardConcrete(**options)

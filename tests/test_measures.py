@@ -1,4 +1,4 @@
-"""What is measured of a model is what its formulas say."""
+"""The measures of a model follow their formulas."""
 
 import gzip
 import logging
@@ -117,7 +117,7 @@ def model() -> keras.Sequential:
 
 def test_zero_noise_gives_the_test_accuracy(model: keras.Sequential) -> None:
     x, y = Problem().data()
-    found = measure(model, {"test": (x, y)}).numbers
+    found = measure(model, {"test": (x, y)}).measures
     classes = measures.predict(model, x, y).classes
     still = noise_accuracies(
         lambda rows: measures.predict(model, rows, y).classes, x, y, classes, (1e-9,)
@@ -130,7 +130,7 @@ def test_a_constant_model_is_as_accurate_under_noise(model: keras.Sequential) ->
     x, y = Problem().data()
     constant = keras.models.clone_model(model)
     constant.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
-    found = measure(constant, {"test": (x, y)}).numbers
+    found = measure(constant, {"test": (x, y)}).measures
     assert found["collapsed"]
     assert found["noise_accuracy"] == pytest.approx(found["test_accuracy"])
     assert found["calibration_error"] == pytest.approx(abs(found["test_accuracy"] - 1 / 3))
@@ -146,7 +146,7 @@ def test_measures_are_those_of_keras(classes: int) -> None:
     if classes == 2:
         outputs = np.concatenate([1 - outputs, outputs], axis=1)
     hits = outputs.argmax(axis=1) == y
-    found = measure(model, {"train": (x[:9], y[:9]), "test": (x, y)}).numbers
+    found = measure(model, {"train": (x[:9], y[:9]), "test": (x, y)}).measures
     assert found["test_accuracy"] == pytest.approx(hits.mean())
     assert found["train_accuracy"] == pytest.approx(hits[:9].mean())
     assert found["test_loss"] == pytest.approx(-np.log(outputs[np.arange(len(y)), y]).mean(), 1e-4)
@@ -172,7 +172,7 @@ def test_hidden_outputs_are_those_after_the_non_linearity() -> None:
     model = keras.Sequential([keras.Input((6, 6)), *stack, output])
     inner = keras.Model(model.inputs[0], [stack[i].output for i in (2, 6, 7, 8)])
     hidden = np.concatenate([np.asarray(h).ravel() for h in inner(X)])
-    found = measure(model, {"test": (X, Y)}).numbers
+    found = measure(model, {"test": (X, Y)}).measures
     assert found["zero_activations"] == pytest.approx(np.mean(hidden == 0))
     assert found["mean_activation"] == pytest.approx(np.mean(np.abs(hidden)))
 
@@ -183,7 +183,7 @@ def test_biases_are_those_of_layers_and_of_normalization_without_its_scale() -> 
     model = keras.Sequential([keras.Input((6, 6)), layers.Flatten(), *stack])
     for weight in model.weights:
         weight.assign(np.full(weight.shape, {"beta": 3.0, "bias": 4.0}.get(weight.name, 7.0)))
-    assert measure(model, {"test": (X, Y)}).numbers["bias_norm"] == np.sqrt(2 * 3**2 + 3 * 4**2)
+    assert measure(model, {"test": (X, Y)}).measures["bias_norm"] == np.sqrt(2 * 3**2 + 3 * 4**2)
 
 
 def test_zero_weights_count_every_kernel_and_no_bias() -> None:
@@ -191,7 +191,7 @@ def test_zero_weights_count_every_kernel_and_no_bias() -> None:
     kernel, recurrent, bias, last, _ = model.get_weights()
     kernel[:2], recurrent[0] = 0, 0
     model.set_weights([kernel, recurrent, bias, last, np.zeros(3)])
-    found = measure(model, {"test": (X, Y)}).numbers
+    found = measure(model, {"test": (X, Y)}).measures
     assert found["zero_weights"] == (16 + 8) / (48 + 16 + 6)
 
 
@@ -199,16 +199,16 @@ def test_zero_weights_count_every_kernel_and_no_bias() -> None:
 def test_measuring_in_parts_changes_nothing(given: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     change = Change(Activity(Penalty(l1=1), "after"))
     model = building.build(given, change, (6, 6), 3)
-    whole = measure(model, {"test": (X, Y)}).numbers
+    whole = measure(model, {"test": (X, Y)}).measures
     monkeypatch.setattr(
         measures, "VALUES_AT_ONCE", 6 * 6 * 4
     )  # one row of the convolution's output
     assert len(list(measures._parts(model, 20))) >= 4
     # The calibration error is what is left of float32 numbers near 1.
-    assert measure(model, {"test": (X, Y)}).numbers == pytest.approx(whole, rel=1e-6, abs=1e-7)
+    assert measure(model, {"test": (X, Y)}).measures == pytest.approx(whole, rel=1e-6, abs=1e-7)
 
 
-def test_one_program_scores_any_number_of_rows(
+def test_one_program_scores_any_number_of_examples(
     model: keras.Sequential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = Problem().data()
@@ -306,7 +306,7 @@ def test_an_input_behind_a_closed_gate_is_dropped() -> None:
         "informative_recall": 1,
         "noise_inputs_dropped": 1,
     }
-    sizes = measure(without, {"test": (X[:, 0, :4], Y % 2)}).numbers
+    sizes = measure(without, {"test": (X[:, 0, :4], Y % 2)}).measures
     # Of the three units one is cut; what is left has a row of two zeros, and biases of zero.
     assert (sizes["parameters"], sizes["nonzero_parameters"]) == (4 * 2 + 2 + 2 + 1, 3 * 2 + 2)
 
@@ -332,6 +332,6 @@ def test_losses_of_models_that_are_very_sure_are_those_of_evaluate(classes: int)
     model.compile(loss=f"{kind}_crossentropy")
     expected = model.evaluate(X, y, verbose=0)
     assert expected > 20
-    assert measure(model, {"test": (X, y)}).numbers["test_loss"] == pytest.approx(
+    assert measure(model, {"test": (X, y)}).measures["test_loss"] == pytest.approx(
         expected, rel=1e-5
     )

@@ -147,7 +147,7 @@ def test_a_cnn_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(("name", "shape"), [("cnn", (6,)), ("lstm", (6,)), ("lstm", (6, 6, 3))])
-def test_rows_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+def test_inputs_of_another_shape_are_rejected(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"{name} takes .*but got input_shape="):
         build(name, Change(), shape)
 
@@ -422,7 +422,7 @@ def test_penalties_and_their_gradients_are_what_their_formulas_say(technique: st
     model(X.astype(np.float32))
     assert float(sum(model.losses)) == pytest.approx(formula(weights), rel=1e-5)
     population = Population(model, both="none")
-    x, numbers = X[None].astype(np.float32), population.numbers(model)[:, None]
+    x, numbers = X[None].astype(np.float32), population.hyperparameters(model)[:, None]
 
     def penalty(values: Any) -> Any:
         _, found, _ = population.forward(values, keras.ops.convert_to_tensor(x), numbers, None)
@@ -452,7 +452,7 @@ def test_a_models_configuration_is_all_of_it(technique: str) -> None:
     model = problem.model(technique, typical(technique))
     again = keras.Sequential.from_config(model.get_config())
     assert again.get_config() == model.get_config()
-    one, other = (Population(each, both="all").numbers(each) for each in (model, again))
+    one, other = (Population(each, both="all").hyperparameters(each) for each in (model, again))
     np.testing.assert_array_equal(one, other)
 
 
@@ -463,7 +463,7 @@ def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> Non
     whole, outline = building.build(*given), building.outline(*given)
     one, other = (Population(model, both="all") for model in (whole, outline))
     assert one.signature == other.signature
-    np.testing.assert_array_equal(one.numbers(whole), one.numbers(outline))
+    np.testing.assert_array_equal(one.hyperparameters(whole), one.hyperparameters(outline))
     first, second = (initial_weights(model, 1, {}) for model in (whole, outline))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -522,7 +522,7 @@ def test_gates_leave_the_other_initial_weights_alone(name: str) -> None:
 
 @GATED
 @pytest.mark.parametrize("closed", ["some", "none", "all"])
-def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -> None:
+def test_closed_gates_are_removed_and_predictions_stay(name: str, closed: str) -> None:
     model = gated(name)
     rng = np.random.default_rng(1)
     weights = [rng.normal(size=weight.shape) for weight in model.weights]
@@ -541,7 +541,7 @@ def test_closed_gates_are_cut_out_and_predictions_stay(name: str, closed: str) -
     assert (found.count_params() == build(name, Change()).count_params()) == (closed == "none")
 
 
-def test_gates_behind_whitening_are_cut_out_and_predictions_stay() -> None:
+def test_gates_after_whitening_are_removed_and_predictions_stay() -> None:
     change = Change(Gates(0.3), Whitening(0.1))
     model = building.build(EXAMPLES["mlp"], change, SHAPE, 3, 50)
     rng = np.random.default_rng(2)
@@ -634,7 +634,7 @@ def test_another_non_linearity_replaces_one_that_stands_apart() -> None:
     assert isinstance(initial, keras.initializers.LecunNormal)
 
 
-def test_what_a_model_of_ones_own_has_no_place_for_is_rejected() -> None:
+def test_parts_that_do_not_fit_a_model_of_ones_own_are_rejected() -> None:
     with pytest.raises(
         ValueError, match=r"expected hidden layers .*'dense', 'filters'.*'hidden_1'"
     ):

@@ -1,4 +1,4 @@
-"""Units go to plain Keras models and their measures; a trainer keeps nothing that grows."""
+"""Runs become plain Keras models and their measures; a trainer keeps nothing that grows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_every_classifier_is_trained() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_trained_unit_is_a_plain_model_that_has_learnt(
+def test_a_trained_run_is_a_plain_model_that_has_learnt(
     name: str, technique: str, values: dict[str, float], dataset: Dataset, tmp_path: Path
 ) -> None:
     given = unit(EXAMPLES[name], technique, values, dataset)
@@ -94,7 +94,7 @@ def test_a_trained_unit_is_a_plain_model_that_has_learnt(
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
-    again = measure(loaded, {"test": dataset.split("article", "test", 0)}).numbers
+    again = measure(loaded, {"test": dataset.split("article", "test", 0)}).measures
     assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
     assert again["parameters"] == result.measures["parameters"]
     assert result.probabilities is not None
@@ -131,7 +131,7 @@ def test_gates_that_close_make_the_stored_model_smaller(dataset: Dataset, tmp_pa
     assert result.model is not None
     (tmp_path / "model.keras").write_bytes(result.model)
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    again = measure(loaded, {"test": dataset.split("article", "test", 0)}).numbers
+    again = measure(loaded, {"test": dataset.split("article", "test", 0)}).measures
     assert again["test_loss"] == pytest.approx(result.measures["test_loss"], rel=1e-5)
     assert again["parameters"] == result.measures["parameters"] == loaded.count_params()
 
@@ -162,7 +162,7 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
     train, _ = dataset.split("article", "train", 0)
     for found, expected in zip(layer.get_weights(), whitening.fit(train).layer(0.01), strict=True):
         np.testing.assert_array_equal(found, expected)
-    again = measure(loaded[0], {"test": dataset.split("article", "test", 0)}).numbers
+    again = measure(loaded[0], {"test": dataset.split("article", "test", 0)}).measures
     assert again["test_loss"] == pytest.approx(one.measures["test_loss"], rel=1e-6)
 
 
@@ -208,7 +208,7 @@ def test_a_final_run_has_every_column_that_the_claims_need() -> None:
     assert {*COUNTS} <= informed.keys()
 
 
-def test_a_second_fit_goes_on_where_the_first_one_ended() -> None:
+def test_a_second_fit_continues_where_the_first_one_ended() -> None:
     data, plan = small(20, epochs=6)
     values = {"rate": 0.3}
     once = plan.tuned("dropout", values, 0)
@@ -224,7 +224,7 @@ def test_a_second_fit_goes_on_where_the_first_one_ended() -> None:
 
 
 @pytest.mark.parametrize(("diverged", "told"), [(3, 0.2), (1, 0.1), (None, 0.3)])
-def test_a_run_that_diverges_is_told_by_its_last_finite_epoch(
+def test_a_run_that_diverges_has_the_values_of_its_last_finite_epoch(
     diverged: int | None, told: float, dataset: Dataset
 ) -> None:
     trained = Trained([], {"val_loss": np.array([0.1, 0.2, 0.3])}, 3, None, diverged, 1.0)

@@ -1,7 +1,7 @@
 """Trains populations of ordinary Keras models in compiled programs.
 
-`Engine.train` takes members (a Keras model, initial weights, a seed, rows of a data set) and gives
-back their weights and curves, as `model.fit` would from the same weights, batch order and noise.
+`Engine.train` takes members (a Keras model, initial weights, a seed, examples to train on) and
+returns their weights and curves, as `model.fit` would from the same weights, batch order and noise.
 """
 
 import time
@@ -36,45 +36,45 @@ from pipeline.engine.program import (
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA, Fashion-MNIST's
 # network (6 M) takes 0.85 of the graph's time; from 20 M on XLA takes as long or longer.
 XLA_LIMIT = 2e7
-# Up to which members share a program, and penalised ones that with unpenalised ones. Beyond it
-# they crowd each other out of the cache, and training is long beside compiling.
+# Multiply-adds up to which members share a program, penalised and unpenalised ones alike. Beyond
+# it they crowd each other out of the cache, and training takes much longer than compiling.
 SHARED_LIMIT = 3e6
-# Layers that train in the graph whatever their size. A convolution of 16 filters takes XLA four
-# times as long; a small LSTM a third, but seconds to compile for every few time steps.
+# Layers that train in the graph whatever their size. In XLA a convolution of 16 filters takes four
+# times as long; a small LSTM takes a third, but seconds to compile for every few time steps.
 GRAPH_LAYERS = (keras.layers.Conv2D, keras.layers.LSTM)
 # Four to eight members fit a core's cache; ten and thirty seeds fill programs of five exactly.
 XLA_POPULATION = 5
 GPU_POPULATION = 30  # a GPU has no such cache, and small members leave it idle; not measured
-# What a program holds beside a member's weights: gradients, two optimizer slots, the best weights,
-# and the new values of all these while the old ones are still read.
+# Copies of a member's weights in a program: weights, gradients, two optimizer slots, the best
+# weights, and the new values of all these while the old ones are still read.
 COPIES_OF_WEIGHTS = 9
-COPIES_OF_ACTIVATIONS = 4  # values, their gradients, noise, and what is being computed
+COPIES_OF_ACTIVATIONS = 4  # values, their gradients, noise, and temporary values
 
 
 @dataclass(frozen=True)
 class Training:
-    """What all members of a call share."""
+    """The options of a training that all members of a call share."""
 
     optimizer: Literal["adam", "sgd"]
     batch_size: int
     epochs: int
-    n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: rows are reproduced
-    monitor: Monitor | None = None  # early stopping on this, with each member's patience
-    start_from_epoch: int = 0  # early stopping looks at none before it; from 0, as in Keras
-    resumable: bool = False  # give checkpoints back
-    averaging: Averaging | None = None  # validate and keep an average of the weights
-    smoothed: bool = False  # train on labels with each member's smoothing
-    # In this order, each with the places in `model.weights` that take it.
+    n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: reconstruction
+    monitor: Monitor | None = None  # early stopping on this curve, with each member's patience
+    start_from_epoch: int = 0  # early stopping ignores earlier epochs; from 0, as in Keras
+    resumable: bool = False  # return checkpoints
+    averaging: Averaging | None = None  # validate and return an average of the weights
+    smoothed: bool = False  # train on labels smoothed by each member's `label_smoothing`
+    # Applied in this order, each to the weights with these indices in `model.weights`.
     kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...] = ()
-    mixup: bool = False  # with each member's alpha; train curves are then of the mixtures
+    mixup: bool = False  # with each member's alpha; training curves are then of the mixtures
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a member stood; training that goes on from here gives the bits of one that never stood.
+    """The state of a member after some epochs; training resumed from it is bit-identical.
 
-    `state`: of this member, entry of the program's state -> its arrays. `curves`: (epochs, CURVES)
-    float32. `seconds`: of the training so far.
+    `state`: the member's part of the program's state, entry → arrays. `curves`: (epochs, CURVES)
+    float32. `seconds`: the training time so far.
     """
 
     state: Mapping[str, Sequence[np.ndarray]]
@@ -83,24 +83,40 @@ class Checkpoint:
 
     @property
     def epochs(self) -> int:
-        """The epochs behind it, those after an early stop included."""
+        """The epochs trained so far, including those after an early stop."""
         return len(self.curves)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One model to train.
+    """One model to train, with its own hyperparameters, seed and examples.
 
-    `weights`: initial values in the order of `model.weights`; the model itself is only read.
-    `train_rows` (n,) and `val_rows` (m,): int32 rows of the data. `seed` decides batch order
-    and noise. `patience`: epochs, for early stopping. `label_smoothing`: share in [0, 1) of each
-    label that is spread over the classes, as Keras's losses do. `decay`: of an average over steps.
-    `average_after`: epochs before the first that an average over epochs holds. `kernel_steps`:
-    name → strength >= 0 of each of the training's kernel steps, which are not in the loss, nor in
-    the penalty's curve. `mixup`: alpha >= 0, if the training has it; 0 mixes nothing.
-    `checkpoint`: of an earlier call with the same training and no more epochs; in graph programs
-    early stopping may differ, if this training's looks at no epoch before the checkpoint. It is
-    gone on from if all members of a program have one of as many epochs.
+    Args:
+        model: the structure and its hyperparameters; it is only read.
+        weights: initial values, in the order of `model.weights`.
+        learning_rate: > 0.
+        train_rows: (n,) int32, indices of the training examples in the data.
+        val_rows: (m,) int32, indices of the validation examples.
+        seed: decides batch order and noise.
+        patience: of early stopping, in epochs.
+        label_smoothing: share in [0, 1) of each label that is spread over the classes, as in
+            Keras's losses.
+        decay: in [0, 1), of an average over steps.
+        average_after: the number of epochs before the first one in an average over epochs.
+        kernel_steps: name → strength >= 0 of each of the training's kernel steps, which are neither
+            in the loss nor in the curve `penalty`.
+        mixup: alpha >= 0, if the training has mixup; 0 mixes nothing.
+        checkpoint: where to resume, from an earlier call with the same training and at most as many
+            epochs. In graph programs early stopping may differ, if it ignores all epochs before the
+            checkpoint. It is used if all members of a program have one after equally many epochs.
+
+    >>> from pipeline.engine import Member
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    >>> rows = np.arange(8, dtype=np.int32)
+    >>> member = Member(
+    ...     model, model.get_weights(), learning_rate=0.1, train_rows=rows, val_rows=rows, seed=0
+    ... )
     """
 
     model: keras.Sequential
@@ -120,15 +136,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Trained:
-    """What became of a member.
+    """A trained member.
 
-    `weights`, or their average: after the last epoch; with early stopping, after the best one; of a
-    member that diverged, before the epoch in which it did. `curves`: name → (epochs_run,) float32;
-    losses are unpenalised and those of the labels as they are; a reconstruction has no accuracies;
-    train values are means over the epoch's batches as in `fit`, of the weights as they are trained;
-    validation is of those to keep.
-    `diverged`: the epoch in which a loss was not finite, from 1, or None. `seconds`: its share of
-    this call's wall time, compilation included, and of the calls that it goes on from.
+    `weights`, or their average if the training keeps one: after the last epoch; with early
+    stopping, after the best epoch; of a member that diverged, before the epoch of divergence.
+
+    `curves`: name → (epochs_run,) float32. Losses are without penalties and label smoothing;
+    a reconstruction has no accuracies. Training values are means over the epoch's batches, as in
+    `fit`, of the trained weights; validation values are of the weights that would be returned.
+
+    `diverged`: the first epoch, from 1, with a loss that is not finite, or None. `seconds`: the
+    member's share of the wall time of this call, compilation included, and of those it resumes.
     """
 
     weights: list[np.ndarray]
@@ -141,7 +159,7 @@ class Trained:
 
 
 def batch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """(rows,) the order in which a member with this seed sees its rows in an epoch, from 0."""
+    """(rows,) the order in which a member with this seed sees its examples; epochs from 0."""
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
@@ -151,7 +169,7 @@ def noise_key(seed: int) -> np.ndarray:
 
 
 def member_bytes(model: keras.Sequential, rows: int) -> int:
-    """The memory that a member takes in a program that evaluates `rows` rows at once, about."""
+    """About the bytes of a member in a program that evaluates `rows` examples at once."""
     weights = sum(int(np.prod(weight.shape)) for weight in model.weights)
     shapes = [model.input_shape, *(layer.output.shape for layer in model.layers)]
     activations = rows * sum(int(np.prod(shape[1:])) for shape in shapes)
@@ -159,15 +177,15 @@ def member_bytes(model: keras.Sequential, rows: int) -> int:
 
 
 def work_per_step(model: keras.Sequential, batch_size: int) -> int:
-    """Multiply-adds of the products and convolutions of one forward pass over a batch."""
+    """Multiply-adds of the matrix products and convolutions in a forward pass over a batch."""
     return batch_size * sum(
-        _places(layer) * sum(int(np.prod(w.shape)) for w in layer.weights if len(w.shape) > 1)
+        _positions(layer) * sum(int(np.prod(w.shape)) for w in layer.weights if len(w.shape) > 1)
         for layer in model.layers
     )
 
 
-def _places(layer: keras.Layer) -> int:
-    """How often a layer applies its kernels to one row: once a pixel or a time step."""
+def _positions(layer: keras.Layer) -> int:
+    """How often a layer applies its kernels to one example: once per pixel or time step."""
     if isinstance(layer, keras.layers.LSTM):
         return int(layer.input.shape[1])
     return int(np.prod(layer.output.shape[1:-1]))
@@ -178,13 +196,13 @@ def _small(model: keras.Sequential, batch_size: int) -> bool:
 
 
 class Engine:
-    """Keeps compiled programs, so that each is compiled once however many calls use it.
+    """Trains populations, and keeps each compiled program for later calls.
 
     Args:
-        program: "xla", "graph", or "auto" for the rule above.
-        population: members in one XLA program, or "auto": on a core 5 small ones or one above
-            SHARED_LIMIT, on a GPU 30, or as many as `memory` holds. Graph programs have one.
-        memory: bytes that a population may take, or None for no bound.
+        program: "xla", "graph", or "auto": by the model's layers and size (see XLA_LIMIT).
+        population: members in one XLA program, or "auto": on a core 5, or 1 if the model is above
+            SHARED_LIMIT; on a GPU 30, or as many as fit into `memory`. Graph programs have one.
+        memory: bytes that a population may take; None: no bound.
     """
 
     def __init__(
@@ -199,11 +217,11 @@ class Engine:
 
     @property
     def traces(self) -> int:
-        """How many programs have been compiled."""
+        """The number of programs compiled so far."""
         return sum(program.traces for program in self._programs.values())
 
     def kind(self, model: keras.Sequential, batch_size: int) -> Kind:
-        """Which kind of program trains this model."""
+        """The kind of program that trains this model."""
         if self._program != "auto":
             return self._program
         if any(isinstance(layer, GRAPH_LAYERS) for layer in model.layers):
@@ -211,17 +229,17 @@ class Engine:
         return "xla" if work_per_step(model, batch_size) <= XLA_LIMIT else "graph"
 
     def population(self, member: Member, training: Training) -> int:
-        """How many members like this one a program trains at once."""
+        """The number of members like this one that a program trains at once."""
         if self.kind(member.model, training.batch_size) == "graph":
             return 1
         if self._population != "auto":
             return self._population
         on_core = XLA_POPULATION if _small(member.model, training.batch_size) else 1
-        wanted = GPU_POPULATION if backend.on_gpu() else on_core
+        size = GPU_POPULATION if backend.on_gpu() else on_core
         if self._memory is None:
-            return wanted
+            return size
         rows = max(training.batch_size, min(len(member.val_rows), EVALUATION_ROWS))
-        return max(1, min(wanted, self._memory // member_bytes(member.model, rows)))
+        return max(1, min(size, self._memory // member_bytes(member.model, rows)))
 
     def train(
         self,
@@ -231,12 +249,36 @@ class Engine:
         y: np.ndarray,
         on_chunk: Callable[[int], None] = lambda epochs: None,
     ) -> list[Trained]:
-        """Trains members of one structure on rows of x (N, ...) float32 and y (N,) int32.
+        """Trains members that share one structure, each on its own examples.
 
-        Results do not depend on which members share a call. `on_chunk` is told the epochs done.
-        The arrays of the last call are kept as tensors and must not change their content.
-        Raises ValueError where the models differ in more than numbers, and for rows and numbers
-        that do not fit the data or the training.
+        Results do not depend on which members share a call.
+
+        Args:
+            members: differ in hyperparameters, weights, seeds and examples alone.
+            training: what they share.
+            x: (N, ...) float32. y: (N,) int32. Both are kept as tensors for the next call on the
+                same arrays, and must not change their content.
+            on_chunk: is called with the number of epochs trained so far.
+
+        Raises ValueError if the models differ in structure, and for indices or hyperparameters that
+        do not fit the data or the training.
+
+        >>> from pipeline.engine import Engine, Member, Training
+        >>> import keras, numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(80, 2)).astype("float32")
+        >>> y = (x[:, 0] > 0).astype("int32")
+        >>> train_rows, val_rows = np.split(np.arange(80, dtype="int32"), [60])
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+        >>> members = [
+        ...     Member(model, model.get_weights(), learning_rate, train_rows, val_rows, seed=0)
+        ...     for learning_rate in (0.01, 0.1)
+        ... ]
+        >>> training = Training("adam", batch_size=20, epochs=5, n_classes=2)
+        >>> slow, fast = Engine().train(members, training, x, y)
+        >>> fast.curves["val_loss"].shape
+        (5,)
+        >>> bool(fast.curves["val_loss"][-1] < slow.curves["val_loss"][-1])
+        True
         """
         _check(members, training, x, y)
         size = self.population(members[0], training)
@@ -257,16 +299,16 @@ class Engine:
     ) -> Iterator[Trained]:
         began = time.perf_counter()
         program = self._compiled(members, training)
-        # A program has a fixed number of places; copies fill those that are free.
+        # A program trains a fixed number of members; copies of the last one fill it up.
         size = program.shape.members
-        places = [*members, *[members[-1]] * (size - len(members))]
-        state, curves, before = _start(places, program)
-        inputs = self._rows(x, y) | _inputs(places, program)
+        filled = [*members, *[members[-1]] * (size - len(members))]
+        state, curves, seconds_before = _start(filled, program)
+        inputs = self._rows(x, y) | _inputs(filled, program)
         chunks, done = [curves], len(curves)
         while done < training.epochs and np.any(state["active"]):
             count = min(program.shape.epochs_per_call, training.epochs - done)
             inputs["count"] = np.int32(count)
-            inputs["train"] = _train_rows(places, program.shape, done)
+            inputs["train"] = _train_rows(filled, program.shape, done)
             state, curves = program.advance(state, inputs)
             chunks.append(np.asarray(curves)[:count])
             done += count
@@ -274,16 +316,16 @@ class Engine:
         seconds = (time.perf_counter() - began) / size
         chunks.append(np.zeros((training.epochs - done, *curves.shape[1:]), np.float32))
         curves = np.concatenate(chunks)
-        for place in range(len(members)):
-            spent = before[place] + seconds
-            found = _trained(state, curves, place, spent, program.objective.curves)
+        for index in range(len(members)):
+            spent = seconds_before[index] + seconds
+            trained = _trained(state, curves, index, spent, program.objective.curves)
             if training.resumable:
-                checkpoint = Checkpoint(program.member(state, place), curves[..., place], spent)
-                found = replace(found, checkpoint=checkpoint)
-            yield found
+                checkpoint = Checkpoint(program.member(state, index), curves[..., index], spent)
+                trained = replace(trained, checkpoint=checkpoint)
+            yield trained
 
     def _rows(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-        """The data as tensors, which are made once for the calls on the same arrays."""
+        """The data as tensors, made once for successive calls on the same arrays."""
         if self._data is None or self._data[0] is not x or self._data[1] is not y:
             arrays = {"x": np.asarray(x, np.float32), "y": np.asarray(y, np.int32)}
             self._data = x, y, _tensors(arrays)
@@ -294,7 +336,7 @@ class Engine:
         return repr(self._identify(members, training)[1:])
 
     def _compiled(self, members: Sequence[Member], training: Training) -> Program:
-        """The program for these members, made if it is not there yet."""
+        """The program for these members, made on its first use."""
         population, signature, shape = self._identify(members, training)
         if (signature, shape) not in self._programs:
             self._programs[signature, shape] = Program(population, shape)
@@ -332,53 +374,55 @@ class Engine:
 
 
 def _check(members: Sequence[Member], training: Training, x: np.ndarray, y: np.ndarray) -> None:
-    """Raises ValueError for what a compiled program would not notice, or only deep inside."""
+    """Raises ValueError for errors that a compiled program would miss or report obscurely."""
     if not members:
-        raise ValueError("`members` must hold one member at least, but is empty")
+        raise ValueError("`members` must hold at least one member, but is empty")
     if len(x) != len(y):
-        raise ValueError(f"`x` and `y` must have equally many rows, but have {len(x)} and {len(y)}")
+        raise ValueError(f"`x` and `y` must have the same length, but got {len(x)} and {len(y)}")
     steps = {step.name for step, _ in training.kernel_steps}
-    for place, member in enumerate(members):
+    for index, member in enumerate(members):
         for name in ("train_rows", "val_rows"):
             rows, first = np.asarray(getattr(member, name)), getattr(members[0], name)
-            where = f"members[{place}].{name}"
+            where = f"members[{index}].{name}"
             if not len(rows) or len(rows) != len(first):
                 raise ValueError(
-                    f"{where}: expected {len(first) or 'some'} rows, as many as members[0] has, "
+                    f"{where}: expected {len(first) or 'some'} rows, the number in members[0], "
                     f"but got {len(rows)}"
                 )
             if rows.min() < 0 or rows.max() >= len(x):
                 raise ValueError(
-                    f"{where}: expected rows of `x`, from 0 to {len(x) - 1}, but got "
+                    f"{where}: expected indices into `x`, from 0 to {len(x) - 1}, but got "
                     f"{rows.min()} to {rows.max()}"
                 )
         if not steps <= member.kernel_steps.keys():
             raise ValueError(
-                f"members[{place}].kernel_steps: expected a strength of each of {sorted(steps)}, "
-                f"as the training has them, but got {sorted(member.kernel_steps)}"
+                f"members[{index}].kernel_steps: expected a strength for each of the training's "
+                f"steps, {sorted(steps)}, but got {sorted(member.kernel_steps)}"
             )
 
 
 def _start(
     members: Sequence[Member], program: Program
 ) -> tuple[State, np.ndarray, Sequence[float]]:
-    """The state to go on from, the (epochs, CURVES, P) curves that led to it, and the seconds."""
+    """The state to start or resume from, its (epochs, CURVES, P) curves, and its seconds."""
     given = [member.checkpoint for member in members if member.checkpoint is not None]
-    found = [each for each in (_usable(one, program) for one in given) if each is not None]
-    if len(found) == len(members) and len({each.epochs for each in found}) == 1:
-        curves = np.stack([each.curves for each in found], axis=-1)
-        state = program.resume([each.state for each in found], len(curves))
-        return state, curves, [each.seconds for each in found]
+    usable = [_usable(checkpoint, program) for checkpoint in given]
+    checkpoints = [checkpoint for checkpoint in usable if checkpoint is not None]
+    same_epochs = len({checkpoint.epochs for checkpoint in checkpoints}) == 1
+    if same_epochs and len(checkpoints) == len(members):
+        curves = np.stack([checkpoint.curves for checkpoint in checkpoints], axis=-1)
+        state = program.resume([checkpoint.state for checkpoint in checkpoints], len(curves))
+        return state, curves, [checkpoint.seconds for checkpoint in checkpoints]
     weights = [np.stack(w) for w in zip(*(member.weights for member in members), strict=True)]
     curves = np.zeros((0, len(CURVES), len(members)), np.float32)
     return program.start(weights), curves, [0.0] * len(members)
 
 
 def _usable(checkpoint: Checkpoint, program: Program) -> Checkpoint | None:
-    """What of a checkpoint the program can go on from; None where it must start anew.
+    """The part of a checkpoint that the program can resume from; None if it must start anew.
 
-    Two trainings that differ in early stopping alone are one until it ends the first of them.
-    Graph programs compute the same whatever else they hold; XLA may fuse differently.
+    Trainings that differ in early stopping alone are identical until one of them stops. Graph
+    programs compute the same values whatever else they contain; XLA may fuse differently.
     """
     watched, shape = "best" in checkpoint.state, program.shape
     if watched == (shape.monitor is not None) and not shape.start_from_epoch:
@@ -387,7 +431,7 @@ def _usable(checkpoint: Checkpoint, program: Program) -> Checkpoint | None:
     looks = shape.monitor is not None and epochs > shape.start_from_epoch
     if shape.kind == "xla" or looks:
         return None
-    state = {name: a for name, a in checkpoint.state.items() if name not in WATCHING}
+    state = {name: arrays for name, arrays in checkpoint.state.items() if name not in WATCHING}
     active = np.array(state["diverged"][0] == 0)
     return replace(
         checkpoint, state=state | {"active": [active]}, curves=checkpoint.curves[:epochs]
@@ -395,11 +439,11 @@ def _usable(checkpoint: Checkpoint, program: Program) -> Checkpoint | None:
 
 
 def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:
-    """The program's inputs beside the data that stay the same from chunk to chunk, as tensors."""
-    numbers = np.stack([program.population.numbers(member.model) for member in members], axis=1)
+    """The program's inputs, as tensors, that stay the same in all chunks; without the data."""
+    hyperparameters = [program.population.hyperparameters(member.model) for member in members]
     arrays = {
         "val": np.stack([member.val_rows for member in members]).astype(np.int32),
-        "numbers": numbers,
+        "hyperparameters": np.stack(hyperparameters, axis=1),
         "learning_rate": np.array([member.learning_rate for member in members], np.float32),
         "patience": np.array([member.patience for member in members], np.int32),
         "key": np.stack([noise_key(member.seed) for member in members]),
@@ -423,32 +467,34 @@ def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _train_rows(members: Sequence[Member], shape: Shape, first_epoch: int) -> np.ndarray:
-    """(epochs, P, n) int32: the rows in the order in which each member sees them."""
+    """(epochs, P, n) int32: indices of the examples in the order in which each member sees them."""
     if shape.one_batch:
         return np.stack([member.train_rows for member in members])[None].astype(np.int32)
     epochs = range(first_epoch, first_epoch + shape.epochs_per_call)
     order = [
-        [m.train_rows[batch_order(m.seed, epoch, shape.train_rows)] for m in members]
+        [member.train_rows[batch_order(member.seed, epoch, shape.train_rows)] for member in members]
         for epoch in epochs
     ]
     return np.array(order, np.int32)
 
 
 def _trained(
-    state: State, curves: np.ndarray, place: int, seconds: float, names: Collection[str]
+    state: State, curves: np.ndarray, index: int, seconds: float, names: Collection[str]
 ) -> Trained:
-    """One member's part of the last state and, of these names, of (epochs, CURVES, P) curves."""
-    epochs = int(state["epochs"][place])
-    diverged = int(state["diverged"][place])
+    """One member of the last state, with these of its (epochs, CURVES, P) curves."""
+    epochs = int(state["epochs"][index])
+    diverged = int(state["diverged"][index])
     stopping = "best" in state
     weights = state["best"] if stopping else validated(state)
     return Trained(
-        weights=[np.array(weight[place]) for weight in weights],
+        weights=[np.array(weight[index]) for weight in weights],
         curves={
-            name: curves[:epochs, i, place].copy() for i, name in enumerate(CURVES) if name in names
+            name: curves[:epochs, curve, index].copy()
+            for curve, name in enumerate(CURVES)
+            if name in names
         },
         epochs_run=epochs,
-        best_epoch=int(state["best_epoch"][place]) if stopping else None,
+        best_epoch=int(state["best_epoch"][index]) if stopping else None,
         diverged=diverged or None,
         seconds=seconds,
     )

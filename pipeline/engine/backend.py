@@ -1,15 +1,15 @@
-"""What is TensorFlow's own: threads, compilation, the loop, the gradient.
+"""What depends on TensorFlow: threads, compilation, loops, gradients.
 
-Everything else in the engine is written with `keras.ops`, so that another backend would be added
-here. Import this module before anything else touches TensorFlow: threads are set once.
+Everything else in the engine is written with `keras.ops`, so another backend would be added here.
+ Import this module before anything else touches TensorFlow: threads are set once.
 """
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-# Before TensorFlow is imported, which by itself uses oneDNN only on processors with AVX-512: on
-# others convolutions then take 1.7 times as long, recurrent products 1.3 times.
+# Set before TensorFlow is imported, whose default is oneDNN only on processors with AVX-512: on
+# others, convolutions without it take 1.7 times as long, recurrent products 1.3 times.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import tensorflow as tf
@@ -17,8 +17,8 @@ import tensorflow as tf
 Kind = Literal["xla", "graph"]
 Tensor = Any
 State = Any  # a nest of tensors
-Variable = Any  # a tensor that is updated where it lies
-# (place, function, size): the weight in this place becomes function(weight, size); size (P,).
+Variable = Any  # a tensor that is updated in place
+# (index, function, size): the weight with this index becomes function(weight, size); size (P,).
 PerWeight = Iterable[tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor]]
 
 
@@ -30,9 +30,9 @@ def on_gpu() -> bool:
 def set_up(deterministic: bool) -> None:
     """Prepares a worker's device; must come before the first operation.
 
-    On a core, one thread for every operation: members share a core better than operations share
-    members (see benchmarks/README.md), and one thread always adds up in the same order. On a GPU,
-    `deterministic` buys the same bits for the same seed with speed.
+    On a CPU, each operation has one thread: this is faster than to split operations
+    (see benchmarks/README.md), and one thread always sums in the same order. On a GPU,
+    `deterministic` gives the same bits for the same seed, at the cost of speed.
     """
     if not on_gpu():
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -47,54 +47,56 @@ def set_up(deterministic: bool) -> None:
 def compiled(
     function: Callable[..., State], kind: Kind, rows: Sequence[Tensor] | None = None
 ) -> Callable[..., State]:
-    """The function as one program: XLA fuses small layers, the graph keeps oneDNN for wide ones.
+    """The function as one program: XLA fuses small layers, the graph uses oneDNN for wide ones.
 
-    Each shape of its arguments has its own program, unless `rows` holds an example of each of them:
-    then one serves any number of rows.
+    Each shape of its arguments has its own program, unless `rows` has a sample of each argument:
+    then one program serves any number of rows.
     """
     signature = None
     if rows is not None:
-        signature = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in rows]
+        signature = [tf.TensorSpec((None, *sample.shape[1:]), sample.dtype) for sample in rows]
     program = tf.function(
         function, input_signature=signature, jit_compile=kind == "xla", autograph=False
     )
-    # One program need not be looked up by its arguments, a tenth of a millisecond each time.
+    # Looking up a program by its arguments takes a tenth of a millisecond, which one alone saves.
     return program if rows is None else program.get_concrete_function()  # type: ignore[no-any-return]
 
 
 class Held:
-    """One member's weights and optimizer slots, updated where they lie.
+    """One member's weights and optimizer slots, updated in place.
 
-    Beyond the cache an update costs what it moves through memory; TensorFlow's own updates move
-    half as much as new tensors do. Only for graph programs: XLA fuses the functional update.
+    Weights that exceed the cache make an update as slow as its memory traffic; TensorFlow's own
+    updates move half as much as new tensors do. Only for graph programs: XLA fuses the functional
+    update.
 
     Args:
-        shapes: of the weights, as in Keras. trained: the places of those with a gradient.
-        slots: tensors that the optimizer keeps for each of these.
+        shapes: of the weights, as in Keras.
+        trained: the indices of the weights with a gradient.
+        slots: the number of tensors that the optimizer keeps per trained weight.
     """
 
     def __init__(
         self, shapes: Sequence[tuple[int, ...]], trained: Sequence[int], slots: int
     ) -> None:
         self._trained = trained
-        # Without the axis of members, so that products and updates take them as they are.
+        # Without the axis of members, so that products and updates need no reshaping.
         self._weights, *self._slots = (
-            [tf.Variable(tf.zeros(shape), trainable=False) for shape in each]
-            for each in [shapes, *[[shapes[place] for place in trained]] * slots]
+            [tf.Variable(tf.zeros(shape), trainable=False) for shape in group]
+            for group in [shapes, *[[shapes[index] for index in trained]] * slots]
         )
 
     def load(self, weights: Sequence[Tensor], slots: Sequence[Sequence[Tensor]]) -> None:
-        """Takes over these values."""
+        """Sets all values."""
         for variables, values in zip([self._weights, *self._slots], [weights, *slots], strict=True):
             for variable, value in zip(variables, values, strict=True):
                 _assign(variable, value)
 
     def weights(self) -> list[Tensor]:
-        """The weights as they are now."""
+        """The current weights."""
         return [_read(variable) for variable in self._weights]
 
     def slots(self) -> list[list[Tensor]]:
-        """The optimizer's slots as they are now."""
+        """The optimizer's current slots."""
         return [[_read(variable) for variable in slot] for slot in self._slots]
 
     def update(
@@ -104,25 +106,25 @@ class Held:
     ) -> None:
         """The optimizer's update (of weight, slots and gradient) for each trained weight.
 
-        From the last weight to the first, each as soon as its gradient is there and still in the
+        From the last weight to the first, each as soon as its gradient is known and still in the
         cache.
         """
         trained = list(zip(self._trained, gradients, *self._slots, strict=True))
-        for i, (place, gradient, *slots) in reversed(list(enumerate(trained))):
-            # Every reader of the old weight comes first, or TensorFlow would have to copy it: the
-            # last one, on the way back, leads to the gradient of the weight before.
+        for i, (index, gradient, *slots) in reversed(list(enumerate(trained))):
+            # Every reader of the old weight must come first, or TensorFlow would copy it: the last
+            # reader, in the backward pass, leads to the gradient of the preceding weight.
             with tf.control_dependencies(gradients[max(0, i - 1) : i + 1]):
-                weight = self._weights[place]
+                weight = self._weights[index]
                 update(weight, slots, tf.reshape(gradient, weight.shape))
 
-    def assign(self, place: int, value: Tensor) -> None:
-        """Gives the weight in this place another value."""
-        _assign(self._weights[place], value)
+    def assign(self, index: int, value: Tensor) -> None:
+        """Sets the weight with this index."""
+        _assign(self._weights[index], value)
 
     def apply(self, functions: PerWeight) -> None:
-        """Replaces the weight in each place by the function of what it is now."""
-        for place, function, size in functions:
-            self.assign(place, function(_read(self._weights[place]), size))
+        """Replaces the weight with each index by the function's value for it."""
+        for index, function, size in functions:
+            self.assign(index, function(_read(self._weights[index]), size))
 
 
 def _read(variable: Variable) -> Tensor:
@@ -160,7 +162,7 @@ def sgd_in_place(weight: Variable, gradient: Tensor, rate: Tensor) -> None:
 def gradients(
     loss: Callable[[Sequence[Tensor]], tuple[Tensor, State]], weights: Sequence[Tensor]
 ) -> tuple[list[Tensor], State]:
-    """Gradients of a loss of shape (P,) and what else the loss function returned.
+    """Gradients of a loss of shape (P,), and the loss function's second value.
 
     Members do not share weights, so the gradient of the summed loss is every member's own.
     """
@@ -171,20 +173,20 @@ def gradients(
     return tape.gradient(total, weights), rest
 
 
-def rows(table: Tensor, places: Tensor) -> Tensor:
-    """The rows in these places >= 0; `keras.ops.take` counts negative ones from the end."""
-    return tf.gather(table, places)
+def rows(table: Tensor, indices: Tensor) -> Tensor:
+    """The rows with these indices >= 0; `keras.ops.take` would also handle negative ones."""
+    return tf.gather(table, indices)
 
 
 def argmax(values: Tensor) -> Tensor:
-    """Place of the largest on the last axis; Keras's takes seven operations to tell -0 from 0."""
+    """Index of the largest on the last axis; Keras's needs seven operations, to order -0 and 0."""
     return tf.argmax(values, axis=-1, output_type=tf.int32)
 
 
 def add_bias(values: Tensor, bias: Tensor) -> Tensor:
-    """values (..., units) + bias (units,); its gradient takes a third of what a broadcast's does.
+    """values (..., units) + bias (units,); its gradient takes a third of a broadcast's time.
 
-    That shows where there are many values a unit, as each place or time step has its own.
+    The difference matters if there are many values per unit, one per position or time step.
     """
     return tf.nn.bias_add(values, bias)
 
@@ -201,21 +203,21 @@ def repeat(count: int | Tensor, body: Callable[[Tensor, State], State], state: S
 
 
 def apart(function: Callable[..., State]) -> Callable[..., State]:
-    """The function as a graph of its own, when it is called in a loop of a graph program.
+    """The function as a separate graph, for calls in a loop of a graph program.
 
-    Of a graph with loops TensorFlow visits the operations in an order that changes from process to
-    process, and it gives oneDNN the gradient of max pooling only where it comes after the pooling:
-    without oneDNN it takes ten times as long.
+    In a graph with loops TensorFlow visits operations in an order that differs between processes,
+    and it hands the gradient of max pooling to oneDNN only if it visits the pooling first; without
+    oneDNN it takes ten times as long.
     """
     attributes = {"_noinline": True}
     return tf.function(function, autograph=False, experimental_attributes=attributes)  # type: ignore[no-any-return]
 
 
 def once(make: Callable[[], Tensor], needed: Tensor, otherwise: Tensor) -> Tensor:
-    """`make()` where it is needed, a () bool, else `otherwise`, of the same shape and type.
+    """`make()` if it is needed, a () bool, else `otherwise`, of the same shape and type.
 
-    XLA fuses what is elementwise into each of its uses and computes it again in each, with a
-    barrier or a condition around it too; out of a loop it fuses nothing.
+    XLA fuses elementwise operations into each of their uses and computes them again in each, even
+    with a barrier or a condition around them; it fuses nothing out of a loop.
     """
     return repeat(tf.cast(needed, tf.int32), lambda i, state: make(), otherwise)
 
@@ -230,8 +232,8 @@ def scan(
 ) -> tuple[State, Tensor]:
     """Repeats the body up to `count` <= capacity times, while the state is alive.
 
-    Returns the last state and the rows, stacked to (capacity, *row_shape); rows of repetitions
-    that did not happen are zero.
+    Returns the last state and the rows, stacked to (capacity, *row_shape); the rows after the last
+    repetition are zero.
     """
 
     def step(i: Tensor, state: State, rows: tf.TensorArray) -> tuple[Tensor, State, tf.TensorArray]:

@@ -1,4 +1,4 @@
-"""Layers that Keras lacks. They serve training alone: `models.plain` takes them out again."""
+"""A layer that Keras lacks. It serves training alone: `models.plain` removes it."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from keras import ops
 
 Tensor = Any
 
-# The ends between which the concrete distribution is stretched, and its temperature: the article's.
+# The ends to which the concrete distribution is stretched, and its temperature, as in the article.
 GAMMA, ZETA, TEMPERATURE = -0.1, 1.1, 2 / 3
 SPREAD = 0.01  # standard deviation of log_alpha's initial values, as in the article's code
 
@@ -41,12 +41,12 @@ def open_probability(log_alpha: Tensor) -> Tensor:
 class HardConcrete(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
     """Multiplies each feature, the last axis of its input, by a gate that can close for good.
 
-    While training all rows of a batch meet one draw of the gates. The loss grows by
+    In training all examples of a batch share one draw of the gates. Added to the loss is
     `strength * sum(P(gate != 0))`, the expected L0 norm. Louizos, Welling and Kingma 2018.
 
     Args:
         strength: >= 0, of each gate; the weights that a gate switches count as one.
-        droprate: in (0, 1), the probability from which log_alpha starts.
+        droprate: in (0, 1), the initial probability that a gate is closed.
     """
 
     def __init__(self, strength: float, droprate: float = 0.5, **options: Any) -> None:
@@ -60,11 +60,11 @@ class HardConcrete(keras.layers.Layer):  # type: ignore[misc]  # keras has no ty
 
     @property
     def mean(self) -> float:
-        """Of log_alpha's initial values."""
+        """The mean of log_alpha's initial values."""
         return math.log(1 - self.droprate) - math.log(self.droprate)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes log_alpha, (features,)."""
+        """Adds log_alpha, (features,)."""
         self.log_alpha = self.add_weight(
             shape=input_shape[-1:],
             initializer=keras.initializers.RandomNormal(self.mean, SPREAD),
@@ -73,7 +73,7 @@ class HardConcrete(keras.layers.Layer):  # type: ignore[misc]  # keras has no ty
         )
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """The inputs, gated."""
+        """The inputs times the gates: random ones in training, fixed ones in evaluation."""
         if not training:
             return inputs * fixed_gates(self.log_alpha)
         return inputs * random_gates(self.log_alpha, self.uniform())
@@ -85,5 +85,5 @@ class HardConcrete(keras.layers.Layer):  # type: ignore[misc]  # keras has no ty
         return keras.random.uniform(shape, tiny, 1 - tiny, seed=self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """The arguments, for Keras."""
         return {**super().get_config(), "strength": self.strength, "droprate": self.droprate}

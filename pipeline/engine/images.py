@@ -1,7 +1,7 @@
-"""Transformations of images (P, rows, height, width, channels), another for each member and row.
+"""Transformations of images (P, rows, height, width, channels), one per member and image.
 
-Written out, because TensorFlow's own operation takes no population and has no XLA kernel. The
-matrices are those of Keras's layers.
+TensorFlow's own operation takes no population and has no XLA kernel. The matrices are those of
+Keras's layers.
 """
 
 import math
@@ -28,20 +28,20 @@ def rotations(turns: Tensor, height: int, width: int) -> list[Tensor]:
 
 
 def zooms(scale: Tensor, height: int, width: int) -> list[Tensor]:
-    """The map of a zoom about the centre, (P, rows); a scale above 1 shows more, so smaller."""
+    """The map of a zoom about the centre, (P, rows); a scale above 1 shrinks what is shown."""
     zero, x, y = ops.zeros_like(scale), (width - 1) / 2, (height - 1) / 2
     return [scale, zero, x * (1 - scale), zero, scale, y * (1 - scale)]
 
 
 def affine(images: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Bilinear values at the places that an affine map gives; 0 outside the image.
+    """The images under an affine map, interpolated bilinearly; 0 outside the image.
 
     `maps`: a0, a1, a2, b0, b1, b2, each (P, rows); the pixel at column x and row y gets the value
     at column a0 * x + a1 * y + a2 and row b0 * x + b1 * y + b2.
     """
     members, rows, height, width, channels = images.shape
     y, x = (ops.convert_to_tensor(axis.astype("float32")) for axis in np.mgrid[:height, :width])
-    a0, a1, a2, b0, b1, b2 = (ops.expand_dims(each, (2, 3)) for each in maps)
+    a0, a1, a2, b0, b1, b2 = (ops.expand_dims(term, (2, 3)) for term in maps)
     across, down = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
     left, top = ops.floor(across), ops.floor(down)
     pixels = ops.reshape(images, (-1, channels))
@@ -52,8 +52,8 @@ def affine(images: Tensor, maps: Sequence[Tensor]) -> Tensor:
         nearest_column, nearest_row = ops.clip(column, 0, width - 1), ops.clip(row, 0, height - 1)
         inside = ops.logical_and(nearest_column == column, nearest_row == row)
         share = (1 - ops.abs(across - column)) * (1 - ops.abs(down - row))
-        place = first + ops.cast(nearest_row * width + nearest_column, "int32")
-        return backend.rows(pixels, place) * ops.expand_dims(ops.where(inside, share, 0), -1)
+        index = first + ops.cast(nearest_row * width + nearest_column, "int32")
+        return backend.rows(pixels, index) * ops.expand_dims(ops.where(inside, share, 0), -1)
 
     return sum(corner(left + i, top + j) for i in (0, 1) for j in (0, 1))
 
@@ -61,16 +61,16 @@ def affine(images: Tensor, maps: Sequence[Tensor]) -> Tensor:
 def erased(images: Tensor, sides: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
     """A rectangle of each image set to 0.
 
-    `sides`: its width and height, as shares of the image's; `starts`: where it lies between the
-    left and the right end, and between the top and the bottom one, in [0, 1]. Each (P, rows).
+    `sides`: its width and height, as shares of the image's. `starts`: its horizontal and vertical
+    position, from 0 (left, top) to 1 (right, bottom). Each (P, rows).
     """
     _, _, height, width, _ = images.shape
     inside = ops.ones((), "bool")
     for axis, size, side, start in zip((1, 0), (width, height), sides, starts, strict=True):
         shape = (1, 1, -1, 1, 1) if axis == 0 else (1, 1, 1, -1, 1)
-        place = ops.convert_to_tensor(np.arange(size, dtype=np.float32).reshape(shape))
+        pixel = ops.convert_to_tensor(np.arange(size, dtype=np.float32).reshape(shape))
         length = ops.expand_dims(side * size, (2, 3, 4))
         begin = ops.expand_dims(start, (2, 3, 4)) * (size - length)
-        within = ops.logical_and(place >= begin, place < begin + length)
+        within = ops.logical_and(pixel >= begin, pixel < begin + length)
         inside = ops.logical_and(inside, within)
     return ops.where(inside, 0, images)

@@ -1,7 +1,7 @@
-"""What each class of Keras layer computes for P members, with the population axis first.
+"""The arithmetic of each class of Keras layer for P members, with the population axis first.
 
-RULES says which layers the engine trains. A rule holds the layer's own arithmetic; penalties on
-weights and outputs are alike for all layers and belong to `population`.
+RULES lists the layers that the engine trains. A rule holds the layer's own arithmetic; penalties on
+weights and outputs are the same for all layers and belong to `population`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,11 +27,11 @@ def _mean_cosine(kernel: Tensor) -> Tensor:
     units = kernel.shape[-1]
     columns = ops.normalize(kernel, axis=1)
     cosines = ops.matmul(ops.transpose(columns, (0, 2, 1)), columns)
-    apart = ops.abs(cosines) * (1.0 - ops.eye(units))
-    return ops.sum(apart, axis=(1, 2)) / (units * (units - 1.0))
+    off_diagonal = ops.abs(cosines) * (1.0 - ops.eye(units))
+    return ops.sum(off_diagonal, axis=(1, 2)) / (units * (units - 1.0))
 
 
-# What a penalty makes of a tensor (P, ...), each (P,), by the name of its strength.
+# By the name of a strength, the penalty (P,) of a tensor (P, ...) at strength 1.
 SIZES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "l1": lambda tensor: _sum(ops.abs(tensor)),
     "l2": lambda tensor: _sum(ops.square(tensor)),
@@ -41,22 +41,24 @@ SIZES: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass
 class Pass:
-    """One forward pass: what the layers read, and the penalty that they add up."""
+    """One forward pass: what the layers read, and the penalty that they sum."""
 
-    numbers: Mapping[str, Tensor]  # slot → (P,) float32
-    noise: Noise | None  # None while evaluating
+    hyperparameters: Mapping[str, Tensor]  # slot → (P,) float32
+    noise: Noise | None  # None in evaluation
     linear: keras.Layer | None = None  # the layer whose activation is left to the objective
-    # Whether L1 and L2 of a tensor are added up together. XLA has YNNPACK add up what is no
-    # product, in a tenth of the time; the graph would pass over the weights twice more.
+    # Whether L1 and L2 of a tensor are summed together. XLA leaves a sum without products to
+    # YNNPACK, in a tenth of the time; the graph would pass over the weights twice more.
     one_sum: bool = False
     penalty: Tensor = 0.0  # (P,)
-    # "layer's index.weight's name" → new value, of the weights that a training pass itself moves
+    # "<layer's index>.<weight's name>" → new value, of weights that a training pass itself updates
     moved: dict[str, Tensor] = field(default_factory=dict)
 
     def penalize(self, slot: str, tensor: Tensor, scale: float = 1.0) -> None:
         """Adds `scale * strength * size(tensor)` for each of SIZES whose strength the slot has."""
         strengths = {
-            name: self.numbers[own] for name in SIZES if (own := f"{slot}.{name}") in self.numbers
+            name: self.hyperparameters[own]
+            for name in SIZES
+            if (own := f"{slot}.{name}") in self.hyperparameters
         }
         if self.one_sum and strengths.keys() >= {"l1", "l2"}:
             l1, l2 = (per_member(strengths.pop(name), tensor) for name in ("l1", "l2"))
@@ -65,7 +67,7 @@ class Pass:
             self.penalty += strength * SIZES[name](tensor) * scale
 
     def activate(self, layer: Any, y: Tensor) -> Tensor:
-        """What a layer with an activation gives the next one."""
+        """The output of a layer with an activation."""
         return y if layer is self.linear else layer.activation(y)
 
 
@@ -74,15 +76,15 @@ class LayerRule:
     """How the engine treats one class of Keras layer.
 
     `forward(layer, slot, weights, x, pass)`: its output (P, rows, ...) for its weights, each
-    (P, ...). `weights`: what a regularizer calls them, in order. `numbers`: attributes that
-    members may differ in. `switches`: such attributes at 0 are off, which is another structure.
-    `ranges`: such attributes that are (low, high), or a number for minus to plus. `only`: options
-    of the layer's configuration, and the one value of each that the engine knows.
+    (P, ...). `weights`: their names in the layer's regularizers, in order. `hyperparameters`:
+    attributes in which members may differ. `switches`: such attributes for which 0 means off, which
+    is another structure. `ranges`: such attributes that are (low, high), or a number for minus to
+    plus. `only`: options of the layer's configuration that must have this value.
     """
 
     forward: Callable[[Any, str, Sequence[Tensor], Tensor, Pass], Tensor]
     weights: tuple[str, ...] = ()
-    numbers: tuple[str, ...] = ()
+    hyperparameters: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     only: Mapping[str, object] = field(default_factory=dict)
@@ -104,11 +106,11 @@ def _dense(
 
 
 def _each_member(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """The function of each member's part of the (P, ...) tensors, stacked.
+    """The function applied to each member's part of the (P, ...) tensors, stacked.
 
     One member is reshaped, not sliced: its operations are then those of a plain Keras layer,
     which oneDNN fuses and runs at the machine's peak, and the gradient of a slice is a copy.
-    TensorFlow leaves out what reshapes there and back, but not a squeeze of what was expanded.
+    TensorFlow removes a pair of inverse reshapes, but not a squeeze of an expanded tensor.
     """
     members = tensors[0].shape[0]
     if members == 1:
@@ -162,25 +164,25 @@ def _lstm(
 ) -> Tensor:
     """Hochreiter and Schmidhuber 1997, with a forget gate; gates in Keras's order i, f, c, o."""
     members, rows, steps, width = x.shape
-    # Time before rows, so that each step reads one block of the projections.
+    # Time before examples, so that each step reads one block of the projections.
     x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (members, steps * rows, width))
-    # A product for each gate: rows of four gates lie a power of two apart, where caches collide,
-    # and one product of them takes nearly twice as long.
+    # One product per gate: the rows of all four gates together lie a power of two apart, where
+    # caches collide, and their product takes nearly twice as long.
     kernel, recurrent, *bias = (ops.split(weight, 4, axis=-1) for weight in weights)
-    projections = [_product(x, each) for each in kernel]
+    projections = [_product(x, gate_kernel) for gate_kernel in kernel]
     for biases in bias:
         projections = [y + ops.expand_dims(b, 1) for y, b in zip(projections, biases, strict=True)]
     shape = (members, steps, rows, layer.units)
-    projections = [ops.unstack(ops.reshape(each, shape), axis=1) for each in projections]
+    projections = [ops.unstack(ops.reshape(y, shape), axis=1) for y in projections]
     masks = _recurrent_masks(layer, slot, rows, run)
     h = c = ops.zeros((members, rows, layer.units))
     outputs = []
-    # Unrolled: 28 steps of 256 units trace 0.6 s longer than a loop in the program would, and
+    # Unrolled: 28 steps of 256 units take 0.6 s longer to trace than a loop in the program, and
     # train a tenth faster.
     for projected in zip(*projections, strict=True):
         i, f, candidate, o = (
-            each + _product(h if mask is None else h * mask, weight)
-            for each, mask, weight in zip(projected, masks, recurrent, strict=True)
+            projection + _product(h if mask is None else h * mask, weight)
+            for projection, mask, weight in zip(projected, masks, recurrent, strict=True)
         )
         c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(candidate)
         h = ops.sigmoid(o) * ops.tanh(c)
@@ -191,11 +193,11 @@ def _lstm(
 def _recurrent_masks(
     layer: keras.layers.LSTM, slot: str, rows: int, run: Pass
 ) -> Sequence[Tensor | None]:
-    """For each gate, what (P, rows, units) of one step is multiplied by on its way to the next.
+    """For each gate the mask (P, rows, units) of the recurrent state; None without dropout.
 
-    Drawn once for all steps, as in Keras's `LSTMCell`; None without dropout.
+    It is drawn once for all steps, as in Keras's `LSTMCell`.
     """
-    rate = run.numbers.get(f"{slot}.recurrent_dropout")
+    rate = run.hyperparameters.get(f"{slot}.recurrent_dropout")
     if run.noise is None or rate is None:
         return [None] * 4
     kept = run.noise.kept(int(slot), (4, rows, layer.units), rate)
@@ -205,7 +207,7 @@ def _recurrent_masks(
 def _reshape(
     layer: keras.layers.Layer, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
-    """Flatten and Reshape: the layer knows its output's shape."""
+    """Of Flatten and Reshape, both of which know their output's shape."""
     return ops.reshape(x, (*x.shape[:2], *layer.output.shape[1:]))
 
 
@@ -228,10 +230,10 @@ def _spatial_dropout_2d(
 
 
 def _drop(slot: str, shape: tuple[int, ...], x: Tensor, run: Pass) -> Tensor:
-    """Zeroes a share `rate` of x and scales the rest up; the mask (P, *shape) is broadcast."""
+    """Zeroes a share `rate` of x and scales up the rest; the mask (P, *shape) is broadcast."""
     if run.noise is None:
         return x
-    rate = run.numbers[f"{slot}.rate"]
+    rate = run.hyperparameters[f"{slot}.rate"]
     kept = run.noise.kept(int(slot), shape, rate)
     return x * (kept * per_member(1 / (1 - rate), x))
 
@@ -239,10 +241,10 @@ def _drop(slot: str, shape: tuple[int, ...], x: Tensor, run: Pass) -> Tensor:
 def _alpha_dropout(
     layer: keras.layers.AlphaDropout, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
-    """Klambauer et al. 2017: SELU's limit replaces x; mean 0 and variance 1 are kept."""
+    """Klambauer et al. 2017: SELU's lower limit replaces x; keeps mean 0 and variance 1."""
     if run.noise is None:
         return x
-    rate = run.numbers[f"{slot}.rate"]
+    rate = run.hyperparameters[f"{slot}.rate"]
     kept = run.noise.kept(int(slot), tuple(x.shape[1:]), rate)
     scale = ops.rsqrt((1 - rate) * (1 + rate * SELU_LIMIT**2))
     shift = -scale * SELU_LIMIT * rate
@@ -255,16 +257,16 @@ def _gaussian_noise(
     if run.noise is None:
         return x
     normal = run.noise.normal(int(slot), tuple(x.shape[1:]))
-    return x + normal * per_member(run.numbers[f"{slot}.stddev"], x)
+    return x + normal * per_member(run.hyperparameters[f"{slot}.stddev"], x)
 
 
 def _gaussian_dropout(
     layer: keras.layers.GaussianDropout, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
-    """Srivastava et al. 2014: factors of mean 1 and variance rate / (1 - rate)."""
+    """Srivastava et al. 2014: noise of mean 1 and variance rate / (1 - rate) multiplies x."""
     if run.noise is None:
         return x
-    rate = run.numbers[f"{slot}.rate"]
+    rate = run.hyperparameters[f"{slot}.rate"]
     normal = run.noise.normal(int(slot), tuple(x.shape[1:]))
     return x * (1 + normal * per_member(ops.sqrt(rate / (1 - rate)), x))
 
@@ -276,7 +278,7 @@ def _batch_normalization(
     x: Tensor,
     run: Pass,
 ) -> Tensor:
-    """Ioffe and Szegedy 2015: by the batch while training, by moving statistics afterwards."""
+    """Ioffe and Szegedy 2015: batch statistics in training, moving statistics in evaluation."""
     gamma, beta, *statistics = weights
     if run.noise is not None and layer.trainable:
         batch = ops.moments(x, axes=tuple(range(1, len(x.shape) - 1)))
@@ -293,9 +295,11 @@ def _batch_normalization(
 def _hard_concrete(
     layer: HardConcrete, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
-    """Louizos, Welling and Kingma 2018; one draw of the gates for all rows of a batch."""
+    """Louizos, Welling and Kingma 2018; all examples of a batch share one draw of the gates."""
     (log_alpha,) = weights
-    run.penalty += run.numbers[f"{slot}.strength"] * ops.sum(open_probability(log_alpha), axis=1)
+    run.penalty += run.hyperparameters[f"{slot}.strength"] * ops.sum(
+        open_probability(log_alpha), axis=1
+    )
     if run.noise is None:
         gates = fixed_gates(log_alpha)
     else:
@@ -305,14 +309,16 @@ def _hard_concrete(
 
 
 def _uniforms(slot: str, count: int, x: Tensor, run: Pass) -> list[Tensor]:
-    """`count` numbers in [0, 1) for each row of x, (P, rows) each, in Keras's order."""
+    """`count` draws from [0, 1) for each example of x, (P, rows) each, in Keras's order."""
     assert run.noise is not None
     return list(ops.unstack(run.noise.uniform(int(slot), (x.shape[1], count)), axis=-1))
 
 
 def _within(slot: str, uniform: Tensor, run: Pass) -> Tensor:
-    """Numbers (P, rows) in [0, 1) stretched to the range of the slot."""
-    low, high = (ops.expand_dims(run.numbers[f"{slot}.{end}"], 1) for end in ("low", "high"))
+    """Draws (P, rows) from [0, 1), scaled to the range of the slot."""
+    low, high = (
+        ops.expand_dims(run.hyperparameters[f"{slot}.{end}"], 1) for end in ("low", "high")
+    )
     return low + (high - low) * uniform
 
 
@@ -361,11 +367,11 @@ def _random_flip(
 def _random_erasing(
     layer: keras.layers.RandomErasing, slot: str, weights: Sequence[Tensor], x: Tensor, run: Pass
 ) -> Tensor:
-    """Zhong et al. 2017; the two sides are drawn apart, as shares whose product is the area's."""
+    """Zhong et al. 2017; each side is drawn as the square root of a share of the area."""
     if run.noise is None:
         return x
     wide, high, left, top = _uniforms(slot, 4, x, run)
-    sides = [ops.sqrt(_within(f"{slot}.scale", each, run)) for each in (wide, high)]
+    sides = [ops.sqrt(_within(f"{slot}.scale", draw, run)) for draw in (wide, high)]
     return images.erased(x, sides, [left, top])
 
 
@@ -408,12 +414,14 @@ RULES: Mapping[type, LayerRule] = {
     keras.layers.Flatten: LayerRule(_reshape, only=_CHANNELS_LAST),
     keras.layers.Reshape: LayerRule(_reshape),
     keras.layers.Activation: LayerRule(_activation),
-    keras.layers.Dropout: LayerRule(_dropout, numbers=("rate",), only={"noise_shape": None}),
-    keras.layers.SpatialDropout2D: LayerRule(
-        _spatial_dropout_2d, numbers=("rate",), only=_CHANNELS_LAST
+    keras.layers.Dropout: LayerRule(
+        _dropout, hyperparameters=("rate",), only={"noise_shape": None}
     ),
-    keras.layers.GaussianNoise: LayerRule(_gaussian_noise, numbers=("stddev",)),
-    keras.layers.GaussianDropout: LayerRule(_gaussian_dropout, numbers=("rate",)),
+    keras.layers.SpatialDropout2D: LayerRule(
+        _spatial_dropout_2d, hyperparameters=("rate",), only=_CHANNELS_LAST
+    ),
+    keras.layers.GaussianNoise: LayerRule(_gaussian_noise, hyperparameters=("stddev",)),
+    keras.layers.GaussianDropout: LayerRule(_gaussian_dropout, hyperparameters=("rate",)),
     keras.layers.RandomTranslation: LayerRule(
         _random_translation, ranges=("height_factor", "width_factor"), only=_ZERO_OUTSIDE
     ),
@@ -430,7 +438,7 @@ RULES: Mapping[type, LayerRule] = {
         only=_CHANNELS_LAST | {"factor": (1, 1), "fill_value": 0, "value_range": (0, 1)},
     ),
     keras.layers.AlphaDropout: LayerRule(
-        _alpha_dropout, numbers=("rate",), only={"noise_shape": None}
+        _alpha_dropout, hyperparameters=("rate",), only={"noise_shape": None}
     ),
-    HardConcrete: LayerRule(_hard_concrete, numbers=("strength",)),
+    HardConcrete: LayerRule(_hard_concrete, hyperparameters=("strength",)),
 }

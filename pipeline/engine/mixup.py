@@ -1,9 +1,9 @@
-"""Mixup: every row and its label mixed with another row of the batch. Zhang et al. 2018.
+"""Mixup: every example and its label mixed with another one of the batch. Zhang et al. 2018.
 
-A batch of each member has one share, drawn from Beta(alpha, alpha) by inverting its distribution
-function: the quantiles are a table made on the host, as samplers of Beta need loops of unknown
-length. A row's partner is as far along the batch as a second number says, so that batches that are
-never shuffled are mixed anew in each step as well.
+Each member's batch has one share, drawn from Beta(alpha, alpha) by inverting its distribution
+function. The quantiles are a table made on the host, since samplers of Beta need loops of unknown
+length. A second draw says how far along the batch an example's partner is, so that batches that are
+never shuffled are mixed differently in each step, too.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pipeline.engine.backend import Tensor
 from pipeline.engine.noise import Noise
 from pipeline.engine.optimizers import per_member
 
-STREAM = 2**16  # of the noise; a layer's stream is its place
+STREAM = 2**16  # of the noise; a layer's stream is its index
 STEPS = 1024  # of the table of quantiles, which is linear in between
 
 
@@ -32,7 +32,7 @@ def quantiles(alpha: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Mixing:
-    """`share`: (P,) of each row itself in [0, 1]; `partners`: (P, rows) places in (P * rows,)."""
+    """`share`: (P,) in [0, 1], of the example itself. `partners`: (P, rows) indices < P * rows."""
 
     share: Tensor
     partners: Tensor
@@ -42,19 +42,19 @@ class Mixing:
         return own * per_member(self.share, own) + others * per_member(1 - self.share, others)
 
     def partner(self, values: Tensor) -> Tensor:
-        """Each row's partner's part of (P, rows, ...)."""
+        """For each example, its partner's values in (P, rows, ...)."""
         flat = ops.reshape(values, (-1, *values.shape[2:]))
         return backend.rows(flat, self.partners)
 
 
 def draw(noise: Noise, table: Tensor, rows: int) -> Mixing:
-    """How a step mixes its batches of this many rows; table: (P, STEPS + 1) quantiles."""
+    """The mixing of batches of this many rows in one step; table: (P, STEPS + 1) quantiles."""
     members = table.shape[0]
     level, shift = ops.unstack(noise.uniform(STREAM, (2,)), axis=1)
     below = ops.floor(level * STEPS)
-    places = ops.cast(ops.stack([below, below + 1], axis=1), "int32")
-    low, high = ops.unstack(ops.take_along_axis(table, places, axis=1), axis=1)
+    neighbours = ops.cast(ops.stack([below, below + 1], axis=1), "int32")
+    low, high = ops.unstack(ops.take_along_axis(table, neighbours, axis=1), axis=1)
     first = ops.convert_to_tensor(np.arange(members, dtype=np.int32)[:, None] * np.int32(rows))
-    place = ops.convert_to_tensor(np.arange(rows, dtype=np.int32)[None])
+    index = ops.convert_to_tensor(np.arange(rows, dtype=np.int32)[None])
     shift = ops.expand_dims(ops.cast(ops.floor(shift * rows), "int32"), 1)
-    return Mixing(low + (level * STEPS - below) * (high - low), first + (place + shift) % rows)
+    return Mixing(low + (level * STEPS - below) * (high - low), first + (index + shift) % rows)

@@ -1,6 +1,6 @@
-"""A counter-based random generator whose noise belongs to a member, not to a place in a population.
+"""A counter-based random generator whose noise depends on the member, not on its population.
 
-Each number is a hash of (member's key, step, stream, position), so a member meets the same noise
+Each number is a hash of (member's key, step, stream, position), so a member gets the same noise
 in any population, program and chunk. XLA's own generator is many times slower on a CPU and takes
 one key for a whole tensor; see benchmarks/README.md.
 """
@@ -38,7 +38,7 @@ class Noise:
         return ops.reshape(_mix(position ^ first, second), (-1, *shape))
 
     def kept(self, stream: int, shape: tuple[int, ...], rate: Tensor) -> Tensor:
-        """(P, *shape) float32: 0 in a share `rate` (P,) of the places, else 1."""
+        """(P, *shape) float32: 0 with probability `rate` (P,), else 1."""
 
         def drawn() -> Tensor:
             bits = self.bits(stream, shape)
@@ -46,9 +46,9 @@ class Noise:
 
         if self.kind == "graph":
             return ops.cast(drawn(), "float32")
-        # The way back needs it again.
-        every = ops.ones((self.key.shape[0], *shape), "bool")
-        return ops.cast(backend.once(drawn, ops.any(rate > 0), every), "float32")
+        # The backward pass needs it again.
+        all_kept = ops.ones((self.key.shape[0], *shape), "bool")
+        return ops.cast(backend.once(drawn, ops.any(rate > 0), all_kept), "float32")
 
     def uniform(self, stream: int, shape: tuple[int, ...]) -> Tensor:
         """(P, *shape) uniform float32 in (0, 1): odd multiples of 2**-24, so never at an end."""
@@ -57,8 +57,8 @@ class Noise:
     def normal(self, stream: int, shape: tuple[int, ...]) -> Tensor:
         """(P, *shape) standard normal float32, `sqrt(2) * erfinv(u)`; no |z| is above 5.3.
 
-        The inverse takes half as long in XLA as Box and Muller's transform, whose sine and cosine
-        it does not vectorize.
+        In XLA, erfinv takes half as long as Box and Muller's transform, whose sine and cosine are
+        not vectorized.
         """
         # Odd multiples of 2**-23 in (-1, 1): exact in float32, symmetric, and never at an end.
         count = ops.cast(_shift(self.bits(stream, shape), 9), "float32")

@@ -17,10 +17,11 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`slots` zero tensors a weight, and the update of (weights, slots).
+    """An update of weights and of its own slots.
 
-    `in_place`: takes one member's learning rate () and the step, and gives the same update of a
-    weight and its slots where they lie, given the variables and the gradient.
+    `slots`: the number of tensors that it keeps per weight, zero at first. `update`: of (weights,
+    slots), given gradients, learning rates and the step. `in_place`: takes one member's learning
+    rate () and the step, and returns the same update of one weight and its slots as variables.
     """
 
     slots: int
@@ -92,11 +93,12 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 
 @dataclass(frozen=True)
 class KernelStep:
-    """A step on kernels beside the optimizer's, for members that each have a strength of it.
+    """A step on kernels beside the optimizer's, with a strength per member.
 
-    `function(kernel, size)`: the kernels (P, ...) after it; size = learning_rate * strength,
-    (P, 1, ...) of as many axes. `before`: the optimizer's step, whose gradients are known by then;
-    else after it. Steps of one name but of another function make another program.
+    `function(kernel, size)`: the kernels (P, ...) after the step; size = learning_rate * strength,
+    (P, 1, ...) with as many axes. `before`: whether it precedes the optimizer's step, whose
+    gradients are known by then. Steps with equal names but different functions make different
+    programs.
     """
 
     name: str
@@ -104,7 +106,7 @@ class KernelStep:
     before: bool = False
 
     def of_members(self, kernel: Tensor, size: Tensor) -> Tensor:
-        """The step of kernels (P, ...) by sizes (P,)."""
+        """The kernels (P, ...) after a step with sizes (P,)."""
         return self.function(kernel, per_member(size, kernel))
 
 
@@ -120,5 +122,5 @@ def max_norm(weight: Tensor, bound: Tensor) -> Tensor:
 
 
 def per_member(values: Tensor, like: Tensor) -> Tensor:
-    """(P,) values shaped (P, 1, ...), to be broadcast against a (P, ...) tensor."""
+    """(P,) values as (P, 1, ...), to broadcast against a (P, ...) tensor."""
     return ops.reshape(values, (-1, *[1] * (len(like.shape) - 1)))

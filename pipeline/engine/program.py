@@ -16,8 +16,13 @@ from pipeline.engine.optimizers import OPTIMIZERS, KernelStep, max_norm, per_mem
 from pipeline.engine.population import Population
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
-EVALUATION_ROWS = 2048  # at once: enough for oneDNN's peak, few enough for the cache
-WATCHING = ("best", "best_value", "best_epoch", "wait")  # what early stopping adds to a state
+EVALUATION_ROWS = 2048  # examples at once: enough for oneDNN's peak, few enough for the cache
+WATCHING = (
+    "best",
+    "best_value",
+    "best_epoch",
+    "wait",
+)  # entries that early stopping adds to a state
 STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
 
 Averaging = Literal["steps", "epochs"]
@@ -26,45 +31,45 @@ Monitor = Literal["val_loss", "val_accuracy"]
 
 @dataclass(frozen=True)
 class Shape:
-    """What a program is compiled for, beside the population's structure. All sizes are counts."""
+    """What decides a program, beside the population's structure. All sizes are counts."""
 
     members: int
     train_rows: int
     val_rows: int
     batch_size: int
-    n_classes: int | None  # None: rows are reproduced, not classified
+    n_classes: int | None  # None: reconstruction
     optimizer: str
     monitor: Monitor | None  # None: train to the last epoch
     averaging: Averaging | None  # of the weights, exponential over steps or equal over epochs
-    smoothed: bool  # whether training labels are
-    start_from_epoch: int  # early stopping looks at none before it; from 0
-    kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...]  # and places of the weights
-    mixup: bool  # whether training rows and labels are mixed
+    smoothed: bool  # whether training labels are smoothed
+    start_from_epoch: int  # early stopping ignores earlier epochs; from 0
+    kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...]  # and indices of the weights
+    mixup: bool  # whether training examples and labels are mixed
     kind: Kind
 
     @property
     def steps(self) -> int:
-        """Full batches an epoch."""
+        """Full batches per epoch."""
         return self.train_rows // self.batch_size
 
     @property
     def remainder(self) -> int:
-        """Rows of the last, smaller batch; 0 if the batches come out even."""
+        """Examples in the last, smaller batch; 0 if there is none."""
         return self.train_rows % self.batch_size
 
     @property
     def epochs_per_call(self) -> int:
-        """Epochs that one call of the program trains at most."""
+        """The most epochs that one call of the program trains."""
         return max(1, STEPS_PER_CALL // max(1, self.steps))
 
     @property
     def one_batch(self) -> bool:
-        """Whether an epoch is one step, so that the order of rows means nothing."""
+        """Whether an epoch is one step, so that the order of examples does not matter."""
         return self.train_rows <= self.batch_size
 
 
 class Program:
-    """A compiled program; `traces` counts how often it was compiled."""
+    """A compiled program; `traces`: how often it was compiled."""
 
     def __init__(self, population: Population, shape: Shape) -> None:
         self.population, self.shape = population, shape
@@ -87,7 +92,7 @@ class Program:
         state = {
             "weights": tensors,
             "slots": [
-                [ops.zeros_like(tensors[place]) for place in self.population.trained]
+                [ops.zeros_like(tensors[index]) for index in self.population.trained]
                 for _ in range(self.optimizer.slots)
             ],
             "step": ops.zeros((), "uint32"),
@@ -107,14 +112,14 @@ class Program:
         return state
 
     def resume(self, members: Sequence[Mapping[str, Sequence[np.ndarray]]], epochs: int) -> State:
-        """The state after `epochs`, from what `member` gave of each member.
+        """The state after `epochs`, from the state of each member as returned by `member`.
 
-        Early stopping that had not begun by then begins with the weights as they are.
+        Early stopping that had not begun by then starts from the current weights.
         """
         state = self.start(
             [
-                np.zeros((self.shape.members, *w.shape), np.float32)
-                for w in self.population.model.weights
+                np.zeros((self.shape.members, *weight.shape), np.float32)
+                for weight in self.population.model.weights
             ]
         )
         state["step"] = ops.cast(
@@ -122,17 +127,17 @@ class Program:
         )
         for name in state.keys() & members[0].keys():
             arrays = zip(*(member[name] for member in members), strict=True)
-            tensors = [ops.convert_to_tensor(np.stack(each)) for each in arrays]
+            tensors = [ops.convert_to_tensor(np.stack(of_members)) for of_members in arrays]
             state[name] = keras.tree.pack_sequence_as(state[name], tensors)
         if self.shape.monitor is not None and "best" not in members[0]:
             finished = state["epochs"] - ops.cast(state["diverged"] > 0, "int32")
             state |= {"best": validated(state), "best_epoch": finished}
         return state
 
-    def member(self, state: State, place: int) -> dict[str, list[np.ndarray]]:
-        """One member's part of the state: entry -> its arrays."""
+    def member(self, state: State, index: int) -> dict[str, list[np.ndarray]]:
+        """One member's part of the state: entry → its arrays."""
         return {
-            name: [np.array(array[place]) for array in keras.tree.flatten(value)]
+            name: [np.array(array[index]) for array in keras.tree.flatten(value)]
             for name, value in state.items()
             if name != "step"  # which has no axis of members
         }
@@ -140,10 +145,10 @@ class Program:
     def _advance(self, state: State, inputs: dict[str, Any]) -> tuple[State, Tensor]:
         """Trains up to `inputs["count"]` epochs; curves: (epochs_per_call, CURVES, P).
 
-        `inputs`: count (); x (N, ...), y (N,); train (epochs_per_call, P, n) or, for one batch,
-        (1, P, n), and val (P, m) rows of them; numbers (slots, P); learning_rate, patience,
-        what this program has of decay, average_after, smoothing and the strengths of kernel steps,
-        each (P,); key (P, 2); mixup, if rows are mixed, (P, STEPS + 1) quantiles.
+        `inputs`: count (); x (N, ...), y (N,); the indices train (epochs_per_call, P, n) or, for
+        one batch, (1, P, n), and val (P, m); hyperparameters (slots, P); learning_rate, patience
+        and, as the program needs them, decay, average_after, smoothing and the strengths of kernel
+        steps, each (P,); key (P, 2); with mixup, its quantiles (P, STEPS + 1).
         """
         self.traces += 1
         shape = self.shape
@@ -173,7 +178,7 @@ class Program:
         return state, curves
 
     def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and what the model should put out for them."""
+        """The examples with these indices and their targets."""
         x, y = backend.rows(inputs["x"], rows), backend.rows(inputs["y"], rows)
         return x, self.objective.target(x, y)
 
@@ -184,9 +189,9 @@ class Program:
         whole: tuple[Tensor, Tensor] | None,
         inputs: dict[str, Any],
     ) -> tuple[State, Tensor]:
-        """One epoch over (P, n) rows in order, or over the whole data in one step.
+        """One epoch over the examples (P, n) in order, or over all of them in one step.
 
-        Gives (3, P) means over the rows of loss, accuracy and penalty.
+        Returns the state and the means (3, P) of loss, accuracy and penalty.
         """
         if self._held is not None:
             self._held.load(state["weights"], state["slots"])
@@ -200,27 +205,27 @@ class Program:
         return state, sums / self.shape.train_rows
 
     def _batches(self, state: State, rows: Tensor, inputs: dict[str, Any]) -> tuple[State, Tensor]:
-        """Steps over (P, n) rows in order; (3, P) sums over the rows."""
+        """Steps over the examples (P, n) in order; (3, P) sums over them."""
         size = self.shape.batch_size
 
         def body(i: Tensor, carry: State) -> State:
             state, sums = carry
             batch = ops.slice(rows, (0, i * size), (self.shape.members, size))
-            state, more = self._train(state, self._gather(inputs, batch), inputs)
-            return state, sums + more
+            state, batch_sums = self._train(state, self._gather(inputs, batch), inputs)
+            return state, sums + batch_sums
 
         carry = (state, ops.zeros((3, self.shape.members)))
         state, sums = backend.repeat(self.shape.steps, body, carry)
         if self.shape.remainder:
             rest = self._gather(inputs, rows[:, self.shape.steps * size :])
-            state, more = self._train(state, rest, inputs)
-            sums = sums + more
+            state, batch_sums = self._train(state, rest, inputs)
+            sums = sums + batch_sums
         return state, sums
 
     def _step(
         self, state: State, batch: tuple[Tensor, Tensor], inputs: dict[str, Any]
     ) -> tuple[State, Tensor]:
-        """One update; (3, P) sums over the batch's rows of loss, accuracy and penalty."""
+        """One update; (3, P) sums over the batch of loss, accuracy and penalty."""
         x, y = batch
         noise = Noise(inputs["key"], state["step"], self.shape.kind)
         mixing = mixup.draw(noise, inputs["mixup"], x.shape[1]) if self.shape.mixup else None
@@ -232,25 +237,28 @@ class Program:
 
         def loss(values: Any) -> tuple[Tensor, tuple[Tensor, dict[int, Tensor]]]:
             outputs, penalty, moved = self.population.forward(
-                _replaced(weights, zip(trained, values, strict=True)), x, inputs["numbers"], noise
+                _replaced(weights, zip(trained, values, strict=True)),
+                x,
+                inputs["hyperparameters"],
+                noise,
             )
             losses, hits = self.objective.score(outputs, y)
             if mixing is not None:
-                others = self.objective.score(outputs, mixing.partner(y))
-                losses, hits = mixing.mix(losses, others[0]), mixing.mix(hits, others[1])
+                partners = self.objective.score(outputs, mixing.partner(y))
+                losses, hits = mixing.mix(losses, partners[0]), mixing.mix(hits, partners[1])
             mean = ops.mean(losses, axis=1)
             curves = ops.stack([mean, ops.mean(hits, axis=1), penalty])
             if self.shape.smoothed:
                 mean = mean + inputs["smoothing"] * (self.objective.uniform_loss(outputs) - mean)
             return mean + penalty, (curves, moved)
 
-        values = [weights[place] for place in trained]
+        values = [weights[index] for index in trained]
         gradients, (means, moved) = backend.gradients(loss, values)
         new = state | {"step": state["step"] + ops.cast(1, "uint32")}
         step, rates = ops.cast(new["step"], "float32"), inputs["learning_rate"]
         if self._held is None:
             weights = _applied(weights, self._kernel_steps(inputs, before=True))
-            values = [weights[place] for place in trained]
+            values = [weights[index] for index in trained]
             values, slots = self.optimizer.update(values, state["slots"], gradients, rates, step)
             weights = _replaced(weights, [*zip(trained, values, strict=True), *moved.items()])
             weights = _applied(weights, self._bounds(inputs))
@@ -259,8 +267,8 @@ class Program:
         else:
             self._held.apply(self._kernel_steps(inputs, before=True))
             self._held.update(self.optimizer.in_place(rates[0], step), gradients)
-            for place, value in moved.items():
-                self._held.assign(place, value)
+            for index, value in moved.items():
+                self._held.assign(index, value)
             self._held.apply(self._bounds(inputs))
             self._held.apply(self._kernel_steps(inputs, before=False))
         if self.shape.averaging == "steps":
@@ -270,36 +278,38 @@ class Program:
         return new, means * float(x.shape[1])
 
     def _averaged(self, state: State, weights: list[Tensor], share: Tensor) -> list[Tensor]:
-        """The average with a share (P,) of the trained weights; others are what they are."""
+        """The average with a share (P,) of the trained weights; other weights are not averaged."""
         return _replaced(
             weights,
             [
-                (place, old * per_member(1 - share, old) + weights[place] * per_member(share, old))
-                for place in self.population.trained
-                for old in [state["average"][place]]
+                (index, old * per_member(1 - share, old) + weights[index] * per_member(share, old))
+                for index in self.population.trained
+                for old in [state["average"][index]]
             ],
         )
 
     def _bounds(self, inputs: dict[str, Any]) -> PerWeight:
         """The constraints of the model, which Keras applies after the optimizer's step."""
-        for place, slot in self.population.bounded.items():
-            yield place, max_norm, inputs["numbers"][slot]
+        for index, slot in self.population.bounded.items():
+            yield index, max_norm, inputs["hyperparameters"][slot]
 
     def _kernel_steps(self, inputs: dict[str, Any], before: bool) -> PerWeight:
-        """The steps that come before the optimizer's, or those that come after it."""
-        for step, places in self.shape.kernel_steps:
+        """The kernel steps before the optimizer's step, or those after it."""
+        for step, indices in self.shape.kernel_steps:
             if step.before == before:
                 size = inputs["learning_rate"] * inputs[f"step.{step.name}"]
-                for place in places:
-                    yield place, step.of_members, size
+                for index in indices:
+                    yield index, step.of_members, size
 
     def _validate(
         self, weights: list[Tensor], inputs: dict[str, Any], val: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss and accuracy (P,) on the validation rows."""
+        """Mean loss and accuracy (P,) on the validation examples."""
 
         def sums(batch: tuple[Tensor, Tensor]) -> Tensor:
-            outputs, *_ = self.population.forward(weights, batch[0], inputs["numbers"], None)
+            outputs, *_ = self.population.forward(
+                weights, batch[0], inputs["hyperparameters"], None
+            )
             losses, hits = self.objective.score(outputs, batch[1])
             return ops.stack([ops.sum(losses, axis=1), ops.sum(hits, axis=1)])
 
@@ -320,7 +330,7 @@ class Program:
         return means[0], means[1]
 
     def _close(self, old: State, new: State, curves: Tensor, inputs: dict[str, Any]) -> State:
-        """Ends an epoch: freezes members that have stopped or diverge, and looks for the best."""
+        """Ends an epoch: freezes members that stop or diverge, and keeps the best weights."""
         active = old["active"]
         finite = ops.all(ops.isfinite(curves), axis=0)
         # A member that diverges keeps the weights it had before that epoch.
@@ -346,7 +356,8 @@ class Program:
         value = accuracy if self.shape.monitor == "val_accuracy" else -loss
         active = state["active"]
         better = ops.logical_and(active, value > state["best_value"])
-        # Until stopping starts no value is best, so every epoch is: the newest weights are kept.
+        # Until stopping starts, no best value is set, so every epoch is better than it: the newest
+        # weights are kept.
         looks = ops.logical_and(better, state["epochs"] > self.shape.start_from_epoch)
         wait = ops.where(better, 0, state["wait"] + 1)
         patient = ops.logical_or(wait < inputs["patience"], state["epochs"] <= 1)
@@ -360,21 +371,21 @@ class Program:
 
 
 def validated(state: State) -> list[Tensor]:
-    """The weights that are validated and kept: their average, if the state has one."""
+    """The weights that are validated and returned: their average, if the state has one."""
     return state["average"] if "average" in state else state["weights"]  # type: ignore[no-any-return]
 
 
 def _replaced(weights: list[Tensor], new: Iterable[tuple[int, Tensor]]) -> list[Tensor]:
-    """The weights with new ones in the places that are given."""
-    found = dict(new)
-    return [found.get(place, weight) for place, weight in enumerate(weights)]
+    """The weights with new ones at the given indices."""
+    by_index = dict(new)
+    return [by_index.get(index, weight) for index, weight in enumerate(weights)]
 
 
 def _applied(weights: list[Tensor], functions: PerWeight) -> list[Tensor]:
-    """The weights with the functions' values in their places."""
+    """The weights with each function applied to the weight with its index."""
     new = list(weights)
-    for place, function, size in functions:
-        new[place] = function(new[place], size)
+    for index, function, size in functions:
+        new[index] = function(new[index], size)
     return new
 
 

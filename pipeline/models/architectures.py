@@ -1,6 +1,6 @@
-"""The architectures that params.yaml may name, as values: sizes, and the layers' names.
+"""The architectures of params.yaml as values: their sizes, and the names of their layers.
 
-`building` makes their layers. Nothing here imports Keras.
+`building` makes the layers. Nothing here imports Keras.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 def _named(kind: str, sizes: Sequence[int]) -> dict[str, int]:
     """Layers' names → their sizes."""
-    return {f"{kind}_{place}": size for place, size in enumerate(sizes, start=1)}
+    return {f"{kind}_{number}": size for number, size in enumerate(sizes, start=1)}
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -27,16 +27,16 @@ class Mlp:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
-    images: ClassVar[bool] = False  # whether it takes nothing else
-    own_task: ClassVar[Task | None] = None  # that of the data
+    images: ClassVar[bool] = False  # whether it takes images only
+    own_task: ClassVar[Task | None] = None  # the task of the data
 
     architecture: Literal["mlp"]
-    hidden: Layers  # units of each
+    hidden: Layers  # units per layer
     activation: NonLinearity = "relu"
 
     @property
     def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
+        """The names of the layers with a kernel, except the output."""
         return tuple(self.dense)
 
     @property
@@ -51,19 +51,19 @@ class Cnn:
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
-    images: ClassVar[bool] = True  # whether it takes nothing else
-    own_task: ClassVar[Task | None] = None  # that of the data
+    images: ClassVar[bool] = True  # whether it takes images only
+    own_task: ClassVar[Task | None] = None  # the task of the data
 
     architecture: Literal["cnn"]
-    filters: Layers  # of each block
+    filters: Layers  # per block
     kernel_size: Count = 3  # rows and columns
-    pool: Count = 2  # rows and columns that become one
-    hidden: tuple[Count, ...] = ()  # units of each
+    pool: Count = 2  # rows and columns that are pooled into one
+    hidden: tuple[Count, ...] = ()  # units per dense layer
     activation: NonLinearity = "relu"
 
     @property
     def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
+        """The names of the layers with a kernel, except the output."""
         return (*_named("block", self.filters), *self.dense)
 
     @property
@@ -76,20 +76,20 @@ class Cnn:
 class Lstm:
     """LSTM layers that read an image row by row, then hidden dense layers."""
 
-    # Its output is a product of two non-linearities, so there is nothing before them.
+    # Its output is a product of two non-linearities, so it has no output before them.
     activity_places: ClassVar[tuple[Place, ...]] = ("after",)
     own_activation: ClassVar[bool] = True
-    images: ClassVar[bool] = True  # whether it takes nothing else
-    own_task: ClassVar[Task | None] = None  # that of the data
+    images: ClassVar[bool] = True  # whether it takes images only
+    own_task: ClassVar[Task | None] = None  # the task of the data
 
     architecture: Literal["lstm"]
-    units: Layers  # of each LSTM layer
-    hidden: tuple[Count, ...] = ()  # units of each dense layer
+    units: Layers  # per LSTM layer
+    hidden: tuple[Count, ...] = ()  # units per dense layer
     activation: NonLinearity = "relu"  # of the dense layers
 
     @property
     def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
+        """The names of the layers with a kernel, except the output."""
         return (*_named("lstm", self.units), *self.dense)
 
     @property
@@ -100,21 +100,21 @@ class Lstm:
 
 @dataclass(frozen=True, config=FROZEN)
 class Autoencoder:
-    """Dense layers down to a code and back, which reproduce their input. Hinton et al. 2006."""
+    """Dense layers down to a code and back up, which reproduce the input. Hinton et al. 2006."""
 
     activity_places: ClassVar[tuple[Place, ...]] = ("before", "after")
     own_activation: ClassVar[bool] = False
-    images: ClassVar[bool] = False  # whether it takes nothing else
+    images: ClassVar[bool] = False  # whether it takes images only
     own_task: ClassVar[Task | None] = RECONSTRUCTION
 
     architecture: Literal["autoencoder"]
-    hidden: tuple[Count, ...]  # units of each layer before the code; mirrored after it
+    hidden: tuple[Count, ...]  # units per layer before the code; mirrored after it
     code: Count  # units
     activation: NonLinearity = "relu"  # of the code too, so that a code can be sparse
 
     @property
     def hidden_layers(self) -> tuple[str, ...]:
-        """The names of the layers that have a kernel, the output aside."""
+        """The names of the layers with a kernel, except the output."""
         return tuple(self.dense)
 
     @property

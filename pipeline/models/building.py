@@ -1,9 +1,8 @@
 """An architecture with a technique's change, as a plain Keras model.
 
-The models hold ordinary layers and ordinary constants, so they train with `model.fit`, load with
-`keras.models.load_model` without this package, and are what the engine takes and gives back.
-Gates are the exception: they train with either. `plain` takes them out of what is stored, and
-augmentation too.
+The models have ordinary layers and constants, so they train with `model.fit` as with the engine,
+and load with `keras.models.load_model` without this package. Gates are the exception: they train
+with both, but `plain` removes them from stored models, and augmentation too.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,15 +28,15 @@ def build(
     rows: int = 1,
     task: Task = CLASSIFICATION,
 ) -> keras.Sequential:
-    """The architecture with the change, built, with weights that are yet to be set.
+    """The architecture with the change, as a built model whose weights are not set yet.
 
     Args:
-        input_shape: one row's shape, such as (28, 28).
+        input_shape: of one example, such as (28, 28).
         n_classes: of a task with labels.
-        rows: of the training data, over which the gates' penalty is spread.
-        task: the data's, which decides the output unless the architecture has its own.
+        rows: the number of training examples, by which the gates' penalty is divided.
+        task: of the data; it decides the output, unless the architecture has its own task.
 
-    Raises ValueError for a change or an input shape that the architecture does not fit.
+    Raises ValueError for a change or an input shape that does not fit the architecture.
     """
     if problem := misfit(change, model, images=len(input_shape) in (2, 3)):
         raise ValueError(f"{change} {problem}")
@@ -47,13 +46,13 @@ def build(
 
 
 def apply(change: Change, model: keras.Sequential, rows: int = 1) -> keras.Sequential:
-    """A Sequential of layers that the engine trains, with the change; weights are yet to be set.
+    """A Sequential of layers that the engine trains, with the change; its weights are not set yet.
 
-    Its layers are cloned from their configurations, and keep what the change leaves alone. Hidden
-    layers are those with a kernel below the last dense one, but for frozen ones.
+    The layers are cloned, and keep every option that the change leaves alone. Hidden layers are
+    those with a kernel before the last dense layer, except frozen ones.
 
-    Raises ValueError for names of layers that the model does not have, and for parts that a layer
-    has no place for.
+    Raises ValueError for names of layers that the model does not have, and for parts that do not
+    fit a layer.
     """
     names = {layer.name for layer in hidden_layers(model.layers)}
     for layers, _ in change.at:
@@ -80,16 +79,17 @@ def outline(
     rows: int = 1,
     task: Task = CLASSIFICATION,
 ) -> keras.Sequential:
-    """The same without memory for the weights: layers, shapes and numbers, in a third of the time.
+    """`build` without memory for the weights, in a third of the time.
 
-    Enough to be a member of a population. It neither predicts nor takes weights.
+    Its layers, shapes and hyperparameters suffice for a member of a population. It can neither
+    predict nor take weights.
     """
     with keras.StatelessScope(initialize_variables=False):
         return build(model, change, input_shape, n_classes, rows, task)
 
 
 def _outputs(task: Task, input_shape: tuple[int, ...], n_classes: int) -> Iterator[keras.Layer]:
-    """The task's last layer, and its values in the shape of the target."""
+    """The task's last layer, and a reshape of its values to the target's shape."""
     units, activation = task.output(n_classes, input_shape)
     yield keras.layers.Dense(units, activation=activation, name="output")
     if len(shape := task.target.shape(input_shape)) > 1:
@@ -97,14 +97,14 @@ def _outputs(task: Task, input_shape: tuple[int, ...], n_classes: int) -> Iterat
 
 
 def _mlp(model: Mlp | Autoencoder, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
-    """Every layer but the output is a hidden one, an autoencoder's code too."""
+    """Every layer except the output is a hidden layer, including an autoencoder's code."""
     if len(input_shape) > 1:
         yield keras.layers.Flatten(name="flatten")
     yield from _hidden_dense(model.dense, model.activation)
 
 
 def _cnn(model: Cnn, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
-    """Borders are padded, so that any number of blocks fits any image."""
+    """Borders are padded, so that any image allows any number of blocks."""
     if len(input_shape) == 2:
         yield keras.layers.Reshape((*input_shape, 1), name="channel")
     elif len(input_shape) != 3:
@@ -127,7 +127,7 @@ def _cnn(model: Cnn, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
 
 
 def _lstm(model: Lstm, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
-    """The last LSTM layer gives its last step, the others all steps."""
+    """The last LSTM layer returns its last step, the others return all steps."""
     if len(input_shape) != 2:
         raise ValueError(f"an lstm takes (steps, features), but got input_shape={input_shape}")
     for number, units in enumerate(model.units, start=1):
@@ -137,7 +137,7 @@ def _lstm(model: Lstm, input_shape: tuple[int, ...]) -> Iterator[keras.Layer]:
 
 
 def _hidden_dense(dense: Mapping[str, int], activation: str) -> Iterator[keras.Layer]:
-    """Dense layers of these units, by name."""
+    """Dense layers; `dense`: name → units."""
     for name, units in dense.items():
         yield keras.layers.Dense(
             units, activation=activation, kernel_initializer=initializer(activation), name=name
@@ -153,10 +153,10 @@ ARCHITECTURES: dict[str, Callable[[Any, tuple[int, ...]], Iterator[keras.Layer]]
 
 
 def hidden_kernels(model: keras.Sequential, change: Change, kind: type[Part]) -> tuple[int, ...]:
-    """The places in `model.weights` of the hidden layers' kernels that have a kind of part."""
+    """The indices in `model.weights` of the kernels of hidden layers that have a kind of part."""
     kernels = {
         id(layer.weights[0])
         for index, layer in enumerate(hidden_layers(model.layers))
         if change.on(layer.name, index).get(kind) is not None
     }
-    return tuple(place for place, weight in enumerate(model.weights) if id(weight) in kernels)
+    return tuple(index for index, weight in enumerate(model.weights) if id(weight) in kernels)

@@ -1,4 +1,4 @@
-"""The initial weights of a model, decided by a seed."""
+"""The initial weights of a model for a seed."""
 
 from collections.abc import Mapping
 
@@ -11,15 +11,15 @@ Arrays = list[np.ndarray]
 
 
 def initial_weights(model: keras.Sequential, seed: int, given: Mapping[str, Arrays] = {}) -> Arrays:
-    """Keras's default initial values, decided by the seed and the weights' shapes alone.
+    """Keras's default initial values, which depend on the seed and the weights' shapes alone.
 
-    Kernels are Glorot-uniform, LeCun-normal where the layer asks for it, recurrent ones orthogonal;
-    biases are 0, an LSTM's forget gate's 1; a normalization's scale and variance are 1. None but
-    kernels are drawn, and gates from a stream of their own, so techniques whose kernels have the
-    same shapes and distributions start from the same kernels at the same seed.
+    Kernels are Glorot-uniform, or LeCun-normal if the layer's initializer says so; recurrent
+    kernels are orthogonal. Biases are 0, those of an LSTM's forget gate 1; the scale and the
+    variance of a normalization are 1. Only kernels are drawn, and gates from a separate stream, so
+    techniques whose kernels have the same shapes and distributions start from the same kernels.
 
-    `given`: layer's name → its values, of layers that take theirs from data; nothing is drawn
-    for them.
+    `given`: layer's name → its values, for layers that are fitted to data; nothing is drawn for
+    them.
     """
     rng = np.random.default_rng(seed)
     (gates,) = rng.spawn(1)
@@ -60,8 +60,8 @@ def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndar
 
 
 def _lecun_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """LeCun et al. 1998: variance 1 / fan-in. Cut at two deviations, as Keras does."""
-    from scipy import stats  # takes half a second, which a worker can do without
+    """LeCun et al. 1998: variance 1 / fan-in. Truncated at two standard deviations, as in Keras."""
+    from scipy import stats  # takes half a second, and few runs need it
 
     cut = stats.truncnorm(-2, 2)
     scale = np.sqrt(1 / np.prod(shape[:-1])) / cut.std()

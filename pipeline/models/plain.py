@@ -1,4 +1,4 @@
-"""A model as it predicts, of Keras's own layers: without gates, and without augmentation."""
+"""A trained model for inference, of Keras's own layers: without gates and augmentation."""
 
 import keras
 import numpy as np
@@ -16,10 +16,10 @@ AUGMENTATION = (
 
 
 def plain(model: keras.Sequential) -> keras.Sequential:
-    """A model of Keras's own layers that predicts the same, for inference.
+    """A model of Keras's own layers with the same predictions, without augmentation and gates.
 
-    Without augmentation, which Keras does whenever it is not told `training=False`: even in
-    `model(x)`. Without gates, too. A model that has neither is given back itself.
+    Keras would augment unless called with `training=False`, even in `model(x)`. A model that has
+    neither augmentation nor gates is returned itself.
     """
     return _without_gates(_without_augmentation(model))
 
@@ -29,46 +29,46 @@ def _without_augmentation(model: keras.Sequential) -> keras.Sequential:
     if len(kept) == len(model.layers):
         return model
     copies = [type(layer).from_config(layer.get_config()) for layer in kept]
-    found = keras.Sequential([keras.Input(model.input_shape[1:]), *copies])
-    found.set_weights(model.get_weights())
-    return found
+    copy = keras.Sequential([keras.Input(model.input_shape[1:]), *copies])
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _without_gates(model: keras.Sequential) -> keras.Sequential:
-    """The same predictions without gates; without any, the model itself.
+    """A model with the same predictions and no gates; a model without gates is returned itself.
 
-    Units and maps behind closed gates are cut out, open gates' values go into the next kernel.
-    The input keeps its shape, so an input whose gate is closed has a kernel row of zeros. A layer
-    whose gates are all closed keeps one unit, without effect.
+    Units and maps with closed gates are removed; the values of open gates are multiplied into the
+    next kernel. The input keeps its shape, so an input with a closed gate has a row of zeros in the
+    kernel. A layer whose gates are all closed keeps one unit, which has no effect.
     """
     if not any(isinstance(layer, HardConcrete) for layer in model.layers):
         return model
     layers, weights = [], []
-    left = np.arange(model.input_shape[-1])  # of the features, the last axis, those that stay,
-    values = np.ones(len(left), np.float32)  # and what their gates multiply them by
-    for place, layer in enumerate(model.layers):
+    remaining = np.arange(model.input_shape[-1])  # the features, the last axis, that remain,
+    values = np.ones(len(remaining), np.float32)  # and the values of their gates
+    for index, layer in enumerate(model.layers):
         if isinstance(layer, HardConcrete):
-            values = values * _values(layer)[left]
+            values = values * _values(layer)[remaining]
             continue
         own, config = layer.get_weights(), layer.get_config()
         if isinstance(layer, HIDDEN):
-            own[0] = np.take(own[0], left, axis=-2) * values[:, None]
-            following = model.layers[place + 1 :]
-            # A fixed layer, such as that of whitening, is no hidden one: the gates behind it are
-            # those of its outputs as inputs, and stay in the next kernel.
-            left = _open(layer, following) if layer.trainable else np.arange(layer.units)
-            values = np.ones(len(left), np.float32)
-            config["filters" if "filters" in config else "units"] = len(left)
+            own[0] = np.take(own[0], remaining, axis=-2) * values[:, None]
+            following = model.layers[index + 1 :]
+            # A frozen layer, such as whitening, is no hidden layer: the gates after it are those of
+            # the next layer's inputs, and stay in its kernel.
+            remaining = _open(layer, following) if layer.trainable else np.arange(layer.units)
+            values = np.ones(len(remaining), np.float32)
+            config["filters" if "filters" in config else "units"] = len(remaining)
         elif isinstance(layer, keras.layers.Flatten):
-            left, values = _flattened(layer.input.shape[1:], left, values)
-        elif isinstance(layer, keras.layers.Reshape):  # of the input, so nothing is cut yet
-            left = np.arange(layer.output.shape[-1])
-            values = np.ones(len(left), np.float32)
-        weights += [np.take(weight, left, axis=-1) for weight in own]
+            remaining, values = _flattened(layer.input.shape[1:], remaining, values)
+        elif isinstance(layer, keras.layers.Reshape):  # of the input, so nothing is removed yet
+            remaining = np.arange(layer.output.shape[-1])
+            values = np.ones(len(remaining), np.float32)
+        weights += [np.take(weight, remaining, axis=-1) for weight in own]
         layers.append(type(layer).from_config(config))
-    found = keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
-    found.set_weights(weights)
-    return found
+    ungated = keras.Sequential([keras.Input(model.input_shape[1:]), *layers])
+    ungated.set_weights(weights)
+    return ungated
 
 
 def _values(gates: HardConcrete) -> np.ndarray:
@@ -77,20 +77,20 @@ def _values(gates: HardConcrete) -> np.ndarray:
 
 
 def _open(layer: keras.Layer, following: list[keras.Layer]) -> np.ndarray:
-    """The units, or maps, of a layer whose gates are open, (n,) with n >= 1."""
-    for after in following:
-        if isinstance(after, HardConcrete):
-            found = np.flatnonzero(_values(after))
-            return found if len(found) else np.zeros(1, int)
-        if isinstance(after, HIDDEN):
+    """The indices (n,) of a layer's units or maps with open gates; n >= 1."""
+    for follower in following:
+        if isinstance(follower, HardConcrete):
+            units = np.flatnonzero(_values(follower))
+            return units if len(units) else np.zeros(1, int)
+        if isinstance(follower, HIDDEN):
             break
     return np.arange(layer.output.shape[-1])
 
 
 def _flattened(
-    shape: tuple[int, ...], left: np.ndarray, values: np.ndarray
+    shape: tuple[int, ...], remaining: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of the features, and the values, after Flatten of rows of this shape."""
-    places = int(np.prod(shape[:-1]))
-    starts = np.arange(places) * shape[-1]
-    return np.add.outer(starts, left).ravel(), np.tile(values, places)
+    """The remaining features and their gates' values after Flatten; `shape`: of one example."""
+    positions = int(np.prod(shape[:-1]))
+    starts = np.arange(positions) * shape[-1]
+    return np.add.outer(starts, remaining).ravel(), np.tile(values, positions)

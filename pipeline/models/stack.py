@@ -1,7 +1,7 @@
 """A stack of Keras layers that the parts of a change enter: layers are cloned, not changed.
 
-`Stack` and `HiddenLayer` are what `techniques.part` calls a network and a hidden layer. They know
-Keras's classes; which of them a technique needs is said by its parts.
+`Stack` and `HiddenLayer` implement the protocols `Network` and `HiddenLayer` of `techniques.part`.
+They know Keras's classes; the parts of a technique say which ones it needs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from pipeline.techniques.part import NonLinearity, Place
 
 WHITENING = "whitening"  # the layer's name
 HIDDEN = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.LSTM)
-# What follows a layer and belongs to it. After these stands what a part adds after the layer.
+# Layers that belong to the hidden layer before them. What a part adds comes after these.
 BELONGS = (
     keras.layers.Activation,
     keras.layers.BatchNormalization,
@@ -28,12 +28,13 @@ BELONGS = (
     keras.layers.GaussianDropout,
     keras.layers.AlphaDropout,
 )
-# The probability that a gate is closed at first: as in the code of the L0 article.
+# The initial probability that a gate of an input, or of a unit, is closed: as in the L0 article's
+# code.
 FIRST_DROPRATE, DROPRATE = 0.2, 0.5
 
 
 def cloned(layer: keras.Layer) -> keras.Layer:
-    """The same layer once more, without its weights."""
+    """A copy of the layer, without its weights."""
     return type(layer).from_config(layer.get_config())
 
 
@@ -43,21 +44,21 @@ class HiddenLayer:
     def __init__(self, layer: keras.Layer, index: int, following: Sequence[keras.Layer]) -> None:
         self.name, self.index = layer.name, index
         self._class, self._options = type(layer), layer.get_config()
-        self._between: list[keras.Layer] = []  # the layer and a non-linearity that stands apart
+        self._between: list[keras.Layer] = []  # the layer and a separate non-linearity
         self._apart: dict[str, Any] | None = None  # the options of that non-linearity
-        self._following = [cloned(each) for each in following]
+        self._following = [cloned(follower) for follower in following]
         self._own_activation = isinstance(layer, keras.layers.LSTM)
         if not self._own_activation and layer.activation is keras.activations.linear:
             self._find_activation()
 
     def _find_activation(self) -> None:
-        """The non-linearity of a linear layer is the first layer after it that has one."""
+        """The non-linearity of a linear layer is the first activation layer after it."""
         kinds = [type(layer) for layer in self._following]
         if keras.layers.Activation in kinds:
-            where = kinds.index(keras.layers.Activation)
-            self._between = self._following[:where]
-            self._apart = self._following[where].get_config()
-            self._following = self._following[where + 1 :]
+            index = kinds.index(keras.layers.Activation)
+            self._between = self._following[:index]
+            self._apart = self._following[index].get_config()
+            self._following = self._following[index + 1 :]
 
     @property
     def kind(self) -> str:
@@ -69,9 +70,9 @@ class HiddenLayer:
         self._options[f"{weights}_regularizer"] = _regularizer(kind, options)
 
     def regularize_output(self, place: Place, kind: str, **options: Any) -> None:
-        """Puts a penalty on what the layer puts out, or on its products before that.
+        """Puts a penalty on the layer's output, after its non-linearity or before it.
 
-        Raises ValueError where there is no output before the non-linearity.
+        Raises ValueError if the layer has no output before the non-linearity.
         """
         if place == "before":
             self._stand_apart()
@@ -79,12 +80,12 @@ class HiddenLayer:
         holder["activity_regularizer"] = _regularizer(kind, options)
 
     def bound_norms(self, bound: float) -> None:
-        """All axes of a kernel but the last lead into one unit."""
+        """Bounds norms over all axes of the kernel but the last, that of the units."""
         axis = [0, 1, 2] if self._class is keras.layers.Conv2D else 0
         self._options["kernel_constraint"] = keras.constraints.MaxNorm(bound, axis)
 
     def activate(self, activation: NonLinearity) -> None:
-        """Replaces the non-linearity, and the initial weights where it needs others."""
+        """Replaces the non-linearity, and the initializer that it needs."""
         self._check_activation()
         self._options["kernel_initializer"] = initializer(activation)
         if self._apart is None:
@@ -93,7 +94,7 @@ class HiddenLayer:
             self._apart |= {"activation": activation, "name": f"{self.name}_{activation}"}
 
     def normalize(self, **options: Any) -> None:
-        """A penalty on the output before the non-linearity stays on the layer's own."""
+        """Adds batch normalization, after any penalty on the output before the non-linearity."""
         self._stand_apart()
         self._options["use_bias"] = False
         norm = keras.layers.BatchNormalization(name=f"{self.name}_norm", **options)
@@ -104,12 +105,12 @@ class HiddenLayer:
         self._options |= options
 
     def after(self, kind: str, suffix: str, **options: Any) -> None:
-        """Adds a layer after what belongs to this one."""
+        """Adds a layer after those that belong to this one."""
         layer = getattr(keras.layers, kind)(name=f"{self.name}_{suffix}", **options)
         self._following.append(layer)
 
     def layers(self) -> Iterator[keras.Layer]:
-        """The layer and what belongs to it."""
+        """The layer and those that belong to it."""
         yield self._class.from_config(self._options)
         yield from self._between
         if self._apart is not None:
@@ -117,7 +118,7 @@ class HiddenLayer:
         yield from self._following
 
     def _stand_apart(self) -> None:
-        """Makes the non-linearity a layer of its own, with the penalty on the output."""
+        """Makes the non-linearity a separate layer, which takes over the penalty on the output."""
         self._check_activation()
         if self._apart is None:
             activation = self._options["activation"]
@@ -130,13 +131,13 @@ class HiddenLayer:
 
     def _check_activation(self) -> None:
         if self._own_activation:
-            raise ValueError(f"layer {self.name}: the non-linearities of an LSTM are its own")
+            raise ValueError(f"layer {self.name}: the non-linearities of an LSTM cannot be changed")
 
 
 class Stack:
     """The layers of a Sequential model, taken apart; see `techniques.part.Network`.
 
-    `rows`: of the training data, over which the gates' penalty is spread.
+    `rows`: the number of training examples, by which the gates' penalty is divided.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Stack:
         self._parts = list(_parted(layers))
 
     def take(self, change: Change) -> None:
-        """Lets each part of the change enter."""
+        """Applies each part of the change."""
         for part in change.own:
             part.on_network(self)
         for layer in self._parts:
@@ -163,7 +164,7 @@ class Stack:
         self._augmentation.append(getattr(keras.layers, kind)(name=name, **options))
 
     def whiten(self) -> None:
-        """Adds a frozen linear layer over all features of a row, so that raw rows go in."""
+        """Adds a frozen linear layer over all features, so that the model takes raw examples."""
         shape = self._input_shape
         whitening = keras.layers.Dense(int(np.prod(shape)), trainable=False, name=WHITENING)
         self._whitening = [whitening]
@@ -180,7 +181,7 @@ class Stack:
         self._disturbance.append(getattr(keras.layers, kind)(name=name, **options))
 
     def gate(self, strength: float) -> None:
-        """Puts gates before dense layers and after convolutions, but for whitening."""
+        """Puts gates before dense layers and after convolutions, except whitening."""
         self._gates = strength / self._rows
 
     def layers(self) -> list[keras.Layer]:
@@ -198,7 +199,7 @@ class Stack:
                 yield part
 
     def _on_images(self) -> list[keras.Layer]:
-        """Augmentation takes a last axis of channels."""
+        """Augmentation, with the axis of channels that it needs."""
         shape, layers = self._input_shape, self._augmentation
         if not layers or len(shape) != 2:
             return layers
@@ -207,34 +208,34 @@ class Stack:
 
 
 def initializer(activation: str) -> str:
-    """Of a kernel: SELU keeps mean and variance only from weights of variance 1 / fan-in."""
+    """Of a kernel: SELU keeps mean and variance only with weights of variance 1 / fan-in."""
     return "lecun_normal" if activation == "selu" else "glorot_uniform"
 
 
 def below_output(layers: Sequence[keras.Layer]) -> list[keras.Layer]:
-    """The layers below the output: the last dense one, whatever only reshapes what it gives."""
-    dense = [i for i, layer in enumerate(layers) if isinstance(layer, keras.layers.Dense)]
+    """The layers before the output, which is the last dense layer and any reshape after it."""
+    dense = [index for index, layer in enumerate(layers) if isinstance(layer, keras.layers.Dense)]
     return list(layers[: dense[-1]])
 
 
 def hidden_layers(layers: Sequence[keras.Layer]) -> list[keras.Layer]:
-    """The layers that have a kernel, the output aside. Frozen layers are no hidden layers."""
+    """The layers with a kernel, except the output and frozen layers."""
     kernels = [layer for layer in below_output(layers) if isinstance(layer, HIDDEN)]
     return [layer for layer in kernels if layer.trainable]
 
 
 def _parted(layers: Sequence[keras.Layer]) -> Iterator[HiddenLayer | keras.Layer]:
-    """Each hidden layer with what belongs to it; clones of the layers between them."""
+    """Each hidden layer with those that belong to it; clones of the other layers."""
     hidden = [id(layer) for layer in hidden_layers(layers)]
-    left = list(layers)
-    while left:
-        layer = left.pop(0)
+    remaining = list(layers)
+    while remaining:
+        layer = remaining.pop(0)
         if id(layer) not in hidden:
             yield cloned(layer)
             continue
         following = []
-        while isinstance(left[0], BELONGS):
-            following.append(left.pop(0))
+        while isinstance(remaining[0], BELONGS):
+            following.append(remaining.pop(0))
         yield HiddenLayer(layer, hidden.index(id(layer)), following)
 
 
@@ -243,7 +244,7 @@ def _gated(
 ) -> Iterator[keras.Layer]:
     """The layers with gates on every dense layer's inputs and on every convolution's maps.
 
-    A gate of an input switches the weights that leave it, a gate of a map the map's own filter.
+    A gate on an input switches its outgoing weights, a gate on a map switches the map's filter.
     """
     maps, filter_weights, droprate = "", 0, FIRST_DROPRATE
     channels = input_shape[2] if len(input_shape) == 3 else 1

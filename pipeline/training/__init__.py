@@ -1,1 +1,1 @@
-"""One training run as a value and its key; the trainer; what is measured of a trained model."""
+"""One training run as a value and its key; the trainer; the measures of a trained model."""

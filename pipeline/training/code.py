@@ -1,7 +1,7 @@
 """Digests of code by its meaning: of the syntax tree, not of the text.
 
-Comments, docstrings, line ends, positions, the order of statements in a file, and the names and
-places of files are not in them; a changed formula is.
+They do not depend on comments, docstrings, line ends, the order of a file's statements, or the
+names and folders of files; they do on formulas.
 """
 
 import ast
@@ -23,24 +23,25 @@ def of_files(patterns: tuple[str, ...], package: Path = PACKAGE) -> frozenset[st
 
 @cache
 def of_class(cls: type) -> frozenset[str]:
-    """Digests of a class, and of the functions and numbers of its module that it names.
+    """Digests of a class, and of the functions and constants of its module that it names.
 
-    A field of a dataclass is left out, as is `__post_init__`, which checks or sets fields: what
-    they come to is a value, and the values of an object are told apart as such.
+    The fields of a dataclass are left out, as is `__post_init__`, which checks or sets them: the
+    values of the fields are in the key themselves.
     """
     module = sys.modules[cls.__module__]
     assert module.__file__ is not None, f"{cls} has no source"
     statements = _parsed(Path(module.__file__)).body
-    (own,) = (s for s in statements if isinstance(s, ast.ClassDef) and s.name == cls.__name__)
+    classes = (statement for statement in statements if isinstance(statement, ast.ClassDef))
+    (own,) = (statement for statement in classes if statement.name == cls.__name__)
     own.body = [statement for statement in own.body if not _sets_fields(statement)]
-    helpers = {name: s for s in statements for name in _helper_names(s)}
+    helpers = {name: statement for statement in statements for name in _helper_names(statement)}
     taken: dict[str, ast.stmt] = {}
     todo: list[ast.stmt] = [own]
     while todo:
-        named = {node.id for node in ast.walk(todo.pop()) if isinstance(node, ast.Name)}
-        new = {name: helpers[name] for name in named & helpers.keys() - taken.keys()}
-        taken |= new
-        todo += new.values()
+        names = {node.id for node in ast.walk(todo.pop()) if isinstance(node, ast.Name)}
+        used = {name: helpers[name] for name in names & helpers.keys() - taken.keys()}
+        taken |= used
+        todo += used.values()
     return frozenset(_digest(statement) for statement in (own, *taken.values()))
 
 
@@ -52,7 +53,7 @@ def _sets_fields(statement: ast.stmt) -> bool:
 
 
 def _helper_names(statement: ast.stmt) -> list[str]:
-    """The name of a function, or of a module's constant."""
+    """The names of a function or of a module's constants."""
     if isinstance(statement, ast.FunctionDef):
         return [statement.name]
     if isinstance(statement, ast.Assign):
@@ -70,16 +71,16 @@ def _digest(statement: ast.AST) -> str:
 
 
 def _parsed(path: Path) -> ast.Module:
-    """The file's tree without what has no meaning for a number."""
+    """The file's syntax tree without the parts that affect no result."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     meaning: ast.Module = _Meaning().visit(tree)
     return meaning
 
 
 class _Meaning(ast.NodeTransformer):
-    """Drops texts that stand alone, docstrings among them, and where the package's names are from.
+    """Removes docstrings, and the modules from which the package's own names are imported.
 
-    Each imported name becomes an import of its own, so that moving one moves no other.
+    Each imported name becomes a separate import, so that moving one name changes no other digest.
     """
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:

@@ -1,7 +1,7 @@
-"""What a final run tells of its model beside the training itself; it can be told again.
+"""The evaluation of a final run's exported model.
 
-Everything here follows from the exported model and the data, so a changed measure needs no
-training. Worker processes run this module; the parent does not import it, nor TensorFlow.
+It depends on the model and the data alone, so a changed measure needs no new training. Worker
+processes run this module; the parent does not import it, nor TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from pipeline.training.runs import INSPECTED, Run
 
 
 class Evaluation(NamedTuple):
-    """Of one model: see `Result`, whose fields these are."""
+    """Of one model; the fields are those of `Result`."""
 
     measures: dict[str, float]
     probabilities: np.ndarray | None
@@ -25,12 +25,12 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(run: Run, model: keras.Sequential, dataset: Dataset) -> Evaluation:
-    """Measures a final run's exported model on the rows of the run."""
+    """Evaluates a final run's exported model on the examples of the run."""
     parts = {part: dataset.split(run.protocol, part, run.draw) for part in PARTS}
     exported = MEASURED[run.task.name](model, parts)
-    found = dict(exported.numbers)
+    measures = dict(exported.measures)
     if dataset.informative is not None:
-        found |= selection(input_norms(model), dataset.informative)
-    found["gap"] = run.task.gap(found)
-    inside = inspect(model, parts) if run.seed == INSPECTED else None
-    return Evaluation(found, exported.probabilities, inside)
+        measures |= selection(input_norms(model), dataset.informative)
+    measures["gap"] = run.task.gap(measures)
+    inspection = inspect(model, parts) if run.seed == INSPECTED else None
+    return Evaluation(measures, exported.probabilities, inspection)

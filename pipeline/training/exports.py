@@ -1,8 +1,8 @@
 """Trained models as .keras files.
 
-Keras looks through all that a model consists of, for each file anew: 5 to 10 ms on a small network.
-Runs that share a model differ in its weights alone, so Keras writes one file of it, and the others
-are that file with weights of their own.
+For each file Keras goes through the whole model, which takes 5 to 10 ms for a small network. Runs
+that share a model differ only in its weights, so Keras writes one file, and the files of the other
+runs are copies of it with their own weights.
 """
 
 import io
@@ -20,10 +20,10 @@ WEIGHTS = "model.weights.h5"  # the member of a .keras file that holds them
 
 
 class Form(NamedTuple):
-    """A .keras file to be filled in."""
+    """A .keras file as a template for other weights."""
 
-    members: dict[str, bytes]  # by their names in the archive
-    places: list[str]  # of each weight, in Keras's order, in `WEIGHTS`
+    members: dict[str, bytes]  # name in the archive → content
+    paths: list[str]  # of the weights inside `WEIGHTS`, in Keras's order
 
 
 def saved(model: keras.Sequential) -> bytes:
@@ -31,8 +31,8 @@ def saved(model: keras.Sequential) -> bytes:
     form = _form(model)
     weights = io.BytesIO(form.members[WEIGHTS])
     with h5py.File(weights, "r+") as file:
-        for place, weight in zip(form.places, model.get_weights(), strict=True):
-            file[place][...] = weight
+        for path, weight in zip(form.paths, model.get_weights(), strict=True):
+            file[path][...] = weight
     filled = io.BytesIO()
     with ZipFile(filled, "w") as archive:
         for name, content in (form.members | {WEIGHTS: weights.getvalue()}).items():
@@ -42,28 +42,28 @@ def saved(model: keras.Sequential) -> bytes:
 
 @lru_cache(maxsize=1)
 def _form(model: keras.Sequential) -> Form:
-    """The model's file. Runs that share a model come one after the other, so one is enough.
+    """The model's file. Runs that share a model follow one another, so one is enough.
 
-    It is saved with weights that tell which they are, so what Keras calls them does not matter.
+    It is saved with each weight set to its own index, so Keras's names of weights do not matter.
     """
     weights = model.get_weights()
-    model.set_weights([np.full_like(weight, number) for number, weight in enumerate(weights)])
+    model.set_weights([np.full_like(weight, index) for index, weight in enumerate(weights)])
     members = _members(model)
     model.set_weights(weights)
-    places = {}
+    paths = {}
     with h5py.File(io.BytesIO(members[WEIGHTS])) as file:
 
-        def look(place: str, found: h5py.Group | h5py.Dataset) -> None:
-            # A random layer's seed stands there too, but is no float32.
-            if isinstance(found, h5py.Dataset) and found.dtype == np.float32:
-                places[int(found[...].flat[0])] = place
+        def look(path: str, entry: h5py.Group | h5py.Dataset) -> None:
+            # The file has the seeds of random layers too, which are not float32.
+            if isinstance(entry, h5py.Dataset) and entry.dtype == np.float32:
+                paths[int(entry[...].flat[0])] = path
 
         file.visititems(look)
-    return Form(members, [places[number] for number in range(len(weights))])
+    return Form(members, [paths[index] for index in range(len(weights))])
 
 
 def _members(model: keras.Sequential) -> dict[str, bytes]:
-    """What Keras writes of a model, by the names in the archive."""
+    """The .keras file that Keras writes of the model: name in the archive → content."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)

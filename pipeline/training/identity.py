@@ -1,9 +1,9 @@
-"""What names a run: a key of everything that decides its result, and of nothing else.
+"""The key of a run: a digest of everything that decides its result, and of nothing else.
 
 In the key: the data, the model, the parts of the change that are there, values, training, seeds,
-the engine's settings that decide rounding, the versions of the libraries that compute, and a digest
+the engine's settings that affect rounding, the versions of the libraries that compute, and a digest
 of the code that trains. Not in it: the study's name, titles and wording, the schema of params.yaml,
-how and where runs are executed, and what is measured of a trained model, since that can be measured
+how and where runs are executed, and the measures of a trained model, since they can be computed
 again.
 """
 
@@ -18,36 +18,36 @@ from typing import Any
 from pipeline.datasets.task import SIGMAS, Task
 from pipeline.training import code
 
-# The files whose meaning decides what is trained; of techniques, only a change's own classes do.
-# What architectures say, the names and sizes of layers, is in the key itself.
+# The files that decide how a model is trained; of techniques, only the classes of a change do. The
+# names and sizes of an architecture's layers are in the key itself.
 TRAINS = (
     "engine/*.py",
     *("models/building.py", "models/initial.py", "models/plain.py", "models/stack.py"),
     *("models/whitening.py", "training/trainer.py", "training/exports.py", "training/seeds.py"),
 )
-# The files that decide what is measured of a trained model.
+# The files that decide the measures of a trained model.
 MEASURES = ("training/evaluation.py", "training/measures.py", "training/inspection.py")
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy")
 
 
 def key_of(meaning: Mapping[str, Any]) -> str:
-    """20 hexadecimal digits of the SHA-256 of everything that decides a run's result."""
+    """20 hexadecimal digits of the SHA-256 of a run's meaning."""
     text = json.dumps(meaning, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def canonical(value: Any) -> Any:
-    """A value as JSON has it; a dataclass as its name and its fields that are not None.
+    """A value for JSON; a dataclass becomes its name and its fields that are not None.
 
-    A field that is added later moves no key as long as it is None.
+    A field that is added later changes no key as long as it is None.
     """
     if is_dataclass(value) and not isinstance(value, type):
         own = {field.name: getattr(value, field.name) for field in fields(value)}
         given = {name: canonical(field) for name, field in own.items() if field is not None}
         return {"is": type(value).__name__} | given
     if isinstance(value, Mapping):
-        return {name: canonical(each) for name, each in value.items()}
-    return [canonical(each) for each in value] if isinstance(value, tuple | list) else value
+        return {name: canonical(item) for name, item in value.items()}
+    return [canonical(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 @cache

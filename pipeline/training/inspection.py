@@ -1,7 +1,7 @@
-"""What a trained model looks like inside, as small arrays for figures.
+"""The inside of a trained model as small arrays for figures.
 
-Made of one run per technique and setting, while the model is at hand, so that whoever draws needs
-neither Keras nor the models. Sizes are bounded: a network of five layers of 500 gives 100 kB.
+They are made for one run per technique and setting, so that drawing needs neither Keras nor the
+models. Their size is bounded: a network with five layers of 500 units gives 100 kB.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ GRID = 160  # points of the plane across, on which a boundary is drawn
 MARGIN = 0.15  # of the points' extent, around them
 POINTS = 300  # test points beside the training points
 WEIGHTS = 20_000  # a sample, if there are more
-UNITS = 12  # whose first-layer filters are kept; all techniques start from the same ones
+UNITS = 12  # of the first layer, whose filters are kept; all techniques start from the same ones
 IMAGES = 6  # shown before and after whitening
 
 
 def inspect(model: keras.Sequential, parts: Mapping[Part, Labelled]) -> dict[str, np.ndarray]:
-    """Arrays by name; which there are depends on the model and on its input.
+    """Arrays by name, which depend on the model and on its input.
 
     `weights` (n,): the trained kernels' values, or a sample of them. `active_<i>` (units,): the
-    share of test rows for which a unit of the i-th hidden layer is not zero.
+    share of test examples for which a unit of the i-th hidden layer, from 1, is not zero.
 
     Points of the plane: `plane` (GRID, GRID), the probability of class 1 in rows of rising y;
     `extent` (4,), its left, right, bottom and top; `train` and `test` (n, 3): x, y, class.
@@ -33,15 +33,15 @@ def inspect(model: keras.Sequential, parts: Mapping[Part, Labelled]) -> dict[str
     Images: `filters` (units, height, width), from the kernel of the first trained layer; and
     `images` and `whitened` (n, height, width) if the model begins by whitening.
     """
-    found = {"weights": _weights(model)}
-    for place, shares in enumerate(active_shares(model, parts["test"][0]), start=1):
-        found[f"active_{place}"] = shares
+    arrays = {"weights": _weights(model)}
+    for number, shares in enumerate(active_shares(model, parts["test"][0]), start=1):
+        arrays[f"active_{number}"] = shares
     x = parts["test"][0]
     if x.shape[1:] == (2,) and model.output_shape[-1] == 1:
-        found |= _plane(model, parts)
+        arrays |= _plane(model, parts)
     if x.ndim == 3:
-        found |= _filters(model, x.shape[1:]) | _whitened(model, x[:IMAGES])
-    return {name: array.astype(np.float16) for name, array in found.items()}
+        arrays |= _filters(model, x.shape[1:]) | _whitened(model, x[:IMAGES])
+    return {name: array.astype(np.float16) for name, array in arrays.items()}
 
 
 def _weights(model: keras.Sequential) -> np.ndarray:
@@ -53,7 +53,7 @@ def _weights(model: keras.Sequential) -> np.ndarray:
 
 
 def _plane(model: keras.Sequential, parts: Mapping[Part, Labelled]) -> dict[str, np.ndarray]:
-    shown = {"train": parts["train"], "test": tuple(a[:POINTS] for a in parts["test"])}
+    shown = {"train": parts["train"], "test": tuple(array[:POINTS] for array in parts["test"])}
     marks = {name: np.column_stack([*xy.T, y]) for name, (xy, y) in shown.items()}
     everywhere = np.concatenate(list(marks.values()))[:, :2]
     margin = MARGIN * np.ptp(everywhere, axis=0)
@@ -65,7 +65,7 @@ def _plane(model: keras.Sequential, parts: Mapping[Part, Labelled]) -> dict[str,
 
 
 def _filters(model: keras.Sequential, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Of a dense layer as large as the image, of a convolution as large as its kernel."""
+    """A dense layer's filters have the size of the image, a convolution's that of its kernel."""
     for layer in model.layers:
         if not layer.trainable or not hasattr(layer, "kernel"):
             continue

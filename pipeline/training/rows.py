@@ -1,4 +1,4 @@
-"""What came of a final run as a row of runs.csv and as learning curves."""
+"""The result of a final run as a row of runs.csv and as learning curves."""
 
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
-    """A row of runs.csv, without the MLflow run that is not known yet.
+    """A row of runs.csv, without the MLflow run, which is not known yet.
 
-    One that failed has no measures and no model, and the reason in the column `failed`.
+    A failed run has no measures and no model, and the reason in the column `failed`.
     """
     model = results.model_path(run.study, run.technique, run.setting, run.seed)
     return {
@@ -37,7 +37,7 @@ def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
 
 
 def curve_table(result: Result) -> "pd.DataFrame":
-    """A final run's curves: a row an epoch, from 1, and a column a curve."""
+    """A final run's curves: one row per epoch, from 1, and one column per curve."""
     import pandas as pd
 
     assert result.curves is not None, "only final runs have curves"

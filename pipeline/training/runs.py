@@ -1,7 +1,7 @@
-"""One training run as a value: what is trained, on which rows, from which seed.
+"""One training run as a value: what is trained, on which examples, from which seed.
 
-A run's key is a digest of everything that decides its result, the code included, so a result is
-known by its key wherever it is kept: in the journal, in runs.csv, in MLflow.
+A run's key is a digest of everything that decides its result, including the code. It identifies the
+result wherever that is stored: in the journal, in runs.csv, in MLflow.
 """
 
 from collections import defaultdict
@@ -29,31 +29,33 @@ PROTOCOLS: Mapping[Phase, Protocol] = {
     "article": "article",
     "tuned": "leak_free",
 }
-INSPECTED = 0  # the seed whose final runs are looked into
+INSPECTED = 0  # the seed whose final runs are inspected
 FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run. `seed` is shared by all techniques; `draw` picks the data where they are drawn."""
+    """One run. All techniques share `seed`; `draw` selects a draw of the data, where drawn."""
 
     study: str
     data_digest: str
     model: Model
-    training: Training  # learning rate and epochs are this unit's own
+    training: Training  # with this run's own learning rate and epochs
     technique: str
     values: Mapping[str, float]  # the technique's hyperparameters
     setting: Phase
     seed: int
     draw: int
     study_seed: int
-    program: str  # params.yaml's engine.program, population, deterministic: they decide rounding
+    program: (
+        str  # engine.program of params.yaml; with population and deterministic, affects rounding
+    )
     population: int | str
     deterministic: bool = True
-    goes_on_from: str | None = None  # key of the unit whose checkpoint spares the first epochs
-    resumable: bool = False  # whether another unit may go on from this one
-    combine: tuple[str, ...] = ()  # what the technique is made of, where it has a study's name
-    task: Task = CLASSIFICATION  # what it is trained for
+    goes_on_from: str | None = None  # key of the run whose checkpoint it resumes
+    resumable: bool = False  # whether another run may resume from its checkpoint
+    combine: tuple[str, ...] = ()  # the parts of a combination that the study names
+    task: Task = CLASSIFICATION
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,9 +63,9 @@ class Run:
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """Everything that decides the result, as JSON has it.
+        """Everything that decides the result, for JSON.
 
-        `technique` decides none: it keeps the rows apart of techniques that change the same.
+        `technique` is the exception: it separates the rows of techniques with equal changes.
         """
         change = self.change
         return {
@@ -89,30 +91,30 @@ class Run:
 
     @property
     def change(self) -> Change:
-        """What the technique changes at these values."""
+        """The technique's change for these values."""
         return combination(self.combine or (self.technique,)).apply(self.values)
 
     @property
     def stops_early(self) -> bool:
-        """Whether its technique may end it early, so that its score is that of its best epoch."""
+        """Whether its technique may stop it early, so that its score is that of its best epoch."""
         return self.change.get(Stopping) is not None
 
     @property
     def unwatched(self) -> int:
-        """The epochs before the first that early stopping looks at: all, if there is none."""
+        """The number of epochs before early stopping starts to watch; all epochs without it."""
         epochs, change = self.training.epochs, self.change
         return change.before_last_fit(epochs) if change.get(Stopping) else epochs
 
     @property
     def path(self) -> tuple[object, ...]:
-        """Equal for units that train alike, epoch by epoch, until one of them ends."""
-        alike = self.change.without(Stopping)
+        """Equal for runs that train identically, epoch by epoch, until one of them ends."""
+        change = self.change.without(Stopping)
         training = self.training
-        if alike.grows:
+        if change.grows:
             training = replace(training, epochs=1)
-        values = {**self.__dict__, "change": alike, "training": training}
-        unlike = {"key", "technique", "values", "combine", "goes_on_from", "resumable"}
-        return tuple(value for name, value in sorted(values.items()) if name not in unlike)
+        values = {**self.__dict__, "change": change, "training": training}
+        ignored = {"key", "technique", "values", "combine", "goes_on_from", "resumable"}
+        return tuple(value for name, value in sorted(values.items()) if name not in ignored)
 
     @property
     def made_of(self) -> dict[str, str]:
@@ -121,7 +123,7 @@ class Run:
 
     @property
     def protocol(self) -> Protocol:
-        """Which of the data set's splits this unit uses."""
+        """The protocol of the splits that this run uses."""
         return PROTOCOLS[self.setting]
 
     @property
@@ -130,20 +132,20 @@ class Run:
         return {**self.values, "learning_rate": self.training.learning_rate}
 
     def derived_seed(self, purpose: Literal["weights", "order"]) -> int:
-        """A 32-bit seed; equal for equal (study seed, seed, purpose), whatever the technique."""
+        """A 32-bit seed; equal for equal (study seed, seed, purpose) in all techniques."""
         return derived_seed(self.study_seed, self.seed, purpose)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run.
+    """The result of a run.
 
-    `trained`: scalars that the training tells; `measured`: those that are measured of a final run's
-    model, and can be measured again. Final runs also have `curves`, name → (epochs_run,) float32,
-    `model`, the bytes of a .keras file, and `probabilities`, what that model, a classifier, puts
-    out for each test row, (n, units) float32; resumable ones have `checkpoint`: the arrays to go on
-    from, by name; those of seed `INSPECTED` have `inspection`: the arrays of `inspection.inspect`.
-    `failed`: why there is nothing of all this.
+    `trained`: scalars from the training. `measured`: scalars from a final run's model, which can be
+    computed again. Final runs also have `curves`, name → (epochs_run,) float32; `model`, the bytes
+    of a .keras file; and, of a classifier, `probabilities`, its outputs for the test examples, (n,
+    units) float32. Resumable runs have `checkpoint`: name → array. Final runs with the seed
+    `INSPECTED` have `inspection`: the arrays of `inspection.inspect`. `failed`: why a run has no
+    result.
     """
 
     key: str
@@ -158,78 +160,79 @@ class Result:
 
     @property
     def measures(self) -> dict[str, float]:
-        """Under the names of the columns of runs.csv; the exported model has the last word."""
+        """All scalars, by column of runs.csv; those of the exported model take precedence."""
         return {**self.trained, **self.measured}
 
 
 def chained(runs: Sequence[Run]) -> list[Run]:
-    """The units, those that train alike each going on from the one that ends before it.
+    """The runs; of those that train identically, each resumes from the next shorter one.
 
-    An early stopping looks on from its first epoch, so a unit that has one goes on from none that
-    ends later.
+    A run with early stopping watches from its first epoch, so it resumes from no run that ends
+    after that.
     """
     paths: dict[tuple[object, ...], list[Run]] = defaultdict(list)
     for run in runs:
         paths[run.path].append(run)
-    before, resumed = {}, set()
+    predecessor, resumed = {}, set()
     for path in paths.values():
-        # Of equal length, the one that may stop early comes first.
+        # Of runs with equally many epochs, the one that may stop early comes first.
         path.sort(key=lambda run: (run.training.epochs, run.change.get(Stopping) is None))
         for run, following in pairwise(path):
             if following.unwatched >= run.training.epochs:
-                before[following.key] = run.key
+                predecessor[following.key] = run.key
                 resumed.add(run.key)
     return [
-        replace(run, goes_on_from=before.get(run.key), resumable=run.key in resumed) for run in runs
+        replace(run, goes_on_from=predecessor.get(run.key), resumable=run.key in resumed)
+        for run in runs
     ]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Makes the units of one data set's study."""
+    """Makes the runs of one study."""
 
     name: str
     data_digest: str
     study: Study
     study_seed: int
     engine: Engine
-    data_task: Task = CLASSIFICATION  # what the data are for
+    data_task: Task = CLASSIFICATION  # the task of the data
 
     @property
     def task(self) -> Task:
-        """What models are trained for: the data's task, unless the architecture has its own."""
+        """The task of the models: that of the data, unless the architecture has its own."""
         return self.study.model.own_task or self.data_task
 
     def trial(self, technique: str, values: Mapping[str, float], seed: int, rung: int = -1) -> Run:
         """One seed (0 … tuning.seeds - 1) of one trial, trained up to a rung of the pruning.
 
-        `values` may hold a learning rate.
+        `values` may include a learning rate.
         """
-        # Draws count from the end, so that they are not those of the final seeds.
+        # Draws count from the end, so that they differ from those of the final seeds.
         draw = getattr(self.study.data, "draws", 1) - 1 - seed
         rungs = self.study.tuning.rungs
-        before = None
+        previous = None
         for epochs in rungs[: range(len(rungs))[rung] + 1]:
-            run = self._unit(
+            run = self._run(
                 technique, values, "trial", FIRST_TUNING_SEED + seed, max(0, draw), epochs
             )
-            run = replace(run, goes_on_from=before, resumable=epochs < rungs[-1])
-            before = run.key if run.change.grows else None
+            run = replace(run, goes_on_from=previous, resumable=epochs < rungs[-1])
+            previous = run.key if run.change.grows else None
         return run
 
     def article(self, technique: str, seed: int) -> Run | None:
-        """One final run of the article's setting; None where the article has none."""
+        """One final run of the article's setting; None if the technique has none."""
         values = self.study.techniques[technique].article
         epochs = self.study.training.epochs
         return (
-            None if values is None else self._unit(technique, values, "article", seed, seed, epochs)
+            None if values is None else self._run(technique, values, "article", seed, seed, epochs)
         )
 
     def tuned(self, technique: str, values: Mapping[str, float], seed: int) -> Run:
-        """One final run of the values that were chosen."""
-        return self._unit(technique, values, "tuned", seed, seed, self.study.tuning.epochs)
+        """One final run with tuned values."""
+        return self._run(technique, values, "tuned", seed, seed, self.study.tuning.epochs)
 
-    def _unit(
+    def _run(
         self,
         technique: str,
         values: Mapping[str, float],

@@ -1,4 +1,4 @@
-"""Turns units into members of a population, and trained members into results.
+"""Turns runs into members of a population, and trained members into results.
 
 Worker processes run this module; the parent does not import it, nor TensorFlow.
 """
@@ -31,30 +31,30 @@ MODELS_KEPT = 64
 
 
 def training_of(
-    change: Change, model: keras.Sequential, how: sections.Training, n_classes: int | None
+    change: Change, model: keras.Sequential, training: sections.Training, n_classes: int | None
 ) -> Training:
-    """What all members share that train this change in this way; no classes: a reconstruction."""
-    plan = planned(change, how.epochs, how.batch_size)
+    """The training that members with this change share; `n_classes` None: reconstruction."""
+    plan = planned(change, training.epochs, training.batch_size)
     return Training(
-        optimizer=how.optimizer,
+        optimizer=training.optimizer,
         batch_size=plan.batch_size,
-        epochs=how.epochs,
+        epochs=training.epochs,
         n_classes=n_classes,
         monitor=plan.monitor,
         smoothed=plan.smoothing is not None,
         averaging=plan.averaging,
         start_from_epoch=plan.start_from_epoch,
         kernel_steps=tuple(
-            (KernelStep(kind.slot, on.step, on.before), places)
+            (KernelStep(kind.slot, on.step, on.before), indices)
             for kind, on in plan.kernel_steps.items()
-            if (places := building.hidden_kernels(model, change, kind))
+            if (indices := building.hidden_kernels(model, change, kind))
         ),
         mixup=plan.mixup is not None,
     )
 
 
-def member_numbers(change: Change, epochs: int) -> dict[str, Any]:
-    """The fields of a `Member` that a change sets, in a training of so many epochs."""
+def member_hyperparameters(change: Change, epochs: int) -> dict[str, Any]:
+    """The fields of a `Member` that a change sets, in a training of this many epochs."""
     plan = planned(change, epochs)
     return {
         "patience": plan.patience,
@@ -67,7 +67,7 @@ def member_numbers(change: Change, epochs: int) -> dict[str, Any]:
 
 
 def planned(change: Change, epochs: int, batch_size: int = 1) -> TrainingPlan:
-    """How the change is trained, where nothing else sets the rows of a batch."""
+    """How the change is trained; `batch_size`: unless the change sets its own."""
     plan = TrainingPlan(batch_size, epochs)
     for part in sorted(change.everywhere(), key=lambda part: part.order):
         part.on_training(plan)
@@ -75,15 +75,15 @@ def planned(change: Change, epochs: int, batch_size: int = 1) -> TrainingPlan:
 
 
 class Trainer:
-    """Trains units of one data set; keeps the data and the compiled programs between calls."""
+    """Trains the runs of one data set; keeps data, models and compiled programs between calls."""
 
     def __init__(self, dataset: Dataset, engine: Engine) -> None:
         self.dataset, self.engine = dataset, engine
         self._models: dict[object, keras.Sequential] = {}
-        self._spectra: dict[bytes, whitening.Spectrum] = {}  # training rows → their fit
+        self._spectra: dict[bytes, whitening.Spectrum] = {}  # training rows → their spectrum
 
     def program(self, run: Run) -> tuple[str, int]:
-        """A name of the program that trains units like this one, and how many it takes at once."""
+        """The name of the program that trains this run, and how many runs it trains at once."""
         member, training = self._member(run), self._training(run)
         name = self.engine.program_name([member], training)
         return name, self.engine.population(member, training)
@@ -94,10 +94,10 @@ class Trainer:
         checkpoints: Sequence[Path | None],
         on_chunk: Callable[[int], None] = lambda epochs: None,
     ) -> list[Result]:
-        """Trains units that share all but hyperparameters, seed and draw.
+        """Trains runs that differ in hyperparameters, seed and draw alone.
 
-        `checkpoints`: for each unit the file to go on from, if there is one. `on_chunk` is told
-        the epochs that are done.
+        `checkpoints`: for each run the file to resume from, or None. `on_chunk` is called with the
+        number of epochs trained so far.
         """
         members = [
             replace(self._member(run), checkpoint=_read_checkpoint(path) if path else None)
@@ -110,8 +110,8 @@ class Trainer:
     def _training(self, run: Run) -> Training:
         model = self._model(run)
         n_classes = self.dataset.n_classes if run.task.labels else None
-        found = training_of(run.change, model, run.training, n_classes)
-        return replace(found, resumable=run.resumable)
+        training = training_of(run.change, model, run.training, n_classes)
+        return replace(training, resumable=run.resumable)
 
     def _member(self, run: Run) -> Member:
         model = self._model(run)
@@ -125,26 +125,26 @@ class Trainer:
             train_rows=train_rows,
             val_rows=self.dataset.rows(run.protocol, "val", run.draw),
             seed=run.derived_seed("order"),
-            **member_numbers(run.change, run.training.epochs),
+            **member_hyperparameters(run.change, run.training.epochs),
         )
 
     def _fitted(self, run: Run, rows: np.ndarray) -> dict[str, Arrays]:
-        """The values of layers that take theirs from the training rows, by the layers' names.
+        """The weights of layers that are fitted to the training examples, by the layers' names.
 
-        Nothing but these rows is read. Seeds that share rows share the fit.
+        Only these examples are read. Seeds that share them share the fit.
         """
-        wanted = run.change.get(Whitening)
-        if wanted is None:
+        part = run.change.get(Whitening)
+        if part is None:
             return {}
         key = rows.tobytes()
         if key not in self._spectra:
             self._spectra[key] = whitening.fit(self.dataset.x[rows])
-        return {WHITENING: self._spectra[key].layer(wanted.epsilon)}
+        return {WHITENING: self._spectra[key].layer(part.epsilon)}
 
     def _model(self, run: Run) -> keras.Sequential:
-        """The plain Keras model; one serves all seeds, since building one takes long.
+        """The plain Keras model; all seeds share one, since building it takes long.
 
-        A trial's is an outline: nothing is predicted with it.
+        A trial's model is an outline, since it makes no predictions.
         """
         make = building.outline if run.setting == "trial" else building.build
         rows = len(self.dataset.rows(run.protocol, "train", run.draw))
@@ -152,22 +152,22 @@ class Trainer:
         if key not in self._models:
             if len(self._models) == MODELS_KEPT:  # a search has a model for every trial
                 self._models.clear()
-                keras.utils.clear_session(free_memory=False)  # Keras holds what models were made of
+                keras.utils.clear_session(free_memory=False)  # frees what Keras keeps of the models
             shapes = self.dataset.input_shape, self.dataset.n_classes
             self._models[key] = make(run.model, run.change, *shapes, rows, run.task)
         return self._models[key]
 
     def _result(self, run: Run, trained: Trained) -> Result:
-        measured = training_measures(run, trained)
+        measures = training_measures(run, trained)
         if run.setting == "trial":
-            return Result(run.key, measured, checkpoint=_checkpoint_arrays(trained.checkpoint))
+            return Result(run.key, measures, checkpoint=_checkpoint_arrays(trained.checkpoint))
         model = self._model(run)
         model.set_weights(trained.weights)
         model = plain(model)
         evaluation = evaluate(run, model, self.dataset)
         return Result(
             key=run.key,
-            trained=measured,
+            trained=measures,
             curves=trained.curves,
             model=exports.saved(model),
             probabilities=evaluation.probabilities,
@@ -178,17 +178,17 @@ class Trainer:
 
 
 def training_measures(run: Run, trained: Trained) -> dict[str, float]:
-    """The epoch whose weights were kept, as the curves tell it, and how many were run.
+    """The values of the curves in the epoch whose weights were kept, and the epochs that were run.
 
-    Of a run that diverges in its first epoch that is the first, for want of one before it.
+    A run that diverges in its first epoch has the values of that epoch.
     """
-    before = run.change.before_last_fit(run.training.epochs)
+    epochs_before = run.change.before_last_fit(run.training.epochs)
     finite = trained.epochs_run - (trained.diverged is not None)
     kept = max(0, (trained.best_epoch or finite) - 1)
     last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
     return last | {
         "epochs_run": trained.epochs_run,
-        "last_fit_epochs": max(0, trained.epochs_run - before),
+        "last_fit_epochs": max(0, trained.epochs_run - epochs_before),
         "diverged": trained.diverged is not None,
         "seconds": trained.seconds,
     }
@@ -198,9 +198,9 @@ def _checkpoint_arrays(checkpoint: Checkpoint | None) -> dict[str, np.ndarray] |
     if checkpoint is None:
         return None
     state = {
-        f"{name}/{i}": array
+        f"{name}/{index}": array
         for name, arrays in checkpoint.state.items()
-        for i, array in enumerate(arrays)
+        for index, array in enumerate(arrays)
     }
     return {"curves": checkpoint.curves, "seconds": np.array(checkpoint.seconds), **state}
 
@@ -210,7 +210,7 @@ def _read_checkpoint(path: Path) -> Checkpoint:
     with np.load(path) as arrays:
         state: dict[str, list[np.ndarray]] = defaultdict(list)
         for name in arrays.files:  # in the order in which they were written
-            entry, part, _ = name.partition("/")
-            if part:
+            entry, index, _ = name.partition("/")
+            if index:
                 state[entry].append(arrays[name])
         return Checkpoint(state, arrays["curves"], float(arrays["seconds"]))

@@ -17,7 +17,7 @@ from pipeline.techniques.fit import misfit
 from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.techniques.structure import Whitening
-from pipeline.training.trainer import member_numbers, training_of
+from pipeline.training.trainer import member_hyperparameters, training_of
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
 POINT, IMAGE = (WIDTH,), (6, 6)
@@ -88,7 +88,7 @@ class Problem:
             train_rows=np.arange(ROWS, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
-            **member_numbers(change, self.epochs),
+            **member_hyperparameters(change, self.epochs),
         )
 
     def train(

@@ -1,4 +1,4 @@
-"""Properties of what is TensorFlow's own."""
+"""Properties of the code that depends on TensorFlow."""
 
 from collections.abc import Callable
 from typing import Any

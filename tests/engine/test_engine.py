@@ -176,7 +176,7 @@ def test_early_stopping_stops_each_member_by_itself(technique: str, first: int) 
     assert [found.epochs_run for found in trained] == sorted(found.epochs_run for found in trained)
 
 
-def test_models_of_different_structure_are_refused() -> None:
+def test_models_of_different_structure_are_rejected() -> None:
     problem = Problem()
     members = [problem.member("none"), problem.member("dropout", {"rate": 0.5})]
     with pytest.raises(ValueError, match="must share one structure"):
@@ -192,18 +192,20 @@ def test_models_of_different_structure_are_refused() -> None:
         ({"val_rows": np.arange(30) - 1}, r"members\[1\].val_rows: .* but got -1 to 28"),
     ],
 )
-def test_rows_that_do_not_fit_the_data_are_refused(wrong: dict[str, Any], expected: str) -> None:
+def test_indices_that_do_not_fit_the_data_are_rejected(
+    wrong: dict[str, Any], expected: str
+) -> None:
     problem = Problem()
     good = problem.member("none")
     with pytest.raises(ValueError, match=expected):
         problem.train(XLA, [good, replace(good, **wrong)])
 
 
-def test_members_lacking_a_number_of_the_training_are_refused() -> None:
+def test_members_lacking_a_strength_of_the_training_are_rejected() -> None:
     problem = Problem()
     with pytest.raises(ValueError, match=r"members\[0\].kernel_steps: .*proximal_l1.* got \[\]"):
         problem.train(XLA, [problem.member("none")], "proximal_l1")
-    with pytest.raises(ValueError, match="`members` must hold one"):
+    with pytest.raises(ValueError, match="`members` must hold at least one"):
         problem.train(XLA, [])
 
 
@@ -220,7 +222,7 @@ def test_a_layer_that_the_engine_does_not_know_is_named() -> None:
     [(keras.layers.Dense(3), "linear"), (keras.layers.Reshape((6,)), "none")],
     ids=["linear", "none"],
 )
-def test_a_classifier_that_does_not_end_in_probabilities_is_refused(
+def test_a_classifier_that_does_not_end_in_probabilities_is_rejected(
     output: keras.Layer, found: str
 ) -> None:
     problem = Problem()
@@ -258,7 +260,7 @@ def test_a_saved_model_predicts_the_same_without_this_package(tmp_path: Path) ->
     ],
 )
 @ENGINES
-def test_training_that_goes_on_from_a_checkpoint_gives_the_same_bits(
+def test_training_that_resumes_from_a_checkpoint_gives_the_same_bits(
     technique: str, engine: Engine
 ) -> None:
     problem, values = Problem(epochs=9, batch_size=16), typical(technique)
@@ -283,7 +285,7 @@ def test_training_that_goes_on_from_a_checkpoint_gives_the_same_bits(
 def test_what_ends_early_is_how_a_longer_training_begins(
     engine: Engine, optimizer: Literal["adam", "sgd"]
 ) -> None:
-    """Dropout goes on from a run that early stopping ended, and a second fit from dropout."""
+    """Dropout resumes from a run that early stopping ended, and a second fit from dropout."""
     problem = Problem(epochs=12, batch_size=16, learning_rate=0.05, optimizer=optimizer)
     data, names = problem.data(), ("dropout_early_stopping", "dropout")
     again = "dropout_early_stopping_again"

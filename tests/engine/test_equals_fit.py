@@ -1,4 +1,4 @@
-"""Technique by technique: the engine gives what `model.fit` gives, and plain Keras models.
+"""Technique by technique: the engine trains as `model.fit` does, and plain Keras models.
 
 These tests are in one file so that each technique is compiled once.
 """
@@ -113,7 +113,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 def losses_of(problem: Problem, smoothing: float) -> tuple[Loss, Loss]:
-    """Keras's loss of labels as they are, and of smoothed ones."""
+    """Keras's loss with labels as they are, and with smoothed ones."""
     if problem.reconstructs:
         return keras.losses.mean_squared_error, keras.losses.mean_squared_error
     if problem.n_classes == 2:
@@ -333,7 +333,7 @@ def batches(
 def mixed(
     rows: Iterator[tuple[np.ndarray, np.ndarray]], member: Member
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches of rows and one-hot labels, mixed with the engine's numbers."""
+    """Batches of examples and one-hot labels, mixed with the engine's numbers."""
     table, key = quantiles(member.mixup), ops.convert_to_tensor(noise_key(member.seed)[None])
     for step, arrays in enumerate(rows):
         noise = Noise(key, ops.cast(step, "uint32"))
@@ -416,8 +416,8 @@ HARDER = {"rate", "stddev", "factor", "shift", "share", "alpha", "smoothing"}
 @pytest.mark.parametrize(
     "technique", [name for name, each in TECHNIQUES.items() if each.search.keys() & HARDER]
 )
-def test_more_noise_fits_the_training_rows_less(technique: str) -> None:
-    """Between the ends of the ranges; train loss is that of the noisy rows, without penalties."""
+def test_more_noise_fits_the_training_examples_less(technique: str) -> None:
+    """Between the ends of the ranges; train loss is that of noisy examples, without penalties."""
     problem, search = suited(technique, epochs=25), TECHNIQUES[technique].search
     ends = (
         {n: found.low for n, found in search.items()},
@@ -504,10 +504,10 @@ def test_engines_equal_fit_for_other_shapes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("technique", ["activity_l1_after", "gaussian_noise"])
-def test_engines_equal_fit_of_rows_on_themselves(
+def test_engines_equal_fit_of_reconstructions(
     technique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The target is the row as it is in the data, whatever noise the model adds to its input."""
+    """The target is the example as it is in the data, without noise that the model adds."""
     problem = Problem(architecture=AUTOENCODER, shape=IMAGE, batch_size=20)  # and a rest of 10
     check(problem, technique, typical(technique), ENGINES, monkeypatch)
 
@@ -522,7 +522,7 @@ def test_smoothed_labels_of_two_classes_equal_fits(monkeypatch: pytest.MonkeyPat
     ("n_classes", "technique"),
     [(2, "none"), (3, "none"), (2, "label_smoothing"), (3, "label_smoothing"), (3, "mixup")],
 )
-def test_engines_equal_fit_where_wrong_rows_are_sure(
+def test_engines_equal_fit_if_wrong_predictions_are_confident(
     n_classes: int, technique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such probabilities are rounded to 0, which leaves neither a loss nor a gradient of them."""

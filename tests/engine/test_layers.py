@@ -1,4 +1,4 @@
-"""Each layer that the engine trains gives what Keras's own gives; what differs is refused."""
+"""Each layer that the engine trains gives what Keras's own gives; what differs is rejected."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class Images(Problem):
 def everywhere(
     places: str = "kernel bias activity", l1: float = 0.001, l2: float = 0.01
 ) -> dict[str, Any]:
-    """Article D's penalty in all the places."""
+    """Article D's penalty in all its places."""
     return {f"{place}_regularizer": L1L2(l1, l2) for place in places.split()}
 
 
@@ -237,7 +237,7 @@ def test_zero_strength_equals_no_regularizer() -> None:
     ],
     ids=lambda value: None if isinstance(value, str) else "",
 )
-def test_what_the_engine_does_not_know_is_refused(layer: keras.Layer, expected: str) -> None:
+def test_what_the_engine_does_not_know_is_rejected(layer: keras.Layer, expected: str) -> None:
     chain = layer.layers if isinstance(layer, keras.Sequential) else [layer]
     model = keras.Sequential([keras.Input((6, 6, 2), batch_size=5), *chain])
     with pytest.raises(ValueError, match=expected):

@@ -54,7 +54,7 @@ def test_neighbours_are_independent(lag: int) -> None:
     assert abs(correlation) < 4.5 / np.sqrt(flat.size)
 
 
-def test_a_members_noise_does_not_depend_on_its_place() -> None:
+def test_a_members_noise_does_not_depend_on_its_index() -> None:
     together = bits(seeds=(3, 4, 5))
     assert np.array_equal(together[2], bits(seeds=(5,))[0])
 
@@ -70,7 +70,7 @@ def test_each_member_keeps_its_own_share(kind: Kind, rates: tuple[float, ...]) -
     assert np.array_equal(found, bits(seeds) >= least.reshape(-1, 1, 1))
 
 
-def test_xla_draws_a_mask_once_for_the_way_there_and_back() -> None:
+def test_xla_draws_a_mask_once_for_the_forward_and_the_backward_pass() -> None:
     def gradient(x: Tensor, rate: Tensor, noise: tuple[Tensor, Tensor]) -> Tensor:
         def loss(values: Sequence[Tensor]) -> tuple[Tensor, None]:
             (x,) = values

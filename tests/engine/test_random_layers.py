@@ -26,7 +26,7 @@ def trained_on(layer: keras.Layer, x: np.ndarray) -> np.ndarray:
     """What the engine makes of x (rows, ...) in a training step of one member."""
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
     population = Population(model, both="none")
-    numbers, rows = population.numbers(model)[:, None], ops.convert_to_tensor(x[None])
+    numbers, rows = population.hyperparameters(model)[:, None], ops.convert_to_tensor(x[None])
     return np.asarray(population.forward([], rows, numbers, a_step())[0][0])
 
 
