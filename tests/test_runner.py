@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import params
+from pipeline.config import loading, sections
 from pipeline.execution import journal as journal_module
 from pipeline.execution.executor import Answer, Work, WorkerDied
 from pipeline.execution.jobs import Program, Timed, Train
@@ -69,11 +69,11 @@ class Instant:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    study = params.load().study("circles")
+    study = loading.load().study("circles")
     kept = {name: study.techniques[name] for name in ("none", "l2", "dropout")}
-    tuning = params.Tuning(trials=6, seeds=2, round=3, epochs=4)
-    few = replace(study, techniques=kept, tuning=tuning, final=params.Final(4))
-    return Plan("circles", "digest", few, 1, params.Engine())
+    tuning = sections.Tuning(trials=6, seeds=2, round=3, epochs=4)
+    few = replace(study, techniques=kept, tuning=tuning, final=sections.Final(4))
+    return Plan("circles", "digest", few, 1, sections.Engine())
 
 
 @pytest.fixture(scope="module")

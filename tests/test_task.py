@@ -13,7 +13,7 @@ import pytest
 from pipeline import datasets
 from pipeline.analysis import comparison, summary
 from pipeline.analysis.claims import CLAIMS, judge
-from pipeline.config import params
+from pipeline.config import loading, sections
 from pipeline.datasets import Dataset
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import (
@@ -27,6 +27,7 @@ from pipeline.datasets.task import (
     Wording,
 )
 from pipeline.errors import UserError
+from pipeline.models.architectures import Autoencoder
 from pipeline.stages.train import _line
 from pipeline.training.measures import MEASURED
 from pipeline.training.runs import Plan
@@ -153,20 +154,20 @@ def test_the_task_is_stored_with_the_data(tmp_path: Path) -> None:
 
 
 def test_runs_have_the_task_of_the_data_unless_the_architecture_has_its_own() -> None:
-    study = params.load().study("digits")
-    plan = Plan("digits", "digest", study, 1, params.Engine(), RECONSTRUCTION)
+    study = loading.load().study("digits")
+    plan = Plan("digits", "digest", study, 1, sections.Engine(), RECONSTRUCTION)
     assert plan.tuned("none", {}, 0).task == RECONSTRUCTION
     usual = replace(plan, data_task=CLASSIFICATION)
     assert usual.tuned("none", {}, 0).task == CLASSIFICATION
     assert usual.tuned("none", {}, 0).key != plan.tuned("none", {}, 0).key
-    autoencoder = replace(study, model=params.Autoencoder("autoencoder", (4,), code=2))
+    autoencoder = replace(study, model=Autoencoder("autoencoder", (4,), code=2))
     own = replace(usual, study=autoencoder).tuned("none", {}, 0)
     assert own.task == RECONSTRUCTION
     assert pickle.loads(pickle.dumps(own)) == own  # as a worker gets it
 
 
 def test_a_run_says_whether_its_technique_stops_early() -> None:
-    plan = Plan("circles", "digest", params.load().study("circles"), 1, params.Engine())
+    plan = Plan("circles", "digest", loading.load().study("circles"), 1, sections.Engine())
     assert plan.tuned("early_stopping", {"patience": 3}, 0).stops_early
     assert not plan.tuned("none", {}, 0).stops_early
 

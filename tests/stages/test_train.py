@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline import datasets, results
-from pipeline.config import params
+from pipeline.config import loading
 from pipeline.datasets.sources import prepare
 from pipeline.execution.executor import Answer, Work, WorkerDied
 from pipeline.execution.jobs import Train
@@ -35,9 +35,9 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     for stage in (tune, train):
         monkeypatch.setattr(stage, "LocalExecutor", Deadly)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
-    write_params(tmp_path / params.FILE)
+    write_params(tmp_path / loading.FILE)
     monkeypatch.chdir(tmp_path)
-    settings = params.load()
+    settings = loading.load()
     data = prepare(NAME, settings.study(NAME).data, settings.seed, Path("nowhere"))
     datasets.save(data, results.prepared(NAME))
     for stage in (tune, train, report):
