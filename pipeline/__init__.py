@@ -9,19 +9,19 @@ never from those below:
 - `logs`        a stage's log file, and warnings on the terminal
 - `engine`      trains populations of Keras models in compiled programs; knows nothing of the rest
 - `datasets`    sources of data, their tasks, splits; fetches, prepares and loads them
-- `techniques`  every regularization technique as a value: what it changes, which values to search
+- `techniques`  every regularization technique as a value: what it changes, and its search ranges
 - `models`      an architecture and a technique's change as a plain Keras model
-- `config`      params.yaml as frozen, checked sections; what a command line replaces
+- `config`      params.yaml as frozen, checked sections, and overrides on the command line
 - `results`     the files of a study
 - `training`    one run as a value and its key; the trainer, measures and inspection of models
 - `execution`   where runs are trained: worker processes, journal, devices, program cache
-- `tuning`      Optuna: searches in rounds, and what they chose
+- `tuning`      Optuna: searches in rounds, and the values that they chose
 - `analysis`    statistics, comparisons, claims and verdicts, ensembles, advice
 - `report`      pages and figures
-- `tracking`    MLflow, imported here alone
+- `tracking`    MLflow, imported nowhere else
 - `stages`      one thin `main()` each: fetch, prepare, tune, train, report and others
 - `__main__`    `python -m pipeline STAGE`
 
-TensorFlow and Keras are imported by worker processes alone: no room but `engine`, `models` and
+Only worker processes import TensorFlow and Keras: no room but `engine`, `models` and
 `training` imports them at module level. Importing the package imports none of the rooms.
 """

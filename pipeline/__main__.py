@@ -1,4 +1,4 @@
-"""`python -m pipeline STAGE …` runs one stage; a user's mistake ends in a message."""
+"""`python -m pipeline STAGE …` runs one stage; a user's mistake is shown without a traceback."""
 
 import ast
 import gc
@@ -18,13 +18,13 @@ _log = logging.getLogger("pipeline")
 
 
 def usage() -> str:
-    """The stages, with the first line of their docstrings; read, not imported, to be quick."""
+    """The stages with the first lines of their docstrings, which are read without an import."""
     lines = ["usage: python -m pipeline STAGE [arguments]", ""]
     for name in STAGES:
         source = Path(stages.__path__[0], f"{name}.py").read_text(encoding="utf-8")
         summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
         lines.append(f"  {name:<11} {summary}")
-    return "\n".join([*lines, "", "python -m pipeline STAGE --help tells more."])
+    return "\n".join([*lines, "", "For more: python -m pipeline STAGE --help"])
 
 
 def main(argv: list[str]) -> int:
@@ -49,8 +49,8 @@ def _run(name: str, argv: list[str]) -> int:
         _log.error("%s: %s", name, error)
         return 1
     except KeyboardInterrupt:
-        print(file=sys.stderr)  # after what the terminal shows of Ctrl-C
-        _log.error("%s: interrupted; what was finished is kept", name)
+        print(file=sys.stderr)  # the terminal shows ^C on the current line
+        _log.error("%s: interrupted; finished runs are kept, run it again to continue", name)
         return 130
     except Exception:
         _log.exception("%s: failed", name)
@@ -60,7 +60,7 @@ def _run(name: str, argv: list[str]) -> int:
 
 
 def _imported(name: str, argv: list[str]) -> ModuleType:
-    """The stage's module. Raises UserError where a package is missing."""
+    """The stage's module. Raises UserError if a package is missing."""
     try:
         if STAGES[name].workers and not {"-h", "--help"} & {*argv}:
             processes.begin_preload()
@@ -68,12 +68,12 @@ def _imported(name: str, argv: list[str]) -> ModuleType:
             return importlib.import_module(f"pipeline.stages.{name}")
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error} for {sys.executable}; `make setup` makes the environment that has it, "
-            "`. .venv/bin/activate` enters it"
+            f"{error} in {sys.executable}; run `make setup` to create the environment and "
+            "`. .venv/bin/activate` to activate it"
         ) from error
 
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    gc.freeze()  # at its end Python would look for garbage in all that was imported, for a second
+    gc.freeze()  # or Python would search everything imported for garbage at exit, for a second
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files whole or not at all."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ if TYPE_CHECKING:  # prepare and fetch need no pandas
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A scratch file beside the path, to be filled; it is put in place unless something is raised.
+    """A scratch file beside `path`, which replaces it if the block raises nothing.
 
-    A kill leaves the old file. Nor does anything change behind a hard link: DVC's outputs are
-    links into its cache.
+    A process that is killed leaves the old file. The old contents are never written to, since
+    DVC's outputs are hard links into its cache.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".partial-{path.name}")  # the suffix tells some writers the format
-    scratch.unlink(missing_ok=True)  # what a kill left
+    scratch = path.with_name(f".partial-{path.name}")  # the suffix sets the format for some writers
+    scratch.unlink(missing_ok=True)  # left by a killed process
     try:
         yield scratch
         scratch.replace(path)
@@ -29,20 +29,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_together(paths: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
-    """A scratch path for each of these files and folders; all take their places unless one fails.
+    """A scratch path for each of these files and folders; they replace all of them, or none.
 
-    Until then the old ones stay. The last path is missing while places change, so that where it is,
-    everything is of one making.
+    Old files stay until the block has ended without an exception. The last path is absent while
+    the others are replaced, so wherever it exists, all are from the same run.
     """
     scratch = {path: path.with_name(f".partial-{path.name}") for path in paths}
     for path, partial in scratch.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)  # what a kill left
+        _remove(partial)  # left by a killed process
     try:
         yield scratch
         try:
             _swap(scratch)
-        except KeyboardInterrupt:  # which shall not leave them half changed
+        except KeyboardInterrupt:  # must not leave some replaced and others not
             _swap(scratch)
             raise
     finally:
@@ -51,7 +51,7 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
 
 
 def _swap(scratch: Mapping[Path, Path]) -> None:
-    """Puts what is left of the scratch paths in their places."""
+    """Moves the scratch paths that still exist to their targets."""
     _remove([*scratch][-1])
     for path, partial in scratch.items():
         if partial.exists():
@@ -67,16 +67,19 @@ def _remove(path: Path) -> None:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill the file."""
+    """Replaces the file by what `write` writes to the path that it is given."""
     with replacing(path) as scratch:
         write(scratch)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes text as UTF-8."""
+    """Replaces the file by this text, as UTF-8."""
     replace(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def replace_csv(path: Path, table: "pd.DataFrame", digits: int) -> None:
-    """Writes a table as CSV, rounded to significant digits so that machines agree on it."""
+    """Replaces the file by a CSV table, rounded so that machines agree on it.
+
+    `digits`: significant digits.
+    """
     replace(path, lambda s: table.to_csv(s, index=False, float_format=f"%.{digits}g"))

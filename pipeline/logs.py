@@ -1,8 +1,8 @@
-"""What a stage tells: a log file for later, and warnings on the terminal.
+"""A stage's log file, and warnings on the terminal.
 
-`logs/<stage>-<study>.log` has a line per technique as it finishes, warnings, and how the stage
-ended, each with its time. A stage that runs again adds to it: what an interruption cut short reads
-on below. Worker processes write to the terminal alone.
+`logs/<stage>-<study>.log` has a line per finished technique, warnings, and how the stage ended,
+each with its time. A stage that runs again appends to the file, so an interrupted run continues
+there. Worker processes write to the terminal only.
 """
 
 import logging
@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 FOLDER = Path("logs")
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, which may be misspelt; no option
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, perhaps misspelt; not an option
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
 _pipeline = logging.getLogger("pipeline")
@@ -21,9 +21,9 @@ _pipeline = logging.getLogger("pipeline")
 
 @contextmanager
 def kept(stage: str, study: str | None) -> Iterator[None]:
-    """Shows warnings on the terminal, and keeps a stage's log if it is of a study.
+    """Shows warnings on the terminal and, for a stage of a study, writes its log file.
 
-    A word that can be no name of a study, such as an option, has no log.
+    There is no log file if `study` cannot be a study's name, as an option cannot.
     """
     with ExitStack() as stack:
         terminal = logging.StreamHandler(sys.stderr)
@@ -38,7 +38,7 @@ def kept(stage: str, study: str | None) -> Iterator[None]:
 
 @contextmanager
 def stage_file(stage: str, study: str) -> Iterator[None]:
-    """Adds to a stage's log file what the pipeline tells, and all warnings."""
+    """Appends the pipeline's messages and all warnings to a stage's log file."""
     FOLDER.mkdir(exist_ok=True)
     file = logging.FileHandler(FOLDER / f"{stage}-{study}.log", encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter(LINE))

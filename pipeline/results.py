@@ -1,8 +1,8 @@
 """The result files of a study: their names, their columns, one writer and one reader of each.
 
-Readers take the study's folder. A file or a column that is missing is reported in one way, with
-the command that makes it. pandas is imported where a table is read or written: stages that only
-need a path start without it.
+Readers take the study's folder. Missing files and columns are reported with the command that makes
+them. pandas is imported where a table is read or written, so that stages which only need a path
+start without it.
 """
 
 import json
@@ -44,8 +44,10 @@ MADE_BY: Mapping[str, str] = {
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
 }
 
-STUDY = "study_digest"  # a column: the params and the data that decide a technique's runs
-PARAM = "params."  # how columns of hyperparameters begin, so that none is taken for a measure
+STUDY = "study_digest"  # a column: digest of the params and data that decide a technique's runs
+PARAM = (
+    "params."  # prefix of the columns of hyperparameters, which distinguishes them from measures
+)
 TRIAL_COLUMNS = ("task", "technique", "trial", "state", "val_loss")
 RUN_COLUMNS = (
     *("key", "study", "task", "technique", "setting", "leaks", "seed"),
@@ -61,15 +63,15 @@ TEXTS = {"key": str, STUDY: str}
 
 
 class FinalRun(Protocol):
-    """What the files tell of a final run."""
+    """What the files need to know of a final run."""
 
     @property
     def key(self) -> str:
-        """Its name everywhere."""
+        """Its key, by which all files name it."""
 
     @property
     def technique(self) -> str:
-        """Of the registry, or a combination's."""
+        """The name of a registered technique or of a combination."""
 
     @property
     def setting(self) -> str:
@@ -77,28 +79,32 @@ class FinalRun(Protocol):
 
     @property
     def protocol(self) -> SplitProtocol:
-        """Which of the splits it uses."""
+        """The protocol whose split it uses."""
 
     @property
     def draw(self) -> int:
-        """Which draw of it."""
+        """The index of the draw that it uses."""
 
 
-# Where they are
+# Paths
 
 
 def prepared(dataset: str) -> Path:
-    """The prepared data."""
+    """The file with a study's prepared data."""
     return PREPARED / f"{dataset}.npz"
 
 
 def model_path(dataset: str, technique: str, setting: str, seed: int) -> Path:
-    """Where a final run's model is, such as models/circles/l2/tuned-3.keras."""
+    """The file with a final run's model, such as models/circles/l2/tuned-3.keras."""
     return MODELS / dataset / technique / f"{setting}-{seed}.keras"
 
 
 def command(path: Path) -> str:
-    """What makes a study's file, such as python -m pipeline train circles."""
+    """The command that makes a study's file, such as `python -m pipeline train circles`.
+
+    >>> command(RESULTS / "circles" / RUNS)
+    'python -m pipeline train circles'
+    """
     return f"python -m pipeline {MADE_BY[path.name]} {path.parent.name}"
 
 
@@ -106,21 +112,29 @@ def command(path: Path) -> str:
 
 
 def param_columns(values: Mapping[str, float]) -> dict[str, float]:
-    """Hyperparameters under the names of their columns."""
+    """Hyperparameters under the names of their columns.
+
+    >>> param_columns({"strength": 0.01})
+    {'params.strength': 0.01}
+    """
     return {f"{PARAM}{name}": value for name, value in values.items()}
 
 
 def params_of(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """The hyperparameters among a row's columns, under their own names."""
+    """The hyperparameters of a row, under their own names: the inverse of `param_columns`.
+
+    >>> params_of({"params.strength": 0.01, "val_loss": 0.3})
+    {'strength': 0.01}
+    """
     return {
         name.removeprefix(PARAM): value for name, value in row.items() if name.startswith(PARAM)
     }
 
 
 def task_of(table: "pd.DataFrame") -> Task:
-    """The task of runs, trials or a summary, which a study has one of.
+    """The one task in a table of runs, trials or a summary.
 
-    Raises UserError for a task that is unknown, or more than one.
+    Raises UserError for an unknown task, or for more than one.
     """
     found = list(table["task"].unique())
     if len(found) != 1:
@@ -128,12 +142,12 @@ def task_of(table: "pd.DataFrame") -> Task:
     return tasks.named(found[0])
 
 
-# What is missing
+# Missing files, columns and runs
 
 
 def _present(path: Path) -> Path:
     if not path.is_file():
-        raise UserError(f"{path} is missing; `{command(path)}` makes it")
+        raise UserError(f"{path} is missing; run `{command(path)}`")
     return path
 
 
@@ -141,17 +155,17 @@ def _check_columns(path: Path, names: Iterable[str], columns: Iterable[str]) -> 
     names = list(names)
     if missing := [column for column in dict.fromkeys(columns) if column not in names]:
         raise UserError(
-            f"{path} must have the columns {', '.join(missing)}, but has only"
-            f" {', '.join(names)}; `{command(path)}` makes it anew"
+            f"{path} lacks the columns {', '.join(missing)}; it has"
+            f" {', '.join(names)}; run `{command(path)}` again"
         )
 
 
 def check_keys(path: Path, what: str, runs: "pd.DataFrame", keys: Iterable[str]) -> None:
-    """Raises UserError if a file that holds `what` of final runs lacks any of `runs`."""
+    """Raises UserError if a file lacks the `what`, such as curves, of any of these final runs."""
     if absent := sorted(set(runs["key"]) - set(keys)):
         raise UserError(
-            f"{path} must hold the {what} of every run in {RUNS}, but lacks {len(absent)} of"
-            f" {len(runs)}, the first with key {absent[0]}; `{command(path)}` makes it anew"
+            f"{path} lacks the {what} of {len(absent)} of the {len(runs)} runs in {RUNS}, the first"
+            f" with key {absent[0]}; run `{command(path)}` again"
         )
 
 
@@ -161,16 +175,14 @@ def check_keys(path: Path, what: str, runs: "pd.DataFrame", keys: Iterable[str])
 def _read_table(
     path: Path, columns: Sequence[str], of_task: Callable[[Task], Iterable[str]]
 ) -> "pd.DataFrame":
-    """A CSV file that has these columns, those of its task, and at least one row."""
+    """A CSV file with these columns, those of its task, and at least one row."""
     import pandas as pd
 
     table = pd.read_csv(_present(path), dtype=TEXTS)
     own = of_task(task_of(table)) if "task" in table and len(table) else ()
     _check_columns(path, table.columns, [*columns, *own])
     if table.empty:
-        raise UserError(
-            f"{path} must have at least one row, but is empty; `{command(path)}` fills it"
-        )
+        raise UserError(f"{path} has no rows; run `{command(path)}` again")
     return table
 
 
@@ -183,11 +195,11 @@ def read_trials(folder: Path) -> "pd.DataFrame":
 
 
 def read_runs(folder: Path) -> "pd.DataFrame":
-    """The final runs of a study, one row each, as far as none failed.
+    """The final runs of a study, one row each, without failed runs and their pairs.
 
-    Scores and gap are there; what else a run measures may be missing. Raises UserError if the
-    file or one of these columns is missing, if it has no rows, if a technique has two runs on one
-    seed, or if failed runs leave no seed.
+    Columns of scores and gap are always present, those of other measures may be missing. Raises
+    UserError if the file or a required column is missing, if there are no rows, if a technique has
+    two runs on one seed, or if no seed is without a failed run.
     """
     path = folder / RUNS
     runs = _read_table(path, RUN_COLUMNS, lambda task: task.headlines)
@@ -195,21 +207,21 @@ def read_runs(folder: Path) -> "pd.DataFrame":
     if len(repeated):
         first = repeated.iloc[0]
         raise UserError(
-            f"{path} must hold one run per technique, setting and seed, but {first['technique']!r}"
+            f"{path} must have one run per technique, setting and seed, but {first['technique']!r}"
             f" ({first['setting']}) has more than one on seed {first['seed']}"
         )
     whole = _without_failed(runs) if "failed" in runs else runs
     if whole.empty:
         reason = runs["failed"].dropna().iloc[0]
-        raise UserError(f"{path}: on every seed some run failed ({reason})")
+        raise UserError(f"{path}: every seed has a failed run ({reason})")
     return whole
 
 
 def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
-    """The runs whose pairs are whole.
+    """The runs of complete pairs.
 
-    A technique that failed on every seed of a setting is left out there; otherwise the seeds on
-    which one failed are, for all techniques, which stay paired by seed.
+    A technique that failed on every seed of a setting is dropped there. Then every seed on which
+    another one failed is dropped for all techniques, so that they stay paired by seed.
     """
     failed = runs["failed"].notna()
     hopeless = failed.groupby([runs["setting"], runs["technique"]]).transform("all")
@@ -219,7 +231,7 @@ def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of trials.csv or runs.csv, of any columns; none where the file is missing."""
+    """The rows of trials.csv or runs.csv, with any columns; none if the file is missing."""
     import pandas as pd
 
     if not path.exists():
@@ -232,7 +244,7 @@ _LAST = (f"{PARAM}epochs", "epochs_run", "seconds", "mlflow_run_id", "model")
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes rows as CSV, whole or not at all; what a row does not have stays empty."""
+    """Writes rows as CSV, whole or not at all; a value that a row lacks stays empty."""
     import pandas as pd
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -250,7 +262,7 @@ def read_summary(folder: Path) -> "pd.DataFrame":
 
 
 def estimates(name: str) -> tuple[str, str, str]:
-    """The columns of a mean and the ends of its interval."""
+    """The columns of a mean and of the ends of its interval."""
     return name, f"{name}_low", f"{name}_high"
 
 
@@ -260,7 +272,7 @@ def write_summary(summary: "pd.DataFrame", folder: Path) -> None:
 
 
 def read_times(folder: Path, column: str) -> "pd.DataFrame | None":
-    """The times of final runs' models: key and `column`; None where nothing was timed."""
+    """The times of final runs' models, in the columns key and `column`; None without the file."""
     import pandas as pd
 
     path = folder / TIMES
@@ -275,9 +287,9 @@ def read_times(folder: Path, column: str) -> "pd.DataFrame | None":
 
 
 def write_curves(curves: "Mapping[str, pd.DataFrame]", path: Path) -> None:
-    """Writes final runs' curves, by key, as Parquet: key, epoch and a column a curve.
+    """Writes the curves of final runs, by key, as Parquet: key, epoch and a column per curve.
 
-    Curves seldom repeat a value: by their bytes, not by a dictionary of values, circles' 1.2
+    Curves seldom repeat a value: split by bytes instead of encoded by a dictionary, circles' 1.2
     million rows are written in half the time, to two thirds of the size.
     """
     import pandas as pd
@@ -297,7 +309,7 @@ def write_curves(curves: "Mapping[str, pd.DataFrame]", path: Path) -> None:
 
 
 def read_curves(folder: Path, runs: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
-    """The learning curves `names` of final runs: key, epoch and a column a curve.
+    """The learning curves `names` of final runs: key, epoch and a column per curve.
 
     Raises UserError if the file, a column or the curve of a run is missing.
     """
@@ -308,12 +320,12 @@ def read_curves(folder: Path, runs: "pd.DataFrame", names: Sequence[str]) -> "pd
     columns = ["key", "epoch", *names]
     _check_columns(path, parquet.read_schema(path).names, columns)
     curves = pd.read_parquet(path, columns=columns)
-    check_keys(path, "curve", runs, curves["key"].unique())
+    check_keys(path, "curves", runs, curves["key"].unique())
     return curves
 
 
 def read_each_curve(folder: Path) -> "dict[str, pd.DataFrame]":
-    """Key → all curves of that run; none where the file is missing."""
+    """All curves of each run, by its key; empty if the file is missing."""
     import pandas as pd
 
     path = folder / CURVES
@@ -328,7 +340,7 @@ def read_each_curve(folder: Path) -> "dict[str, pd.DataFrame]":
 
 
 def write_inspections(inspected: Iterable[tuple[FinalRun, Arrays]], path: Path) -> None:
-    """Writes what the inspected runs look like inside: arrays named setting/technique/name."""
+    """Writes arrays from inside the inspected models, named setting/technique/name."""
     arrays: dict[str, Any] = {
         f"{run.setting}/{run.technique}/{name}": array
         for run, inside in inspected
@@ -338,7 +350,7 @@ def write_inspections(inspected: Iterable[tuple[FinalRun, Arrays]], path: Path) 
 
 
 def read_inspections(folder: Path) -> Iterator[tuple[str, str, str, np.ndarray]]:
-    """Setting, technique, name and array of each. Raises UserError without the file."""
+    """Setting, technique, name and array of each. Raises UserError if the file is missing."""
     with np.load(_present(folder / INSPECTIONS)) as arrays:
         for label in arrays.files:
             setting, technique, name = label.split("/")
@@ -348,12 +360,12 @@ def read_inspections(folder: Path) -> Iterator[tuple[str, str, str, np.ndarray]]
 def write_predictions(
     runs: Iterable[tuple[FinalRun, np.ndarray]], data: Dataset, path: Path
 ) -> None:
-    """Writes classifiers' probabilities of the test rows, and the labels of those, as .npz.
+    """Writes classifiers' probabilities for the test examples, and the labels of these, as .npz.
 
     `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
-    runs of one sample have the same training, validation and test rows. The probabilities stay
-    float32: float16 takes 0.9999 for 1, and a row's loss would be another. Compressing circles'
-    takes fifteen times as long as writing them, for a quarter of the size.
+    runs of one sample share their training, validation and test examples. Probabilities stay
+    float32: float16 rounds 0.9999 to 1, which changes the loss. They are not compressed: for
+    circles that takes fifteen times as long as writing, for a quarter of the size.
     """
     arrays: dict[str, Any] = {}
     for run, probabilities in runs:
@@ -366,9 +378,9 @@ def write_predictions(
 def read_predictions(
     folder: Path, runs: "pd.DataFrame"
 ) -> Iterator[tuple[str, str | None, np.ndarray]]:
-    """Sample, key and probabilities of each run; with the key None, the labels of a sample.
+    """Sample, key and probabilities of each run, and, with the key None, each sample's labels.
 
-    Raises UserError if the file or the prediction of one of `runs` is missing.
+    Raises UserError if the file or the predictions of one of `runs` are missing.
     """
     path = folder / PREDICTIONS
     with np.load(_present(path)) as arrays:
@@ -382,7 +394,7 @@ def read_predictions(
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Writes JSON that reads well, whole or not at all."""
+    """Writes indented JSON, whole or not at all."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     replace_text(path, text)
 
@@ -393,7 +405,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tuned(folder: Path) -> dict[str, Any]:
-    """What the searches chose. Raises UserError if the file or the task in it is missing."""
+    """What the searches chose. Raises UserError if the file, its task or techniques are missing."""
     path = folder / TUNED
     tuned = _read_json(path)
     _check_columns(path, tuned, ["task", "techniques"])
@@ -401,12 +413,12 @@ def read_tuned(folder: Path) -> dict[str, Any]:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What the study is: title, sizes, task and so on. Raises UserError without the file."""
+    """The study's title, sizes, task and so on. Raises UserError if the file is missing."""
     return _read_json(folder / ABOUT)
 
 
 def read_advice(folder: Path) -> dict[str, Any]:
-    """What to use. Raises UserError without the file."""
+    """The advice of a study's report. Raises UserError if the file is missing."""
     return _read_json(folder / ADVICE)
 
 
@@ -414,7 +426,7 @@ def read_advice(folder: Path) -> dict[str, Any]:
 
 
 def place_models(models: Iterable[tuple[Path, Path]]) -> None:
-    """Copies files, each from a source to its target, as links where the disk allows it."""
+    """Makes each source available as its target: as a hard link, or as a copy where none can be."""
     for source, target in models:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -44,7 +44,9 @@ def held(dataset: str) -> bool:
         with journal.at_work(dataset):
             return False
     except UserError as error:
-        return f"{dataset}: another process is tuning, training or publishing it" in str(error)
+        return f"{dataset}: another process is tuning, training or publishing this study" in str(
+            error
+        )
 
 
 def test_values_chosen_for_other_params_are_refused(
@@ -60,5 +62,7 @@ def test_values_chosen_for_other_params_are_refused(
     path = results.RESULTS / "digits" / "tuned.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"techniques": {"none": chosen}}), encoding="utf-8")
-    with pytest.raises(UserError, match=r"tuned.json is of other params or data \(none\); `python"):
+    with pytest.raises(
+        UserError, match=r"tuned.json was made with other parameters or data \(none\); run `python"
+    ):
         train.main(["digits"])

@@ -180,7 +180,7 @@ def test_the_command_prints_numbers_and_verdict(
     monkeypatch.chdir(tmp_path)
     arguments = ["compare", "l2", "none", "--dataset", "circles"]
     assert main(arguments) == 1
-    assert "runs.csv is missing; `python -m pipeline train circles`" in capsys.readouterr().err
+    assert "runs.csv is missing; run `python -m pipeline train circles`" in capsys.readouterr().err
     Path("results/circles").mkdir(parents=True)
     runs.to_csv("results/circles/runs.csv", index=False)
     assert main(arguments) == 0

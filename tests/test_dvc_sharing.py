@@ -60,7 +60,7 @@ def test_a_fresh_clone_pulls_everything_and_trains_nothing(fresh: Clone) -> None
     assert all((fresh.folder / path).exists() for path in runs["model"])
 
     trials = pd.read_csv(fresh.folder / "results/digits/trials.csv")
-    expected = f"digits: {len(runs) + len(trials)} runs added, 0 were present\n"
+    expected = f"digits: {len(runs) + len(trials)} runs added, 0 already in MLflow\n"
     assert fresh.run("python", "-m", "pipeline", "publish") == expected
     client = MlflowClient(f"sqlite:///{fresh.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("regularization/digits")

@@ -175,5 +175,8 @@ def test_what_train_writes_is_what_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.probabilities[key], expected)
         assert found.probabilities[key].dtype == np.float32
     np.testing.assert_array_equal(found.labels["leak_free.1"], y[10:])
-    with pytest.raises(UserError, match=r"lacks 1 of 5, .* key lost; `python -m pipeline train"):
+    with pytest.raises(
+        UserError,
+        match=r"lacks the predictions of 1 of the 5 .* key lost; run `python -m pipeline train",
+    ):
         ensembles.read(path.parent, pd.DataFrame({"key": [*keys, "lost"]}))

@@ -86,10 +86,15 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_curve(tmp_path: Path) -> N
 
 def test_missing_curves_are_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS)
-    with pytest.raises(UserError, match=r"curves\.parquet is missing; `python -m pipeline train"):
+    with pytest.raises(
+        UserError, match=r"curves\.parquet is missing; run `python -m pipeline train"
+    ):
         figures.mean_curves(tmp_path, runs)
     raw = make_curves(runs)
-    with pytest.raises(UserError, match=r"lacks 1 of 30, the first with key tuned-l1-4"):
+    with pytest.raises(
+        UserError,
+        match=r"lacks the curves of 1 of the 30 runs in runs.csv, the first with key tuned-l1-4",
+    ):
         read(tmp_path, runs, raw[raw["key"] != "tuned-l1-4"])
 
 

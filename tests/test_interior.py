@@ -113,5 +113,7 @@ def test_arrays_without_contrast_are_drawn(
 
 
 def test_missing_inspections_are_told_with_the_command_that_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"inspections\.npz is missing; `python -m pipeline train"):
+    with pytest.raises(
+        UserError, match=r"inspections\.npz is missing; run `python -m pipeline train"
+    ):
         model_figures.read(tmp_path)

@@ -213,12 +213,12 @@ def test_the_command_tells_sizes_and_prunes_what_other_code_has_made(
     earlier.write_text("{}" * 5_000_000, encoding="utf-8")
     (module.ROOT / "programs").mkdir()
     stage.main([])
-    told = "circles: 1 runs (0.0 MB) of today's code, 1 (10.0 MB) of other code"
+    told = "circles: 1 runs (0.0 MB) of the current code, 1 (10.0 MB) of other code"
     assert capsys.readouterr().out == f"{told}\n"
     stage.main(["--prune"])
     assert capsys.readouterr().out == f"{told}, deleted\n"
     stage.main([])
-    after = "circles: 1 runs (0.0 MB) of today's code, 0 (0.0 MB) of other code"
+    after = "circles: 1 runs (0.0 MB) of the current code, 0 (0.0 MB) of other code"
     assert capsys.readouterr().out == f"{after}\n"
     assert Journal("circles", module.ROOT).states([A, B]) == ["kept", "missing"]
     assert (module.ROOT / "programs").exists()

@@ -115,7 +115,8 @@ def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
             _, told = stage.communicate(timeout=60)
         finally:
             stage.kill()
-    assert told.decode().split("\n") == ["", "tune: interrupted; what was finished is kept", ""]
+    message = "tune: interrupted; finished runs are kept, run it again to continue"
+    assert told.decode().split("\n") == ["", message, ""]
     assert stage.returncode == 130
     assert not list((tmp_path / "tmp").iterdir())
     assert not (tmp_path / "results/digits/tuned.json").exists()

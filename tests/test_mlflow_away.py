@@ -56,7 +56,7 @@ def test_a_stage_outlives_its_server_and_publish_completes_every_run_once(
         assert stage.wait(timeout=240) == 0
         (line,) = (clone.folder / "errors").read_text(encoding="utf-8").splitlines()
         assert line.startswith(f"digits: MLflow is away ({server.uri} does not answer);")
-        assert "`python -m pipeline publish digits` completes its record" in line
+        assert "run `python -m pipeline publish digits` (for" in line
         assert (clone.folder / "results/digits/tuned.json").exists()
 
         server.start()

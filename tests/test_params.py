@@ -57,27 +57,27 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/l1+l2",
             {"combine": ["l1", "l2"]},
-            "techniques: expected letters, digits and _ in a name of your own, but got 'l1+l2'",
+            "techniques: a name of your own may have letters, digits and _, but got 'l1+l2'",
         ),
         (
             "studies/features/techniques/none",
             {},
-            "techniques.none.article: `article: {}` is missing, the baseline of the article's "
-            "setting of l1, l2, l0",
+            "techniques.none: needs `article: {}`, as the baseline of the article setting of "
+            "l1, l2, l0",
         ),
         ("studies/my-own", {}, "params.yaml:studies.my-own.data: required, but missing"),
         ("studies/my-own", None, "params.yaml:studies.my-own: input should be a dictionary"),
         (
             "studies/Circles",
             RAW["studies"]["circles"],
-            "studies.Circles: expected names that differ",
+            "studies.Circles: names must differ in more than case, but there is also 'circles'",
         ),
         (
             "studies/two words",
             RAW["studies"]["circles"],
-            "studies.two words: expected a letter, th",
+            "studies.two words: a name must be a letter, th",
         ),
-        ("studies/NaN", RAW["studies"]["circles"], "studies.NaN: expected a name that a table of"),
+        ("studies/NaN", RAW["studies"]["circles"], "studies.NaN: this word would not be read"),
         ("studies", {}, "params.yaml:studies: dictionary should have at least 1 item"),
         (
             "studies/my-own",
@@ -117,7 +117,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/nan",
             {"combine": ["l1", "dropout"]},
-            "techniques.nan: expected a name that a table of results reads back as text",
+            "techniques.nan: this word would not be read back as text from a table of results",
         ),
         ("sed", 1, "top level: unknown key 'sed'; did you mean 'seed'?"),
         (
@@ -138,9 +138,9 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/final/seeds",
             63,
-            "data.draws: at least tuning.seeds + final.seeds = 65, but got 64",
+            "data.draws: must be at least tuning.seeds + final.seeds = 65, but got 64",
         ),
-        ("studies/circles/tuning/round", 99, "tuning.round: at most trials="),
+        ("studies/circles/tuning/round", 99, "tuning.round: must be at most trials="),
         (
             "studies/circles/tuning/pruning",
             {"first": 4000},
@@ -149,12 +149,12 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/l1",
             {"tuned": False},
-            "techniques.l1.tuned: false leaves only the article's setting, but `article` is miss",
+            "techniques.l1.tuned: `false` leaves only the article setting, but `article` is miss",
         ),
         (
             "studies/circles/techniques/none",
             {"article": {}, "tuned": False},
-            "techniques.none.tuned: false leaves only the article's setting, and every comparison",
+            "techniques.none.tuned: `false` leaves only the article setting, but the baseline is",
         ),
         (
             "studies/circles/techniques/l2",
@@ -234,7 +234,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/l2",
             {"combine": ["l1"]},
-            "techniques.l2.combine: expected a name of its own, but 'l2' is registered",
+            "techniques.l2.combine: 'l2' is a registered technique; choose another name",
         ),
         (
             "studies/circles/techniques/dropout",
@@ -254,7 +254,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques",
             {"l2": {}},
-            "`none`, the baseline of every comparison, is missing",
+            "techniques: `none` is required, as the baseline of every comparison",
         ),
         (
             "engine/workers",
@@ -301,8 +301,8 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/model",
             {"architecture": "cnn", "filters": [8]},
-            "circles.model.architecture: points are for an 'mlp' or 'autoencoder'; "
-            "'cnn' takes images",
+            "circles.model.architecture: 'cnn' needs images, but the data are points; "
+            "expected 'mlp' or 'autoencoder'",
         ),
         (
             "studies/digits/model",

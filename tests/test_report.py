@@ -224,7 +224,9 @@ def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_p
     folder = write_results(tmp_path / "digits", make_runs(EFFECTS, dataset="digits"))
     (folder / name).unlink()
     stage = "tune" if name in ("tuned.json", "trials.csv") else "train"
-    with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline {stage} digits`"):
+    with pytest.raises(
+        UserError, match=f"{name} is missing; run `python -m pipeline {stage} digits`"
+    ):
         pages.write(folder)
 
 
@@ -266,7 +268,9 @@ def test_a_report_of_which_a_file_is_gone_is_told(name: str, tmp_path: Path) -> 
     folder = write_results(tmp_path / "results" / "circles", make_runs(EFFECTS))
     pages.write(folder)
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name} is missing; `python -m pipeline report circles`"):
+    with pytest.raises(
+        UserError, match=f"{name} is missing; run `python -m pipeline report circles`"
+    ):
         overview(tmp_path / "results", tmp_path / "index.html")
 
 

@@ -48,7 +48,7 @@ def test_a_missing_file_is_reported_with_the_command_that_makes_it(
 ) -> None:
     stage = results.MADE_BY[name]
     with pytest.raises(
-        UserError, match=f"{name} is missing; `python -m pipeline {stage} circles` makes it"
+        UserError, match=f"{name} is missing; run `python -m pipeline {stage} circles`"
     ):
         READERS[name](tmp_path / "circles", runs)
 
@@ -58,22 +58,24 @@ def test_results_of_before_tasks_were_told_are_to_be_made_anew(
     name: str, folder: Path, runs: pd.DataFrame
 ) -> None:
     pd.read_csv(folder / name).drop(columns="task").to_csv(folder / name, index=False)
-    with pytest.raises(UserError, match=r"must have the columns task, but.*makes it anew"):
+    with pytest.raises(UserError, match=r"lacks the columns task; it has .*; run `.*` again"):
         READERS[name](folder, runs)
 
 
 def test_old_choices_are_to_be_made_anew(folder: Path) -> None:
     (folder / results.TUNED).write_text(json.dumps({"objective": "val_accuracy"}))
-    with pytest.raises(UserError, match=r"must have the columns task, techniques.*tune circles"):
+    with pytest.raises(UserError, match=r"lacks the columns task, techniques.*tune circles"):
         results.read_tuned(folder)
 
 
 def test_a_missing_curve_is_named(folder: Path, runs: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"must have the columns penalty.*train circles"):
+    with pytest.raises(UserError, match=r"lacks the columns penalty.*train circles"):
         results.read_curves(folder, runs, ["val_loss", "penalty"])
     more = pd.concat([runs, runs.head(1).assign(key="lost")])
     for read in (results.CURVES, results.PREDICTIONS):
-        with pytest.raises(UserError, match="lacks 1 of 21, the first with key lost"):
+        with pytest.raises(
+            UserError, match=r"lacks the \w+ of 1 of the 21 runs .*, the first with key lost"
+        ):
             READERS[read](folder, more)
 
 

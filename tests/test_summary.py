@@ -90,7 +90,7 @@ def test_failed_runs_that_leave_no_seed_are_told(tmp_path: Path) -> None:
     lost = runs["technique"].isin(["l2", "l1"]) & (
         runs["seed"] == np.where(runs["technique"] == "l2", 0, 1)
     )
-    with pytest.raises(UserError, match=r"on every seed some run failed \(worker died\)"):
+    with pytest.raises(UserError, match=r"every seed has a failed run \(worker died\)"):
         results.read_runs(write(failing(runs, lost), tmp_path))
 
 
@@ -152,15 +152,17 @@ def test_a_setting_without_baseline_is_refused() -> None:
 
 
 def test_a_missing_file_is_answered_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"runs\.csv is missing; `python -m pipeline train circles"):
+    with pytest.raises(
+        UserError, match=r"runs\.csv is missing; run `python -m pipeline train circles"
+    ):
         results.read_runs(tmp_path / "circles")
-    with pytest.raises(UserError, match="`python -m pipeline report circles` makes it"):
+    with pytest.raises(UserError, match="is missing; run `python -m pipeline report circles`"):
         results.read_summary(tmp_path / "circles")
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     path = write(make_runs(EFFECTS).drop(columns=["gap", "seed"]), tmp_path)
-    with pytest.raises(UserError, match=r"must have the columns seed, gap.*pipeline train circles"):
+    with pytest.raises(UserError, match=r"lacks the columns seed, gap.*pipeline train circles"):
         results.read_runs(path)
 
 

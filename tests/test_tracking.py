@@ -324,7 +324,7 @@ def test_another_study_has_parents_of_its_own_and_no_run_twice(logged: Tracker) 
     assert {run.data.params["training.epochs"] for run in parents.values()} == {"80"}
     (shared,) = [run for run in parents.values() if run.info.run_name == "none · train"]
     assert (
-        ": 1 tuned, 1 of them listed under an earlier study."
+        ": 1 tuned, 1 of them under an earlier version of the study."
         in shared.data.tags["mlflow.note.content"]
     )
     shown = view()
@@ -772,10 +772,10 @@ def test_publishing_to_an_empty_store_gives_the_runs_of_the_live_one(
     shutil.copy(empty_database, folder / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/other.db")
     publish.main([])
-    assert capsys.readouterr().out == "circles: 7 runs added, 0 were present\n"
+    assert capsys.readouterr().out == "circles: 7 runs added, 0 already in MLflow\n"
     assert view() == live
     publish.main(["circles"])
-    assert capsys.readouterr().out == "circles: 0 runs added, 7 were present\n"
+    assert capsys.readouterr().out == "circles: 0 runs added, 7 already in MLflow\n"
     assert view() == live
 
 
@@ -788,7 +788,7 @@ def test_results_older_than_params_yaml_stay_those_of_their_study(
     text = Path("params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(text.replace("epochs: 4000", "epochs: 3000"), encoding="utf-8")
     publish.main(["circles"])
-    assert "params.yaml has changed since l2 had these results" in caplog.text
+    assert "params.yaml has changed since the results of l2 were made" in caplog.text
     found = {name: run.data for name, run in parents().items()}
     assert found["l2 · tune"].tags[STUDY] == of_l2[STUDY]
     assert found["l2 · tune"].params == {}

@@ -72,15 +72,15 @@ def test_trials_are_read_in_order_and_one_without_a_score_counts_as_no_hits(tmp_
 def test_mistakes_are_told_with_the_command_that_mends_them(tmp_path: Path) -> None:
     path = tmp_path / "digits" / "trials.csv"
     with pytest.raises(
-        UserError, match=r"trials\.csv is missing; `python -m pipeline tune digits`"
+        UserError, match=r"trials\.csv is missing; run `python -m pipeline tune digits`"
     ):
         results.read_trials(path.parent)
     path.parent.mkdir()
     pd.DataFrame({"technique": ["l1"]}).to_csv(path, index=False)
     with pytest.raises(
-        UserError, match="must have the columns task, trial, state, val_loss, but has only"
+        UserError, match="lacks the columns task, trial, state, val_loss; it has technique"
     ):
         results.read_trials(path.parent)
     make_trials(["l1"]).drop(columns="val_accuracy").to_csv(path, index=False)
-    with pytest.raises(UserError, match="must have the columns val_accuracy, but has only"):
+    with pytest.raises(UserError, match="lacks the columns val_accuracy; it has"):
         results.read_trials(path.parent)

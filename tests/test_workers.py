@@ -156,7 +156,7 @@ def test_a_gpu_that_tensorflow_does_not_see_is_named(
 ) -> None:
     monkeypatch.setattr(devices, "gpus", lambda: ["7"])
     monkeypatch.setattr(devices, "_gpu_memory", lambda gpu: 2**30)
-    with pytest.raises(UserError, match=r"does not see GPU 7; .*logs/tensorflow\.log tells why"):
+    with pytest.raises(UserError, match=r"does not see GPU 7; .*logs/tensorflow\.log says why"):
         run(prepared, final_runs(plan), Journal("circles", tmp_path), 1)
 
 

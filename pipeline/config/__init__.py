@@ -1,1 +1,1 @@
-"""params.yaml as frozen, checked sections, and what a command line replaces in it."""
+"""params.yaml as frozen, checked sections, and overrides of its values on the command line."""

@@ -1,6 +1,6 @@
-"""Reads and checks params.yaml, and explains its mistakes. The only reader of that file.
+"""Reads and checks params.yaml, and explains mistakes in it. The only reader of that file.
 
-Unknown keys are refused with the nearest known name.
+Unknown keys are rejected; the message suggests the closest known one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,29 +23,34 @@ T = TypeVar("T")
 
 
 def load(path: str | Path = FILE) -> Params:
-    """Reads and checks params.yaml. Raises UserError that lists every mistake and where it is."""
+    """Reads and checks params.yaml. Raises UserError with every mistake and its location."""
     return parse(read(path), str(path))
 
 
 def read(path: str | Path = FILE) -> Any:
-    """The content of params.yaml, not yet checked. Raises UserError if there is none."""
+    """The content of params.yaml, unchecked. Raises UserError if it is missing or not YAML."""
     path = Path(path)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} not found; run this from the folder that holds it") from None
+        raise UserError(
+            f"{path} not found; run this command in the folder that contains it"
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
 
 
 def named(name: str) -> str:
-    """A study's name from a command line. Raises UserError if params.yaml has none of this name."""
+    """A study's name from a command line. Raises UserError if params.yaml has no such study."""
     load().study(name)
     return name
 
 
 def parse(raw: object, where: str = FILE) -> Params:
-    """Checks the parsed YAML; `where` names its source in messages. Raises UserError."""
+    """Checks the parsed YAML; `where` names its source in messages.
+
+    Raises UserError with every mistake and its location.
+    """
     params = validate(Params, raw, where)
     problems = [
         *rules.name_problems(params.studies),
@@ -61,7 +66,7 @@ def parse(raw: object, where: str = FILE) -> Params:
 
 
 def validate(kind: type[T], raw: object, where: str) -> T:
-    """`raw` as a `kind`. Raises UserError that lists every mistake and its place in `where`."""
+    """`raw` as a `kind`. Raises UserError with every mistake and its location in `where`."""
     try:
         return TypeAdapter(kind).validate_python(raw)
     except ValidationError as error:
@@ -70,7 +75,7 @@ def validate(kind: type[T], raw: object, where: str) -> T:
 
 
 def _explain(kind: type[Any], raw: object, item: dict[str, Any]) -> str:
-    """One validation error in words: where, what was expected, what was received."""
+    """One validation error in words: its location, what was expected, what was received."""
     path = _path(raw, item)
     place, context = ".".join(path), item.get("ctx", {})
     if item["type"] == "unexpected_keyword_argument":
@@ -92,15 +97,15 @@ def _explain(kind: type[Any], raw: object, item: dict[str, Any]) -> str:
 
 
 def _tag(context: Mapping[str, Any]) -> str:
-    """The key that chooses among the classes of a section."""
+    """The key whose value selects the class of a section, such as `source`."""
     return str(context["discriminator"]).strip("'")
 
 
 def _path(raw: object, item: Mapping[str, Any]) -> list[str]:
     """The keys that lead to a mistake in `raw`.
 
-    pydantic also names the branch of a union, of which params.yaml knows nothing: it is told from
-    a key by not being there. A key that is missing is not there either, but comes last.
+    pydantic also names the branch of a union, which is no key of params.yaml: names that `raw` does
+    not have are left out, except for a missing key, which comes last.
     """
     path, here = [], raw
     for part in item["loc"]:
@@ -113,12 +118,12 @@ def _path(raw: object, item: Mapping[str, Any]) -> list[str]:
 
 
 def _holds(container: Mapping[Any, Any] | list[Any], part: object) -> bool:
-    """Whether a part of a place is a key or an index of this container."""
+    """Whether a part of a location is a key or an index of this container."""
     return isinstance(part, int) if isinstance(container, list) else part in container
 
 
 def _known_keys(kind: Any, raw: Any, section: Sequence[str]) -> list[str]:
-    """The keys that a section of `raw`, checked as a `kind`, may have."""
+    """The keys that are valid in a section of `raw`, which is checked as a `kind`."""
     for part in section:
         raw, kind = raw[part], _kind_of_value(kind, part)
         if kind == Data:
@@ -129,7 +134,7 @@ def _known_keys(kind: Any, raw: Any, section: Sequence[str]) -> list[str]:
 
 
 def _kind_of_value(kind: Any, key: str) -> Any:
-    """The type of what stands under a key of a section or a mapping."""
+    """The type of the value under a key of a section or a mapping."""
     if get_origin(kind) is Mapping:
         return get_args(kind)[1]
     hint = get_type_hints(kind, include_extras=True)[key]

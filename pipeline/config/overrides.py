@@ -1,6 +1,6 @@
-"""What a command line asks of a study: some of params.yaml's values replaced, for one run only.
+"""Overrides of values in params.yaml on the command line, for one run of `study`.
 
-Pure of files: the content of params.yaml comes in, and a changed copy goes out.
+Reads and writes no files: takes the content of params.yaml and returns a changed copy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,19 +20,24 @@ NAMES = (*LISTS, "trials", "seeds", "workers")
 
 @dataclass(frozen=True, config=FROZEN)
 class Request:
-    """What is asked for; None leaves what params.yaml says."""
+    """The values on a command line; None means the value in params.yaml.
 
-    studies: tuple[str, ...] | None = None  # which of them run
+    >>> request = Request.of({"studies": "circles,digits", "seeds": "10", "trials": "params.yaml"})
+    >>> print(request)
+    studies=circles,digits seeds=10
+    """
+
+    studies: tuple[str, ...] | None = None  # the studies to run
     techniques: tuple[str, ...] | None = None  # of every study, beside the baseline
-    trials: Count | None = None  # of every search
+    trials: Count | None = None  # per search
     seeds: Count | None = None  # of the final runs
     workers: Count | Auto | None = None
 
     @classmethod
     def of(cls, words: Mapping[str, str]) -> Self:
-        """The request that a command line spells; the word `params.yaml` stands for None.
+        """The request of a command line, option → text; the word `params.yaml` means None.
 
-        Raises UserError that names the parameters that are wrong.
+        Raises UserError that names the invalid options.
         """
         given: dict[str, Any] = {k: word for k, word in words.items() if word != loading.FILE}
         for name in LISTS:
@@ -42,7 +47,7 @@ class Request:
 
     @property
     def replaces(self) -> bool:
-        """Whether values differ from params.yaml's, and not just the choice of studies."""
+        """Whether values of params.yaml are replaced, beyond a choice of studies."""
         return any((self.techniques, self.trials, self.seeds, self.workers))
 
     def __str__(self) -> str:
@@ -52,17 +57,17 @@ class Request:
         return " ".join(f"{name}={value}" for name, value in shown.items())
 
     def chosen(self, raw: Mapping[str, Any]) -> list[str]:
-        """The studies that run, in the order of params.yaml. Raises UserError."""
+        """The studies to run, in the order of params.yaml. Raises UserError for unknown ones."""
         present = list(raw["studies"])
         wanted = present if self.studies is None else self.studies
         _check_names("studies", wanted, present)
         return [name for name in present if name in wanted]
 
     def applied(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """A copy of params.yaml's valid content with the chosen studies and the values asked for.
+        """A copy of the valid content of params.yaml with the chosen studies and values.
 
-        What it returns is still to be checked with `loading.parse`. Raises UserError for a
-        study that params.yaml does not have and for an unknown technique.
+        The result must still be checked with `loading.parse`. Raises UserError for an unknown study
+        or technique.
         """
         present = [study["techniques"] for study in raw["studies"].values()]
         known = dict.fromkeys([*TECHNIQUES, *(name for names in present for name in names)])
@@ -81,8 +86,8 @@ class Request:
             final["seeds"] = self.seeds
         if self.techniques is not None:
             wanted = {"none", *self.techniques}
-            # Every comparison is with `none`. A technique that the study does not have gets the
-            # default ranges and no article's values. What is asked for is searched.
+            # Every comparison needs `none`. A technique that the study does not have gets the
+            # default ranges and no article setting. A technique that is asked for is tuned.
             techniques = {
                 name: {**techniques.get(name, {}), "tuned": True}
                 for name in {**TECHNIQUES, **techniques}

@@ -1,6 +1,6 @@
-"""What no single field of params.yaml can see: names, values of techniques, counts that add up.
+"""Checks of params.yaml that need more than one field: names, techniques, sums of counts.
 
-Each rule yields its problems as text, with their place within the study.
+Each rule yields its problems as text, with their location within the study.
 """
 
 import re
@@ -12,40 +12,41 @@ from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.registry import TECHNIQUES, Technique
 
-LONGEST_NAME = 64  # characters; a study's name is a folder, an experiment, a part of file names
-# Words that pandas takes for a missing value, a truth or a number, in whatever case.
+LONGEST_NAME = 64  # characters; it names a folder, an experiment and files
+# Words that pandas reads as a missing value, a truth value or a number, in any case.
 UNREADABLE = frozenset(("na", "nan", "null", "none", "true", "false", "inf", "infinity"))
+UNREADABLE_NAME = "this word would not be read back as text from a table of results"
 
 
 def name_problems(names: Iterable[str]) -> Iterator[str]:
-    """Names of studies that folders, tables of results or MLflow cannot keep apart."""
+    """Names of studies that are invalid or too similar for folders, result tables or MLflow."""
     taken: dict[str, str] = {}
     for name in names:
         if problem := _name_problem(name):
             yield f"{name}: {problem}"
         first = taken.setdefault(name.lower(), name)
         if first != name:
-            yield f"{name}: expected names that differ in more than case, but {first!r} is there"
+            yield f"{name}: names must differ in more than case, but there is also {first!r}"
 
 
 def _name_problem(name: str) -> str | None:
-    """What is wrong with the name of a study, in words."""
+    """The problem of a study's name, or None if it is valid."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
-        return f"expected a letter, then letters, digits, _ or - as a name, but got {name!r}"
+        return f"a name must be a letter, then letters, digits, _ or -, but got {name!r}"
     if len(name) > LONGEST_NAME:
-        return f"expected a name of at most {LONGEST_NAME} characters, but got {len(name)}"
+        return f"a name may have at most {LONGEST_NAME} characters, but got {len(name)}"
     if name.lower() in UNREADABLE:
-        return "expected a name that a table of results reads back as text"
+        return UNREADABLE_NAME
     return None
 
 
 def study_problems(study: Study) -> Iterator[str]:
-    """What no single field can see: names of techniques, their values, and counts that add up."""
+    """Problems that need more than one field: techniques, their values, sums of counts."""
     if not study.data.images and study.model.images:
         others = " or ".join(repr(name) for name, kind in MODELS.items() if not kind.images)
         yield (
-            f"model.architecture: points are for an {others}; "
-            f"{study.model.architecture!r} takes images"
+            f"model.architecture: {study.model.architecture!r} needs images, but the data are "
+            f"points; expected {others}"
         )
     for name in study.techniques:
         yield from _technique_problems(name, study)
@@ -62,43 +63,46 @@ def study_problems(study: Study) -> Iterator[str]:
         )
     yield from _baseline_problems(study.techniques)
     if study.tuning.round > study.tuning.trials:
-        yield f"tuning.round: at most trials={study.tuning.trials}, but got {study.tuning.round}"
+        yield (
+            f"tuning.round: must be at most trials={study.tuning.trials}, "
+            f"but got {study.tuning.round}"
+        )
     draws, needed = getattr(study.data, "draws", None), study.tuning.seeds + study.final.seeds
     if draws is not None and draws < needed:
-        yield f"data.draws: at least tuning.seeds + final.seeds = {needed}, but got {draws}"
+        yield f"data.draws: must be at least tuning.seeds + final.seeds = {needed}, but got {draws}"
 
 
 def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
-    """Every setting that a technique has needs its baseline."""
+    """Every setting of a technique needs the baseline in that setting."""
     baseline = techniques.get("none")
     if baseline is None:
-        yield "techniques: `none`, the baseline of every comparison, is missing"
+        yield "techniques: `none` is required, as the baseline of every comparison"
     elif baseline.article is None:
         others = [name for name, given in techniques.items() if given.article is not None]
         if others:
             yield (
-                "techniques.none.article: `article: {}` is missing, the baseline of the article's "
-                f"setting of {', '.join(others)}"
+                "techniques.none: needs `article: {}`, as the baseline of the article setting of "
+                f"{', '.join(others)}"
             )
 
 
 def _technique_problems(name: str, study: Study) -> Iterator[str]:
-    """What one technique is called and made of, whether it fits, and its values."""
+    """Problems of one technique's name, parts, fit to model and data, and values."""
     given = study.techniques[name]
     if given.combine and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
-        # It becomes a folder, a parameter's name in MLflow, an id in a page.
-        yield f"techniques: expected letters, digits and _ in a name of your own, but got {name!r}"
+        # It becomes a folder, the name of a parameter in MLflow, and an id in a page.
+        yield f"techniques: a name of your own may have letters, digits and _, but got {name!r}"
         return
     if given.combine and name.lower() in UNREADABLE:
-        yield f"techniques.{name}: expected a name that a table of results reads back as text"
+        yield f"techniques.{name}: {UNREADABLE_NAME}"
         return
     if given.combine and name in TECHNIQUES:
-        yield f"techniques.{name}.combine: expected a name of its own, but {name!r} is registered"
+        yield f"techniques.{name}.combine: {name!r} is a registered technique; choose another name"
         return
     if not given.combine and name not in TECHNIQUES:
         yield (
-            f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}; a name of your own needs"
-            " `combine`"
+            f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}, or, for a name of your"
+            " own, `combine`"
         )
         return
     try:
@@ -121,7 +125,7 @@ def _range_problems(place: str, given: SearchRange) -> Iterator[str]:
 
 
 def _value_problems(name: str, given: TechniqueParams, technique: Technique) -> Iterator[str]:
-    """The article's values and the ranges of one technique, against what it takes."""
+    """Problems of the article's values and the ranges of one technique."""
     known = technique.search
     for key, found in given.search.items():
         if key not in known:
@@ -137,10 +141,11 @@ def _value_problems(name: str, given: TechniqueParams, technique: Technique) -> 
         except ValueError as error:
             yield f"techniques.{name}.search: {error}"
     if not given.tuned and (given.article is None or name == "none"):
-        why = "and every comparison needs none" if name == "none" else "but `article` is missing"
-        yield f"techniques.{name}.tuned: false leaves only the article's setting, {why}"
+        baseline = "but the baseline is needed in every setting"
+        why = baseline if name == "none" else "but `article` is missing"
+        yield f"techniques.{name}.tuned: `false` leaves only the article setting, {why}"
     if not given.tuned and given.search:
-        yield f"techniques.{name}.search: `tuned: false` searches nothing"
+        yield f"techniques.{name}.search: has no effect with `tuned: false`; remove one of them"
     if given.article is not None:
         try:
             technique.apply(given.article)

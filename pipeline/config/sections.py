@@ -1,4 +1,4 @@
-"""params.yaml as frozen, typed sections; every bound stands beside its field."""
+"""params.yaml as frozen, typed sections; every field has its bounds beside it."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Auto = Literal["auto"]
 
 
 def _any_source(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-    """Lets `source` choose among the registered sections."""
+    """The schema of a union of all sources' sections, which `source` discriminates."""
     sections: Any = reduce(or_, (source.section for source in SOURCES.values()))
     return handler.generate_schema(Annotated[sections, Field(discriminator="source")])
 
@@ -31,7 +31,7 @@ Data = Annotated[Section, GetPydanticSchema(_any_source)]
 
 @dataclass(frozen=True, config=FROZEN)
 class Training:
-    """How the article trains; the tuned setting shares optimizer and batch size."""
+    """Training in the article setting; the tuned setting shares optimizer and batch size."""
 
     optimizer: Literal["adam", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -41,7 +41,7 @@ class Training:
 
 @dataclass(frozen=True, config=FROZEN)
 class SearchRange:
-    """A hyperparameter's range in params.yaml; see `techniques.Range`."""
+    """A hyperparameter's range in params.yaml; see `techniques.ranges.Range`."""
 
     low: float
     high: float
@@ -49,23 +49,27 @@ class SearchRange:
     integer: bool = False
 
     def range(self) -> Range:
-        """The same range as `techniques` knows it."""
+        """The same range as a value of `techniques`. Raises ValueError for an invalid one."""
         return Range(self.low, self.high, self.log, self.integer)
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Pruning:
-    """Successive halving within each round: Jamieson and Talwalkar 2016.
+    """Successive halving within each round. Jamieson and Talwalkar 2016.
 
-    After `first` epochs, then after `factor` times as many and so on, the best 1 / `factor` of a
-    round's trials go on and the others are pruned.
+    After `first` epochs, then after `factor` times as many, and so on, the best 1 / `factor` of a
+    round's trials continue, and the others are pruned.
     """
 
     first: Count
     factor: Annotated[int, Field(ge=2)] = 3
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
-        """The epochs after which trials are compared, the last one included."""
+        """The epochs after which trials are compared, including the last one.
+
+        >>> Pruning(first=10, factor=3).rungs(200)
+        (10, 30, 90, 200)
+        """
         found = []
         reached = self.first
         while reached < epochs:
@@ -76,23 +80,27 @@ class Pruning:
 
 @dataclass(frozen=True, config=FROZEN)
 class Tuning:
-    """The search for each technique's hyperparameters: the same budget for every technique."""
+    """The search for hyperparameters, with the same budget for every technique."""
 
     trials: Count
-    seeds: Count  # a trial's value is the mean over these paired seeds
-    round: Count  # trials asked at a time; fixed, so that results do not depend on the machine
+    seeds: Count  # a trial's score is the mean over these paired seeds
+    round: Count  # trials proposed at a time; fixed, so that results do not depend on the machine
     epochs: Count  # of every trial, and of the final runs of the tuned setting
-    learning_rate: SearchRange | None = None  # None holds it at the article's value
-    pruning: Pruning | None = None  # None trains every trial to the last epoch
+    learning_rate: SearchRange | None = None  # None: fixed at the article's value
+    pruning: Pruning | None = None  # None: every trial is trained to the last epoch
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """The epochs after which trials are compared, the last one included."""
+        """The epochs after which trials are compared, including the last one."""
         return self.pruning.rungs(self.epochs) if self.pruning else (self.epochs,)
 
 
 def random_trials(trials: int, round_size: int) -> int:
-    """How many of a search's first trials are quasi-random: a third, at least one round."""
+    """The number of a search's first trials that are quasi-random: a third, at least one round.
+
+    >>> random_trials(trials=48, round_size=8), random_trials(trials=12, round_size=8)
+    (16, 8)
+    """
     return min(trials, max(round_size, math.ceil(trials / 3)))
 
 
@@ -105,18 +113,18 @@ class Final:
 
 @dataclass(frozen=True, config=FROZEN)
 class TechniqueParams:
-    """A technique in a study: the article's values, if it has any, and ranges that differ."""
+    """A technique in a study: the article's values, if any, and ranges other than the defaults."""
 
     article: Mapping[str, float] | None = None
-    tuned: bool = True  # False: the article's setting alone, as a claim about it needs
+    tuned: bool = True  # False: the article setting only, if only a claim needs it
     search: Mapping[str, SearchRange] = Field(default_factory=dict)
-    # What it is made of, under a name of one's own: [l2, dropout], or [l1/first] for one layer.
+    # The parts of a combination with a name of its own: [l2, dropout], or [l1/first] for one layer.
     combine: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Study:
-    """Everything that decides one study's results."""
+    """Everything that determines one study's results."""
 
     data: Data
     model: Model
@@ -127,16 +135,16 @@ class Study:
 
     @property
     def tuned(self) -> list[str]:
-        """The techniques that are searched, and then trained with what was found."""
+        """The techniques that are tuned, and then trained with the values found."""
         return [name for name, given in self.techniques.items() if given.tuned]
 
     def technique(self, name: str) -> Technique:
-        """A registered technique, or the combination that the study gives this name."""
+        """The registered technique or the study's combination of this name."""
         parts = self.techniques[name].combine
         return combination(parts) if parts else TECHNIQUES[name]
 
     def search(self, technique: str) -> dict[str, Range]:
-        """What is searched for a technique: its own ranges, then the learning rate's."""
+        """The search ranges of a technique, and that of the learning rate if it is tuned."""
         own = dict(self.technique(technique).search)
         own |= {name: given.range() for name, given in self.techniques[technique].search.items()}
         if self.tuning.learning_rate is not None:
@@ -151,7 +159,7 @@ class Engine:
     workers: Count | Auto = "auto"  # processes; auto: one per core
     program: Literal["auto", "xla", "graph"] = "auto"
     population: Count | Auto = "auto"  # members in one XLA program
-    deterministic: bool = True  # on a GPU: the same bits for the same seed; costs speed there
+    deterministic: bool = True  # on a GPU: the same bits for the same seed, but slower
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -167,12 +175,12 @@ class Params:
     """The whole of params.yaml."""
 
     seed: Annotated[int, Field(ge=0)]
-    studies: Annotated[Mapping[str, Study], Field(min_length=1)]  # by names of the user's own
+    studies: Annotated[Mapping[str, Study], Field(min_length=1)]  # by names that the user chooses
     engine: Engine = Field(default_factory=Engine)
     tracking: Tracking = Field(default_factory=Tracking)
 
     def study(self, name: str) -> Study:
-        """The study of this name. Raises UserError for one that params.yaml does not have."""
+        """The study of this name. Raises UserError if params.yaml does not have it."""
         if name not in self.studies:
             raise UserError(
                 f"unknown study {name!r} in params.yaml:studies{nearest(name, self.studies)}"

@@ -1,13 +1,13 @@
-"""A prepared data set: one pool of examples, and the rows of it that each protocol uses.
+"""A prepared data set: one pool of examples, and which of them each protocol uses.
 
 - `origins`   where a study's data come from: title, mirrors, SHA-256, licence
 - `download`  one file over HTTP: resume, retries, time-outs
 - `raw`       fills data/raw/<study> from mirrors or DATA_MIRROR
 - `circles`, `digits`, `features`, `idx`  the section and the preparation of each source
-- `sources`   SOURCES: name -> its section of params.yaml, and how to prepare it
-- `about`     results/<study>/about.json: what reports tell of the data
+- `sources`   SOURCES: name → its section of params.yaml, and how to prepare it
+- `about`     results/<study>/about.json: what reports say about the data
 
-Training needs this file alone, so a change to how data are fetched trains nothing again.
+Training imports only this file, so changing how data are fetched repeats no training.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ Protocol = Literal["article", "leak_free"]
 Part = Literal["train", "val", "test"]
 PROTOCOLS: tuple[Protocol, ...] = ("article", "leak_free")
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-WORDS = ("name", "source", "title", "description", "leak")  # fields that decide no result
+WORDS = ("name", "source", "title", "description", "leak")  # fields that do not affect results
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -41,20 +41,20 @@ Splits = Mapping[Protocol, Mapping[Part, Ints]]
 class Dataset:
     """Examples, and which of them train, validate and test.
 
-    A data set of fixed examples has one draw. Generated data have many: draw i is a fresh
-    sample, so that paired seeds see paired data. Raises ValueError where a field does not fit.
+    A data set of fixed examples has one draw. Generated data have many: draw i is a fresh sample,
+    so that runs paired by seed have the same data. Raises ValueError for an invalid field.
     """
 
     name: str  # of the study
     n_classes: int  # >= 2
     x: Floats  # (N, *input_shape) float32; images lie in [0, 1]
     y: Ints  # (N,) int32 in [0, n_classes)
-    splits: Splits  # protocol -> part -> rows of the pool, (draws, n) int32
-    informative: Ints | None = None  # inputs that tell the class, (k,) int32, where it is known
+    splits: Splits  # protocol → part → rows of the pool, (draws, n) int32
+    informative: Ints | None = None  # indices of informative inputs, (k,) int32, if known
     source: str = ""  # its name in `sources.SOURCES`
     title: str = ""  # of pages and figures
-    description: str = ""  # what is told apart, from what
-    leak: str = ""  # what is wrong with the article's own split, if anything is
+    description: str = ""  # what the examples are, and what is predicted
+    leak: str = ""  # what is wrong with the article's own split, if anything
     task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Dataset:
         return len(self.splits[protocol]["train"])
 
     def rows(self, protocol: Protocol, part: Part, draw: int) -> Ints:
-        """Rows of the pool, (n,) int32. A protocol of one draw gives it to every `draw`.
+        """Rows of the pool, (n,) int32. A protocol with one draw returns it for every `draw`.
 
         Raises UserError for a draw that was not prepared.
         """
@@ -86,7 +86,7 @@ class Dataset:
         if draw < 0 or (len(table) > 1 and draw >= len(table)):
             raise UserError(
                 f"`draw` must lie in [0, {len(table)}) for {self.name}'s {protocol} protocol, "
-                f"but got draw={draw}; more draws: `draws` in params.yaml:studies.{self.name}.data"
+                f"but got draw={draw}; raise `draws` in params.yaml: studies.{self.name}.data"
             )
         rows: Ints = table[draw if len(table) > 1 else 0]
         return rows
@@ -97,11 +97,11 @@ class Dataset:
         return self.x[rows], self.y[rows]
 
     def sample(self, protocol: Protocol, draw: int) -> str:
-        """A name, such as leak_free.3, that draws share if and only if they have the same rows."""
+        """A name such as leak_free.3, the same for all draws that have the same rows."""
         return f"{protocol}.{draw if self.draws(protocol) > 1 else 0}"
 
     def leaks(self, protocol: Protocol) -> bool:
-        """Whether an example serves two of training, validation and test within one draw."""
+        """Whether an example is in two of training, validation and test, within any draw."""
         return any(
             np.intersect1d(self.rows(protocol, one, draw), self.rows(protocol, other, draw)).size
             for draw in range(self.draws(protocol))
@@ -110,9 +110,9 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of what decides results; the same everywhere.
+        """16 hexadecimal digits of the SHA-256 of all that affects results; the same everywhere.
 
-        What the data are called is not in it: another title trains nothing again.
+        Names and titles are left out, so changing one repeats no training.
         """
         whole = hashlib.sha256(f"{self.n_classes}".encode())
         for label, array in self._arrays():
@@ -121,7 +121,7 @@ class Dataset:
         return whole.hexdigest()[:16]
 
     def _arrays(self) -> Iterator[tuple[str, Floats | Ints]]:
-        """All contents but words and the number of classes."""
+        """All arrays of the data set, each with a label."""
         yield "x", self.x
         yield "y", self.y
         yield from self._labelled_rows()
@@ -138,7 +138,7 @@ def _check_examples(x: Floats, y: Ints, n_classes: int) -> None:
     if x.dtype != np.float32 or x.ndim < 2 or len(x) == 0:
         raise ValueError(f"`x` must be float32 of shape (N, ...), but got {x.dtype} {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError("`x` must be finite, but has a NaN or an infinity")
+        raise ValueError("`x` must be finite, but has NaN or infinite values")
     if y.dtype != np.int32 or y.shape != (len(x),):
         raise ValueError(f"`y` must be int32 of shape ({len(x)},), but got {y.dtype} {y.shape}")
     if y.min() < 0 or y.max() >= n_classes:
@@ -152,14 +152,16 @@ def _check_rows(label: str, rows: Ints, pool: int) -> None:
         )
     if rows.min() < 0 or rows.max() >= pool:
         raise ValueError(
-            f"`{label}` must hold rows in [0, {pool}), but got {rows.min()} to {rows.max()}"
+            f"`{label}` must have rows in [0, {pool}), but got {rows.min()} to {rows.max()}"
         )
 
 
 def _check_draws(protocol: Protocol, parts: Mapping[Part, Ints]) -> None:
     draws = {part: len(rows) for part, rows in parts.items()}
     if len(set(draws.values())) != 1:
-        raise ValueError(f"the parts of `{protocol}` must have equally many draws, but got {draws}")
+        raise ValueError(
+            f"the parts of `{protocol}` must have the same number of draws, but got {draws}"
+        )
 
 
 def _check_informative(informative: Ints, input_shape: tuple[int, ...]) -> None:
@@ -169,20 +171,23 @@ def _check_informative(informative: Ints, input_shape: tuple[int, ...]) -> None:
             f"{informative.dtype} {informative.shape}"
         )
     if len(input_shape) != 1:
-        raise ValueError(f"`informative` takes rows of one axis, but they have shape {input_shape}")
+        raise ValueError(
+            f"`informative` needs examples of one axis, but they have shape {input_shape}"
+        )
     if (np.diff(informative) <= 0).any() or not 0 <= informative[0] <= informative[-1] < (
         input_shape[0]
     ):
         raise ValueError(
-            f"`informative` must rise within [0, {input_shape[0]}), but is {informative.tolist()}"
+            f"`informative` must increase strictly within [0, {input_shape[0]}), but got "
+            f"{informative.tolist()}"
         )
 
 
 def save(dataset: Dataset, path: str | Path) -> None:
     """Write a data set as .npz, whole or not at all; the same contents give the same bytes.
 
-    NumPy gives every member of the archive the same fixed date, so DVC sees no change when
-    nothing has changed.
+    NumPy gives every member of the archive the same fixed date, so DVC sees a change only if the
+    contents have changed.
     """
     members: dict[str, Any] = {
         **{word: np.array(getattr(dataset, word)) for word in WORDS},
@@ -196,17 +201,17 @@ def save(dataset: Dataset, path: str | Path) -> None:
 def load(path: str | Path) -> Dataset:
     """Read what `save` wrote, checking types, shapes and bounds.
 
-    Raises UserError for a file that is missing, broken, or does not hold a data set.
+    Raises UserError for a file that is missing, damaged, or not a data set.
     """
     path = Path(path)
-    remedy = f"make it with `python -m pipeline prepare {path.stem}`"
+    remedy = f"run `python -m pipeline prepare {path.stem}`"
     if not path.exists():
         raise UserError(f"{path} is missing; {remedy}")
     try:
         return _read(path)
-    # A damaged archive fails in any of zipfile's, zlib's, struct's and NumPy's ways.
+    # A damaged archive can raise any error of zipfile, zlib, struct and NumPy.
     except Exception as error:
-        raise UserError(f"{path} does not hold a prepared data set: {error}; {remedy}") from error
+        raise UserError(f"{path} is not a prepared data set: {error}; {remedy}") from error
 
 
 def _read(path: Path) -> Dataset:
@@ -214,7 +219,7 @@ def _read(path: Path) -> Dataset:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not an .npz file")
         file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:  # given a path, it would leave it open
+        with np.load(file, allow_pickle=False) as archive:  # a path would stay open
             return _dataset(archive)
 
 

@@ -1,4 +1,4 @@
-"""results/<study>/about.json: what reports tell of a study's data, beside its results."""
+"""results/<study>/about.json: what reports say about a study's data."""
 
 import json
 from collections.abc import Mapping
@@ -17,22 +17,22 @@ FILE = "about.json"
 
 @dataclass(frozen=True)
 class About:
-    """What a study is of. Everything that a page says of data and is no result."""
+    """A study's data: everything that a page says about them and that is not a result."""
 
     study: str
     source: str  # its name in `sources.SOURCES`
     title: str
-    description: str  # what is told apart, from what; may be empty
+    description: str  # what the examples are, and what is predicted; may be empty
     leak: str  # what is wrong with the article's own split; empty if nothing is
     task: str  # its name in `task.TASKS`
     input_shape: tuple[int, ...]  # of one example
     sizes: Mapping[Protocol, Mapping[Part, int]]  # examples of each part, in one draw
     draws: Mapping[Protocol, int]
-    random_trials: int  # of each search, the first ones, which no earlier trial has guided
+    random_trials: int  # of each search: its first ones, which do not depend on earlier trials
 
     @classmethod
     def of(cls, data: Dataset, task: str, random_trials: int) -> Self:
-        """What is known of a prepared data set."""
+        """The description of a prepared data set."""
         return cls(
             study=data.name,
             source=data.source,
@@ -48,17 +48,17 @@ class About:
 
 
 def write(about: About, path: Path) -> None:
-    """Writes it as JSON that reads well, whole or not at all."""
+    """Writes it as indented JSON, whole or not at all."""
     replace_text(path, json.dumps(asdict(about), indent=2) + "\n")
 
 
 def read(folder: Path) -> About:
-    """What `write` wrote into a study's folder. Raises UserError if it is missing or broken."""
+    """What `write` wrote to a study's folder. Raises UserError if it is missing or invalid."""
     path = folder / FILE
     try:
         return TypeAdapter(About).validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         reason = "is missing"
     except ValidationError as error:
-        reason = f"does not tell what it must: {error.errors()[0]['msg']}"
-    raise UserError(f"{path} {reason}; `python -m pipeline train {folder.name}` makes it")
+        reason = f"is not valid: {error.errors()[0]['msg']}"
+    raise UserError(f"{path} {reason}; run `python -m pipeline train {folder.name}`")

@@ -32,9 +32,9 @@ class CirclesData(Section):
 def prepare(study: str, data: CirclesData, seed: int) -> Dataset:
     """The article's 100 points, then independent draws of training, validation and test points.
 
-    A draw is made as the article's points are: one sample that is cut into training and
-    validation. Its test points are a sample of their own. Draw i depends on `seed` and i alone,
-    so more draws leave the earlier ones as they are.
+    As in the article, one sample of a draw is split into training and validation points; its test
+    points are a second sample. Draw i depends only on `seed` and i, so more draws do not change the
+    earlier ones.
     """
     samples = [_sample(ARTICLE_POINTS, ARTICLE_NOISE, ARTICLE_SEED)]
     for draw in range(data.draws):
@@ -54,22 +54,22 @@ def prepare(study: str, data: CirclesData, seed: int) -> Dataset:
 
 
 def _sample(n: int, noise: float, seed: int) -> tuple[Floats, Ints]:
-    """n points, half a circle's each, in random order: x (n, 2) float32 and y (n,) int32."""
-    from sklearn.datasets import make_circles  # here, so that reading params.yaml needs none
+    """n points, half of them per circle, in random order: x (n, 2) float32 and y (n,) int32."""
+    from sklearn.datasets import make_circles  # here: reading params.yaml needs no scikit-learn
 
     x, y = make_circles(n_samples=n, noise=noise, random_state=seed)
     return x.astype(np.float32), y.astype(np.int32)
 
 
 def _draw(data: CirclesData, seed: int, draw: int) -> list[tuple[Floats, Ints]]:
-    """The points that are trained and validated on, and those of the test."""
+    """Two samples: the training and validation points, and the test points."""
     states = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
     sizes = (data.train + data.validation, data.test)
     return [_sample(n, data.noise, int(state)) for n, state in zip(sizes, states, strict=True)]
 
 
 def _fresh_rows(data: CirclesData) -> dict[Part, Ints]:
-    """Rows of each draw in the pool: it follows the article's points, one draw after another."""
+    """Rows of each draw in the pool, where draws follow the article's points one by one."""
     size = data.train + data.validation + data.test
     rows = ARTICLE_POINTS + np.arange(data.draws * size, dtype=np.int32).reshape(data.draws, size)
     train, val, test = np.split(rows, [data.train, data.train + data.validation], axis=1)

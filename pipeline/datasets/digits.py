@@ -1,4 +1,4 @@
-"""scikit-learn's own digits: 1,797 images of 8 x 8 pixels."""
+"""The digits that scikit-learn includes: 1,797 images of 8 x 8 pixels."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -10,13 +10,13 @@ from pipeline.datasets import Dataset, Ints, Part
 from pipeline.datasets.section import FROZEN, Section
 from pipeline.errors import UserError
 
-BRIGHTEST = 16  # pixels count dots of a 4 x 4 block: 0 to 16
+BRIGHTEST = 16  # a pixel counts the dots in a 4 x 4 block
 CLASSES = 10
 
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
 class DigitsData(Section):
-    """scikit-learn's 1,797 digits of 8 x 8 pixels; the rest of the rows train."""
+    """Sizes of validation and test; the rest of the 1,797 images is for training."""
 
     images: ClassVar[bool] = True
 
@@ -26,12 +26,12 @@ class DigitsData(Section):
 
 
 def prepare(study: str, data: DigitsData, seed: int) -> Dataset:
-    """The digits scaled to [0, 1], split once; every class has its share in every part.
+    """The digits scaled to [0, 1], split once, stratified by class.
 
     No article uses these digits, so both protocols have the same split.
-    Raises UserError if validation and test leave less than one image a class to train on.
+    Raises UserError if validation and test leave fewer training images than there are classes.
     """
-    from sklearn.datasets import load_digits  # here, so that reading params.yaml needs none
+    from sklearn.datasets import load_digits  # here: reading params.yaml needs no scikit-learn
 
     digits = load_digits()
     y = digits.target.astype(np.int32)

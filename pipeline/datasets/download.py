@@ -1,8 +1,7 @@
-"""One file over HTTP, by pooch: tried again where that may help, and written whole or not at all.
+"""One file over HTTP, by pooch: retried where that may help, written whole or not at all.
 
-A file has arrived when the SHA-256 of its decompressed bytes is the expected one. pooch's own check
-is of the bytes as sent, and mirrors that hold the same data differ in those: gzip's header has a
-time.
+A file is complete if the SHA-256 of its decompressed bytes is the expected one. pooch itself checks
+the bytes as sent, which differ between mirrors of the same data: gzip's header has a time.
 """
 
 import gzip
@@ -17,31 +16,31 @@ import pooch
 import requests
 
 CHUNK = 1 << 20  # bytes
-PASSING_STATUSES = {408, 425, 429}  # and all of 5xx: another attempt may be answered
+PASSING_STATUSES = {408, 425, 429}  # as well as all 5xx: another attempt may succeed
 
 
 class DownloadError(Exception):
-    """A file could not be had from a source; the message says why."""
+    """A source did not deliver a file; the message says why."""
 
 
-class ChecksumError(ValueError):  # of which pooch tries again
-    """All bytes have come, but they are not the expected ones."""
+class ChecksumError(ValueError):  # pooch retries after a ValueError
+    """All bytes have arrived, but they are not the expected ones."""
 
 
-class UnavailableError(ValueError):  # of which pooch tries again
-    """The source cannot answer now."""
+class UnavailableError(ValueError):  # pooch retries after a ValueError
+    """The source is temporarily unavailable."""
 
 
 class RefusedError(Exception):
-    """The source has answered, and will not answer otherwise."""
+    """The source has refused the request, and would refuse it again."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for a source, and how often to ask again.
+    """Time-outs and number of attempts.
 
-    pooch waits 1 s before the second attempt, 2 s before the third. With nobody answering, a source
-    takes 18 s, or 33 s if it answers and then sends nothing.
+    pooch waits 1 s before the second attempt, 2 s before the third. A source that does not answer
+    takes 18 s in all, one that answers and then sends nothing 33 s.
     """
 
     attempts: int = 3  # of each source, >= 1
@@ -50,7 +49,7 @@ class Patience:
 
 
 class _CheckedDownloader:
-    """Downloads for pooch, and lets nothing pass but the expected bytes."""
+    """Downloads for pooch and accepts only the expected bytes."""
 
     def __init__(self, sha256: str, patience: Patience) -> None:
         self.attempts = 0
@@ -59,7 +58,7 @@ class _CheckedDownloader:
             progressbar=sys.stderr.isatty(),
             chunk_size=CHUNK,
             timeout=(patience.connect, patience.read),
-            # The file itself is compressed: a server must not compress or unpack it on the way.
+            # The file itself is compressed: the server must neither compress nor unpack it.
             headers={"Accept-Encoding": "identity"},
             hooks={"response": _inspect},
         )
@@ -71,7 +70,7 @@ class _CheckedDownloader:
 
 
 def download(url: str, target: Path, sha256: str, patience: Patience) -> None:
-    """Write what `url` has to `target`, whole and checked, or nothing.
+    """Download `url` to `target`, whole and checked, or not at all.
 
     Args:
         url: http(s).
@@ -79,15 +78,15 @@ def download(url: str, target: Path, sha256: str, patience: Patience) -> None:
         sha256: of the decompressed bytes, hexadecimal.
         patience: attempts and time-outs.
 
-    Raises DownloadError, with the reason and the number of attempts, and OSError where the disk
-    cannot be written.
+    Raises DownloadError with the reason and the number of attempts, and OSError if the file cannot
+    be written.
     """
-    pooch.get_logger().setLevel(logging.WARNING)  # it tells each download on the terminal
+    pooch.get_logger().setLevel(logging.WARNING)  # it reports every download on the terminal
     downloader = _CheckedDownloader(sha256, patience)
     store = pooch.create(
         path=target.parent,
         base_url="",
-        registry={target.name: None},  # pooch checks no hash; the downloader does
+        registry={target.name: None},  # the downloader checks the hash, not pooch
         urls={target.name: url},
         retry_if_failed=patience.attempts - 1,
     )
@@ -100,10 +99,10 @@ def download(url: str, target: Path, sha256: str, patience: Patience) -> None:
 
 
 def _inspect(response: requests.Response, **_: object) -> None:
-    """Raises RefusedError or UnavailableError for a status that is no success.
+    """Raises RefusedError or UnavailableError for an HTTP status other than success.
 
-    Some servers declare a .gz file to be a page that they have compressed; requests would unpack
-    it. Without that header the file is stored as it is.
+    Some servers declare a .gz file as a compressed page, which requests would unpack. The header
+    is removed, so the file is stored as it is.
     """
     response.raw.headers.pop("Content-Encoding", None)
     if response.ok:
@@ -115,7 +114,7 @@ def _inspect(response: requests.Response, **_: object) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what requests wraps around it."""
+    """The message of an error, without the layers that requests wraps around its cause."""
     if not isinstance(error, requests.RequestException):
         return str(error)
     cause = getattr(error.args[0], "reason", None) if error.args else None

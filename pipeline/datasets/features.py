@@ -1,4 +1,4 @@
-"""Points of which some inputs tell the class and the others are noise (`make_classification`).
+"""Points with some informative inputs, the others are noise (`make_classification`).
 
 Guyon 2003, "Design of experiments of the NIPS 2003 variable selection benchmark": the generator of
 the Madelon data.
@@ -18,17 +18,17 @@ CLASSES = 2
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
 class FeaturesData(Section):
-    """Points of which some inputs tell the class and the others are noise. Counts are per draw.
+    """Points with some informative inputs, the others are noise. Counts are per draw.
 
-    Raises ValueError unless some inputs are left to be noise.
+    Raises ValueError if no input is left to be noise.
     """
 
     images: ClassVar[bool] = False
 
     source: Literal["features"] = "features"
     inputs: Annotated[int, Field(ge=2)] = 50
-    informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 have room for 4 clusters
-    separation: Annotated[float, Field(gt=0)] = 1.0  # half a side of the cube of class centres
+    informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 are enough for 4 clusters
+    separation: Annotated[float, Field(gt=0)] = 1.0  # half the side of the cube of class centres
     train: Annotated[int, Field(ge=2)] = 480
     validation: Annotated[int, Field(ge=2)] = 480
     test: Annotated[int, Field(ge=2)] = 2_000
@@ -42,12 +42,12 @@ class FeaturesData(Section):
 
 
 def prepare(study: str, data: FeaturesData, seed: int) -> Dataset:
-    """Independent draws of a problem: in each, classes lie elsewhere among the informative inputs.
+    """Independent draws, which differ in where the classes lie in the informative inputs.
 
-    Which inputs these are is the same in every draw. Each draw is scaled by the mean and the
-    standard deviation of its own training rows, so that no input's size tells what it is worth.
-    Draw i depends on `seed`, the counts and i alone, so more draws leave the earlier ones as they
-    are. No article uses these data, so both protocols have the same splits.
+    The informative inputs are the same in every draw. Each draw is standardized by the mean and the
+    standard deviation of its training examples, so that the scale of an input does not reveal
+    whether it is informative. Draw i depends only on `seed`, the counts and i, so more draws do not
+    change the earlier ones. No article uses these data, so both protocols have the same splits.
     """
     informative = _places(data, seed)
     samples = [_draw(data, informative, seed, draw) for draw in range(data.draws)]
@@ -63,14 +63,15 @@ def prepare(study: str, data: FeaturesData, seed: int) -> Dataset:
 
 
 def _places(data: FeaturesData, seed: int) -> Ints:
-    """The informative inputs' columns, in rising order: (informative,)."""
+    """The sorted indices of the informative inputs, (informative,) int32."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     return np.sort(rng.permutation(data.inputs)[: data.informative]).astype(np.int32)
 
 
 def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[Floats, Ints]:
-    """Rows of training, validation and test, in this order: x (n, inputs) and y (n,)."""
-    from sklearn.datasets import make_classification  # here, so that reading params.yaml needs none
+    """Examples of training, validation and test, in this order: x (n, inputs) and y (n,)."""
+    # Here: reading params.yaml needs no scikit-learn.
+    from sklearn.datasets import make_classification
 
     first, second = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
     x, y = make_classification(
@@ -81,7 +82,7 @@ def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[
         n_classes=CLASSES,
         flip_y=0,
         class_sep=data.separation,
-        shuffle=False,  # the informative columns come first, and rows in the order of the classes
+        shuffle=False,  # informative inputs come first, examples are sorted by class
         random_state=int(first),
     )
     rows = np.random.default_rng(int(second)).permutation(len(x))
@@ -94,7 +95,7 @@ def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[
 
 
 def _rows(data: FeaturesData) -> dict[Part, Ints]:
-    """Rows of each draw in the pool, one draw after another: (draws, n)."""
+    """Rows of each draw in the pool, which has the draws one after another: (draws, n)."""
     size = data.train + data.validation + data.test
     rows = np.arange(data.draws * size, dtype=np.int32).reshape(data.draws, size)
     train, val, test = np.split(rows, [data.train, data.train + data.validation], axis=1)

@@ -32,20 +32,20 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
 class ImagesData(Section):
-    """Which of the 60,000 training images validate."""
+    """Which of the 60,000 training images are for validation."""
 
     images: ClassVar[bool] = True
 
     source: Literal["idx"] = "idx"
     validation: Annotated[int, Field(ge=1, lt=60_000)]
     validation_from: Literal["first", "last"]
-    article_trains_on_validation: bool  # the article's split keeps them in the training set
+    article_trains_on_validation: bool  # whether the article's split also trains on them
 
 
 def prepare(study: str, data: ImagesData, raw: Path) -> Dataset:
     """The four files in `raw` as one pool: the training images, then the test images.
 
-    Raises UserError for a file that is missing or broken, or if no image is left to train on.
+    Raises UserError for a file that is missing or damaged, or if no training image is left.
     """
     train = _read_pair(raw, TRAIN_IMAGES, TRAIN_LABELS, study)
     test = _read_pair(raw, TEST_IMAGES, TEST_LABELS, study)
@@ -62,17 +62,22 @@ def parse(content: bytes, dimensions: int) -> Bytes:
     """The array of an uncompressed IDX file of unsigned bytes.
 
     Raises ValueError for another kind of file, and for one that is too short or too long.
+
+    >>> parse(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 6, 7]), dimensions=1)
+    array([5, 6, 7], dtype=uint8)
     """
     expected = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     header = 4 + 4 * dimensions
     if content[:4] != expected:
-        raise ValueError(f"must begin with {expected.hex()}, but begins with {content[:4].hex()}")
+        raise ValueError(f"expected the first bytes {expected.hex()}, but got {content[:4].hex()}")
     if len(content) < header:
-        raise ValueError(f"its header must have {header} bytes, but it has {len(content)} in all")
+        raise ValueError(
+            f"expected a header of {header} bytes, but the file has only {len(content)} bytes"
+        )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     size = header + int(np.prod(shape, dtype=object))
     if len(content) != size:
-        raise ValueError(f"shape {shape} makes {size} bytes, but it has {len(content)}")
+        raise ValueError(f"expected {size} bytes for shape {shape}, but got {len(content)}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -85,7 +90,7 @@ def _read_pair(raw: Path, images: str, labels: str, study: str) -> tuple[Bytes, 
 
 
 def _read(path: Path, dimensions: int, study: str) -> Bytes:
-    remedy = f"fetch it with `python -m pipeline fetch {study}`"
+    remedy = f"run `python -m pipeline fetch {study}`"
     try:
         return parse(gzip.decompress(path.read_bytes()), dimensions)
     except FileNotFoundError:
@@ -102,7 +107,7 @@ def _scale(images: Bytes) -> Floats:
 
 
 def _splits(study: str, data: ImagesData, images: int, tests: int) -> Splits:
-    """Rows of each protocol's parts, (1, n); the pool has the test images last."""
+    """Rows of each protocol's parts, (1, n); the test images are the last ones of the pool."""
     if data.validation >= images:
         raise UserError(
             f"`validation` must be less than the {images} training images, but got "

@@ -1,6 +1,6 @@
-"""Where a study's data come from, what they are called, and how to know that they have arrived.
+"""Where a study's data come from: title, mirrors, licence and checksums.
 
-A small committed file such as data/sources/mnist.yaml, which `data.input` of the study names.
+Read from a small committed file such as data/sources/mnist.yaml, which `data.input` names.
 """
 
 from collections.abc import Mapping
@@ -17,26 +17,28 @@ from pipeline.errors import UserError
 
 @dataclass(frozen=True, config=FROZEN)
 class Origin:
-    """What is known of a source. One that is generated on the spot has no files to fetch."""
+    """Where data come from. Generated data have no files to fetch."""
 
     origin: str  # who made the data, or what generates them
     licence: str
     citation: str  # URL
     title: str = ""  # of pages and figures; empty: the study's name
-    description: str = ""  # what is told apart, from what
-    leak: str = ""  # what is wrong with the article's own split, if anything is
+    description: str = ""  # what the examples are, and what is predicted
+    leak: str = ""  # what is wrong with the article's own split, if anything
     folder: str = ""  # its folder under DATA_MIRROR
-    mirrors: tuple[str, ...] = ()  # URLs of folders that hold all files, in the order of trying
-    files: Mapping[str, str] = field(default_factory=dict)  # name -> SHA-256 once decompressed
+    mirrors: tuple[str, ...] = ()  # URLs of folders with all files, tried in this order
+    files: Mapping[str, str] = field(default_factory=dict)  # name → SHA-256 when decompressed
 
 
 def read(path: str | Path) -> Origin:
-    """The content of such a file. Raises UserError that names the file and every mistake in it."""
+    """The content of such a file. Raises UserError with every mistake and the file's name."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return TypeAdapter(Origin).validate_python(content)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; `data.input` names it") from None
+        raise UserError(
+            f"{path}, named by `data.input`, cannot be read: {error.strerror}"
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:

@@ -24,12 +24,12 @@ def fetch(
 ) -> None:
     """Put the original files of a study and SOURCE.json into the folder `raw`.
 
-    `partial` keeps what has arrived until all files are whole; it must be on the same disk as
-    `raw` and outside it. `mirror`, a folder or an http(s) URL, replaces the public mirrors.
-    Files that `raw` already has are kept if their checksums are right, and those that another
-    study has in its folder beside `raw` are copied.
+    `partial` collects files until all are complete; it must be on the same disk as `raw` and
+    outside it. `mirror`, a folder or an http(s) URL, replaces the public mirrors. Files in `raw`
+    with the right checksums are kept, and those that another study has in its folder beside `raw`
+    are copied.
 
-    Raises UserError if no source has a file, or if a folder cannot be written.
+    Raises UserError if no source delivers a file, or if a folder cannot be written.
     """
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def fetch(
 def _collect(
     name: str, origin: Origin, raw: Path, partial: Path, mirror: str | None, patience: Patience
 ) -> None:
-    """All files that `raw` lacks, whole and checked, into `partial`."""
+    """Put all files that `raw` lacks into `partial`, complete and checked."""
     for file, sha256 in origin.files.items():
         if _intact(raw / file, sha256) or _intact(partial / file, sha256):
             continue
@@ -55,14 +55,14 @@ def _collect(
         except DownloadError as error:
             layout = f"<mirror>/{origin.folder}/{file}"
             raise UserError(
-                f"{file} of {name} could not be had from any source:\n{error}\n"
+                f"could not download {file} of {name} from any source:\n{error}\n"
                 f"{_remedy(name, layout, mirror)}\n"
-                f"Whole files are kept in {partial}; the next attempt fetches the others."
+                f"Complete files are kept in {partial}; the next attempt fetches only the others."
             ) from None
 
 
 def _copied(raw: Path, target: Path, sha256: str) -> bool:
-    """Whether another study had the file in its folder beside `raw`, and `target` has it now."""
+    """Copy the file from another study's folder beside `raw`; whether there was one."""
     for path in sorted(raw.parent.glob(f"*/{target.name}")):
         if _intact(path, sha256):
             shutil.copyfile(path, target)
@@ -82,7 +82,9 @@ def _sources(origin: Origin, file: str, mirror: str | None) -> list[str]:
     if mirror is None:
         return [f"{folder}/{file}" for folder in origin.mirrors]
     if not _is_url(mirror) and not Path(mirror).expanduser().is_dir():
-        raise UserError(f"DATA_MIRROR must be a folder or an http(s) URL, but is {mirror!r}")
+        raise UserError(
+            f"`DATA_MIRROR` must be an existing folder or an http(s) URL, but got {mirror!r}"
+        )
     return [f"{mirror.rstrip('/')}/{origin.folder}/{file}"]
 
 
@@ -91,7 +93,10 @@ def _is_url(source: str) -> bool:
 
 
 def _obtain_from_any(sources: list[str], target: Path, sha256: str, patience: Patience) -> None:
-    """The file from the first source that has it. Raises DownloadError that names them all."""
+    """Write the file from the first source that delivers it.
+
+    Raises DownloadError with the error of every source.
+    """
     failures = []
     for source in sources:
         try:
@@ -104,7 +109,7 @@ def _obtain_from_any(sources: list[str], target: Path, sha256: str, patience: Pa
 
 
 def _obtain(source: str, target: Path, sha256: str, patience: Patience) -> None:
-    """Raises DownloadError or ChecksumError."""
+    """Write the file from one source. Raises DownloadError or ChecksumError."""
     if _is_url(source):
         download(source, target, sha256, patience)
         return
@@ -119,17 +124,17 @@ def _obtain(source: str, target: Path, sha256: str, patience: Patience) -> None:
 def _remedy(name: str, layout: str, mirror: str | None) -> str:
     if mirror is None:
         return (
-            "Without internet, set DATA_MIRROR to a folder or an http(s) URL that has the files as "
+            "Without internet, set DATA_MIRROR to a folder or an http(s) URL with the files as "
             f"{layout}:\n  DATA_MIRROR=/path/to/mirror python -m pipeline fetch {name}"
         )
     return (
-        f"DATA_MIRROR is set, so nothing else was tried; it must have the files as {layout}.\n"
+        f"DATA_MIRROR is set, so no other source was tried; it must have the files as {layout}.\n"
         "Unset it to download from the public mirrors."
     )
 
 
 def _source(name: str, origin: Origin) -> str:
-    """SOURCE.json: the same wherever and whenever the files were fetched."""
+    """The content of SOURCE.json, which does not depend on the mirror or the time."""
     content = {
         "study": name,
         "origin": origin.origin,
@@ -141,7 +146,7 @@ def _source(name: str, origin: Origin) -> str:
 
 
 def _place(partial: Path, raw: Path, files: list[str]) -> None:
-    """Move whole files into `raw`, SOURCE.json last, and forget the rest of `partial`."""
+    """Move complete files into `raw`, SOURCE.json last, and delete `partial`."""
     raw.mkdir(parents=True, exist_ok=True)
     for file in files:
         if (partial / file).exists():

@@ -1,4 +1,4 @@
-"""What the `data` sections of all sources share."""
+"""The common part of the `data` sections of all sources."""
 
 from typing import Annotated, ClassVar
 
@@ -11,12 +11,12 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
 class Section:
-    """The `data` section of a study in params.yaml; each source has one of its own.
+    """The `data` section of a study in params.yaml; each source has its own subclass.
 
-    Sources that draw fresh examples have a field `draws`, how many independent draws there are.
+    Sources that generate examples have a field `draws`, the number of independent draws.
     """
 
-    images: ClassVar[bool]  # whether an example is an image, so that it can be moved or blurred
+    images: ClassVar[bool]  # whether examples are images, which can be moved or blurred
 
     source: str  # its name in `sources.SOURCES`
-    input: str  # path of what the data come from; the study is stale once that file changes
+    input: str  # path of the file about the data's origin; DVC repeats the study if it changes

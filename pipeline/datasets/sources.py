@@ -1,4 +1,4 @@
-"""SOURCES: how each kind of data is named in params.yaml, and prepared."""
+"""SOURCES: how each kind of data is configured in params.yaml, and prepared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from pipeline.datasets.section import Section
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data: its section of params.yaml, and what makes a data set of it."""
+    """A kind of data: its section of params.yaml, and the function that prepares a data set."""
 
     section: type[Section]
     # Arguments: the study's name, an instance of `section`, the seed, the folder of raw files.
@@ -33,7 +33,13 @@ SOURCES: Mapping[str, Source] = {
 
 
 def _title(study: str, path: str, title: str) -> str:
-    """The input's title, with the study's name where that is another than the input's."""
+    """The title of pages: the input's, followed by the study's name if that is different.
+
+    >>> _title("mnist", "data/sources/mnist.yaml", "MNIST")
+    'MNIST'
+    >>> _title("small", "data/sources/mnist.yaml", "MNIST")
+    'MNIST (small)'
+    """
     if not title:
         return study
     return title if study == Path(path).stem else f"{title} ({study})"
@@ -43,7 +49,7 @@ def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
     """Make a study's data set, with the title and the description of its input.
 
     `data` is its section of params.yaml, `raw` the folder that `raw.fetch` has filled.
-    Raises UserError for raw files or an input that are missing or broken, and for sizes that the
+    Raises UserError for raw files or an input that are missing or damaged, and for sizes that the
     source does not have.
     """
     origin = origins.read(data.input)

@@ -1,9 +1,9 @@
-"""What models are trained for: target, output, loss, scores, what is measured, and its wording.
+"""What models are trained for: target, output, loss, scores, measures, and wording.
 
-The data declare their task; an architecture may have its own, as the autoencoder does. A run
-carries it, and so does each row of its results. Whoever chooses, ranks, compares or tells asks the
-task, and knows no accuracy itself: a further task is one more entry of `TASKS`, beside the loss
-that the engine computes and the function that measures a final model.
+The data declare their task; an architecture may override it, as the autoencoder does. Each run and
+each row of its results has it. All code that chooses, ranks, compares or reports asks the task, so
+that none depends on accuracy: a further task is one more entry of `TASKS`, beside the loss that the
+engine computes and the function that measures a final model.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,10 +26,10 @@ class Measure:
     """A column of runs.csv that can be compared."""
 
     name: str
-    share: bool = False  # in [0, 1], told in percent; otherwise a number in its own unit
-    better: Literal["higher", "lower", ""] = ""  # empty: neither is better in itself
-    own_unit: str = ""  # of a number that is no share, such as s
-    averaged: bool = False  # whether summary.csv has its mean over the seeds
+    share: bool = False  # in [0, 1], written in percent; otherwise a number in its own unit
+    better: Literal["higher", "lower", ""] = ""  # empty: neither is better
+    own_unit: str = ""  # unit of a number that is not a share, such as s
+    averaged: bool = False  # whether summary.csv has its mean over seeds
 
     @property
     def title(self) -> str:
@@ -38,27 +38,31 @@ class Measure:
 
     @property
     def best(self) -> str:
-        """Which value is the best, in a word."""
+        """The word for the best value: highest or lowest."""
         return {"higher": "highest", "lower": "lowest"}[self.better]
 
     @property
     def sign(self) -> int:
-        """What to multiply values by for larger ones to be better."""
+        """The factor that makes larger values better: -1 for measures to minimize, else 1."""
         return -1 if self.better == "lower" else 1
 
     @property
     def scale(self) -> int:
-        """What to multiply values by for figures."""
+        """The factor from values to the numbers in figures: 100 for a share."""
         return 100 if self.share else 1
 
     def value(self, number: float) -> str:
-        """A value as text, without its unit; a dash if it is not finite."""
+        """A value as text, without its unit; a dash if it is not finite.
+
+        >>> CLASSIFICATION.test.value(0.84231), LOSS.value(0.36512)
+        ('84.23', '0.3651')
+        """
         if self.share:
             return percent(number)
         return f"{number:.4g}" if isfinite(number) else UNKNOWN
 
     def told(self, number: float | None) -> str:
-        """A value with its unit; None is that of a trial that diverged."""
+        """A value with its unit, or `diverged` for None."""
         return "diverged" if number is None else f"{self.value(number)}{self.unit}"
 
     def difference(self, number: float) -> str:
@@ -69,19 +73,19 @@ class Measure:
 
     @property
     def unit(self) -> str:
-        """Of a value; a leading space included."""
+        """The unit of values, with a leading space."""
         if self.share:
             return " %"
         return f" {self.own_unit}" if self.own_unit else ""
 
     @property
     def difference_unit(self) -> str:
-        """Of a difference; a leading space included."""
+        """The unit of differences, with a leading space."""
         return " points" if self.share else self.unit
 
     @property
     def heading(self) -> str:
-        """Title and unit of a column or an axis, such as `test accuracy, %`."""
+        """Title and unit for a column or an axis, such as `test accuracy, %`."""
         return f"{self.title}, %" if self.share else self.title
 
     @property
@@ -92,27 +96,27 @@ class Measure:
 
 @dataclass(frozen=True)
 class Target:
-    """What a model should put out for one example.
+    """What a model should return for one example.
 
-    `dtype`: int32 for the label of a class. `of_input`: whether the target is the example itself;
-    otherwise it is the example's y.
+    `dtype`: int32 for the label of a class. `of_input`: whether the target is the example itself
+    instead of its y.
     """
 
     dtype: Literal["int32", "float32"]
     of_input: bool = False
 
     def shape(self, input_shape: Shape) -> Shape:
-        """Of one example's target; () for a single value."""
+        """The shape of one example's target; () for a single value."""
         return input_shape if self.of_input else ()
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How a task is told in sentences."""
+    """How sentences describe a task."""
 
     models: str  # what its models do, such as "tell classes apart"
-    aim: str  # what is worth its cost, such as "accuracy"
-    terms: tuple[tuple[str, str], ...] = ()  # a word, and the rest of a sentence that explains it
+    aim: str  # what is weighed against cost, such as "accuracy"
+    terms: tuple[tuple[str, str], ...] = ()  # a term, and the rest of the sentence that defines it
     columns: tuple[tuple[str, str], ...] = ()  # measure and heading, in the report's table
 
 
@@ -121,10 +125,13 @@ class Task:
     """What models are trained for, as data.
 
     `output`: number of classes and one example's shape → units and activation of the last layer.
-    `loss`: its name; it is called unpenalised where no penalty is added. `scores`: what is compared
-    on training, validation and test data; the first one chooses, and of equal scores the lower
-    loss is better. `worst`: the score of a run that diverged. `own`: what is measured of a final
-    model of this task, beside its scores and `EVERY`.
+    `loss`: its name; without penalties it is called unpenalised. `scores`: compared on training,
+    validation and test data; the first one decides, and between equal scores the lower loss.
+    `worst`: the score of a run that diverged. `own`: measures of a final model of this task, beside
+    its scores and `EVERY`.
+
+    >>> CLASSIFICATION.test.name, RECONSTRUCTION.test.name
+    ('test_accuracy', 'test_loss')
     """
 
     name: str
@@ -138,12 +145,12 @@ class Task:
 
     @property
     def score(self) -> Measure:
-        """The score by which everything is chosen and compared, of no part of the data."""
+        """The score by which everything is chosen and compared, for no part of the data yet."""
         return self.scores[0]
 
     @property
     def labels(self) -> bool:
-        """Whether the targets are labels of classes, and so outputs their probabilities."""
+        """Whether targets are class labels, so that outputs are class probabilities."""
         return self.target.dtype == "int32"
 
     def of(self, part: Part, score: Measure | None = None) -> Measure:
@@ -173,7 +180,7 @@ class Task:
 
     @cached_property
     def measures(self) -> Mapping[str, Measure]:
-        """Everything that can be compared of final runs, by column; a run need not have all."""
+        """All measures by which final runs can be compared, by column; a run may lack some."""
         parts: tuple[Part, ...] = ("train", "val", "test")
         scores = [self.of(part, score) for score in self.scores for part in parts]
         every = (*scores, self.gap_measure, *self.own, *EVERY)
@@ -186,20 +193,24 @@ class Task:
 
     @property
     def headlines(self) -> tuple[str, ...]:
-        """The columns of runs.csv to see first."""
+        """The columns of runs.csv to show first."""
         return (self.test.name, self.val.name, self.train.name, "gap")
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        """Optuna's word for where better scores are."""
+        """The direction of better scores, as Optuna names it."""
         return "maximize" if self.val.better == "higher" else "minimize"
 
     def order(self, score: float, loss: float) -> tuple[float, float]:
-        """Sorts scores and losses on validation data: the smaller, the better."""
+        """A sort key of a score and a loss on validation data: smaller is better.
+
+        >>> CLASSIFICATION.order(0.9, 0.4) < CLASSIFICATION.order(0.9, 0.5)
+        True
+        """
         return -self.val.sign * score, loss
 
     def rank(self, measured: Mapping[str, Any]) -> tuple[float, float]:
-        """`order` of what was measured; what is missing counts as diverged."""
+        """`order` of a run's measures; a missing score or loss counts as diverged."""
         score, loss = measured.get(self.val.name), measured.get("val_loss")
         return self.order(self.worst if score is None else score, inf if loss is None else loss)
 
@@ -208,7 +219,7 @@ class Task:
         return self.test.sign * (measured[self.train.name] - measured[self.test.name])
 
 
-# Measured of the final models of every task.
+# Measures of the final models of every task.
 EVERY = (
     Measure("epochs_run", averaged=True),
     Measure("last_fit_epochs"),
@@ -231,12 +242,12 @@ LOSS = Measure("loss", better="lower")
 
 
 def _probabilities(n_classes: int, _: Shape) -> tuple[int, str]:
-    """Of the second of two classes, or of each of more."""
+    """Probability of the second of two classes, or of each of more classes."""
     return (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
 
 
 def _values(_: int, input_shape: Shape) -> tuple[int, None]:
-    """As many as an example has, of any size."""
+    """One unbounded output per value of an example."""
     return prod(input_shape), None
 
 
@@ -269,13 +280,13 @@ RECONSTRUCTION = Task(
         Measure("code_mean_activation", averaged=True),
     ),
     wording=Wording(
-        "reproduce their rows",
+        "reproduce their inputs",
         aim="a low loss",
         terms=(
             (
                 "Loss",
-                "is the mean squared error between a row's values and what the model makes of"
-                " them, without any penalty.",
+                "is the mean squared error between an example's values and the model's output,"
+                " without any penalty.",
             ),
             ("Code", "is the layer in the middle."),
         ),
@@ -292,7 +303,7 @@ TASKS: Mapping[str, Task] = {
 
 
 def named(name: str) -> Task:
-    """The task of this name, as result files hold it. Raises UserError for an unknown one."""
+    """The task of this name, as in result files. Raises UserError for an unknown name."""
     if name not in TASKS:
         raise UserError(f"unknown task {name!r}{nearest(name, TASKS)}")
     return TASKS[name]

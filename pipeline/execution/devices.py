@@ -1,7 +1,7 @@
-"""Which processor each worker process gets, and how much memory it may fill.
+"""The device of each worker process, and the memory that it may use.
 
-The only place that chooses devices: a worker per GPU where there are any, else one per core. Does
-not import TensorFlow, which must find CUDA_VISIBLE_DEVICES set.
+The only module that chooses devices: a worker per GPU if there are any, else one per core. Does not
+import TensorFlow, which must be imported after CUDA_VISIBLE_DEVICES is set.
 """
 
 import os
@@ -18,23 +18,26 @@ import psutil
 
 from pipeline.errors import UserError
 
-SHARE = 0.5  # of the memory there is; the rest is for data, the system and others
+SHARE = 0.5  # of all memory; the rest is for data, the system and other processes
 
 
 @dataclass(frozen=True)
 class Device:
-    """What one worker trains on. `memory`: bytes that its populations may take."""
+    """What one worker trains on. `memory`: bytes that its populations may use."""
 
-    gpu: str | None  # as in CUDA_VISIBLE_DEVICES; None: one core
+    gpu: str | None  # as in CUDA_VISIBLE_DEVICES; None: a CPU core
     memory: int
 
 
 def devices(workers: int | None) -> list[Device]:
-    """A device for each of `workers` processes, or for as many as there are GPUs or else cores."""
+    """The devices of `workers` processes; None: one process per GPU, or else per core.
+
+    Raises UserError if nvidia-smi does not report the memory of a GPU.
+    """
     found = gpus()
     count = workers or len(found) or cores()
-    # Neither what is free just now nor the number of workers may change the size of a population:
-    # another size rounds otherwise, and a seed's bits would depend on them.
+    # The size of a population must depend neither on the memory that is free at the moment nor on
+    # the number of workers: another size rounds differently, which changes the bits of results.
     if found:
         memory = int(min(_gpu_memory(gpu) for gpu in found) * SHARE)
     else:
@@ -45,30 +48,30 @@ def devices(workers: int | None) -> list[Device]:
 def forked() -> bool:
     """Whether workers can be forks of a process that has imported TensorFlow.
 
-    A GPU's driver is not known to survive that, nor are macOS's libraries.
+    GPU drivers and the libraries of macOS are not known to survive a fork.
     """
     return sys.platform == "linux" and not gpus()
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may use; `quota` says what a container may."""
+    """The number of cores that this process may use; `quota` has the limit of a container."""
     has_affinity = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     try:
         used, period = quota.read_text(encoding="ascii").split()
         return min(count, ceil(int(used) / int(period)))
-    except (OSError, ValueError):  # there is no such file, or it says max
+    except (OSError, ValueError):  # no such file, or its limit is `max`
         return count
 
 
 def gpus(nodes: Path = Path("/dev")) -> list[str]:
-    """The NVIDIA GPUs that this process may use, by number; CUDA_VISIBLE_DEVICES hides some.
+    """The numbers of the NVIDIA GPUs that this process may use; CUDA_VISIBLE_DEVICES hides others.
 
-    None where TensorFlow has no CUDA to use them with.
+    Empty if TensorFlow finds no CUDA libraries to use them with.
     """
-    # CUDA counts from 0 what is there; a container may have /dev/nvidia3 alone.
+    # CUDA numbers the visible GPUs from 0; a container may have only /dev/nvidia3.
     count = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in nodes.glob("nvidia*"))
-    if not count and (nodes / "dxg").exists():  # Windows' Linux has one node for all
+    if not count and (nodes / "dxg").exists():  # WSL has one node for all GPUs
         count = _listed()
     if not count or not _has_cuda():
         return []
@@ -79,14 +82,14 @@ def gpus(nodes: Path = Path("/dev")) -> list[str]:
 
 
 def _has_cuda() -> bool:
-    """Whether there is CUDA's library for networks, of the extra `gpu` or of the system."""
+    """Whether cuDNN is installed: by the extra `gpu`, by conda or in the system."""
     extra = find_spec("nvidia") is not None and find_spec("nvidia.cudnn") is not None
     conda = Path(sys.prefix, "lib").glob("libcudnn.so*")
     return extra or any(conda) or find_library("cudnn") is not None
 
 
 def _listed() -> int:
-    """How many GPUs nvidia-smi numbers; none without it or its driver."""
+    """The number of GPUs that nvidia-smi lists; 0 without nvidia-smi or its driver."""
     try:
         return len(_asked("index").split())
     except (OSError, subprocess.CalledProcessError):
@@ -94,18 +97,18 @@ def _listed() -> int:
 
 
 def _gpu_memory(gpu: str) -> int:
-    """Bytes of a GPU, as nvidia-smi tells. Raises UserError where it does not."""
+    """Bytes of a GPU, from nvidia-smi. Raises UserError if it does not report them."""
     try:
         return int(_asked("memory.total", "-i", gpu)) * 2**20
     except (OSError, subprocess.CalledProcessError, ValueError):
         raise UserError(
-            f"nvidia-smi does not tell the memory of GPU {gpu}, on which the size of populations "
-            "depends; CUDA_VISIBLE_DEVICES=-1 trains on the processor's cores"
+            f"nvidia-smi does not report the memory of GPU {gpu}, which decides the population "
+            "size; set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
         ) from None
 
 
 def _asked(what: str, *arguments: str) -> str:
-    """What nvidia-smi says of this property of the GPUs, a line each."""
+    """nvidia-smi's answer to a query of one property of the GPUs, one line for each."""
     query = f"--query-gpu={what}"
     command = ["nvidia-smi", *arguments, query, "--format=csv,noheader,nounits"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,6 +1,6 @@
-"""What does jobs: local processes here, and anything else that has slots to submit jobs to.
+"""Executes jobs in slots: local processes here, or anything else that implements `Executor`.
 
-Which slot does what, and how many there are, changes no result.
+Results depend neither on the number of slots nor on which slot does a job.
 """
 
 import multiprocessing
@@ -22,46 +22,46 @@ from pipeline.execution.worker import Job, Setup
 
 Answer = TypeVar("Answer")
 
-STARTS = 3  # times that a worker may die before it is ready
+STARTS = 3  # attempts to start a worker that dies before it is ready
 NOT_STARTED = (
-    "a worker process died before it had begun, perhaps for want of memory; what was finished is "
-    "kept, so run the stage again (params.yaml: engine.workers: 1 needs the least memory)"
+    "a worker process died before it was ready, perhaps for lack of memory; finished runs are "
+    "kept, so run the stage again (engine.workers: 1 in params.yaml needs the least memory)"
 )
 
 
-class WorkerDied(Exception):  # noqa: N818  # what happened, as in `StopIteration`
-    """A worker's process ended amid a job. The text says how."""
+class WorkerDied(Exception):  # noqa: N818  # an event, as `StopIteration` is
+    """A worker's process ended during a job. The text says how."""
 
 
 class Work(Future[Answer]):
-    """A job's future. `epochs`: how many of them are done, if the executor can tell."""
+    """A job's future. `epochs`: how many are done so far, if the executor reports them."""
 
     epochs = 0
 
 
 class Executor(Protocol):
-    """Does jobs in slots, one at a time in each. A slot keeps what it has compiled."""
+    """Executes jobs in slots, one at a time in each. A slot keeps its compiled programs."""
 
     @property
     def slots(self) -> Sequence[int]:
         """The slots' numbers."""
 
     def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
-        """Begins a job in a slot, after those that were submitted there before.
+        """Queues a job in a slot, after those submitted there before.
 
-        The future raises what the job raises, and `WorkerDied` if its process ends: the slot then
-        has a fresh process, which has compiled nothing.
+        The future raises what the job raises, and `WorkerDied` if its process ends. The slot then
+        has a new process without compiled programs.
         """
 
     def close(self) -> None:
-        """Ends the jobs in work and all processes, at once."""
+        """Ends the running jobs and all processes at once."""
 
 
 class LocalExecutor:
-    """A process for each core or GPU."""
+    """Executes jobs in local processes, one for each core or GPU."""
 
     def __init__(self, prepared: Path, engine: Engine, journal: Journal) -> None:
-        """Starts the processes. Raises UserError if what they are forks of dies."""
+        """Starts the processes. Raises UserError if the process that they are forked from died."""
         context = multiprocessing.get_context(
             "forkserver" if processes.begin_preload() else "spawn"
         )
@@ -94,7 +94,7 @@ class LocalExecutor:
         return self._slots[slot].submit(job)
 
     def close(self) -> None:
-        """See `Executor`. Asked politely, a worker would finish its population."""
+        """See `Executor`. Processes are terminated, since a worker would finish its population."""
         for slot in self._slots:
             slot.end()
         for slot in self._slots:
@@ -104,7 +104,7 @@ class LocalExecutor:
 
 
 class _Slot:
-    """A process, and the thread that hands it jobs and receives their answers."""
+    """A process, and the thread that sends it jobs and receives their answers."""
 
     def __init__(self, context: Any, setup: Setup) -> None:
         self._context, self._setup = context, setup
@@ -115,7 +115,7 @@ class _Slot:
         self._thread.start()
 
     def _start(self) -> None:
-        """A fresh process. Raises UserError if there is nothing to make one from."""
+        """Starts a new process. Raises UserError if the process to fork it from has died."""
         self._pipe, other = self._context.Pipe()
         self._ready = False
         self.process: BaseProcess = self._context.Process(
@@ -123,11 +123,11 @@ class _Slot:
         )
         try:
             self.process.start()
-        except (EOFError, OSError):  # what it would be a fork of
+        except (EOFError, OSError):  # from the process that it would be a fork of
             raise UserError(NOT_STARTED) from None
         finally:
-            # While this end is open here too, who reads an answer waits for ever for the rest of
-            # it if the worker dies amid it.
+            # While the worker's end is also open here, a reader would wait for ever for the rest of
+            # an answer if the worker dies while it sends it.
             other.close()
 
     def submit(self, job: Job[Answer]) -> Work[Answer]:
@@ -136,7 +136,7 @@ class _Slot:
         return work
 
     def end(self) -> None:
-        with self._changing:  # or a fresh process might begin just now
+        with self._changing:  # or a new process might start at this moment
             self._ending = True
             self.process.terminate()
         self._jobs.put(None)
@@ -150,13 +150,13 @@ class _Slot:
             job, work = item
             try:
                 answer = self._done(job, work)
-            except Exception as error:  # the job's own, or of its process
+            except Exception as error:  # raised by the job, or by the end of its process
                 work.set_exception(error)
             else:
                 work.set_result(answer)
 
     def _done(self, job: Job[Answer], work: Work[Answer]) -> Answer:
-        """The answer of the process. Raises WorkerDied, with a fresh process in place."""
+        """The answer of the process. Raises WorkerDied after starting a new process."""
         self._hand_over(job)
         try:
             kind, content = self._pipe.recv()
@@ -173,7 +173,7 @@ class _Slot:
         return answer
 
     def _hand_over(self, job: Job[Any]) -> None:
-        """Sends a job to a process that is ready; one that has died before is replaced."""
+        """Sends a job to the process when it is ready; a process that has died is replaced."""
         for _ in range(STARTS):
             try:
                 if not self._ready:
@@ -198,7 +198,7 @@ class _Slot:
                 self._start()
 
     def _end_of_process(self) -> str:
-        """How the process has ended, in words."""
+        """How the process ended, in words."""
         self.process.join()
         code = self.process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"

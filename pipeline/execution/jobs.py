@@ -1,4 +1,4 @@
-"""What a worker is asked to do, as values that any executor can send to one."""
+"""The jobs of a worker, as values that any executor can send."""
 
 import time
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from pipeline.training.runs import Result, Run
 
 @dataclass(frozen=True)
 class Program:
-    """Asks which program trains a run: its name, and how many runs it trains at once."""
+    """Finds the program that trains a run: its name, and how many runs it trains at once."""
 
     asked: Run
 
     def run(self, worker: Worker) -> tuple[str, int]:
-        """Builds the run's model. Raises UserError where the worker's GPU cannot be used."""
+        """Builds the run's model. Raises UserError if the worker's GPU cannot be used."""
         worker.check_device()
         return worker.trainer.program(self.asked)
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Results, and the seconds that they took."""
+    """Results, and the time that they took in seconds."""
 
     results: Sequence[Result]
     seconds: float
@@ -31,13 +31,13 @@ class Timed:
 
 @dataclass(frozen=True)
 class Train:
-    """Trains runs that share a program. `checkpoints`: for each the file to go on from, if any."""
+    """Trains runs that share a program. `checkpoints`: for each run the file to continue from."""
 
     runs: Sequence[Run]
     checkpoints: Sequence[Path | None]
 
     def run(self, worker: Worker) -> Timed:
-        """Trains with the programs that others have compiled, and shares those compiled here."""
+        """Trains with the programs that other workers compiled, and shares those compiled here."""
         began = time.perf_counter()
 
         def on_chunk(done: int) -> None:
@@ -50,13 +50,13 @@ class Train:
 
 @dataclass(frozen=True)
 class Measure:
-    """Measures a trained model again, from its .keras file. `asked`: the run that it is of."""
+    """Measures a trained model again, from its .keras file. `asked`: the model's run."""
 
     asked: Run
     model: Path
 
     def run(self, worker: Worker) -> Timed:
-        """The result holds what is measured, nothing of the training."""
+        """The result has measures, probabilities and inspection, but nothing of the training."""
         import keras
 
         from pipeline.training.evaluation import evaluate

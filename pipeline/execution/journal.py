@@ -1,8 +1,8 @@
-"""What has been finished, kept through interruptions and changes of the code.
+"""Finished runs, kept through interruptions and changes of the code.
 
-A journal is a folder that DVC does not know. Each finished run adds its files, then one line to
-`runs.jsonl`, in that order, so a kill at any moment leaves either a whole result or none. Results
-of all versions of the code lie side by side: a run's key says what made it.
+A journal is a folder outside DVC. Each finished run adds its files, then one line to `runs.jsonl`,
+in this order, so a killed process leaves either a whole result or none. Results of different
+versions of the code are kept side by side: the code is part of a run's key.
 """
 
 import fcntl
@@ -28,9 +28,9 @@ from pipeline.training.runs import Result, Run
 
 ROOT = Path(".journal")
 LINES = "runs.jsonl"
-OTHERS_BYTES = 5 * 10**9  # of a study's results of other code that are kept, at most
+OTHERS_BYTES = 5 * 10**9  # at most, of a study's results from other versions of the code
 WORKERS_OWN = "programs-"
-SYNCS = 16  # at once: a file system takes them to the disk together, in a third of the time
+SYNCS = 16  # at once: the file system writes them to the disk together, in a third of the time
 CHECKPOINT = ".checkpoint.npz"
 TRAINED = {"curves": ".npz", "model": ".keras"}
 MEASURED = {"probabilities": ".probabilities.npy", "inspection": ".inspection.npz"}
@@ -42,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def at_work(dataset: str) -> Iterator[None]:
-    """Holds a data set: one process at a time writes to its journal and its MLflow experiment.
+    """Locks a study: one process at a time writes to its journal and its MLflow experiment.
 
-    Raises UserError if another process holds it. A process that is killed lets go.
+    Raises UserError if another process has the lock. A process that is killed releases it.
     """
     path = ROOT / f"{dataset}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,14 +53,15 @@ def at_work(dataset: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{dataset}: another process is tuning, training or publishing it ({path})"
+                f"{dataset}: another process is tuning, training or publishing this study; "
+                f"wait for it ({path})"
             ) from None
         yield
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """By which a file is known again: its bytes and their CRC-32."""
+    """Identifies the content of a file: its number of bytes and their CRC-32."""
 
     size: int
     crc: int
@@ -71,7 +72,7 @@ class Stamp:
         return cls(len(content), zlib.crc32(content))
 
     def fits(self, path: Path) -> bool:
-        """Whether the file is there, whole."""
+        """Whether the file exists with this content."""
         try:
             return path.stat().st_size == self.size and Stamp.of(path.read_bytes()) == self
         except OSError:
@@ -80,7 +81,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the journal: a finished run, what made it, and its files by their endings."""
+    """A line of the journal: a finished run, the code that made it, and its files."""
 
     key: str
     code: str  # digest of the code that trained it
@@ -88,22 +89,22 @@ class Entry:
     measuring: str | None  # digest of the code that measured its model; None for a trial
     trained: Mapping[str, float]
     measured: Mapping[str, float]
-    files: Mapping[str, Stamp] = field(default_factory=dict)
+    files: Mapping[str, Stamp] = field(default_factory=dict)  # by the ending of the name
 
     @property
     def size(self) -> int:
-        """Bytes of its files, without the checkpoint, which does not stay."""
+        """Bytes of its files, without the checkpoint, which is deleted later."""
         return sum(stamp.size for ending, stamp in self.files.items() if ending != CHECKPOINT)
 
     @property
     def of_today(self) -> bool:
-        """Whether today's code would give the run the same key."""
+        """Whether the current code would give the run the same key."""
         classes = [class_named(name) for name in self.parts]
         known = tuple(kind for kind in classes if kind is not None)
         return len(known) == len(classes) and self.code == code_digest(known)
 
     def line(self) -> bytes:
-        """The entry as JSON in a line, with a checksum of all before it."""
+        """The entry as a line of JSON that ends with a checksum of the rest."""
         body = json.dumps(asdict(self))[:-1].encode()
         return body + _SUM + b"%d}\n" % zlib.crc32(body)
 
@@ -112,7 +113,7 @@ class Entry:
         """The inverse of `line`. Raises ValueError if the line is damaged."""
         body, _, checksum = line.rpartition(_SUM)
         if checksum != b"%d}\n" % zlib.crc32(body):
-            raise ValueError("the checksum does not fit the line")
+            raise ValueError("the checksum does not match the line")
         found = json.loads(body + b"}")
         files = {ending: Stamp(**stamp) for ending, stamp in found["files"].items()}
         return cls(**found | {"parts": tuple(found["parts"]), "files": files})
@@ -123,15 +124,15 @@ _SUM = b', "sum": '
 
 @dataclass(frozen=True)
 class Content:
-    """What the lines of a journal say."""
+    """The content of a journal's lines."""
 
-    entries: Mapping[str, Entry]  # by key, from the oldest on
-    damaged: int  # lines
-    cut: bool  # whether a kill has cut the last line short
+    entries: Mapping[str, Entry]  # by key, the oldest first
+    damaged: int  # number of lines
+    cut: bool  # whether the last line is incomplete, since the process was killed
 
     @classmethod
     def of(cls, path: Path) -> "Content":
-        """Reads the lines. Of a key's lines the last one holds."""
+        """Reads the lines. The last line of a key replaces earlier ones."""
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         cut = bool(lines) and not lines[-1].endswith(b"\n")
         entries: dict[str, Entry] = {}
@@ -148,17 +149,17 @@ class Content:
 
 
 class Journal:
-    """The finished runs of one study, whatever code has made them."""
+    """The finished runs of one study, from all versions of the code."""
 
     def __init__(self, study: str, root: Path = ROOT) -> None:
         self.study, self.folder = study, root / study
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.programs = root / "programs"  # compiled ones; not a study's, nor the code's
+        self.programs = root / "programs"  # compiled; for all studies and versions of the code
         self._lines = self.folder / LINES
         content = Content.of(self._lines)
         self._entries = dict(content.entries)
-        self._states: dict[str, State] = {}  # of the entries whose files have been looked at
-        self._damaged = content.damaged  # lines and files that nobody has been told of
+        self._states: dict[str, State] = {}  # of the entries whose files have been checked
+        self._damaged = content.damaged  # lines and entries not yet reported
         if content.damaged or content.cut:
             self._rewrite()
 
@@ -166,9 +167,9 @@ class Journal:
         return len(self._entries)
 
     def states(self, runs: Iterable[Run]) -> list[State]:
-        """Which runs are finished, and which of these are to be measured again.
+        """The states of runs: finished, to be measured again, or not finished.
 
-        Their files are read. Damage is told in a warning, and counts as not done.
+        Reads the files of the runs. Damaged ones are reported in a warning and made again.
         """
         states = [self._state(run.key) for run in runs]
         if self._damaged:
@@ -204,49 +205,49 @@ class Journal:
         return self.folder / f"{key}{ending}"
 
     def result(self, key: str) -> Result:
-        """A finished run's measures and curves; what is large has methods of its own."""
+        """A finished run's measures and curves; larger files have their own methods."""
         entry = self._entries[key]
         path = self._path(key, TRAINED["curves"])
         curves = _arrays(path) if TRAINED["curves"] in entry.files else None
         return Result(key, entry.trained, curves, measured=entry.measured)
 
     def model_path(self, key: str) -> Path:
-        """Where a final run's .keras file is."""
+        """The path of a final run's .keras file."""
         return self._path(key, TRAINED["model"])
 
     def probabilities(self, key: str) -> np.ndarray:
-        """What a final run's model puts out for each test row, (n, units) float32."""
+        """The outputs of a final run's model for the test examples, (n, units) float32."""
         found: np.ndarray = np.load(self._path(key, MEASURED["probabilities"]))
         return found
 
     def inspection(self, key: str) -> dict[str, np.ndarray]:
-        """What an inspected run's model looks like inside: arrays by name."""
+        """Arrays from inside an inspected run's model, by name."""
         return _arrays(self._path(key, MEASURED["inspection"]))
 
     def checkpoint_path(self, key: str) -> Path:
-        """Where the checkpoint of a resumable run is."""
+        """The path of the checkpoint of a resumable run."""
         return self._path(key, CHECKPOINT)
 
     def checkpoint(self, key: str | None) -> Path | None:
-        """The checkpoint of a run, if it is there and whole."""
+        """The path of a run's checkpoint if it exists and is intact, else None."""
         stamp = self._entries[key].files.get(CHECKPOINT) if key in self._entries else None
         if key is None or stamp is None or not stamp.fits(self.checkpoint_path(key)):
             return None
         return self.checkpoint_path(key)
 
     def keep_checkpoints(self, keys: Collection[str | None]) -> None:
-        """Deletes the checkpoints of all other runs: nothing will go on from them."""
+        """Deletes the checkpoints of all other runs, from which no run will continue."""
         kept = {self.checkpoint_path(key) for key in keys if key is not None}
         for path in set(self.folder.glob(f"*{CHECKPOINT}")) - kept:
             path.unlink()
 
     def drop_checkpoint(self, key: str | None) -> None:
-        """Deletes a run's checkpoint, if it has one: what goes on from it is finished."""
+        """Deletes a run's checkpoint, if any, once the run that continues from it is finished."""
         if key is not None:
             self.checkpoint_path(key).unlink(missing_ok=True)
 
     def add(self, runs: Sequence[Run], results: Sequence[Result]) -> None:
-        """Keeps the results of runs; returns once they would survive a loss of power."""
+        """Adds the results of runs; returns when they are safely on the disk."""
         files = {result.key: _contents(result) for result in results}
         self._write(files)
         entries = [
@@ -256,7 +257,7 @@ class Journal:
         self._append(entries)
 
     def measured(self, result: Result) -> None:
-        """Keeps what a finished run's model gives when it is measured again."""
+        """Replaces the measures of a finished run whose model was measured again."""
         before = self._entries[result.key]
         files = {result.key: _contents(result)}
         self._write(files)
@@ -270,7 +271,7 @@ class Journal:
         self._append([Entry(**given)])
 
     def _write(self, contents: Mapping[str, Mapping[str, bytes]]) -> None:
-        """Writes files, key → ending → content; on the disk before any takes its place."""
+        """Writes files, key → ending → content; all are on the disk before any is renamed."""
         scratch = {}
         for key, files in contents.items():
             for ending, content in files.items():
@@ -295,14 +296,14 @@ class Journal:
             self._states[entry.key] = "kept"
 
     def _rewrite(self) -> None:
-        """Writes the lines anew, of those entries that are left."""
+        """Rewrites the lines of the remaining entries."""
         partial = self._lines.with_name(f"{LINES}.partial")
         partial.write_bytes(b"".join(entry.line() for entry in self._entries.values()))
         _sync(partial)
         partial.replace(self._lines)
 
     def trim(self, limit: int = OTHERS_BYTES) -> None:
-        """Deletes the oldest results of other code, until the rest of them fit `limit` bytes."""
+        """Deletes the oldest results of other code until the others fit into `limit` bytes."""
         others = [entry for entry in self._entries.values() if not entry.of_today]
         strange = _size(self._strange())
         left = strange + sum(entry.size for entry in others)
@@ -318,7 +319,7 @@ class Journal:
         self._forget(gone)
 
     def prune(self) -> None:
-        """Deletes everything that today's code has not made."""
+        """Deletes all results that the current code did not make."""
         self._forget([key for key, entry in self._entries.items() if not entry.of_today])
         self._delete(self._strange())
 
@@ -326,17 +327,17 @@ class Journal:
         if not keys:
             return
         gone = [self._path(key, e) for key in keys for e in self._entries.pop(key).files]
-        self._rewrite()  # before the files go, or their lines would be damaged ones
+        self._rewrite()  # first: lines without their files would count as damaged
         self._delete(gone)
 
     def _strange(self) -> list[Path]:
-        """What no line tells of: journals of earlier versions, and what a kill has left."""
+        """Files of no entry: from earlier versions of the journal, or left by killed processes."""
         known = {self._path(key, e) for key, entry in self._entries.items() for e in entry.files}
         known |= {self._lines, *self.folder.glob(f"{WORKERS_OWN}*")}
         return [path for path in self.folder.iterdir() if path not in known]
 
     def worker_folder(self, slot: int) -> Path:
-        """Where a worker process has its own copies of compiled programs."""
+        """The folder of a worker process's own copies of compiled programs."""
         return self.folder / f"{WORKERS_OWN}{slot}"
 
     def _delete(self, paths: Iterable[Path]) -> None:
@@ -348,7 +349,7 @@ class Journal:
 
     @property
     def usage(self) -> "Usage":
-        """How much there is of today's code, and how much of other."""
+        """The numbers and sizes of results of the current code and of other code."""
         today = [entry for entry in self._entries.values() if entry.of_today]
         others = [entry for entry in self._entries.values() if not entry.of_today]
         return Usage(
@@ -361,7 +362,10 @@ class Journal:
 
 @dataclass(frozen=True)
 class Usage:
-    """The entries of a journal, and the bytes of their files. Earlier versions' count as bytes."""
+    """Entries of a journal and bytes of their files, by whether the current code made them.
+
+    Files that earlier versions of the journal left count only as bytes.
+    """
 
     today: int
     today_bytes: int
@@ -427,6 +431,6 @@ def _sync(path: Path) -> None:
 
 
 def _size(paths: Iterable[Path]) -> int:
-    """Bytes of files, and of all in folders."""
+    """Bytes of files, and of all files in folders."""
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
     return sum(file.stat().st_size for file in files if file.is_file())

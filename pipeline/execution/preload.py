@@ -1,6 +1,7 @@
-"""What workers import. On cores they are forks of a process that has it, so it is imported once.
+"""The imports of workers. On CPUs, workers are forks of a process that has imported this once.
 
-Importing this must run no operation of TensorFlow: threads that it starts survive no fork.
+Importing this must not run any TensorFlow operation, since the threads that it starts would not
+survive a fork.
 """
 
 import os
@@ -8,7 +9,7 @@ import signal
 
 from pipeline.execution import processes
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
 # Keras imports pandas, which imports Arrow, whose allocator would start a thread.
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 processes.log_libraries()

@@ -1,4 +1,4 @@
-"""How processes start, of which the first seconds go into importing libraries, and how they end."""
+"""How processes start, which takes seconds of imports, and how they end."""
 
 import atexit
 import gc
@@ -16,15 +16,15 @@ from typing import NoReturn
 
 from pipeline.logs import FOLDER
 
-HOME = Path(__file__).parents[2]  # the folder of this package
+HOME = Path(__file__).parents[2]  # the folder that contains the package
 
 LIBRARIES = FOLDER / "tensorflow.log"
-LIMIT = 1 << 20  # bytes of that file, beyond which the next process begins it anew
+LIMIT = 1 << 20  # bytes of that file, beyond which the next process empties it
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """For large imports: what they make stays for good, so no garbage is looked for in it."""
+    """For large imports: excludes their objects from garbage collection, since they stay."""
     gc.disable()
     try:
         yield
@@ -35,10 +35,10 @@ def importing() -> Iterator[None]:
 
 @contextmanager
 def libraries_logged() -> Iterator[None]:
-    """For now, what libraries write past Python's `sys.stderr` goes to logs/tensorflow.log.
+    """Within the block, all output to standard error goes to logs/tensorflow.log.
 
-    On import TensorFlow tells on that way which features the processor has and which libraries of
-    CUDA it lacks. Python's own messages that are written meanwhile go there too.
+    On import, TensorFlow reports there the features of the processor and missing CUDA libraries,
+    bypassing `sys.stderr`. Python's own messages in the block go there too.
     """
     terminal = os.dup(2)
     _log_libraries()
@@ -50,7 +50,7 @@ def libraries_logged() -> Iterator[None]:
 
 
 def log_libraries() -> None:
-    """As `libraries_logged`, for good, but Python's own messages still reach the terminal."""
+    """As `libraries_logged`, but permanently, and Python's own messages reach the terminal."""
     sys.stderr.flush()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     _log_libraries()
@@ -66,9 +66,9 @@ def _log_libraries() -> None:
 
 @contextmanager
 def one_interruption() -> Iterator[None]:
-    """SIGTERM and a lost terminal interrupt as Ctrl-C does, and not twice while it all ends.
+    """SIGTERM and SIGHUP interrupt as Ctrl-C does; once interrupted, both are ignored.
 
-    `mlflow run` passes Ctrl-C on as SIGTERM, though the terminal has sent SIGINT already.
+    `mlflow run` passes Ctrl-C on as SIGTERM although the terminal has already sent SIGINT.
     """
 
     def interrupt(*_: object) -> NoReturn:
@@ -89,17 +89,17 @@ def one_interruption() -> Iterator[None]:
 
 
 def begin_preload() -> bool:
-    """Begins to import what workers need, in a process of which they will be forks.
+    """Starts a process that imports what workers need, and from which they will be forked.
 
-    Once is enough; the first worker waits until it is done. That process ends with this one, but
-    not before it has imported. False: workers have to be new processes.
+    Further calls do nothing; the first worker waits for the imports. The process ends with this
+    one, but not before its imports. Returns False if workers must be new processes instead.
     """
-    from pipeline.execution.devices import forked  # which commands without workers need not load
+    from pipeline.execution.devices import forked  # here: commands without workers do not need it
 
     if not forked():
         return False
     multiprocessing.set_forkserver_preload(["pipeline.execution.preload"])
-    # It looks for this package in the current folder, which a study changes, and there.
+    # That process finds this package by PYTHONPATH, since `study` changes the current folder.
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), before)))
     try:
@@ -114,22 +114,22 @@ def begin_preload() -> bool:
 
 
 def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:
-    """Up to `count` processes that help this one; the first begins at once, with `prepare`."""
-    context = multiprocessing.get_context("spawn")  # libraries' threads survive no fork
+    """A pool of up to `count` processes; the first one starts at once by calling `prepare`."""
+    context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
     pool = ProcessPoolExecutor(count, context, attend)
     pool.submit(prepare)
     return pool
 
 
 def attend() -> None:
-    """Has a process that helps another end with it, and not before: Ctrl-C is the other's."""
+    """Makes this process end when its parent ends, and not before: it ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    atexit.register(gc.freeze)  # or it would look for garbage once more, in all that was imported
+    atexit.register(gc.freeze)  # or it would search everything imported for garbage at exit
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed tells nobody; its helpers would wait for it for ever."""
+    """Ends this process when the parent does, which sends no message if it is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

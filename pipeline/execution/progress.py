@@ -1,4 +1,4 @@
-"""How far the runs of a stage are: a line on the terminal, and a few words at the end."""
+"""The progress of a stage's runs, as a line on the terminal."""
 
 import sys
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from pipeline.training.runs import Run
 
 
 class Progress:
-    """One line: what is trained, done / total, time left. Silent when not a terminal.
+    """One line: what is trained, done / total, time left. Nothing if there is no terminal.
 
-    Counts epochs, so that the line moves within long runs; `every`: seconds between looks.
-    `runs`, `epochs`: of all that will come, if that is more than what was added.
+    The bar counts epochs, so that it moves within long runs. `every`: seconds between updates.
+    `runs`, `epochs`: the expected totals, if more runs than those added so far will come.
     """
 
     def __init__(self, title: str, runs: int = 0, epochs: int = 0) -> None:
@@ -55,7 +55,7 @@ class Progress:
         self._bar.set_description_str(f"{self._title}: {done}, {runs[0].technique}")
 
     def show(self, running: int) -> None:
-        """`running`: epochs done of runs that are not finished."""
+        """Updates the bar. `running`: epochs done in runs that are not finished."""
         self._bar.update(max(0, self._done_epochs + running - self._bar.n))
 
 

@@ -1,7 +1,7 @@
-"""From runs to results: the journal's at once, the others as the executor finishes them.
+"""From runs to results: those in the journal at once, the others as the executor finishes them.
 
-Only this process writes the journal. Which slot trains what, and how many there are, changes no
-result; a worker that dies costs what it had in work.
+Only this process writes the journal. Results do not depend on the slots; a worker that dies loses
+only its current job.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from pipeline.execution.progress import Progress
 from pipeline.execution.scheduler import Population, Schedule, Shared, grouped, populations
 from pipeline.training.runs import Result, Run
 
-ATTEMPTS = 3  # deaths of workers amid a run, after which it is given up
+ATTEMPTS = 3  # a run fails when this many workers have died during it
 TIMES = "three times"
 
 Task = Population | Run  # to train, or to measure again
@@ -27,24 +27,24 @@ Task = Population | Run  # to train, or to measure again
 class Runner:
     """Trains the runs of one study; a context manager that closes its executor.
 
-    A run whose worker dies is trained again, by itself, up to `ATTEMPTS` times in all; then its
-    result says how it failed, and the others go on.
+    A run whose worker dies is trained again, alone, up to `ATTEMPTS` times in all. After that its
+    result says how it failed, and the other runs continue.
     """
 
     def __init__(self, executor: Executor, journal: Journal) -> None:
-        self.busy = 0.0  # seconds that slots compiled, trained and evaluated, added up
-        self.kept = 0  # runs that the journal had
+        self.busy = 0.0  # seconds of compiling, training and evaluating, summed over slots
+        self.kept = 0  # runs whose results came from the journal
         self._executor, self._journal = executor, journal
         self._schedule = Schedule()
-        self._added: list[Run] = []  # since a population was last made
-        self._present: list[Run] = []  # of those added, what the journal has
-        self._to_measure: list[Run] = []  # again, of those that the journal has
-        self._failed: list[Result] = []  # that nobody was told of
+        self._added: list[Run] = []  # since populations were last made
+        self._present: list[Run] = []  # added runs that the journal has
+        self._to_measure: list[Run] = []  # runs in the journal to measure again
+        self._failed: list[Result] = []  # not yielded yet
         self._missing: set[str] = set()  # keys of runs to train
-        self._before: dict[str, str | None] = {}  # run → the one that it goes on from
+        self._before: dict[str, str | None] = {}  # key → that of the run it continues from
         self._programs: dict[Shared, tuple[str, int]] = {}
-        self._deaths: Counter[str] = Counter()  # of workers amid a run, by its key
-        self._in_work: dict[Work[Timed], tuple[int, Task]] = {}  # and the slot of each
+        self._deaths: Counter[str] = Counter()  # of workers during a run, by its key
+        self._in_work: dict[Work[Timed], tuple[int, Task]] = {}  # with slot and task
         journal.trim()
 
     def __enter__(self) -> Self:
@@ -54,12 +54,12 @@ class Runner:
         self._executor.close()
 
     def share(self, seconds: float) -> str:
-        """How much of this time the workers were at work on runs, in words."""
+        """The share of this time that the workers were busy with runs, in words."""
         share = self.busy / len(self._executor.slots) / seconds
-        return f"{share:.0%} of them training and evaluating"
+        return f"workers busy {share:.0%} of the time"
 
     def origin(self, what: str = "") -> str:
-        """How many runs came from the journal, such as ` (80 from the journal)`, if any did."""
+        """How many runs came from the journal, as ` (80 from the journal)`; empty if none."""
         return f" ({self.kept}{what} from the journal)" if self.kept else ""
 
     def run(self, runs: Sequence[Run], title: str) -> Iterator[Result]:
@@ -68,9 +68,9 @@ class Runner:
         return self.results(title)
 
     def add(self, runs: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
-        """Gives the executor runs, each of them once, that it trains before those that wait.
+        """Adds runs, each of them once, to be trained before those that wait.
 
-        `instead_of`: finished ones, whose checkpoints serve none but these.
+        `instead_of`: finished runs, whose checkpoints are deleted unless an added run needs one.
         """
         before = {run.key: run.goes_on_from for run in runs}
         for key in {run.key for run in instead_of} - set(before.values()):
@@ -88,14 +88,14 @@ class Runner:
         self.kept += len(runs) - len(sorted_out["missing"])
 
     def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
-        """Results of the runs that were added, as they finish, also of those added meanwhile.
+        """Results of the added runs as they finish, including runs that are added meanwhile.
 
-        Those in the journal come first. `runs`, `epochs`: of all that will be added, for the line
-        that shows progress. Raises UserError if workers die before they begin.
+        Those in the journal come first. `runs`, `epochs`: the expected totals, for the progress
+        line. Raises UserError if workers die before they are ready.
         """
         with Progress(title, runs, epochs) as progress:
             yield from self._at_hand(progress)
-            # Those to go on from, and those an interrupted call of these runs has made.
+            # Checkpoints to continue from, and those that an interrupted call of these runs made.
             self._journal.keep_checkpoints(self._before.keys() | self._before.values())
             while self._unfinished:
                 yield from self._at_hand(progress)
@@ -108,7 +108,7 @@ class Runner:
         return any(waiting) or bool(self._schedule) or bool(self._in_work)
 
     def _at_hand(self, progress: Progress) -> Iterator[Result]:
-        """What the journal has, also of runs that are added meanwhile, and what has failed."""
+        """Results from the journal, including runs added meanwhile, and those of failed runs."""
         while self._present or self._failed:
             present, self._present = self._present, []
             failed, self._failed = self._failed, []
@@ -132,7 +132,7 @@ class Runner:
                 self._in_work[self._executor.submit(slot, train)] = slot, population
 
     def _plan(self, idle: Sequence[int], progress: Progress) -> None:
-        """Makes populations of what was added. `idle`: slots that tell how many fit a program."""
+        """Makes populations of the added runs. `idle`: slots that can say how many fit."""
         added, self._added = self._added, []
         groups = grouped(added, self._missing)
         self._ask_programs(groups, idle)
@@ -144,7 +144,7 @@ class Runner:
     def _ask_programs(
         self, groups: Sequence[tuple[Shared, Sequence[Run]]], idle: Sequence[int]
     ) -> None:
-        """Has idle slots, in turn, tell what trains runs that no program is known for."""
+        """Asks idle slots, in turn, for the programs of runs whose program is not known yet."""
         new = {
             shared: [run for run in runs if run.key in self._missing]
             for shared, runs in groups
@@ -165,17 +165,17 @@ class Runner:
             self._ask_programs(again, idle)
 
     def _checkpoint(self, run: Run) -> Path | None:
-        """The file that the run can go on from, if it is there."""
+        """The file that the run can continue from, if it exists."""
         path = self._journal.checkpoint(run.goes_on_from)
         return path and path.absolute()
 
     def _finished(self, progress: Progress) -> Iterator[Result]:
-        """What some slot has finished, as soon as one has."""
+        """Waits until a slot has finished a task; yields the results."""
         done, _ = wait(self._in_work, progress.every, return_when=FIRST_COMPLETED)
         finished: list[tuple[Task, Sequence[Result]]] = []
         errors: list[BaseException] = []
         for work in done:
-            assert isinstance(work, Work), "only these are waited for"
+            assert isinstance(work, Work), "only futures of the executor are waited for"
             slot, task = self._in_work.pop(work)
             error = work.exception()
             if isinstance(error, WorkerDied):
@@ -185,10 +185,10 @@ class Runner:
             else:
                 finished.append((task, self._timed(task, work.result())))
         if not errors:
-            self._hand_out(progress)  # no slot waits until these results are worked with
+            self._hand_out(progress)  # so that no slot waits while these results are used
         for task, results in finished:
             yield from self._keep(task, results, progress)
-        if errors:  # once what others finished is kept
+        if errors:  # after the results of other slots are kept
             raise errors[0]
         progress.show(sum(work.epochs for work in self._in_work))
 
@@ -199,7 +199,7 @@ class Runner:
         return found.results
 
     def _keep(self, task: Task, results: Sequence[Result], progress: Progress) -> Iterator[Result]:
-        """Puts results into the journal: all of them before anybody works with one."""
+        """Adds results to the journal, all of them before any is yielded."""
         if isinstance(task, Run):
             self._journal.measured(results[0])
             progress.spared([task])
@@ -214,17 +214,17 @@ class Runner:
         yield from results
 
     def _lost(self, slot: int, task: Task, error: WorkerDied) -> None:
-        """Does a task again whose worker has died, each run by itself: one may be at fault."""
+        """Repeats a task whose worker died, each run alone, since one may be the cause."""
         self._schedule.lost(slot)
         if isinstance(task, Run):
             self._to_measure += self._survived([task], error)
             return
         again = self._survived(task.runs, error)
-        self._schedule.finished(task.runs)  # what goes on from one that has failed starts afresh
+        self._schedule.finished(task.runs)  # runs that continue a failed one start afresh
         self._schedule.add(Population(task.program, [run]) for run in again)
 
     def _survived(self, runs: Sequence[Run], error: WorkerDied) -> list[Run]:
-        """Those that may be tried again; the others have failed."""
+        """The runs that may be tried again; the others have failed."""
         self._deaths.update(run.key for run in runs)
         failed = f"{error}, {TIMES}"
         self._failed += [Result(run.key, {}, failed=failed) for run in runs if self._given_up(run)]

@@ -1,6 +1,6 @@
-"""What runs next, and with what: pure of processes, files and time.
+"""Which runs are trained together, and which come next; uses no processes, files or clocks.
 
-Runs that can share a compiled program are trained together, as many at once as the program holds.
+Runs that can share a compiled program are trained together, as many at once as it takes.
 """
 
 from collections import Counter, defaultdict
@@ -11,19 +11,22 @@ from itertools import groupby
 from pipeline.techniques.training import BatchSize
 from pipeline.training.runs import Run
 
-Shared = tuple[object, ...]  # equal for runs that one program trains
+Shared = tuple[object, ...]  # equal for runs that one program can train
 
 
 @dataclass(frozen=True)
 class Population:
-    """Runs that one program trains at once. `program` names the compiled program."""
+    """Runs that one program trains at once. `program`: the name of the compiled program."""
 
     program: str
     runs: Sequence[Run]
 
 
 def grouped(runs: Iterable[Run], missing: Collection[str]) -> list[tuple[Shared, list[Run]]]:
-    """Neighbours that can share a program, finished ones too, where any key is missing."""
+    """Groups of consecutive runs that can share a program, if any of their keys is missing.
+
+    A group includes its finished runs.
+    """
     groups = ((shared, list(group)) for shared, group in groupby(runs, key=_shared))
     return [
         (shared, members)
@@ -33,7 +36,7 @@ def grouped(runs: Iterable[Run], missing: Collection[str]) -> list[tuple[Shared,
 
 
 def _shared(run: Run) -> Shared:
-    batch_size = run.change.get(BatchSize)  # a hyperparameter, but also a program's shape
+    batch_size = run.change.get(BatchSize)  # a hyperparameter that also sets the program's shapes
     what = run.model, run.technique, run.combine
     return *what, run.setting, run.training.epochs, batch_size
 
@@ -45,7 +48,7 @@ def populations(
 ) -> Iterator[Population]:
     """The missing runs of each group, as many at a time as its program trains at once.
 
-    The finished ones leave their places empty: an interruption moves nobody else.
+    Places of finished runs stay empty, so that an interruption moves no run to another population.
     """
     for shared, members in groups:
         program, places = programs[shared]
@@ -57,29 +60,31 @@ def populations(
 class Schedule:
     """Which population an idle slot takes next, so that few programs are compiled twice.
 
-    A slot takes what it has compiled; then what nobody has; and only then what others have, if the
-    work that is left there takes longer than compiling once more. What goes on from a run waits
-    until that one is finished. Lives as long as the executor.
+    A slot takes populations first of programs that it has compiled, then of programs that no slot
+    has compiled, and last of those of other slots, if their remaining work takes longer than
+    compiling the program again. A run that continues another one waits until that is finished.
+    Lives as long as the executor.
     """
 
     def __init__(self) -> None:
         self._waiting: list[Population] = []
         self._unfinished: set[str | None] = set()  # keys
         self._compiled: dict[int, set[str]] = defaultdict(set)  # slot → programs
-        self._first: dict[str, float] = {}  # program → seconds of its first run, with compiling
-        self._again: dict[str, float] = {}  # program → seconds of a later run
+        # Program → seconds of its first population, with compiling, and of a later one.
+        self._first: dict[str, float] = {}
+        self._again: dict[str, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def add(self, populations: Iterable[Population]) -> None:
-        """Puts populations before those that wait, so that what was begun is finished first."""
+        """Adds populations before those that wait, so that searches under way end first."""
         added = list(populations)
         self._waiting = added + self._waiting
         self._unfinished |= {run.key for population in added for run in population.runs}
 
     def next(self, slot: int) -> Population | None:
-        """Takes a population off the schedule; None if the slot had better stay idle."""
+        """Removes and returns a population; None if the slot should stay idle."""
         own = self._compiled[slot]
         others = set().union(*self._compiled.values()) - own
         left = Counter(population.program for population in self._waiting)
@@ -103,16 +108,16 @@ class Schedule:
         return left[population.program] * again > self._first[population.program] - again
 
     def finished(self, runs: Iterable[Run]) -> None:
-        """What goes on from these runs need not wait any more."""
+        """Runs that continue these need not wait any more."""
         self._unfinished -= {run.key for run in runs}
 
     def took(self, population: Population, seconds: float) -> None:
-        """Learns what compiling and what training takes."""
+        """Records the seconds that a population took, with or without compiling."""
         if population.program in self._first:
             self._again[population.program] = seconds
         else:
             self._first[population.program] = seconds
 
     def lost(self, slot: int) -> None:
-        """A slot has a fresh process, which has compiled nothing."""
+        """Records that a slot has a new process, without compiled programs."""
         self._compiled[slot].clear()

@@ -1,6 +1,6 @@
-"""A worker's process: it prepares once, then does one job after the other.
+"""A worker's process: it prepares once, then executes one job after the other.
 
-It keeps its data and compiled programs until it ends. It writes no files but its own programs.
+It keeps its data and compiled programs until it ends. It writes no files but its programs.
 """
 
 import os
@@ -22,10 +22,10 @@ from pipeline.execution.program_cache import Compiled
 if TYPE_CHECKING:
     from pipeline.training.trainer import Trainer
 
-# The parent hands out work and writes records, for half a core on circles; kept from it by workers,
-# it would go on alone when they are done.
+# The parent hands out jobs and writes records, which takes half a core on circles. If the workers
+# had the same priority, it would fall behind and continue alone after them.
 NICE = 8
-TELLING = 0.2  # seconds between what is told of a job in work, at least
+TELLING = 0.2  # minimal seconds between reports of a job's progress
 
 Message = tuple[Literal["ready", "epochs", "answer", "error"], Any]
 Answer = TypeVar("Answer", covariant=True)
@@ -33,7 +33,7 @@ Answer = TypeVar("Answer", covariant=True)
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker needs to begin. `programs` is shared by workers, `own` is this one's alone."""
+    """What a worker needs to start. `programs`: a folder of all workers; `own`: of this one."""
 
     prepared: Path
     engine: Engine
@@ -44,11 +44,11 @@ class Setup:
 
 @dataclass(frozen=True)
 class Worker:
-    """What jobs work with. `tell` takes the epochs that are done of the job in work."""
+    """What jobs use. `tell` reports how many epochs of the current job are done."""
 
     trainer: "Trainer"
-    compiled: Compiled | None  # on a core
-    unseen: str | None  # the GPU that this worker was given and TensorFlow does not see
+    compiled: Compiled | None  # None on a GPU
+    unseen: str | None  # the worker's GPU, if TensorFlow does not see it
     tell: Callable[[int], None]
 
     def check_device(self) -> None:
@@ -56,13 +56,12 @@ class Worker:
         if self.unseen is not None:
             raise UserError(
                 f"TensorFlow does not see GPU {self.unseen}; {processes.LIBRARIES.absolute()} "
-                "tells why (docs/gpu.md), and CUDA_VISIBLE_DEVICES=-1 trains on the processor's "
-                "cores"
+                "says why (see docs/gpu.md). Set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
             )
 
     @contextmanager
     def shared_programs(self) -> Iterator[None]:
-        """Takes the compiled programs of others before, and shares its own after."""
+        """Copies other workers' compiled programs before the block, shares its own after it."""
         if self.compiled:
             self.compiled.take()
         yield
@@ -71,14 +70,14 @@ class Worker:
 
 
 class Job(Protocol[Answer]):
-    """One task of a worker; it is pickled, and so is the answer."""
+    """One job of a worker; it is pickled, and so is its answer."""
 
     def run(self, worker: Worker) -> Answer:
-        """Does it, in the worker's process."""
+        """Executes the job in the worker's process."""
 
 
 def main(pipe: Connection, setup: Setup) -> None:
-    """Answers the jobs that come through the pipe, until it is closed."""
+    """Executes the jobs that come through the pipe and sends answers, until it is closed."""
     try:
         worker = _prepared(setup, _Telling(pipe))
         pipe.send(("ready", None))
@@ -116,13 +115,13 @@ def _answer(job: Job[object], worker: Worker) -> Message:
 
 
 def _told(error: Exception) -> Message:
-    """An error, with the place where it was raised, which pickling would lose."""
+    """An error with its traceback as a note, since pickling loses it."""
     error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
     return "error", error
 
 
 class _Telling:
-    """Sends the epochs that are done, now and then."""
+    """Sends the number of epochs done, at most once every `TELLING` seconds."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._last = pipe, 0.0

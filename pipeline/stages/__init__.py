@@ -1,4 +1,4 @@
-"""The stages, one thin `main(argv)` each, and what others must know without importing them."""
+"""The stages, one thin `main(argv)` each, and their properties, readable without importing them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage is about, and what `study` does with it."""
+    """The properties of a stage, and what `study` does with it."""
 
-    of_study: bool = False  # its first argument is a study, for which it keeps a log
-    workers: bool = False  # trains in workers, whose imports begin at once
+    of_study: bool = False  # its first argument is a study, for which it writes a log
+    workers: bool = False  # trains in workers, whose imports start at once
     step: bool = False  # `study` runs it for each of its studies, in this order
-    files: tuple[str, ...] = ()  # of results/<study>, for MLflow's run of `study`
+    files: tuple[str, ...] = ()  # in results/<study>, shown in MLflow's run of `study`
 
 
 STAGES: Mapping[str, Stage] = {

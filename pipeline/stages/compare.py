@@ -1,4 +1,4 @@
-"""Compare any two techniques from the runs that are there, without training."""
+"""Compare any two techniques, from existing runs."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from pipeline.results import RESULTS, read_runs
 
 
 def main(argv: list[str]) -> None:
-    """Prints means, paired difference, p-value and a plain verdict."""
+    """Prints means, paired difference, p-value and a verdict in words."""
     parser = argparse.ArgumentParser(prog="python -m pipeline compare", description=__doc__)
     parser.add_argument("first", metavar="A", help="a technique, such as l2")
     parser.add_argument("second", metavar="B", help="another, such as dropout")
@@ -16,7 +16,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--setting", default="tuned", help="tuned (the default) or article")
     parser.add_argument(
         "--measure",
-        help="a column of runs.csv; default: test_accuracy, of an autoencoder test_loss",
+        help="a column of runs.csv; default: test_accuracy, for an autoencoder test_loss",
     )
     given = parser.parse_args(argv)
     runs = read_runs(RESULTS / given.study)

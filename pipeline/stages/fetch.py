@@ -1,7 +1,7 @@
 """Fetch a study's original files into data/raw/<study>, and check their SHA-256.
 
-Downloads from public mirrors, or reads from DATA_MIRROR (a folder or an http(s) URL) if that
-is set. Files that have arrived whole are not fetched again; what another study has is copied.
+Downloads from public mirrors, or reads from DATA_MIRROR (a folder or an http(s) URL) if that is
+set. Complete files are not fetched again, and files that another study has are copied.
 """
 
 import argparse
@@ -12,11 +12,11 @@ from pipeline.config import loading
 from pipeline.datasets import origins, raw
 
 RAW = Path("data/raw")
-PARTIAL = Path("data/.partial")  # outside what DVC deletes before a run
+PARTIAL = Path("data/.partial")  # outside the folders that DVC deletes before a run
 
 
 def main(argv: list[str]) -> None:
-    """Run the stage. Raises UserError."""
+    """Runs the stage. Raises UserError if a file cannot be fetched."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline fetch",
         description=__doc__,
@@ -28,5 +28,5 @@ def main(argv: list[str]) -> None:
     mirror = os.environ.get("DATA_MIRROR") or None
     raw.fetch(study, origin, RAW / study, PARTIAL / study, mirror)
     count = len(origin.files)
-    what = f"{count} files, all checked, in {RAW / study}" if count else "nothing to fetch"
+    what = f"{count} files in {RAW / study}, all checksums correct" if count else "nothing to fetch"
     print(f"{study}: {what}")

@@ -1,4 +1,4 @@
-"""Tell how large the journal of finished runs is, or delete what other code has made."""
+"""Show the size of the journal of finished runs, or delete the results of other code."""
 
 import argparse
 from pathlib import Path
@@ -8,9 +8,9 @@ from pipeline.execution.journal import Journal, Usage, at_work
 
 
 def main(argv: list[str]) -> None:
-    """Prints a line for each study. Raises UserError where one is in work."""
+    """Prints a line for each study. Raises UserError if another process works on one."""
     parser = argparse.ArgumentParser(prog="python -m pipeline journal", description=__doc__)
-    parser.add_argument("--prune", action="store_true", help="delete what other code has made")
+    parser.add_argument("--prune", action="store_true", help="delete the results of other code")
     prune = parser.parse_args(argv).prune
     studies = _studies(journal.ROOT)
     for study in studies:
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
 
 
 def _studies(root: Path) -> list[str]:
-    """Those that have a journal; beside them are compiled programs, and a lock for each."""
+    """The studies that have a journal, which has a lock; compiled programs have none."""
     folders = [path.name for path in root.glob("*") if path.is_dir()]
     return sorted(name for name in folders if (root / f"{name}.lock").exists())
 
@@ -35,8 +35,8 @@ def _line(study: Journal, prune: bool) -> str:
 
 
 def _told(usage: Usage) -> str:
-    """Such as `120 runs (31 MB) of today's code, 80 (20 MB) of other code`."""
-    today = f"{usage.today} runs ({_megabytes(usage.today_bytes)}) of today's code"
+    """Such as `120 runs (31.0 MB) of the current code, 80 (20.0 MB) of other code`."""
+    today = f"{usage.today} runs ({_megabytes(usage.today_bytes)}) of the current code"
     return f"{today}, {usage.others} ({_megabytes(usage.others_bytes)}) of other code"
 
 

@@ -1,4 +1,4 @@
-"""Join the studies' results, and judge the articles' claims, in reports/index.html."""
+"""Join all results in reports/index.html and judge the articles' claims."""
 
 import argparse
 import datetime
@@ -17,7 +17,7 @@ DOCS = Path("docs")
 
 
 def main(argv: list[str]) -> None:
-    """Write the page and the verdicts; print these, and which studies have no results yet."""
+    """Writes the page and the verdicts; prints the verdicts and the studies without results."""
     parser = argparse.ArgumentParser(prog="python -m pipeline overview", description=__doc__)
     parser.add_argument(
         "--docs", action="store_true", help="also write docs/results.md and docs/claims.md"
@@ -32,13 +32,13 @@ def main(argv: list[str]) -> None:
     print(verdicts.table(found.judged))
     print()
     for name in found.missing:
-        print(f"no results yet: {name}; `dvc repro report@{name}` makes them")
+        print(f"no results yet: {name}; run `dvc repro report@{name}`")
     print(f"claims: {CLAIMS}")
     print(f"overview: {PAGE}")
 
 
 def tables(found: pages.Overview) -> str:
-    """For docs/results.md, a section per study: the report stage's words, then its tables."""
+    """The content of docs/results.md: each study's section has the words and table of `report`."""
     sections = (_section(entry.name) for entry in found.entries)
     return f"Written {measured()}.\n\n" + "\n".join(sections)
 
@@ -49,7 +49,7 @@ def _section(study: str) -> str:
 
 
 def measured() -> str:
-    """Today, and this machine."""
+    """When and where the results are written: today's date, and this machine."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     machine = f"{platform.system()} {platform.machine()}"
     return f"{today.isoformat()} on {devices.cores()} cores, {machine}"

@@ -12,7 +12,7 @@ PREPARED = Path("data/prepared")
 
 
 def main(argv: list[str]) -> None:
-    """Run the stage. Raises UserError."""
+    """Runs the stage. Raises UserError if the raw files are missing or damaged."""
     parser = argparse.ArgumentParser(prog="python -m pipeline prepare", description=__doc__)
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     name, settings = parser.parse_args(argv).study, loading.load()
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
 
 
 def describe(dataset: Dataset) -> str:
-    """The sizes of a data set's parts, a line for each protocol."""
+    """The sizes of a data set's parts, one line per protocol."""
     lines = [f"{dataset.name}: examples of shape {dataset.input_shape}, digest {dataset.digest}"]
     for protocol in PROTOCOLS:
         sizes = ", ".join(f"{dataset.rows(protocol, part, 0).size} {part}" for part in PARTS)

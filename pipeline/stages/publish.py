@@ -1,4 +1,4 @@
-"""Create the MLflow runs that the result files have and MLflow lacks; renew their figures."""
+"""Add runs that are missing in MLflow, from the result files, and update their figures."""
 
 import argparse
 import logging
@@ -32,21 +32,24 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Publishes the studies that `argv` names, or all that have results."""
+    """Publishes the studies that `argv` names, or every study with results."""
     parser = argparse.ArgumentParser(prog="python -m pipeline publish", description=__doc__)
     parser.add_argument(
-        "study", nargs="*", type=loading.named, help="default: all that have results"
+        "study", nargs="*", type=loading.named, help="default: every study with results"
     )
     settings = loading.load()
     names = parser.parse_args(argv).study or _with_results(settings.studies)
     if not names:
-        raise UserError(f"{RESULTS}/ has no results; make some with `dvc repro`")
+        raise UserError(f"{RESULTS}/ has no results yet; run `dvc repro`")
     for name in names:
         publish(name, settings)
 
 
 def publish(dataset: str, settings: Params) -> None:
-    """Creates a study's missing runs. Raises UserError without results, or if MLflow fails."""
+    """Creates a study's missing runs in MLflow, and updates its figures.
+
+    Raises UserError if the study has no results, or if MLflow fails.
+    """
     architecture = settings.study(dataset).model.architecture
     if not _with_results((dataset,)):
         raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
@@ -63,23 +66,23 @@ def publish(dataset: str, settings: Params) -> None:
                 older.add(record.technique)
     if older:
         _log.warning(
-            "%s: %s has changed since %s had these results; a parent run that is made now shows "
-            "no params",
+            "%s: %s has changed since the results of %s were made; new parent runs show no "
+            "parameters",
             dataset,
             loading.FILE,
             ", ".join(sorted(older)),
         )
-    done = f"{dataset}: {tracker.added} runs added, {tracker.present} were present"
+    done = f"{dataset}: {tracker.added} runs added, {tracker.present} already in MLflow"
     _log.info(done)
     print(done)
     if tracker.failure:
-        raise UserError(f"{dataset} is incomplete in MLflow; publish again to complete it")
+        raise UserError(f"{dataset} is incomplete in MLflow; run publish again")
     finals = pd.DataFrame(read_rows(RESULTS / dataset / RUNS))
     log_figures(dataset, pages.drawings(RESULTS / dataset), studies(finals))
 
 
 def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
-    """The records of a study's trials, then of its final runs, from its result files."""
+    """The records of a study's trials and then of its final runs, from its result files."""
     folder = results / dataset
     for row in read_rows(folder / TRIALS):
         yield trial_record(row, architecture)
@@ -98,7 +101,7 @@ def _with_results(names: Iterable[str]) -> list[str]:
 
 
 def _data(dataset: str) -> tuple[str, np.ndarray | None]:
-    """The prepared data's digest and an example; results can be published without the data."""
+    """The digest of the prepared data and one example; without the data, `unknown` and None."""
     path = prepared(dataset)
     if not path.exists():
         return "unknown", None

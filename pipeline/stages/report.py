@@ -11,14 +11,18 @@ from pipeline.tracking.attachments import log_figures, studies
 
 
 def main(argv: list[str]) -> None:
-    """Write a study's summary and page, print what they show, and give MLflow the figures."""
+    """Writes a study's summary and page, prints them as text, and logs the figures to MLflow."""
     parser = argparse.ArgumentParser(prog="python -m pipeline report", description=__doc__)
-    parser.add_argument("study", type=loading.named, help="one that `train` has finished")
     parser.add_argument(
-        "--table", action="store_true", help="only print the table of the summary that is there"
+        "study",
+        type=loading.named,
+        help="a study whose `train` stage has finished, such as circles",
     )
     parser.add_argument(
-        "--ui", default=pages.UI, help=f"MLflow's address, for the links; default: {pages.UI}"
+        "--table", action="store_true", help="only print the table of the existing summary"
+    )
+    parser.add_argument(
+        "--ui", default=pages.UI, help=f"MLflow's address for links; default: {pages.UI}"
     )
     arguments = parser.parse_args(argv)
     folder = Path("results") / arguments.study

@@ -1,8 +1,8 @@
-"""Run a whole study, also with other values than those of params.yaml; `mlflow run` calls it.
+"""Run whole studies, with the values of params.yaml or others; `mlflow run` calls this.
 
-As long as params.yaml holds, it is `dvc repro`. With other values params.yaml stays as it is: the
-study gets a folder under studies/ with a params.yaml and results of its own, while prepared data
-and finished runs are shared, so nothing is trained twice.
+With the values of params.yaml it runs `dvc repro`. With other values it leaves params.yaml as it is
+and creates a folder under studies/ with its own params.yaml and results. Prepared data and finished
+runs are shared, so no run is trained twice.
 """
 
 import argparse
@@ -38,15 +38,15 @@ _log = logging.getLogger(__name__)
 
 LAST = (*(name for name, stage in STAGES.items() if stage.files), "overview")
 LONGEST = 120  # characters of a request in a folder's name
-SHARED = ("data", ".journal")  # whose content has the same name in every study
+SHARED = ("data", ".journal")  # their content has the same names in every study
 
 
 def main(argv: list[str]) -> None:
-    """Runs the study that `argv` asks for. Raises UserError."""
+    """Runs the studies that `argv` asks for. Raises UserError for mistakes and failed stages."""
     with ProjectRun() as run:
         until, request = arguments(argv)
         raw = loading.read()
-        loading.parse(raw)  # the file's own mistakes are told as such
+        loading.parse(raw)  # so that mistakes in the file itself are reported as such
         wanted = request.applied(raw)
         loading.parse(wanted, f"{loading.FILE} with {request}")
         names, text = list(wanted["studies"]), _text(wanted, request)
@@ -62,43 +62,44 @@ def main(argv: list[str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Its errors reach the run of `mlflow run` like any other mistake."""
+    """Raises its errors as UserError, so that the run of `mlflow run` shows them."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"command line: {message}; expected --{' --'.join(('until', *NAMES))}")
 
 
 def arguments(argv: list[str]) -> tuple[str, Request]:
-    """The last stage that runs, and what else is asked. Raises UserError."""
+    """The last stage to run, and the request. Raises UserError for invalid options."""
     parser = _Parser(
         prog="python -m pipeline study",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"The word {loading.FILE}, the default of all values, leaves what that file says.",
+        epilog=f"The default of every option is the word {loading.FILE}: "
+        "use the value in that file.",
         allow_abbrev=False,
     )
     helps = {
-        "studies": "which of them run, such as circles,digits",
-        "techniques": "such as l1,l2; `none`, the baseline, always joins them",
-        "trials": "trials of every search",
+        "studies": "studies to run, such as circles,digits",
+        "techniques": "such as l1,l2; `none`, the baseline, is always included",
+        "trials": "trials per search",
         "seeds": "seeds of the final runs",
         "workers": "processes, or auto",
     }
     for name in NAMES:
         parser.add_argument(f"--{name}", default=loading.FILE, help=helps[name])
-    parser.add_argument("--until", choices=LAST, default=LAST[-1], help="the last stage that runs")
+    parser.add_argument("--until", choices=LAST, default=LAST[-1], help="last stage to run")
     words = vars(parser.parse_args(argv))
     return words.pop("until"), Request.of(words)
 
 
 def _text(wanted: Mapping[str, Any], request: Request) -> str:
-    """The params.yaml of a study."""
+    """The content of a request's params.yaml."""
     note = f"# {loading.FILE} with {str(request) or 'nothing replaced'}\n"
     return note + yaml.safe_dump(wanted, sort_keys=False)
 
 
 def _own_folder(request: Request, text: str) -> Path:
-    """The folder of a study with other values; the same request finds the same folder."""
+    """The folder of studies with other values; the same request always has the same folder."""
     folder = Path("studies", _folder_name(str(request).replace(" ", "_")))
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
@@ -110,14 +111,14 @@ def _own_folder(request: Request, text: str) -> Path:
 
 
 def _folder_name(name: str) -> str:
-    """The name, or its beginning and a digest where file systems would refuse its length."""
+    """The name, or its beginning and a digest if it is too long for a file system."""
     if len(name) <= LONGEST:
         return name
     return f"{name[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _in_dvc() -> bool:
-    """Whether this folder is a DVC project; an unpacked archive, without git, is none."""
+    """Whether this folder is a DVC project in git; an unpacked archive is not in git."""
     return Path(".dvc").is_dir() and Path(".git").exists()
 
 
@@ -132,7 +133,7 @@ def _repro(names: Sequence[str], until: str) -> None:
 
 
 def _publish(names: Sequence[str]) -> None:
-    """Nothing new, unless results came from DVC's cache; MLflow's absence costs a warning."""
+    """Adds results that came from DVC's cache to MLflow; without MLflow there is a warning."""
     try:
         publish.main([*names])
     except UserError as error:
@@ -140,10 +141,10 @@ def _publish(names: Sequence[str]) -> None:
 
 
 def _dvc(*arguments: str) -> None:
-    # dvc.yaml says `python`, which must be this one, whether its environment is active or not.
+    # `python` in dvc.yaml must be this interpreter even if its environment is not active.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     command = [sys.executable, "-m", "dvc", *arguments]
-    # In a group of its own, so that an interruption reaches the stage, and reaches it once.
+    # In its own process group, so that an interruption reaches the stage, and only once.
     process = subprocess.Popen(command, env=os.environ | {"PATH": path}, process_group=0)
     try:
         code = process.wait()
@@ -153,11 +154,11 @@ def _dvc(*arguments: str) -> None:
         raise
     if code:
         shown = " ".join(("dvc", *arguments))
-        raise UserError(f"`{shown}` failed with exit code {code}; what it printed says why")
+        raise UserError(f"`{shown}` failed with exit code {code}; see its output above")
 
 
 def _run(names: Sequence[str], until: str, folder: Path) -> None:
-    """The stages, one after the other, in a folder that DVC does not know."""
+    """Runs the stages one after the other, in a folder without DVC."""
     processes.begin_preload()
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()  # the same store in the other folder
     with chdir(folder):
@@ -173,13 +174,13 @@ def _run(names: Sequence[str], until: str, folder: Path) -> None:
 
 
 def _steps(until: str) -> list[str]:
-    """The stages that run for each study."""
+    """The stages to run for each study."""
     steps = [name for name, stage in STAGES.items() if stage.step]
     return steps[: steps.index(until) + 1] if until in steps else steps
 
 
 def _outcome(folder: Path, study: str, until: str) -> Outcome:
-    """What MLflow's run shows of one study."""
+    """The results of one study, as MLflow's run shows them."""
     home = folder / RESULTS / study
     steps = _steps(until)
     files = [home / name for step in steps for name in STAGES[step].files]

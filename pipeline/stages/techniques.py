@@ -1,4 +1,4 @@
-"""List the techniques: what each adds, its formula, its source, and what is searched."""
+"""List the techniques with formula, source and search ranges."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import TECHNIQUES, Technique
 
 PAGE = Path("docs/techniques.md")
-# Three hidden layers each, which every technique fits that fits the architecture.
+# Three hidden layers each: enough for every technique that fits the architecture.
 EXAMPLES: Mapping[str, Model] = {
     "mlp": Mlp("mlp", (2, 2, 2)),
     "cnn": Cnn("cnn", (2, 2), hidden=(2,)),
@@ -21,9 +21,9 @@ EXAMPLES: Mapping[str, Model] = {
 
 
 def main(argv: list[str]) -> None:
-    """Prints the registry; the ranges are the defaults, which params.yaml can replace."""
+    """Prints the registry with the default ranges, which params.yaml can replace."""
     parser = argparse.ArgumentParser(prog="python -m pipeline techniques", description=__doc__)
-    parser.add_argument("--docs", action="store_true", help=f"also write the table into {PAGE}")
+    parser.add_argument("--docs", action="store_true", help=f"also write the table to {PAGE}")
     if parser.parse_args(argv).docs:
         blocks.replace(PAGE, "techniques", markdown())
     for name, technique in TECHNIQUES.items():
@@ -35,7 +35,11 @@ def main(argv: list[str]) -> None:
 
 
 def describe(found: Range) -> str:
-    """A range in words, with the default where it has one."""
+    """A range in words, with its default if there is one.
+
+    >>> describe(Range(1e-6, 0.1, log=True))
+    '1e-06 to 0.1 (log)'
+    """
     kinds = [kind for kind, is_so in (("whole", found.integer), ("log", found.log)) if is_so]
     kinds += [] if found.default is None else [f"default {found.default:g}"]
     return f"{found.low:g} to {found.high:g}" + (f" ({', '.join(kinds)})" if kinds else "")

@@ -1,4 +1,4 @@
-"""Time the predictions of the final models whose times a claim compares."""
+"""Measure how long final models take to predict, where a claim compares them."""
 
 import argparse
 
@@ -15,7 +15,7 @@ COLUMNS = ["key", "technique", "setting", "seed", inference.COLUMN]
 
 
 def main(argv: list[str]) -> None:
-    """Writes inference.csv: models of one setting and seed are timed in turn, on one thread."""
+    """Writes inference.csv: the models of a setting and seed are timed in turn, on one thread."""
     parser = argparse.ArgumentParser(prog="python -m pipeline timing", description=__doc__)
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
     replace_csv(folder / results.TIMES, table, digits=6)
     print(
         f"{study}: {len(table)} models timed, {inference.ROUNDS} batches of "
-        f"{inference.ROWS} rows each"
+        f"{inference.ROWS} examples each"
     )
 
 
@@ -42,7 +42,7 @@ def _table(runs: pd.DataFrame, study: str) -> pd.DataFrame:
 
 
 def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:
-    """The runs of one setting and seed with the times of their models, on the same rows."""
+    """The runs of one setting and seed with their models' times, on the same examples."""
     import keras
 
     first = runs.iloc[0]

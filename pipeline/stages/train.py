@@ -1,4 +1,4 @@
-"""Train the article's and the tuned setting of each technique, on paired seeds."""
+"""Train each technique on paired seeds, in the article setting and tuned."""
 
 import argparse
 import logging
@@ -69,7 +69,7 @@ def _train(dataset: str) -> None:
                     if not left[run.technique]:
                         tracker.finish(run.technique)
                         _log.info(_line(run.technique, rows.values()))
-            # While the tracker still has records to write.
+            # Meanwhile, the tracker writes the remaining records.
             journal.keep_checkpoints(())
             if not curves:
                 raise UserError(f"{dataset}: every final run failed: {rows[runs[0].key]['failed']}")
@@ -85,7 +85,7 @@ def _train(dataset: str) -> None:
 
 
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
-    """Technique → its values. Raises UserError if they were chosen for other params or data."""
+    """Technique → chosen values. Raises UserError if other parameters or data were tuned."""
     folder = results.RESULTS / plan.name
     tuned = results.read_tuned(folder)["techniques"]
     older = [
@@ -95,20 +95,20 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     ]
     if older:
         raise UserError(
-            f"{folder / results.TUNED} is of other params or data "
-            f"({', '.join(older)}); `python -m pipeline tune {plan.name}` makes it anew"
+            f"{folder / results.TUNED} was made with other parameters or data "
+            f"({', '.join(older)}); run `python -m pipeline tune {plan.name}` again"
         )
     return {name: found["values"] for name, found in tuned.items()}
 
 
 def _about(plan: Plan, data: datasets.Dataset) -> about.About:
-    """What reports tell of the study's data."""
+    """What reports say about the study's data."""
     tuning = plan.study.tuning
     return about.About.of(data, plan.task.name, random_trials(tuning.trials, tuning.round))
 
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:
-    """What the log tells of a technique whose final runs are done."""
+    """The log's line of a technique whose final runs are finished."""
     own = [row for row in rows if row["technique"] == technique]
     table = pd.DataFrame(own)
     measure = results.task_of(table).test
@@ -121,7 +121,7 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
 
 
 def _outputs(study: str) -> list[Path]:
-    """What the stage writes; the table of the runs comes last."""
+    """The outputs of the stage; the table of runs is the last one."""
     files = (
         *(about.FILE, results.INSPECTIONS, results.CURVES, results.PREDICTIONS),
         results.RUNS,
@@ -136,9 +136,9 @@ def _write(
     curves: Mapping[str, pd.DataFrame],
     scratch: Mapping[Path, Path],
 ) -> None:
-    """Writes the curves, and what else the journal has of the runs, in their order.
+    """Writes curves, models, inspections and predictions in the order of the runs.
 
-    `scratch`: for each output the path to write to.
+    `scratch`: output → the path to write to.
     """
     folder = results.RESULTS / runs[0].study
     models = results.MODELS / runs[0].study

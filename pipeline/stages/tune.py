@@ -1,4 +1,4 @@
-"""Search each technique's hyperparameters, on validation data only."""
+"""Search the hyperparameters of each technique, on validation data only."""
 
 import argparse
 import logging
@@ -49,7 +49,7 @@ def _tune(dataset: str) -> None:
                     tracker.finish(found.name)
                     store(found)
                     _log.info(_line(found))
-        # While the tracker still has records to write.
+        # Meanwhile, the tracker writes the remaining records.
         journal.keep_checkpoints(())
         (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
         rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
@@ -64,7 +64,7 @@ def _tune(dataset: str) -> None:
 
 
 def _line(found: search.Search) -> str:
-    """What the log tells of a technique whose search is over."""
+    """The log's line of a technique whose search is finished."""
     best = found.outcomes[found.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
     score = f"best validation {found.task.score.name} {best.score:.4f}"

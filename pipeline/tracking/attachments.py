@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def studies(runs: pd.DataFrame) -> dict[str, str]:
-    """Technique → the study digest of its rows of runs.csv; older files have none."""
+    """Technique → the study digest in its rows of runs.csv; older files have none."""
     told = runs.reindex(columns=["technique", STUDY]).dropna().drop_duplicates("technique")
     return dict(zip(told["technique"], told[STUDY], strict=True))
 
@@ -25,11 +25,11 @@ def studies(runs: pd.DataFrame) -> dict[str, str]:
 def log_figures(
     study: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
 ) -> int:
-    """Puts files, technique → paths, under `report` in the parents of a study's final runs.
+    """Logs files, technique → paths, under `report` in the parents of a study's final runs.
 
-    `studies`: technique → study digest; a technique without one has its newest parent. Returns
-    how many files there are now; one of the same name is replaced. A store without the data set is
-    left alone, and one that fails costs a warning.
+    `studies`: technique → study digest; a technique without one uses its newest parent. Files of
+    the same name are replaced. Returns the number of files logged: 0 if the store does not have
+    the study, and 0 with a warning if the store fails.
     """
     file = sqlite_file(tracking_uri())
     if file is not None and not file.exists():
@@ -53,7 +53,7 @@ def _log_figures(
 ) -> int:
     logged = 0
     for technique, paths in figures.items():
-        # Of all runs of this name none is a child: children's names end in a seed.
+        # No run of this name is a child, since the names of children end in a seed.
         wanted = f"attributes.run_name = '{technique} · train'"
         if technique in studies:
             wanted += f" and tags.{STUDY} = '{studies[technique]}'"

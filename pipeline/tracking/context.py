@@ -1,4 +1,4 @@
-"""What all runs of one data set share, and the digest that tells one study from another."""
+"""What all runs of a study share, and the digest of its values and data."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from pipeline.tracking.records import Phase, Record, as_text
 
 @dataclass(frozen=True)
 class Context:
-    """What all runs of one data set share."""
+    """What all runs of a study share."""
 
     study: str
     data_digest: str
@@ -30,7 +30,7 @@ class Context:
     def of_study(
         cls, study: str, settings: Params, data_digest: str, example: np.ndarray | None = None
     ) -> Self:
-        """The context that params.yaml gives a data set; logged models show the example."""
+        """The context of a study of params.yaml; `example` is shown with logged models."""
         section = settings.study(study)
         tags = {"params_digest": sha256(repr(section).encode()).hexdigest()[:16]}
         engine = settings.engine
@@ -52,11 +52,11 @@ class Context:
         )
 
     def study_digest(self, technique: str, phase: Phase) -> str:
-        """Names what decides a technique's runs: its params, then, after a hyphen, its data.
+        """A digest of what determines a technique's runs: of its params, a hyphen, of its data.
 
-        More seeds of the final runs continue a study; they make no other.
+        The number of final seeds is left out, so more seeds continue the same parents.
         """
-        idle = ["final.", "data.input"]  # the data themselves are named by their digest
+        idle = ["final.", "data.input"]  # the data have their own digest
         if phase == "tune":
             idle.append(f"techniques.{technique}.article")
         params = {
@@ -68,12 +68,12 @@ class Context:
         return f"{_digest([technique, params, ranges])}-{_digest(self.data_digest)}"
 
     def describes(self, record: Record) -> bool:
-        """Whether the params are those behind the record; result files can be older than they."""
+        """Whether the record was made with these params; result files can be older."""
         params, _, _ = self.study_digest(record.technique, record.phase).partition("-")
         return not record.study_digest or record.study_digest.startswith(params)
 
     def parent_params(self, technique: str) -> dict[str, object]:
-        """The study's params without those of other techniques."""
+        """The study's params, without those of other techniques."""
         own = f"techniques.{technique}."
         return {
             name: value
@@ -100,7 +100,7 @@ def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object
 
 
 def git_tags() -> dict[str, str]:
-    """The commit that is checked out, as our tag and as MLflow's; nothing outside of git."""
+    """The current commit as our tag and as MLflow's; empty outside a git repository."""
     command = ["git", "rev-parse", "--verify", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

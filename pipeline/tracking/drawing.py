@@ -1,4 +1,4 @@
-"""Figures and tables of a parent run, drawn in a process beside the one that writes records."""
+"""Figures and tables of a parent run, drawn in a process beside the writer of records."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,24 +18,25 @@ from pipeline.tracking.records import Record
 
 @cache
 def artists() -> ProcessPoolExecutor:
-    """The process that draws, for all experiments of this process; it imports at once.
+    """The process that draws for all experiments of this process; starts its imports at once.
 
-    A thread would share Python's lock with the writer, and drawing takes as long as writing. More
-    than one would begin when a stage ends, where several figures are due, and import until then.
+    A thread would share Python's global lock with the writer, and drawing takes as long as writing.
+    A second process would start only at the end of a stage, when several figures are due, and spend
+    the rest of the time with imports.
     """
     return processes.helpers(1, charts.prepare)
 
 
 def stop() -> None:
-    """Gives up what is not drawn yet, so that this process can end."""
+    """Cancels figures that are not drawn yet, so that this process can end."""
     if artists.cache_info().currsize:
         artists().shutdown(wait=False, cancel_futures=True)
 
 
 class Drawing:
-    """The artifacts of a parent that has these records, in the making.
+    """The artifacts of a parent with these records, while they are drawn.
 
-    `ranges`: the scales on which the technique's hyperparameters were searched.
+    `ranges`: the ranges and scales of the technique's hyperparameters.
     """
 
     def __init__(self, records: Sequence[Record], ranges: Mapping[str, Range]) -> None:
@@ -47,7 +48,7 @@ class Drawing:
         given = self._records, self._ranges, Path(self._folder.name)
         try:
             return artists().submit(draw, *given)
-        except BrokenProcessPool:  # one has died since: others take their place
+        except BrokenProcessPool:  # the process has died: start another one
             artists.cache_clear()
             return artists().submit(draw, *given)
 
@@ -57,7 +58,7 @@ class Drawing:
         return self._done.done()
 
     def finished(self) -> str:
-        """The folder of the artifacts, once they are drawn; here, if the process that drew died."""
+        """Waits for the artifacts; their folder. If the drawing process died, draws them here."""
         try:
             self._done.result()
         except BrokenProcessPool:
@@ -71,7 +72,7 @@ class Drawing:
 
 
 def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -> None:
-    """Writes a parent's artifacts: figures of its search, or its curves as figure and as table."""
+    """Writes a parent's artifacts: figures of its search, or its curves as figure and table."""
     task = records[0].task
     trials = [
         charts.Trial(record.params, score, record.status == "KILLED")

@@ -1,4 +1,4 @@
-"""Our numbers as MLflow's parameters and metrics."""
+"""Values as MLflow's parameters and metrics."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def params_of(params: Mapping[str, object]) -> "list[Param]":
-    """Parameters, each value in its one spelling."""
+    """Parameters, with values as `as_text` spells them."""
     from mlflow.entities import Param
 
     return [Param(name, as_text(value)) for name, value in params.items()]
 
 
 def scalars(metrics: Mapping[str, float], time_ms: int, model_id: str | None) -> "list[Metric]":
-    """Metrics of one moment; those with a model's id are shown on its page too."""
+    """Metrics at one time; with a model's id they are also shown on the model's page."""
     from mlflow.entities import Metric
 
     return [Metric(name, value, time_ms, 0, model_id=model_id) for name, value in metrics.items()]
 
 
 def points_of(curve: pd.DataFrame, time_ms: int) -> "list[Metric]":
-    """A curve's finite points, last epoch first: MLflow then need not replace the latest value."""
+    """A curve's finite points, the last epoch first, which saves MLflow updates of the latest."""
     from mlflow.entities import Metric
 
     steps = curve["epoch"].tolist()[::-1]

@@ -1,4 +1,4 @@
-"""The MLflow experiment of a data set: what is in it, and what a record adds to it."""
+"""The MLflow experiment of a study: what is in it, and what a record adds to it."""
 
 import json
 import logging
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
     from mlflow.entities.model_registry import ModelVersion
 
-_Place = tuple[str, Phase, str]  # technique, phase, study: what tells parents apart
+_Place = tuple[str, Phase, str]  # technique, phase, study digest: what identifies a parent
 
 
 @dataclass
 class Parent:
-    """A technique's parent run, and the records that it has been given."""
+    """A technique's parent run, and the records that were added to it."""
 
     run_id: str
     status: str
-    ours: bool = True  # or of another checkout that writes to the same store
+    ours: bool = True  # False: of another checkout that writes to the same store
     changed: bool = False
     monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
     drawing: Drawing | None = None
@@ -48,10 +48,10 @@ class Parent:
 
 
 class Experiment:
-    """The MLflow experiment of a data set and the runs in it. Used by one thread.
+    """The MLflow experiment of a study and the runs in it. Used by one thread.
 
-    Leaving the `with` block ends the parents that are still running: those that were described
-    once they are drawn, the others as failed.
+    Leaving the `with` block ends the parents that are still running: as finished, once they are
+    drawn, if they were described, else as failed.
     """
 
     def __init__(self, uri: str, context: Context, system_metrics: bool) -> None:
@@ -59,7 +59,7 @@ class Experiment:
 
         prepare_sqlite(uri)
         self._uri = uri
-        # The checkout: processes that share a journal write one at a time.
+        # Names the checkout: processes that share a journal write one at a time.
         self._writer = f"{socket.gethostname()}:{ROOT.resolve()}"
         self._system_metrics = system_metrics
         self.run_ids: dict[str, str] = {}
@@ -77,7 +77,7 @@ class Experiment:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._packages.close()
-        if not away(error):  # the next tracker ends what it finds running
+        if not away(error):  # else the next tracker ends runs that it finds running
             with suppress(Exception):
                 for parent in self._parents.values():
                     self._conclude(parent)
@@ -91,7 +91,7 @@ class Experiment:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             location = artifacts(uri, self._context.study)
-            tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view of agents
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view for agents
             return str(self._client.create_experiment(name, location, tags))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
@@ -103,7 +103,7 @@ class Experiment:
             if "unit_key" not in tags:
                 self._look_up_parent(run)
             elif run.info.status == "RUNNING":
-                if self._is_ours(run):  # a killed writer left it half written
+                if self._is_ours(run):  # a killed writer left it incomplete
                     self._discard(run.info.run_id)
             else:
                 self.run_ids[tags["unit_key"]] = run.info.run_id
@@ -127,14 +127,14 @@ class Experiment:
             token = page.token or None
 
     def add(self, record: Record) -> bool:
-        """Writes a record, unless the experiment has its key. Tells whether it was written."""
+        """Writes a record unless the experiment has its key; returns whether it was written."""
         self._conclude_drawn()
         parent = self._parent(record)
         parent.records.append(record)
         if record.key in self.run_ids:
             return False
         parent.changed = True
-        artists()  # its imports go on beside this
+        artists()  # starts its imports
         if self._system_metrics and parent.monitor is None:
             self._watch(parent)
         self.run_ids[record.key] = self._create(record, parent.run_id)
@@ -151,12 +151,12 @@ class Experiment:
         return self._parents[place]
 
     def _watch(self, parent: Parent) -> None:
-        """Has MLflow write the machine's load to a parent until it ends."""
+        """Lets MLflow log the machine's load to a parent until the parent ends."""
         from mlflow.system_metrics import system_metrics_monitor as mlflows
 
-        # It stops by itself when the store fails, of which the tracker tells.
+        # The monitor stops by itself when the store fails, which the tracker reports.
         logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
-        self._client.update_run(parent.run_id, "RUNNING")  # it watches no other runs
+        self._client.update_run(parent.run_id, "RUNNING")  # it monitors only running runs
         parent.status = "RUNNING"
         monitor: Any = mlflows.SystemMetricsMonitor
         parent.monitor = monitor(parent.run_id, resume_logging=True, tracking_uri=self._uri)
@@ -193,7 +193,7 @@ class Experiment:
         return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
 
     def _create(self, record: Record, parent_id: str) -> str:
-        # The list of runs starts with the newest: parents before children, seeds in their order.
+        # MLflow lists the newest run first: so parents precede children, and seeds are in order.
         start = self._began - record.seed
         end = start + int(1000 * record.metrics.get("seconds", 0))
         tags = {
@@ -209,7 +209,7 @@ class Experiment:
         try:
             self._fill(run_id, record, end)
         except Exception as error:
-            if not away(error):  # asking in vain once more would only take time
+            if not away(error):  # a further request would only wait in vain
                 with suppress(Exception):
                     self._discard(run_id)
             raise
@@ -245,7 +245,7 @@ class Experiment:
         self._client.delete_run(run_id)
 
     def finish(self, technique: str) -> None:
-        """Describes a technique's parents that have records; they end once they are drawn."""
+        """Describes the parents of a technique that have records; they end when they are drawn."""
         for (name, _, _), parent in self._parents.items():
             if name == technique:
                 self._describe(parent)
@@ -260,7 +260,7 @@ class Experiment:
         self._register([record for each in self._parents.values() for record in each.records])
 
     def _register(self, records: list[Record]) -> None:
-        """Gives the champion's version the alias; the version is made if it is not there."""
+        """Gives the alias to the champion's model version, which is created if necessary."""
         best = champion(records)
         if best is None:
             return
@@ -275,11 +275,11 @@ class Experiment:
             self._client.set_registered_model_alias(name, CHAMPION, version.version)
 
     def _version(self, name: str, run_id: str, measure: Measure) -> "ModelVersion | None":
-        """The version of a run's model, new where there is none; None for a run without model."""
+        """The version of a run's model, created if necessary; None if the run has no model."""
         versions = self._client.search_model_versions(f"name = '{name}'")
         for version in versions:
             if version.run_id == run_id:
-                # A search does not tell aliases.
+                # Searches do not return aliases.
                 return self._client.get_model_version(name, version.version)
         models = self._client.search_logged_models([self._id], f"source_run_id = '{run_id}'")
         if not models:
@@ -291,7 +291,7 @@ class Experiment:
                 f"{self._context.study}: `models:/{name}@{CHAMPION}`."
             )
             self._client.create_registered_model(name, description=about)
-        # Its place, and not `models:/<id>`, which MLflow would look up in another store than ours.
+        # The location, since MLflow would look up `models:/<id>` in another store than this one.
         version = self._client.create_model_version(
             name, model.artifact_location, run_id, model_id=model.model_id, await_creation_for=0
         )
@@ -301,7 +301,7 @@ class Experiment:
         return version
 
     def _describe(self, parent: Parent) -> None:
-        """Describes a parent by its records and has it drawn, if anything in it is new."""
+        """Describes a parent by its records and starts drawing, if any of them is new."""
         from mlflow.entities import RunTag
 
         begun = parent.status == "FINISHED" or parent.drawing is not None
@@ -325,7 +325,7 @@ class Experiment:
                 self._conclude(parent)
 
     def _conclude(self, parent: Parent) -> None:
-        """Adds a parent's artifacts when they are drawn, and ends it."""
+        """Logs a parent's artifacts, waiting until they are drawn, and ends the parent."""
         if parent.drawing is not None:
             self._client.log_artifacts(parent.run_id, parent.drawing.finished())
             parent.drawing.close()

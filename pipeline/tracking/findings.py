@@ -1,4 +1,4 @@
-"""What a parent run says of its children: means, a description, and the champion."""
+"""What parent runs show of their children: means, descriptions, and the champion."""
 
 from collections.abc import Iterable
 
@@ -11,23 +11,24 @@ from pipeline.tracking.records import STATES, Record, finite
 
 
 def summary(records: Iterable[Record]) -> dict[str, float]:
-    """A parent's metrics: the best trial's, or means over the final runs of each setting.
+    """A parent's metrics: those of the best trial, or means over final runs, also per setting.
 
-    The plain names hold the means of the tuned setting, or of the article's where none is tuned.
+    Names without a setting are means of the tuned setting, or of the article setting if the
+    technique is not tuned.
     """
     done = [record for record in records if record.status == "FINISHED"]
     if not done:
         return {}
     if done[0].phase == "tune":
         best = best_trial(done)
-        # A combination's `l2/first.strength` would be a section of its own.
+        # A slash, as in a combination's `l2/first.strength`, would make a section of charts.
         values = {f"best_{name.replace('/', '.')}": value for name, value in best.params.items()}
         return {**best.metrics, **values}
     return _means(_table(done), done[0].task)
 
 
 def best_trial(records: Iterable[Record]) -> Record:
-    """The finished trial of the best validation score, then of the lowest loss."""
+    """The finished trial with the best validation score and, among equal ones, the lowest loss."""
     return min(
         (record for record in records if record.status == "FINISHED"),
         key=lambda trial: (*trial.task.rank(trial.metrics), trial.seed),
@@ -35,7 +36,7 @@ def best_trial(records: Iterable[Record]) -> Record:
 
 
 def _table(records: Iterable[Record]) -> pd.DataFrame:
-    """Final runs: a row each, indexed by setting, a column per metric."""
+    """A table of final runs: one row each, indexed by setting, one column per metric."""
     records = list(records)
     settings = pd.Index([record.setting for record in records], name="setting")
     return pd.DataFrame([dict(record.metrics) for record in records], index=settings)
@@ -56,10 +57,10 @@ CHAMPION = "champion"
 
 
 def champion(records: Iterable[Record]) -> Record | None:
-    """The run whose model is the data set's best by validation data alone; None without models.
+    """The run whose model is the study's best on validation data; None if there are no models.
 
-    The technique is that of the best mean validation score over the final runs of the tuned
-    setting, then of the lowest mean loss; the run is its best by the same two.
+    Its technique has the best mean validation score over the final runs of the tuned setting and,
+    among equal ones, the lowest mean loss. The run is the technique's best by the same criteria.
     """
     finals = _finals(records)
     if not finals:
@@ -70,11 +71,11 @@ def champion(records: Iterable[Record]) -> Record | None:
 
 
 def champion_note(best: Record, records: Iterable[Record]) -> str:
-    """One sentence that says why this run's model is the champion."""
+    """A sentence that says why this run's model is the champion."""
     finals = _finals(records)
     measure = best.task.val
     mean = -measure.sign * _mean_validation(finals[best.technique])[0]
-    stops = "; stopped early, so of its best epoch" if best.stops_early else ""
+    stops = "; stopped early, at its best epoch" if best.stops_early else ""
     return (
         f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.study} "
         f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
@@ -93,27 +94,27 @@ def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _validation(record: Record) -> tuple[float, float]:
-    """`Task.rank` of a run; one that diverged has the worst there is."""
+    """`Task.rank` of a run; a diverged run has the worst rank."""
     return record.task.rank({} if record.metrics.get("diverged") else record.metrics)
 
 
 def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
-    """The mean of `_validation` and that of the loss: the smaller, the better."""
+    """The means of both parts of `_validation`; smaller is better."""
     pairs = [_validation(record) for record in records]
     score, loss = (float(np.mean(column)) for column in zip(*pairs, strict=True))
     return score, loss
 
 
 def note(records: Iterable[Record], elsewhere: int = 0) -> str:
-    """A parent's description: what it is, and what was found.
+    """A parent's description: what it is, and its results.
 
-    `elsewhere`: how many of its runs are listed under a parent that had them before.
+    `elsewhere`: how many of its runs are listed under an earlier parent.
     """
     records = list(records)
     technique = records[0].technique
     about = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
     name = f"`{technique}` ({about}) on {records[0].study}"
-    listed = f", {elsewhere} of them listed under an earlier study" if elsewhere else ""
+    listed = f", {elsewhere} of them under an earlier version of the study" if elsewhere else ""
     if records[0].phase == "tune":
         return _tune_note(name, records, listed)
     return _train_note(name, records, listed)
@@ -125,7 +126,7 @@ def _tune_note(name: str, records: list[Record], listed: str) -> str:
     count = f"{len(records)} trials ({states})"
     what = f"The search for the hyperparameters of {name}: {count}{listed}."
     if not counts["complete"]:
-        return f"{what} None was completed, so nothing was found."
+        return f"{what} No trial was completed, so no values were chosen."
     best = best_trial(records)
     values = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items())
     measure = best.task.val

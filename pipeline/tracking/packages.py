@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Packages:
-    """Makes an MLflow model of a .keras file, without loading it, in one folder used over again."""
+    """Makes MLflow models of .keras files without loading them, in one folder that is reused."""
 
     def __init__(self, example: np.ndarray | None) -> None:
         self._temporary = tempfile.TemporaryDirectory()
@@ -35,7 +35,7 @@ class Packages:
         self._temporary.cleanup()
 
     def pack(self, keras_file: Path, logged: "LoggedModel", run_id: str) -> Path:
-        """The folder with the files of one model, as they are to be logged."""
+        """The folder with the files of one model, ready to be logged."""
         from mlflow import pyfunc
         from mlflow.models import Model
 
@@ -58,7 +58,7 @@ class Packages:
         return self._folder
 
     def _write_example(self, example: np.ndarray) -> dict[str, str]:
-        """Two files, for people and for a server's requests, and what an MLmodel says of them."""
+        """Writes two files, for people and for requests to a server; their entry in MLmodel."""
         rows = np.round(example.astype(float), 6).tolist()
         self._write("input_example.json", json.dumps(rows))
         self._write("serving_input_example.json", json.dumps({"inputs": rows}))
@@ -73,7 +73,7 @@ class Packages:
 
 
 def signature(keras_file: Path) -> "ModelSignature":
-    """Shapes and types of a model's input and, where its last layer is dense, of its output."""
+    """Shapes and types of a model's input and, if its last layer is dense, of its output."""
     from mlflow.models import ModelSignature
 
     with zipfile.ZipFile(keras_file) as archive:

@@ -1,4 +1,4 @@
-"""The run that `mlflow run` opened: what was asked, what was found, how it ended."""
+"""The run that `mlflow run` opened: the request, the results, and how it ended."""
 
 import logging
 import os
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_TAG_LIMIT = 5000  # characters that every MLflow store takes
-_TRAINING_PAGES = "workflowType=machine_learning"  # not those for language models
+_TAG_LIMIT = 5000  # characters that every MLflow store accepts
+_TRAINING_PAGES = "workflowType=machine_learning"  # not the pages for language models
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study found on one data set, as the run of `mlflow run` shows it."""
+    """The results of one study, as the run of `mlflow run` shows them."""
 
     study: str
     table: str  # plain text, aligned
@@ -32,24 +32,24 @@ class Outcome:
 
 
 class ProjectRun:
-    """The run that `mlflow run` opened for our command, named by MLFLOW_RUN_ID.
+    """The run that `mlflow run` opened for this command, named by MLFLOW_RUN_ID.
 
-    Leaving the `with` block ends it, as FINISHED, FAILED or KILLED, and says why. Without such a
-    run nothing here does anything. A store that fails costs a warning, never the study.
+    Leaving the `with` block ends it as FINISHED, FAILED or KILLED, with the reason. Without such a
+    run the methods do nothing. A store that fails causes a warning and does not stop the study.
     """
 
     def __init__(self) -> None:
-        # Taken from the environment, so that no stage, here or in a child process, resumes it.
+        # Removed from the environment, so that no stage, here or in a child process, resumes it.
         self._run_id = os.environ.pop("MLFLOW_RUN_ID", None)
         os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
-        self._uri = tracking_uri()  # the caller may change its folder
+        self._uri = tracking_uri()  # now, since the caller may change the current folder
         self._warned = self._away = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._away = False  # it may be back: a run that stays RUNNING says nothing true
+        self._away = False  # it may be back, and the run should not stay RUNNING
         if error is None or (isinstance(error, SystemExit) and not error.code):
             self._tell(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
             return
@@ -60,7 +60,7 @@ class ProjectRun:
         self._tell(lambda client, run_id: client.set_terminated(run_id, status))
 
     def asked(self, tags: Mapping[str, str], settings: str) -> None:
-        """Shows what is to be studied: tags, and the content of params.yaml that holds."""
+        """Shows the request: tags, and the content of params.yaml that is used."""
         self._tag(tags)
         self._tell(lambda client, run_id: client.log_text(run_id, settings, "params.yaml"))
 
@@ -88,7 +88,7 @@ class ProjectRun:
                 run_id, happened = self._run_id, describe(error)
                 _log.warning("run %s of `mlflow run` is incomplete: MLflow %s", run_id, happened)
             self._warned = True
-            self._away = away(error)  # asking in vain once more would only take time
+            self._away = away(error)  # a further request would only wait in vain
 
 
 def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -109,8 +109,8 @@ def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> N
 def _describe_project(
     client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome], place: Path
 ) -> None:
-    """A description with what was found, and where it is."""
-    lines = [f"Result files are in `{place}`, and under this run's artifacts.", ""]
+    """Describes the run: headlines, links to experiments, and the folder of the results."""
+    lines = [f"The result files are in `{place}` and among this run's artifacts.", ""]
     for outcome in outcomes:
         name = experiment_name(outcome.study)
         link = f"`{name}`"

@@ -1,4 +1,4 @@
-"""Trials and final runs as MLflow shows them: a `Record` of each row of trials.csv and runs.csv."""
+"""Trials and final runs as MLflow shows them: a `Record` per row of trials.csv and runs.csv."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ IDENTITY = {
 class Record:
     """Everything that MLflow shows of one trial or one final run."""
 
-    key: str  # names the unit of work; hexadecimal
+    key: str  # identifies the trial or run; hexadecimal
     study: str
     task: Task  # what the model was trained for
     architecture: str
@@ -38,15 +38,15 @@ class Record:
     params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
     metrics: Mapping[str, float]  # finite
     status: Status = "FINISHED"
-    stops_early: bool = False  # so that a score is that of its best epoch
-    study_digest: str = ""  # of the params and data behind it; "": those of the context
+    stops_early: bool = False  # whether its score is that of its best epoch
+    study_digest: str = ""  # of its params and data; "": as in the context
     curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
     model: Path | None = None  # a .keras file
     tags: Mapping[str, str] = field(default_factory=dict)  # beside those of the fields above
 
     @property
     def name(self) -> str:
-        """What the list of runs shows, such as `l2 · tuned · seed 3` or `l2 · trial 7`."""
+        """The name in lists of runs, such as `l2 · tuned · seed 3` or `l2 · trial 7`."""
         place = (
             f"trial {self.seed}" if self.phase == "tune" else f"{self.setting} · seed {self.seed}"
         )
@@ -92,7 +92,7 @@ def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Re
 
 
 def _texts(row: Row, *names: str) -> dict[str, str]:
-    """These columns where the row has them."""
+    """The values of these columns as text, if the row has them."""
     return {name: as_text(row[name]) for name in names if name in row and not _missing(row[name])}
 
 
@@ -104,7 +104,7 @@ def _common(row: Row) -> dict[str, Any]:
 
 
 def _metrics(row: Row) -> dict[str, float]:
-    """The finite numbers that a row measures: a NaN or an infinity would spoil a chart's axis."""
+    """The finite measures of a row; NaN or infinity would spoil the axis of a chart."""
     names = [name for name in row if name not in IDENTITY and not name.startswith(PARAM)]
     columns = [name for name in named(row["task"]).headlines if name in names]
     columns += [name for name in names if name not in columns]
@@ -120,7 +120,11 @@ def _missing(value: object) -> bool:
 
 
 def as_text(value: object) -> str:
-    """One spelling for a value, whether it is live or has been through a CSV file."""
+    """A value as text, which is the same for a live value and for one read from a CSV file.
+
+    >>> as_text(3), as_text(3.0), as_text(0.5), as_text(True)
+    ('3', '3', '0.5', 'true')
+    """
     if isinstance(value, (bool, np.bool)):
         return str(bool(value)).lower()
     if isinstance(value, (int, float, np.number)):
@@ -130,7 +134,7 @@ def as_text(value: object) -> str:
 
 
 def _as_stored(curve: pd.DataFrame) -> pd.DataFrame:
-    """A curve in the types of curves.parquet, so that live values equal published ones."""
+    """A curve with the types of curves.parquet, so that live and published values are equal."""
     names = [name for name in curve.columns if name != "key"]
     types = dict.fromkeys(names, np.dtype(np.float32)) | {"epoch": np.dtype(np.int32)}
     present = all(curve.dtypes[name] == kind for name, kind in types.items())
@@ -152,7 +156,7 @@ def best_epoch(curve: pd.DataFrame, task: Task) -> int:
 
 
 def thin(curve: pd.DataFrame, points: int, task: Task) -> pd.DataFrame:
-    """At most `points` rows of a curve, denser early on: the first, the best and the last are kept.
+    """At most `points` rows of a curve, denser early on, with the first, best and last ones.
 
     Raises ValueError for fewer than three points.
     """

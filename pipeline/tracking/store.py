@@ -1,4 +1,4 @@
-"""Which MLflow store, what things are called in it, and what went wrong with it."""
+"""The address of the MLflow store, names in it, and words for its errors."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# MLflow's own limits would hold up a stage for minutes when its server has gone away.
+# With MLflow's default limits, a server that is away would delay a stage for minutes.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -21,7 +21,7 @@ _ENVIRONMENT = {
 }
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
-# A request that is tried again has not failed yet.
+# Requests that are retried have not failed yet.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -43,9 +43,9 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def prepare_sqlite(uri: str) -> None:
-    """Makes the database if need be, with write-ahead logging.
+    """Creates the database if necessary, with write-ahead logging.
 
-    With that commits cost a third, and the UI reads while we write.
+    This cuts the time of commits to a third, and lets the UI read during writes.
     """
     path = sqlite_file(uri)
     if path is None:
@@ -53,49 +53,49 @@ def prepare_sqlite(uri: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         _make(path)
-    # It is for speed alone, so a database that somebody holds locked is left as it is.
+    # Only for speed, so a database that is locked is left as it is.
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _make(path: Path) -> None:
-    """Has MLflow make its tables in another file, which is put in place when it is whole.
+    """Lets MLflow create its tables in another file, which is moved into place when complete.
 
-    MLflow makes them one by one for seconds, and could not go on from what a kill would leave.
+    That takes seconds, table by table, and MLflow could not continue after an interruption.
     """
     from mlflow import MlflowClient
 
     with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         scratch = Path(folder, path.name)
         MlflowClient(f"sqlite:///{scratch}").search_experiments(max_results=1)
-        # Another process may have been quicker. Without hard links MLflow makes the file in place.
+        # Another process may have been faster. Without hard links MLflow creates the file in place.
         with suppress(OSError):
             os.link(scratch, path)
 
 
 def artifacts(uri: str, study: str) -> str | None:
-    """Where an experiment's artifacts go: beside a SQLite file; a server knows its own place."""
+    """The URI of an experiment's artifacts, beside a SQLite file; None: the server decides."""
     file = sqlite_file(uri)
     return None if file is None else (file.parent / "mlartifacts" / study).resolve().as_uri()
 
 
 def experiment_name(study: str) -> str:
-    """The MLflow experiment that holds a data set's runs."""
+    """The name of the MLflow experiment with a study's runs."""
     return f"regularization/{study}"
 
 
 def model_name(study: str) -> str:
-    """The registered model whose version `@champion` is a data set's best model."""
+    """The name of the registered model whose version `@champion` is a study's best model."""
     return f"regularization-{study}"
 
 
 def now() -> int:
-    """Milliseconds, as MLflow counts time."""
+    """The time in milliseconds, as MLflow counts it."""
     return time.time_ns() // 1_000_000
 
 
 def away(error: BaseException | None) -> bool:
-    """Whether a server gave no answer, as opposed to one that refuses something."""
+    """Whether an error means that a server did not answer, rather than refused a request."""
     from requests import HTTPError, RequestException
 
     while error is not None:
@@ -106,7 +106,7 @@ def away(error: BaseException | None) -> bool:
 
 
 def describe(error: Exception) -> str:
-    """What happened to MLflow in one line, without the password that a URI may hold."""
+    """What happened to MLflow, in one line, without the password that a URI may have."""
     if away(error):
         happened = f"is away ({tracking_uri()} does not answer)"
     else:

@@ -1,4 +1,4 @@
-"""Records go to MLflow on a thread of their own, so that training never waits for a server."""
+"""Writes records to MLflow on its own thread, so that training never waits for a server."""
 
 import logging
 import queue
@@ -19,17 +19,17 @@ Job = Callable[["Experiment"], object]
 
 
 class Tracker:
-    """Writes records to MLflow from one background thread, which alone talks to the store.
+    """Writes records to MLflow on one background thread, the only one that uses the store.
 
-    It begins with the first record, since MLflow's imports would keep workers from theirs. Log all
-    records of a data set, old ones too: what the experiment already holds is not written
-    again but counts in the parents' means. When the store fails, one warning is logged, `failure`
-    holds the reason and the rest is dropped: the caller goes on.
+    The thread starts with the first record, since MLflow's imports would delay those of workers.
+    Log all records of a study, also old ones: a record that the experiment already has is not
+    written again but counts in the means of its parent. If the store fails, one warning is logged,
+    `failure` is the reason, further records are dropped, and the caller continues.
 
-    After the `with` block, `run_ids` maps keys to MLflow runs, and `added` and `present` count
-    the records that were written and those that had been there.
+    After the `with` block, `run_ids` maps keys to MLflow runs, and `added` and `present` count the
+    records that were written and those that the experiment had.
 
-    `system_metrics`: whether parents show the machine's load from their first new record on.
+    `system_metrics`: whether parents show the machine's load, from their first new record on.
     """
 
     def __init__(self, context: Context, system_metrics: bool = False) -> None:
@@ -46,11 +46,11 @@ class Tracker:
         return self
 
     def log(self, record: Record) -> None:
-        """Hands a record to the writer. Returns at once."""
+        """Queues a record for the writer. Returns at once."""
         self._put(lambda experiment: self._add(experiment, record))
 
     def finish(self, technique: str) -> None:
-        """Has a technique described in MLflow: all its records are logged. Returns at once."""
+        """Queues the description of a technique, whose records are all logged. Returns at once."""
         self._put(lambda experiment: experiment.finish(technique))
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -94,8 +94,8 @@ class Tracker:
         except Exception as error:
             self.failure = error
             _log.warning(
-                "%s: MLflow %s; results are not affected, and `python -m pipeline publish %s` "
-                "completes its record later (of a study with other values: the same command again)",
+                "%s: MLflow %s; results are not affected. Later, run `python -m pipeline publish "
+                "%s` (for a study with other values: the same command again) to complete MLflow",
                 self._context.study,
                 describe(error),
                 self._context.study,

@@ -1,6 +1,6 @@
-"""The two halves of a study: the search for each technique's values, and the final runs.
+"""The two halves of a study: the searches for hyperparameters, and the final runs.
 
-Pure of files and servers: units go to a pool, rows and results come out as they are made.
+Uses no files or servers: gives runs to a pool, and yields rows and results as they are finished.
 """
 
 import hashlib
@@ -23,17 +23,17 @@ Steps = Generator[tuple[list[Row], list[Run]], Mapping[str, Result], None]
 
 
 class Pool(Protocol):
-    """What trains units: `pipeline.execution.runner.Runner`."""
+    """Trains runs; `pipeline.execution.runner.Runner` is one."""
 
     def add(self, runs: Sequence[Run], instead_of: Collection[Run] = ()) -> None:
-        """Gives it units to train; see there."""
+        """Adds runs to train; see `Runner.add`."""
 
     def results(self, title: str, runs: int, epochs: int) -> Iterator[Result]:
-        """Results of what was added, also while they come."""
+        """Results of the added runs as they finish; runs may be added meanwhile."""
 
 
 def searches(plan: Plan) -> dict[str, Search]:
-    """A search for each technique of the study that is tuned, all with the same budget."""
+    """A search for each tuned technique of the study, all with the same budget."""
     tuning = plan.study.tuning
     budget = (tuning.trials, tuning.round)
     return {
@@ -43,10 +43,10 @@ def searches(plan: Plan) -> dict[str, Search]:
 
 
 def tune(plan: Plan, searching: Mapping[str, Search], pool: Pool) -> Iterator[Row]:
-    """Drives the searches to the end; yields a row of trials.csv for each finished trial.
+    """Runs the searches to their end; yields a row of trials.csv for each finished trial.
 
-    Each search goes its own way, so that no worker waits for another technique; a round's trials
-    are told in the order in which they were asked, whatever finished first.
+    Searches advance independently, so no worker waits for another technique. The results of a
+    round's trials reach Optuna in the order in which it proposed them, whatever finished first.
     """
     steps = {name: _steps(plan, search) for name, search in searching.items()}
     asked = {name: next(step)[1] for name, step in steps.items()}
@@ -65,7 +65,10 @@ def tune(plan: Plan, searching: Mapping[str, Search], pool: Pool) -> Iterator[Ro
 
 
 def budget(plan: Plan, searching: Mapping[str, Search]) -> tuple[int, int]:
-    """The runs of all trials, and their epochs; one that goes on is another, from its first."""
+    """The number of runs of all trials, and of their epochs.
+
+    A trial that continues after a rung counts as a further run, with all its epochs.
+    """
     tuning, runs, total = plan.study.tuning, 0, 0
     for search in searching.values():
         for first in range(0, search.trials, search.round):
@@ -78,14 +81,14 @@ def budget(plan: Plan, searching: Mapping[str, Search]) -> tuple[int, int]:
 
 
 def _steps(plan: Plan, search: Search) -> Steps:
-    """A search, step by step: rows of trials that are over, and the units that it asks for next.
+    """The steps of a search: yields the rows of ended trials, and the runs that it needs next.
 
-    It is sent their results, by key. At its end it asks for nothing.
+    It is sent their results, by key. After the last trial it needs no runs.
     """
     tuning = plan.study.tuning
     over: list[Row] = []
     while trials := search.ask():
-        seconds: dict[int, float] = {}  # so far, by the trial's number
+        seconds: dict[int, float] = {}  # taken so far, by the trial's number
         for rung, epochs in enumerate(tuning.rungs):
             runs = {
                 trial.number: [
@@ -112,7 +115,7 @@ def _steps(plan: Plan, search: Search) -> Steps:
 
 
 def _state(row: Row, tuning: Tuning, epochs: int) -> str:
-    """How a trial ended after `epochs`: failed where every seed diverged."""
+    """The state of a trial that ended after `epochs`; failed if every seed diverged."""
     if row["diverged"] == tuning.seeds:
         return "failed"
     return "complete" if epochs == tuning.epochs else "pruned"
@@ -125,7 +128,7 @@ def _tell(
     rows: Mapping[int, Row],
     epochs: int,
 ) -> list[optuna.Trial]:
-    """Tells a search what its trials gave after `epochs`; those that go on."""
+    """Tells a search the scores of its trials after `epochs`; returns those that continue."""
     found = [rows[trial.number] for trial in trials]
     outcomes = [
         Outcome(trial.params, row[search.task.val.name], row["val_loss"])
@@ -141,11 +144,11 @@ def _tell(
 def _trial_row(
     runs: Sequence[Run], number: int, results: Mapping[str, Result], seconds: float
 ) -> Row:
-    """Means over the trial's seeds. A member that diverged has the worst of scores and losses.
+    """The row of a trial: means over its seeds. A diverged run has the worst score and loss.
 
-    If a run failed, all of the trial's count as diverged: it has not shown what its values do.
+    If a run failed, all runs of the trial count as diverged, since its score is unknown.
 
-    `seconds`: what the trial had taken before.
+    `seconds`: the time that the trial had taken before.
     """
     given = [results[run.key] for run in runs]
     task = runs[0].task
@@ -158,7 +161,7 @@ def _trial_row(
     def mean_with(lost: float, name: str) -> float:
         return float(np.mean([lost if m["diverged"] else m[name] for m in measures]))
 
-    parts = (str(number), *(run.key for run in runs))  # trials may be equal but for the number
+    parts = (str(number), *(run.key for run in runs))  # two trials may have equal runs
     return {
         "key": hashlib.sha256("".join(parts).encode()).hexdigest()[:20],
         "study": runs[0].study,
@@ -174,13 +177,13 @@ def _trial_row(
         "diverged": sum(measure["diverged"] for measure in measures),
         "epochs_run": mean("epochs_run"),
         "seconds": sum(measure["seconds"] for measure in measures)
-        + (0.0 if runs[0].goes_on_from else seconds),  # otherwise its own hold those before
+        + (0.0 if runs[0].goes_on_from else seconds),  # continued runs include earlier seconds
         **({"failed": failed[0]} if failed else {}),
     }
 
 
 def tuned(plan: Plan, searching: Mapping[str, Search]) -> dict[str, Any]:
-    """The content of tuned.json: what was chosen, from which ranges, with which budget."""
+    """The content of tuned.json: the chosen values, their ranges, and the budget."""
     tuning = plan.study.tuning
     return {
         "study": plan.name,
@@ -211,24 +214,24 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
 
 
 def _stops_early(plan: Plan, technique: str, values: Mapping[str, float]) -> bool:
-    """Whether the technique's score at these values is that of its best epoch."""
+    """Whether final runs of the technique with these values are scored at their best epoch."""
     return plan.tuned(technique, values, 0).stops_early
 
 
 def _finite(number: float) -> float | None:
-    """None for a trial that diverged: JSON has no infinity."""
+    """The number, or None if it is not finite, since JSON has no infinity."""
     return number if np.isfinite(number) else None
 
 
 def final_runs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> list[Run]:
-    """The final runs: each technique's article setting, where it has one, and its tuned one.
+    """The final runs of each technique in the article setting, if it has one, and the tuned one.
 
-    Raises UserError where `chosen` lacks a technique that is tuned.
+    Raises UserError if `chosen` lacks a technique that is tuned.
     """
     if missing := [name for name in plan.study.tuned if name not in chosen]:
         raise UserError(
             f"tuned.json has no values for {', '.join(missing)};"
-            f" `python -m pipeline tune {plan.name}` finds them"
+            f" run `python -m pipeline tune {plan.name}`"
         )
     seeds = range(plan.study.final.seeds)
     article = [plan.article(name, seed) for name in plan.study.techniques for seed in seeds]

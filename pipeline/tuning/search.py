@@ -1,7 +1,7 @@
-"""Optuna's part: one study per technique, asked and told in fixed rounds. Knows no MLflow.
+"""Searches by Optuna: one of its studies per technique, asked and told in fixed rounds.
 
-A search is decided by its seed and what it is told. Interrupted, it is replayed from the start
-with the journal's results, and asks for the same trials again, so no half-run trial is ever stored.
+A search depends only on its seed and on the scores that it is told. After an interruption it is
+replayed from the start with the journal's results, and proposes the same trials again.
 """
 
 import math
@@ -20,16 +20,16 @@ from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.files import replacing
 from pipeline.techniques.ranges import Range
 
-EDGE = 0.05  # a best value within this share of its range from an end is flagged
+EDGE = 0.05  # best values within this share of their range from an end are flagged
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study and trial
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study and trial
 
 Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's means over its seeds, on validation data: the task's score, and the loss."""
+    """A trial's mean score and loss over its seeds, on validation data."""
 
     values: Values
     score: float
@@ -39,12 +39,23 @@ class Outcome:
 class Search:
     """The search for one technique's hyperparameters.
 
-    The first `random_trials` are quasi-random (Halton, scrambled), the rest is TPE. With nothing
-    to search there is one trial.
+    The first `random_trials` are quasi-random (scrambled Halton), the others are proposed by TPE.
+    With nothing to search there is one trial.
 
     Args:
-        ranges: hyperparameter → its range. seed: decides every value asked. task: which
-            scores are better. A small validation set ties often; then the loss decides.
+        name: the technique.
+        ranges: hyperparameter → its range.
+        trials: the budget.
+        round_size: trials proposed at a time.
+        seed: determines the proposals, together with the scores told.
+        task: says which scores are better. Between equal scores, which are common on a small
+            validation set, the loss decides.
+
+    >>> search = Search("l2", {"strength": Range(1e-6, 1e-1, log=True)}, 2, round_size=2, seed=0)
+    >>> trials = search.ask()
+    >>> search.tell(trials, [Outcome(t.params, score, 0.5) for t, score in zip(trials, (0.8, 0.9))])
+    >>> search.best, search.ask()
+    (1, [])
     """
 
     def __init__(
@@ -73,13 +84,13 @@ class Search:
             self.study.enqueue_trial(point)
 
     def ask(self) -> list[optuna.Trial]:
-        """The next round's trials; empty when the budget is spent."""
+        """The next round's trials; none when the budget is used up."""
         count = min(self.round, self.trials - self._asked)
         self._asked += count
         return [self.study.ask(self._distributions) for _ in range(count)]
 
     def tell(self, trials: Sequence[optuna.Trial], outcomes: Sequence[Outcome]) -> None:
-        """What trials gave that were trained to the end, in the order in which they were asked."""
+        """Tells the outcomes of trials that were trained to the end, in the order of `ask`."""
         for trial, outcome in zip(trials, outcomes, strict=True):
             trial.set_user_attr("val_loss", outcome.val_loss)
             self.study.tell(trial, outcome.score)
@@ -92,9 +103,10 @@ class Search:
         epochs: int,
         factor: int,
     ) -> list[optuna.Trial]:
-        """The trials that go on after `epochs`: the best 1 / factor of them, at least one.
+        """The trials that continue after `epochs`: the best 1 / factor of them, at least one.
 
-        Successive halving: Jamieson and Talwalkar 2016. In the order in which they were asked.
+        Successive halving, Jamieson and Talwalkar 2016. Keeps the order of `ask`; Optuna is told
+        that the other trials are pruned.
         """
         pairs = zip(outcomes, trials, strict=True)
         worst_first = sorted(pairs, key=lambda pair: self._order(pair[0]), reverse=True)
@@ -115,7 +127,7 @@ class Search:
         return self.task.order(outcome.score, outcome.val_loss)
 
     def at_edge(self) -> list[str]:
-        """The hyperparameters whose best value lies at an end of its range."""
+        """The hyperparameters whose best value lies at an end of its range; see `EDGE`."""
         values = self.outcomes[self.best].values
         return [
             name
@@ -124,7 +136,7 @@ class Search:
         ]
 
     def store(self, storage: optuna.storages.BaseStorage) -> None:
-        """Copies the finished study into another of Optuna's storages, for its dashboard."""
+        """Copies the finished study into another Optuna storage, for its dashboard."""
         optuna.copy_study(
             from_study_name=self.name,
             from_storage=self.study._storage,
@@ -133,16 +145,20 @@ class Search:
 
 
 def survivors(trials: int, factor: int) -> int:
-    """How many of the trials that are compared go on."""
+    """How many of the compared trials continue.
+
+    >>> survivors(8, factor=3)
+    2
+    """
     return max(1, trials // factor)
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[Callable[[Search], None]]:
-    """Takes searches, as they end, into one SQLite file, which is replaced whole at the end."""
+    """A function that stores searches in one SQLite file, which is replaced whole at the end."""
     with replacing(path) as scratch, ExitStack() as stack:
 
-        @cache  # with the first search: until then, workers start
+        @cache  # opened for the first search, so that it does not delay the start of workers
         def storage() -> optuna.storages.RDBStorage:
             opened = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
             stack.callback(opened.engine.dispose)
@@ -158,10 +174,10 @@ def _distribution(found: Range) -> BaseDistribution:
 
 
 def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[dict[str, float]]:
-    """`count` points that fill the ranges evenly, on their own scales."""
+    """`count` points that cover the ranges evenly, each on its own scale."""
     if not ranges:
         return []
-    from scipy.stats import qmc  # takes half a second, in which workers can start
+    from scipy.stats import qmc  # here: the import takes half a second, while workers start
 
     points = qmc.Halton(len(ranges), rng=seed).random(count)
     return [
@@ -174,7 +190,7 @@ def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[di
 
 
 def _value(found: Range, share: float) -> float:
-    """The value that lies at this share of the range."""
+    """The value at this share of the range, from 0 at the low end to 1 at the high end."""
     if found.log:
         value = found.low * (found.high / found.low) ** share
     else:
@@ -184,7 +200,7 @@ def _value(found: Range, share: float) -> float:
 
 
 def _position(found: Range, value: float) -> float:
-    """The share of the range at which the value lies: `_value`'s inverse."""
+    """The share of the range at which a value lies: the inverse of `_value`."""
     if found.log:
         return math.log(value / found.low) / math.log(found.high / found.low)
     return (value - found.low) / (found.high - found.low)

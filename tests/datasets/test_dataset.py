@@ -153,8 +153,8 @@ def test_informative_inputs_are_saved_and_loaded(tmp_path: Path) -> None:
         (np.array([1, 3]), "must be int32"),
         (np.array([[1, 3]], np.int32), r"of shape \(k,\), but got int32 \(1, 2\)"),
         (np.array([], np.int32), "must be int32"),
-        (np.array([3, 1], np.int32), r"must rise within \[0, 4\), but is \[3, 1\]"),
-        (np.array([1, 1], np.int32), "must rise"),
+        (np.array([3, 1], np.int32), r"must increase strictly within \[0, 4\), but got \[3, 1\]"),
+        (np.array([1, 1], np.int32), "must increase strictly"),
         (np.array([-1, 1], np.int32), r"within \[0, 4\)"),
         (np.array([1, 4], np.int32), r"within \[0, 4\)"),
     ],
@@ -162,7 +162,7 @@ def test_informative_inputs_are_saved_and_loaded(tmp_path: Path) -> None:
 def test_informative_inputs_that_there_are_not_are_refused(informative: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         flat(informative=informative)
-    with pytest.raises(ValueError, match="`informative` takes rows of one axis"):
+    with pytest.raises(ValueError, match="`informative` needs examples of one axis"):
         toy(informative=np.array([1, 3], np.int32))
 
 
@@ -212,9 +212,9 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
         ("article.val", np.array([2, 3], np.int32), r"`article.val` must be int32 of shape"),
         ("article.val", np.array([[2.0, 3.0]]), r"`article.val` must be int32"),
         ("article.val", np.zeros((1, 0), np.int32), r"`article.val` must be int32 of shape"),
-        ("leak_free.test", rows([3], [8]), r"`leak_free.test` must hold rows in \[0, 8\)"),
+        ("leak_free.test", rows([3], [8]), r"`leak_free.test` must have rows in \[0, 8\)"),
         ("leak_free.test", rows([3], [-1]), r"but got -1 to 3"),
-        ("leak_free.test", rows([3]), "equally many draws"),
+        ("leak_free.test", rows([3]), "the same number of draws"),
         ("x", np.array([{}], object), "allow_pickle"),
     ],
 )
@@ -230,7 +230,7 @@ def test_contents_that_do_not_fit_are_refused(
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00", b"PK\x05\x06" + bytes(18)])
 def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "toy.npz").write_bytes(content)
-    with pytest.raises(UserError, match="does not hold a prepared data set"):
+    with pytest.raises(UserError, match="is not a prepared data set"):
         load(tmp_path / "toy.npz")
 
 

@@ -68,14 +68,14 @@ def test_parse_inverts_the_encoding(shape: list[int], random: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "must begin with 00000803, but begins with "),
-        (encode(LABELS), "must begin with 00000803, but begins with 00000801"),
-        (b"\x00\x00\x0d\x03" + encode(IMAGES)[4:], "but begins with 00000d03"),
-        (b"<htm" + encode(IMAGES)[4:], "but begins with 3c68746d"),
-        (encode(IMAGES)[:15], "header must have 16 bytes, but it has 15"),
-        (encode(IMAGES)[:-1], r"shape \(12, 28, 28\) makes 9424 bytes, but it has 9423"),
-        (encode(IMAGES) + b"\x00", "makes 9424 bytes, but it has 9425"),
-        (b"\x00\x00\x08\x03" + b"\xff" * 12, "bytes, but it has 16"),
+        (b"", "expected the first bytes 00000803, but got $"),
+        (encode(LABELS), "expected the first bytes 00000803, but got 00000801"),
+        (b"\x00\x00\x0d\x03" + encode(IMAGES)[4:], "but got 00000d03"),
+        (b"<htm" + encode(IMAGES)[4:], "but got 3c68746d"),
+        (encode(IMAGES)[:15], "header of 16 bytes, but the file has only 15 bytes"),
+        (encode(IMAGES)[:-1], r"expected 9424 bytes for shape \(12, 28, 28\), but got 9423"),
+        (encode(IMAGES) + b"\x00", "expected 9424 bytes for .*, but got 9425"),
+        (b"\x00\x00\x08\x03" + b"\xff" * 12, ", but got 16"),
     ],
 )
 def test_parse_refuses_what_is_not_whole(content: bytes, reason: str) -> None:

@@ -301,7 +301,7 @@ def test_a_mirror_url_replaces_the_public_mirrors(place: Place, server: Server) 
 def test_a_failing_mirror_says_that_nothing_else_was_tried(place: Place, server: Server) -> None:
     server.script["/toy-files/images.gz"] = [status(404)]
     message = place.failure(server.url)
-    assert "DATA_MIRROR is set, so nothing else was tried" in message
+    assert "DATA_MIRROR is set, so no other source was tried" in message
     assert len(server.requests) == 1
 
 
@@ -350,7 +350,9 @@ def test_a_damaged_file_in_the_folder_is_refused(place: Place, folder: Path) -> 
 )
 def test_a_mirror_that_does_not_exist_is_named(place: Place, mirror: str) -> None:
     message = place.failure(mirror)
-    assert f"DATA_MIRROR must be a folder or an http(s) URL, but is {mirror!r}" in message
+    assert (
+        f"`DATA_MIRROR` must be an existing folder or an http(s) URL, but got {mirror!r}" in message
+    )
 
 
 def test_files_that_are_there_are_kept_and_damaged_ones_replaced(
@@ -413,7 +415,7 @@ def test_a_second_study_of_a_source_downloads_nothing(place: Place) -> None:
 def test_a_broken_file_of_another_study_is_not_copied(place: Place) -> None:
     place.fetch()
     (place.raw / "labels.gz").write_bytes(b"broken")
-    with pytest.raises(UserError, match="DATA_MIRROR must be a folder"):
+    with pytest.raises(UserError, match="`DATA_MIRROR` must be an existing folder"):
         raw.fetch(
             "other", place.origin, place.raw.with_name("other"), place.partial, "/no/such/folder"
         )

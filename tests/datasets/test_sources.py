@@ -89,5 +89,7 @@ def test_a_mistake_in_an_input_is_named(own_input: Path, content: object, expect
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.yaml cannot be read: No such file"):
+    with pytest.raises(
+        UserError, match=r"nowhere\.yaml, named by `data.input`, cannot be read: No such file"
+    ):
         origins.read(tmp_path / "nowhere.yaml")

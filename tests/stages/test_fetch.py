@@ -23,7 +23,7 @@ def test_the_mirror_is_read_from_the_environment(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_MIRROR", "/no/such/folder")
-    with pytest.raises(UserError, match=r"DATA_MIRROR must be a folder .*'/no/such/folder'"):
+    with pytest.raises(UserError, match=r"`DATA_MIRROR` must be .* folder .*'/no/such/folder'"):
         fetch.main(["mnist"])
     assert not (here / "data" / "raw").exists()
 

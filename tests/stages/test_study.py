@@ -164,7 +164,7 @@ def test_mlflows_run_gets_what_the_stages_made(
         ("--seed 3", "unrecognized arguments: --seed 3"),
         ("--seeds", "argument --seeds: expected one argument"),
         ("--until tarin", "invalid choice: 'tarin'"),
-        ("--seeds 63", "params.yaml with seeds=63:studies.circles.data.draws: at least"),
+        ("--seeds 63", "params.yaml with seeds=63:studies.circles.data.draws: must be at least"),
     ],
 )
 def test_a_mistake_fails_mlflows_run_and_names_itself(
