@@ -82,4 +82,4 @@ def replace_csv(path: Path, table: "pd.DataFrame", digits: int) -> None:
 
     `digits`: significant digits.
     """
-    replace(path, lambda s: table.to_csv(s, index=False, float_format=f"%.{digits}g"))
+    replace(path, lambda scratch: table.to_csv(scratch, index=False, float_format=f"%.{digits}g"))

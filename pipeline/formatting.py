@@ -14,7 +14,7 @@ def percent(share: float) -> str:
     >>> percent(0.84231)
     '84.23'
     """
-    return f"{_hundred(share):.2f}" if np.isfinite(share) else UNKNOWN
+    return f"{_as_percent(share):.2f}" if np.isfinite(share) else UNKNOWN
 
 
 def points(difference: float) -> str:
@@ -23,10 +23,10 @@ def points(difference: float) -> str:
     >>> points(0.031)
     '+3.10'
     """
-    return signed(f"{_hundred(difference):+.2f}") if np.isfinite(difference) else UNKNOWN
+    return signed(f"{_as_percent(difference):+.2f}") if np.isfinite(difference) else UNKNOWN
 
 
-def _hundred(share: float) -> float:
+def _as_percent(share: float) -> float:
     # Means over seeds often lie halfway between two hundredths. The computed mean and the one read
     # from a file differ in their last bits, and would be rounded differently.
     return round(100 * share, 6)

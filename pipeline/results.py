@@ -89,14 +89,14 @@ class FinalRun(Protocol):
 # Paths
 
 
-def prepared(dataset: str) -> Path:
+def prepared(study: str) -> Path:
     """The file with a study's prepared data."""
-    return PREPARED / f"{dataset}.npz"
+    return PREPARED / f"{study}.npz"
 
 
-def model_path(dataset: str, technique: str, setting: str, seed: int) -> Path:
+def model_path(study: str, technique: str, setting: str, seed: int) -> Path:
     """The file with a final run's model, such as models/circles/l2/tuned-3.keras."""
-    return MODELS / dataset / technique / f"{setting}-{seed}.keras"
+    return MODELS / study / technique / f"{setting}-{seed}.keras"
 
 
 def command(path: Path) -> str:
@@ -136,10 +136,10 @@ def task_of(table: "pd.DataFrame") -> Task:
 
     Raises UserError for an unknown task, or for more than one.
     """
-    found = list(table["task"].unique())
-    if len(found) != 1:
-        raise UserError(f"results of one study must have one task, but have {', '.join(found)}")
-    return tasks.named(found[0])
+    names = list(table["task"].unique())
+    if len(names) != 1:
+        raise UserError(f"results of one study must have one task, but have {', '.join(names)}")
+    return tasks.named(names[0])
 
 
 # Missing files, columns and runs
@@ -160,12 +160,12 @@ def _check_columns(path: Path, names: Iterable[str], columns: Iterable[str]) -> 
         )
 
 
-def check_keys(path: Path, what: str, runs: "pd.DataFrame", keys: Iterable[str]) -> None:
-    """Raises UserError if a file lacks the `what`, such as curves, of any of these final runs."""
+def check_keys(path: Path, content: str, runs: "pd.DataFrame", keys: Iterable[str]) -> None:
+    """Raises UserError if a file lacks the `content`, such as curves, of any of these runs."""
     if absent := sorted(set(runs["key"]) - set(keys)):
         raise UserError(
-            f"{path} lacks the {what} of {len(absent)} of the {len(runs)} runs in {RUNS}, the first"
-            f" with key {absent[0]}; run `{command(path)}` again"
+            f"{path} lacks the {content} of {len(absent)} of the {len(runs)} runs in {RUNS}, the"
+            f" first with key {absent[0]}; run `{command(path)}` again"
         )
 
 
@@ -179,8 +179,8 @@ def _read_table(
     import pandas as pd
 
     table = pd.read_csv(_present(path), dtype=TEXTS)
-    own = of_task(task_of(table)) if "task" in table and len(table) else ()
-    _check_columns(path, table.columns, [*columns, *own])
+    task_columns = of_task(task_of(table)) if "task" in table and len(table) else ()
+    _check_columns(path, table.columns, [*columns, *task_columns])
     if table.empty:
         raise UserError(f"{path} has no rows; run `{command(path)}` again")
     return table
@@ -210,11 +210,11 @@ def read_runs(folder: Path) -> "pd.DataFrame":
             f"{path} must have one run per technique, setting and seed, but {first['technique']!r}"
             f" ({first['setting']}) has more than one on seed {first['seed']}"
         )
-    whole = _without_failed(runs) if "failed" in runs else runs
-    if whole.empty:
+    complete = _without_failed(runs) if "failed" in runs else runs
+    if complete.empty:
         reason = runs["failed"].dropna().iloc[0]
         raise UserError(f"{path}: every seed has a failed run ({reason})")
-    return whole
+    return complete
 
 
 def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
@@ -225,9 +225,9 @@ def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
     """
     failed = runs["failed"].notna()
     hopeless = failed.groupby([runs["setting"], runs["technique"]]).transform("all")
-    left, failed = runs[~hopeless], failed[~hopeless]
-    lost = failed.groupby([left["setting"], left["seed"]]).transform("any")
-    return left[~lost].drop(columns="failed").infer_objects()
+    remaining, failed = runs[~hopeless], failed[~hopeless]
+    lost = failed.groupby([remaining["setting"], remaining["seed"]]).transform("any")
+    return remaining[~lost].drop(columns="failed").infer_objects()
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -248,7 +248,9 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     import pandas as pd
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [c for c in columns if c not in _LAST] + [c for c in _LAST if c in columns]
+    columns = [column for column in columns if column not in _LAST] + [
+        column for column in _LAST if column in columns
+    ]
     frame = pd.DataFrame(rows, columns=columns)
     # A patience of 3 in a column with gaps would be read back as 3.0.
     frame = frame.convert_dtypes()
@@ -295,8 +297,8 @@ def write_curves(curves: "Mapping[str, pd.DataFrame]", path: Path) -> None:
     import pandas as pd
 
     frame = pd.concat(curves.values(), ignore_index=True)
-    places = np.repeat(np.arange(len(curves)), [len(curve) for curve in curves.values()])
-    keys = pd.Categorical.from_codes(places, pd.Index([*curves]))
+    indices = np.repeat(np.arange(len(curves)), [len(curve) for curve in curves.values()])
+    keys = pd.Categorical.from_codes(indices, pd.Index([*curves]))
     frame.insert(0, "key", pd.Series(keys))
     write = partial(
         frame.to_parquet,
@@ -343,8 +345,8 @@ def write_inspections(inspected: Iterable[tuple[FinalRun, Arrays]], path: Path) 
     """Writes arrays from inside the inspected models, named setting/technique/name."""
     arrays: dict[str, Any] = {
         f"{run.setting}/{run.technique}/{name}": array
-        for run, inside in inspected
-        for name, array in inside.items()
+        for run, by_name in inspected
+        for name, array in by_name.items()
     }
     replace(path, lambda scratch: np.savez_compressed(scratch, **arrays))
 

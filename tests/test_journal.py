@@ -172,7 +172,7 @@ def test_the_oldest_of_other_code_goes_first_and_todays_stays(
         filled(tmp_path, [A, B])
     journal = filled(tmp_path, [C])
     usage = journal.usage
-    assert (usage.today, usage.others) == (1, 2)
+    assert (usage.current, usage.others) == (1, 2)
     journal.trim(usage.others_bytes)
     assert len(Journal("circles", tmp_path)) == 3
     journal.trim(usage.others_bytes - 1)
@@ -194,7 +194,7 @@ def test_a_switch_to_other_code_and_back_loses_nothing(
         assert other.usage.others == 1
     back = Journal("circles", tmp_path)
     assert back.states([A, B]) == ["kept", "kept"]
-    assert (back.usage.today, back.usage.others) == (1, 1)
+    assert (back.usage.current, back.usage.others) == (1, 1)
 
 
 def test_the_command_tells_sizes_and_prunes_what_other_code_has_made(

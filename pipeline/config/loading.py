@@ -70,30 +70,30 @@ def validate(kind: type[T], raw: object, where: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(raw)
     except ValidationError as error:
-        lines = [f"{where}:{_explain(kind, raw, dict(item))}" for item in error.errors()]
+        lines = [f"{where}:{_explain(kind, raw, dict(mistake))}" for mistake in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _explain(kind: type[Any], raw: object, item: dict[str, Any]) -> str:
+def _explain(kind: type[Any], raw: object, mistake: dict[str, Any]) -> str:
     """One validation error in words: its location, what was expected, what was received."""
-    path = _path(raw, item)
-    place, context = ".".join(path), item.get("ctx", {})
-    if item["type"] == "unexpected_keyword_argument":
+    path = _path(raw, mistake)
+    location, context = ".".join(path), mistake.get("ctx", {})
+    if mistake["type"] == "unexpected_keyword_argument":
         *section, key = path
         hint = nearest(key, _known_keys(kind, raw, section))
         return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{hint}"
-    if item["type"] == "union_tag_invalid":
+    if mistake["type"] == "union_tag_invalid":
         expected = [word.strip(" '") for word in context["expected_tags"].split(",")]
-        given = context["tag"]
-        return f"{place}.{_tag(context)}: unknown {given!r}{nearest(given, expected)}"
-    if item["type"] == "union_tag_not_found":
-        return f"{place}.{_tag(context)}: required, but missing"
-    if item["type"] in ("missing", "missing_argument"):
-        return f"{place}: required, but missing"
-    if item["type"] == "value_error":
-        return f"{place}: {context['error']}"
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return f"{place}: {message}, but got {item['input']!r}"
+        tag = context["tag"]
+        return f"{location}.{_tag(context)}: unknown {tag!r}{nearest(tag, expected)}"
+    if mistake["type"] == "union_tag_not_found":
+        return f"{location}.{_tag(context)}: required, but missing"
+    if mistake["type"] in ("missing", "missing_argument"):
+        return f"{location}: required, but missing"
+    if mistake["type"] == "value_error":
+        return f"{location}: {context['error']}"
+    message = mistake["msg"][0].lower() + mistake["msg"][1:]
+    return f"{location}: {message}, but got {mistake['input']!r}"
 
 
 def _tag(context: Mapping[str, Any]) -> str:
@@ -101,19 +101,19 @@ def _tag(context: Mapping[str, Any]) -> str:
     return str(context["discriminator"]).strip("'")
 
 
-def _path(raw: object, item: Mapping[str, Any]) -> list[str]:
+def _path(raw: object, mistake: Mapping[str, Any]) -> list[str]:
     """The keys that lead to a mistake in `raw`.
 
     pydantic also names the branch of a union, which is no key of params.yaml: names that `raw` does
     not have are left out, except for a missing key, which comes last.
     """
-    path, here = [], raw
-    for part in item["loc"]:
-        if isinstance(here, Mapping | list) and _holds(here, part):
-            here = here[part]
+    path, container = [], raw
+    for part in mistake["loc"]:
+        if isinstance(container, Mapping | list) and _holds(container, part):
+            container = container[part]
             path.append(str(part))
-    if item["type"] in ("missing", "missing_argument"):
-        path.append(str(item["loc"][-1]))
+    if mistake["type"] in ("missing", "missing_argument"):
+        path.append(str(mistake["loc"][-1]))
     return path
 
 

@@ -39,11 +39,13 @@ class Request:
 
         Raises UserError that names the invalid options.
         """
-        given: dict[str, Any] = {k: word for k, word in words.items() if word != loading.FILE}
+        values: dict[str, Any] = {
+            name: word for name, word in words.items() if word != loading.FILE
+        }
         for name in LISTS:
-            if name in given:
-                given[name] = [word.strip() for word in given[name].split(",")]
-        return loading.validate(cls, given, "command line")
+            if name in values:
+                values[name] = [word.strip() for word in values[name].split(",")]
+        return loading.validate(cls, values, "command line")
 
     @property
     def replaces(self) -> bool:
@@ -53,7 +55,10 @@ class Request:
     def __str__(self) -> str:
         """As on the command line, such as `studies=circles,digits seeds=10`."""
         values = {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
-        shown = {k: ",".join(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        shown = {
+            name: ",".join(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
         return " ".join(f"{name}={value}" for name, value in shown.items())
 
     def chosen(self, raw: Mapping[str, Any]) -> list[str]:
@@ -69,8 +74,10 @@ class Request:
         The result must still be checked with `loading.parse`. Raises UserError for an unknown study
         or technique.
         """
-        present = [study["techniques"] for study in raw["studies"].values()]
-        known = dict.fromkeys([*TECHNIQUES, *(name for names in present for name in names)])
+        in_studies = [study["techniques"] for study in raw["studies"].values()]
+        known = dict.fromkeys(
+            [*TECHNIQUES, *(name for techniques in in_studies for name in techniques)]
+        )
         _check_names("techniques", self.techniques or (), known)
         studies = {name: self._study(raw["studies"][name]) for name in self.chosen(raw)}
         engine = dict(raw.get("engine", {}))
@@ -79,7 +86,9 @@ class Request:
         return {**raw, "engine": engine, "studies": studies}
 
     def _study(self, study: Mapping[str, Any]) -> dict[str, Any]:
-        tuning, final, techniques = (dict(study[n]) for n in ("tuning", "final", "techniques"))
+        tuning, final, techniques = (
+            dict(study[section]) for section in ("tuning", "final", "techniques")
+        )
         if self.trials is not None:
             tuning |= {"trials": self.trials, "round": min(tuning["round"], self.trials)}
         if self.seeds is not None:

@@ -20,13 +20,13 @@ UNREADABLE_NAME = "this word would not be read back as text from a table of resu
 
 def name_problems(names: Iterable[str]) -> Iterator[str]:
     """Names of studies that are invalid or too similar for folders, result tables or MLflow."""
-    taken: dict[str, str] = {}
+    by_lower_case: dict[str, str] = {}
     for name in names:
         if problem := _name_problem(name):
             yield f"{name}: {problem}"
-        first = taken.setdefault(name.lower(), name)
-        if first != name:
-            yield f"{name}: names must differ in more than case, but there is also {first!r}"
+        same = by_lower_case.setdefault(name.lower(), name)
+        if same != name:
+            yield f"{name}: names must differ in more than case, but there is also {same!r}"
 
 
 def _name_problem(name: str) -> str | None:
@@ -43,10 +43,10 @@ def _name_problem(name: str) -> str | None:
 def study_problems(study: Study) -> Iterator[str]:
     """Problems that need more than one field: techniques, their values, sums of counts."""
     if not study.data.images and study.model.images:
-        others = " or ".join(repr(name) for name, kind in MODELS.items() if not kind.images)
+        for_points = " or ".join(repr(name) for name, model in MODELS.items() if not model.images)
         yield (
             f"model.architecture: {study.model.architecture!r} needs images, but the data are "
-            f"points; expected {others}"
+            f"points; expected {for_points}"
         )
     for name in study.techniques:
         yield from _technique_problems(name, study)
@@ -67,9 +67,9 @@ def study_problems(study: Study) -> Iterator[str]:
             f"tuning.round: must be at most trials={study.tuning.trials}, "
             f"but got {study.tuning.round}"
         )
-    draws, needed = getattr(study.data, "draws", None), study.tuning.seeds + study.final.seeds
-    if draws is not None and draws < needed:
-        yield f"data.draws: must be at least tuning.seeds + final.seeds = {needed}, but got {draws}"
+    draws, least = getattr(study.data, "draws", None), study.tuning.seeds + study.final.seeds
+    if draws is not None and draws < least:
+        yield f"data.draws: must be at least tuning.seeds + final.seeds = {least}, but got {draws}"
 
 
 def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
@@ -78,28 +78,28 @@ def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[st
     if baseline is None:
         yield "techniques: `none` is required, as the baseline of every comparison"
     elif baseline.article is None:
-        others = [name for name, given in techniques.items() if given.article is not None]
-        if others:
+        in_article = [name for name, params in techniques.items() if params.article is not None]
+        if in_article:
             yield (
                 "techniques.none: needs `article: {}`, as the baseline of the article setting of "
-                f"{', '.join(others)}"
+                f"{', '.join(in_article)}"
             )
 
 
 def _technique_problems(name: str, study: Study) -> Iterator[str]:
     """Problems of one technique's name, parts, fit to model and data, and values."""
-    given = study.techniques[name]
-    if given.combine and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+    params = study.techniques[name]
+    if params.combine and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         # It becomes a folder, the name of a parameter in MLflow, and an id in a page.
         yield f"techniques: a name of your own may have letters, digits and _, but got {name!r}"
         return
-    if given.combine and name.lower() in UNREADABLE:
+    if params.combine and name.lower() in UNREADABLE:
         yield f"techniques.{name}: {UNREADABLE_NAME}"
         return
-    if given.combine and name in TECHNIQUES:
+    if params.combine and name in TECHNIQUES:
         yield f"techniques.{name}.combine: {name!r} is a registered technique; choose another name"
         return
-    if not given.combine and name not in TECHNIQUES:
+    if not params.combine and name not in TECHNIQUES:
         yield (
             f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}, or, for a name of your"
             " own, `combine`"
@@ -114,40 +114,42 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
     if problem := misfit(technique.lowest, study.model, images):
         expected = ", ".join(fitting(study.model, images))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
-    yield from _value_problems(name, given, technique)
+    yield from _value_problems(name, params, technique)
 
 
-def _range_problems(place: str, given: SearchRange) -> Iterator[str]:
+def _range_problems(location: str, search_range: SearchRange) -> Iterator[str]:
     try:
-        given.range()
+        search_range.range()
     except ValueError as error:
-        yield f"{place}: {error}"
+        yield f"{location}: {error}"
 
 
-def _value_problems(name: str, given: TechniqueParams, technique: Technique) -> Iterator[str]:
+def _value_problems(name: str, params: TechniqueParams, technique: Technique) -> Iterator[str]:
     """Problems of the article's values and the ranges of one technique."""
     known = technique.search
-    for key, found in given.search.items():
+    for key, search_range in params.search.items():
         if key not in known:
             yield f"techniques.{name}.search: unknown key {key!r}{nearest(key, known)}"
             return
-        if known[key].integer and not found.integer:
+        if known[key].integer and not search_range.integer:
             yield f"techniques.{name}.search.{key}: `integer: true` is needed for whole numbers"
-        yield from _range_problems(f"techniques.{name}.search.{key}", found)
-    searched = {**known, **given.search}
+        yield from _range_problems(f"techniques.{name}.search.{key}", search_range)
+    ranges = {**known, **params.search}
     for end in ("low", "high"):
         try:
-            technique.apply({key: getattr(found, end) for key, found in searched.items()})
+            technique.apply(
+                {key: getattr(search_range, end) for key, search_range in ranges.items()}
+            )
         except ValueError as error:
             yield f"techniques.{name}.search: {error}"
-    if not given.tuned and (given.article is None or name == "none"):
+    if not params.tuned and (params.article is None or name == "none"):
         baseline = "but the baseline is needed in every setting"
         why = baseline if name == "none" else "but `article` is missing"
         yield f"techniques.{name}.tuned: `false` leaves only the article setting, {why}"
-    if not given.tuned and given.search:
+    if not params.tuned and params.search:
         yield f"techniques.{name}.search: has no effect with `tuned: false`; remove one of them"
-    if given.article is not None:
+    if params.article is not None:
         try:
-            technique.apply(given.article)
+            technique.apply(params.article)
         except ValueError as error:
             yield f"techniques.{name}.article: {error}"

@@ -70,12 +70,12 @@ class Pruning:
         >>> Pruning(first=10, factor=3).rungs(200)
         (10, 30, 90, 200)
         """
-        found = []
+        rungs = []
         reached = self.first
         while reached < epochs:
-            found.append(reached)
+            rungs.append(reached)
             reached *= self.factor
-        return (*found, epochs)
+        return (*rungs, epochs)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -136,7 +136,7 @@ class Study:
     @property
     def tuned(self) -> list[str]:
         """The techniques that are tuned, and then trained with the values found."""
-        return [name for name, given in self.techniques.items() if given.tuned]
+        return [name for name, technique in self.techniques.items() if technique.tuned]
 
     def technique(self, name: str) -> Technique:
         """The registered technique or the study's combination of this name."""
@@ -145,11 +145,14 @@ class Study:
 
     def search(self, technique: str) -> dict[str, Range]:
         """The search ranges of a technique, and that of the learning rate if it is tuned."""
-        own = dict(self.technique(technique).search)
-        own |= {name: given.range() for name, given in self.techniques[technique].search.items()}
+        ranges = dict(self.technique(technique).search)
+        ranges |= {
+            name: search_range.range()
+            for name, search_range in self.techniques[technique].search.items()
+        }
         if self.tuning.learning_rate is not None:
-            own["learning_rate"] = self.tuning.learning_rate.range()
-        return own
+            ranges["learning_rate"] = self.tuning.learning_rate.range()
+        return ranges
 
 
 @dataclass(frozen=True, config=FROZEN)

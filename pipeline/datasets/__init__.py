@@ -82,13 +82,13 @@ class Dataset:
 
         Raises UserError for a draw that was not prepared.
         """
-        table = self.splits[protocol][part]
-        if draw < 0 or (len(table) > 1 and draw >= len(table)):
+        by_draw = self.splits[protocol][part]
+        if draw < 0 or (len(by_draw) > 1 and draw >= len(by_draw)):
             raise UserError(
-                f"`draw` must lie in [0, {len(table)}) for {self.name}'s {protocol} protocol, "
+                f"`draw` must lie in [0, {len(by_draw)}) for {self.name}'s {protocol} protocol, "
                 f"but got draw={draw}; raise `draws` in params.yaml: studies.{self.name}.data"
             )
-        rows: Ints = table[draw if len(table) > 1 else 0]
+        rows: Ints = by_draw[draw if len(by_draw) > 1 else 0]
         return rows
 
     def split(self, protocol: Protocol, part: Part, draw: int) -> tuple[Floats, Ints]:
@@ -103,9 +103,9 @@ class Dataset:
     def leaks(self, protocol: Protocol) -> bool:
         """Whether an example is in two of training, validation and test, within any draw."""
         return any(
-            np.intersect1d(self.rows(protocol, one, draw), self.rows(protocol, other, draw)).size
+            np.intersect1d(self.rows(protocol, first, draw), self.rows(protocol, second, draw)).size
             for draw in range(self.draws(protocol))
-            for one, other in combinations(PARTS, 2)
+            for first, second in combinations(PARTS, 2)
         )
 
     @cached_property
@@ -114,11 +114,11 @@ class Dataset:
 
         Names and titles are left out, so changing one repeats no training.
         """
-        whole = hashlib.sha256(f"{self.n_classes}".encode())
+        sha256 = hashlib.sha256(f"{self.n_classes}".encode())
         for label, array in self._arrays():
-            whole.update(f"\n{label} {array.dtype.str} {array.shape}\n".encode())
-            whole.update(np.ascontiguousarray(array).data)
-        return whole.hexdigest()[:16]
+            sha256.update(f"\n{label} {array.dtype.str} {array.shape}\n".encode())
+            sha256.update(np.ascontiguousarray(array).data)
+        return sha256.hexdigest()[:16]
 
     def _arrays(self) -> Iterator[tuple[str, Floats | Ints]]:
         """All arrays of the data set, each with a label."""
@@ -225,7 +225,7 @@ def _read(path: Path) -> Dataset:
 
 def _dataset(archive: Any) -> Dataset:
     members = {*WORDS, "n_classes", "task", "x", "y"} | {
-        f"{a}.{b}" for a in PROTOCOLS for b in PARTS
+        f"{protocol}.{part}" for protocol in PROTOCOLS for part in PARTS
     }
     if missing := members - set(archive.files):
         raise ValueError(f"it has no {', '.join(sorted(missing))}")
@@ -234,7 +234,10 @@ def _dataset(archive: Any) -> Dataset:
         n_classes=int(archive["n_classes"]),
         x=archive["x"],
         y=archive["y"],
-        splits={a: {b: archive[f"{a}.{b}"] for b in PARTS} for a in PROTOCOLS},
+        splits={
+            protocol: {part: archive[f"{protocol}.{part}"] for part in PARTS}
+            for protocol in PROTOCOLS
+        },
         informative=archive.get("informative"),
         task=named(str(archive["task"])),
     )

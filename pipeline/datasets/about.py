@@ -41,7 +41,10 @@ class About:
             leak=data.leak,
             task=task,
             input_shape=data.input_shape,
-            sizes={a: {b: data.rows(a, b, 0).size for b in PARTS} for a in PROTOCOLS},
+            sizes={
+                protocol: {part: data.rows(protocol, part, 0).size for part in PARTS}
+                for protocol in PROTOCOLS
+            },
             draws={protocol: data.draws(protocol) for protocol in PROTOCOLS},
             random_trials=random_trials,
         )

@@ -58,10 +58,10 @@ def _split(y: Ints, data: DigitsData, seed: int) -> dict[Part, Ints]:
     """Rows of each part, (1, n)."""
     from sklearn.model_selection import train_test_split
 
-    first, second = (int(state) for state in np.random.SeedSequence(seed).generate_state(2))
+    test_seed, val_seed = (int(state) for state in np.random.SeedSequence(seed).generate_state(2))
     rows = np.arange(len(y), dtype=np.int32)
-    rest, test = train_test_split(rows, test_size=data.test, stratify=y, random_state=first)
+    rest, test = train_test_split(rows, test_size=data.test, stratify=y, random_state=test_seed)
     train, val = train_test_split(
-        rest, test_size=data.validation, stratify=y[rest], random_state=second
+        rest, test_size=data.validation, stratify=y[rest], random_state=val_seed
     )
     return {"train": train[np.newaxis], "val": val[np.newaxis], "test": test[np.newaxis]}

@@ -49,7 +49,7 @@ def prepare(study: str, data: FeaturesData, seed: int) -> Dataset:
     whether it is informative. Draw i depends only on `seed`, the counts and i, so more draws do not
     change the earlier ones. No article uses these data, so both protocols have the same splits.
     """
-    informative = _places(data, seed)
+    informative = _informative_inputs(data, seed)
     samples = [_draw(data, informative, seed, draw) for draw in range(data.draws)]
     splits = _rows(data)
     return Dataset(
@@ -62,7 +62,7 @@ def prepare(study: str, data: FeaturesData, seed: int) -> Dataset:
     )
 
 
-def _places(data: FeaturesData, seed: int) -> Ints:
+def _informative_inputs(data: FeaturesData, seed: int) -> Ints:
     """The sorted indices of the informative inputs, (informative,) int32."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     return np.sort(rng.permutation(data.inputs)[: data.informative]).astype(np.int32)
@@ -73,7 +73,7 @@ def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[
     # Here: reading params.yaml needs no scikit-learn.
     from sklearn.datasets import make_classification
 
-    first, second = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
+    problem_seed, order_seed = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
     x, y = make_classification(
         n_samples=data.train + data.validation + data.test,
         n_features=data.inputs,
@@ -83,15 +83,15 @@ def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[
         flip_y=0,
         class_sep=data.separation,
         shuffle=False,  # informative inputs come first, examples are sorted by class
-        random_state=int(first),
+        random_state=int(problem_seed),
     )
-    rows = np.random.default_rng(int(second)).permutation(len(x))
+    order = np.random.default_rng(int(order_seed)).permutation(len(x))
     noise = np.setdiff1d(np.arange(data.inputs), informative)
-    placed = np.empty_like(x)
-    placed[:, np.concatenate([informative, noise])] = x[rows]
-    train = placed[: data.train]
-    scaled = (placed - train.mean(axis=0)) / train.std(axis=0)
-    return scaled.astype(np.float32), y[rows].astype(np.int32)
+    ordered = np.empty_like(x)
+    ordered[:, np.concatenate([informative, noise])] = x[order]
+    train = ordered[: data.train]
+    scaled = (ordered - train.mean(axis=0)) / train.std(axis=0)
+    return scaled.astype(np.float32), y[order].astype(np.int32)
 
 
 def _rows(data: FeaturesData) -> dict[Part, Ints]:

@@ -42,5 +42,8 @@ def read(path: str | Path) -> Origin:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UserError("\n".join(f"{path}:{mistake}" for mistake in mistakes)) from None
+        lines = [
+            f"{path}:{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+            for mistake in error.errors()
+        ]
+        raise UserError("\n".join(lines)) from None

@@ -34,8 +34,8 @@ def fetch(
     try:
         partial.mkdir(parents=True, exist_ok=True)
         _collect(name, origin, raw, partial, mirror, patience or Patience())
-        (partial / SOURCE).write_text(_source(name, origin), encoding="utf-8")
-        _place(partial, raw, [*origin.files, SOURCE])
+        (partial / SOURCE).write_text(_source_json(name, origin), encoding="utf-8")
+        _move(partial, raw, [*origin.files, SOURCE])
     except OSError as error:
         raise UserError(f"cannot write {name} into {partial} and {raw}: {error}") from error
 
@@ -51,7 +51,7 @@ def _collect(
             continue
         (partial / file).unlink(missing_ok=True)
         try:
-            _obtain_from_any(_sources(origin, file, mirror), partial / file, sha256, patience)
+            _obtain_from_any(_locations(origin, file, mirror), partial / file, sha256, patience)
         except DownloadError as error:
             layout = f"<mirror>/{origin.folder}/{file}"
             raise UserError(
@@ -78,7 +78,7 @@ def _intact(path: Path, sha256: str) -> bool:
     return True
 
 
-def _sources(origin: Origin, file: str, mirror: str | None) -> list[str]:
+def _locations(origin: Origin, file: str, mirror: str | None) -> list[str]:
     if mirror is None:
         return [f"{folder}/{file}" for folder in origin.mirrors]
     if not _is_url(mirror) and not Path(mirror).expanduser().is_dir():
@@ -133,7 +133,7 @@ def _remedy(name: str, layout: str, mirror: str | None) -> str:
     )
 
 
-def _source(name: str, origin: Origin) -> str:
+def _source_json(name: str, origin: Origin) -> str:
     """The content of SOURCE.json, which does not depend on the mirror or the time."""
     content = {
         "study": name,
@@ -145,7 +145,7 @@ def _source(name: str, origin: Origin) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _place(partial: Path, raw: Path, files: list[str]) -> None:
+def _move(partial: Path, raw: Path, files: list[str]) -> None:
     """Move complete files into `raw`, SOURCE.json last, and delete `partial`."""
     raw.mkdir(parents=True, exist_ok=True)
     for file in files:

@@ -34,15 +34,18 @@ def devices(workers: int | None) -> list[Device]:
 
     Raises UserError if nvidia-smi does not report the memory of a GPU.
     """
-    found = gpus()
-    count = workers or len(found) or cores()
+    gpu_numbers = gpus()
+    count = workers or len(gpu_numbers) or cores()
     # The size of a population must depend neither on the memory that is free at the moment nor on
     # the number of workers: another size rounds differently, which changes the bits of results.
-    if found:
-        memory = int(min(_gpu_memory(gpu) for gpu in found) * SHARE)
+    if gpu_numbers:
+        memory = int(min(_gpu_memory(gpu) for gpu in gpu_numbers) * SHARE)
     else:
         memory = int(psutil.virtual_memory().total * SHARE / cores())
-    return [Device(found[i % len(found)] if found else None, memory) for i in range(count)]
+    return [
+        Device(gpu_numbers[index % len(gpu_numbers)] if gpu_numbers else None, memory)
+        for index in range(count)
+    ]
 
 
 def forked() -> bool:
@@ -72,7 +75,7 @@ def gpus(nodes: Path = Path("/dev")) -> list[str]:
     # CUDA numbers the visible GPUs from 0; a container may have only /dev/nvidia3.
     count = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in nodes.glob("nvidia*"))
     if not count and (nodes / "dxg").exists():  # WSL has one node for all GPUs
-        count = _listed()
+        count = _gpu_count()
     if not count or not _has_cuda():
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -88,10 +91,10 @@ def _has_cuda() -> bool:
     return extra or any(conda) or find_library("cudnn") is not None
 
 
-def _listed() -> int:
+def _gpu_count() -> int:
     """The number of GPUs that nvidia-smi lists; 0 without nvidia-smi or its driver."""
     try:
-        return len(_asked("index").split())
+        return len(_query("index").split())
     except (OSError, subprocess.CalledProcessError):
         return 0
 
@@ -99,7 +102,7 @@ def _listed() -> int:
 def _gpu_memory(gpu: str) -> int:
     """Bytes of a GPU, from nvidia-smi. Raises UserError if it does not report them."""
     try:
-        return int(_asked("memory.total", "-i", gpu)) * 2**20
+        return int(_query("memory.total", "-i", gpu)) * 2**20
     except (OSError, subprocess.CalledProcessError, ValueError):
         raise UserError(
             f"nvidia-smi does not report the memory of GPU {gpu}, which decides the population "
@@ -107,8 +110,8 @@ def _gpu_memory(gpu: str) -> int:
         ) from None
 
 
-def _asked(what: str, *arguments: str) -> str:
+def _query(name: str, *arguments: str) -> str:
     """nvidia-smi's answer to a query of one property of the GPUs, one line for each."""
-    query = f"--query-gpu={what}"
-    command = ["nvidia-smi", *arguments, query, "--format=csv,noheader,nounits"]
+    option = f"--query-gpu={name}"
+    command = ["nvidia-smi", *arguments, option, "--format=csv,noheader,nounits"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -65,10 +65,10 @@ class LocalExecutor:
         context = multiprocessing.get_context(
             "forkserver" if processes.begin_preload() else "spawn"
         )
-        given = devices(None if engine.workers == "auto" else engine.workers)
+        worker_devices = devices(None if engine.workers == "auto" else engine.workers)
         setups = [
             Setup(prepared, engine, device, journal.programs, journal.worker_folder(slot))
-            for slot, device in enumerate(given)
+            for slot, device in enumerate(worker_devices)
         ]
         self._folders = [setup.own for setup in setups]
         self._slots: list[_Slot] = []
@@ -116,10 +116,10 @@ class _Slot:
 
     def _start(self) -> None:
         """Starts a new process. Raises UserError if the process to fork it from has died."""
-        self._pipe, other = self._context.Pipe()
+        self._pipe, worker_end = self._context.Pipe()
         self._ready = False
         self.process: BaseProcess = self._context.Process(
-            target=worker.main, args=(other, self._setup), daemon=True
+            target=worker.main, args=(worker_end, self._setup), daemon=True
         )
         try:
             self.process.start()
@@ -128,7 +128,7 @@ class _Slot:
         finally:
             # While the worker's end is also open here, a reader would wait for ever for the rest of
             # an answer if the worker dies while it sends it.
-            other.close()
+            worker_end.close()
 
     def submit(self, job: Job[Answer]) -> Work[Answer]:
         work: Work[Answer] = Work()
@@ -146,8 +146,8 @@ class _Slot:
         self.process.join()
 
     def _serve(self) -> None:
-        while not self._ending and (item := self._jobs.get()) is not None:
-            job, work = item
+        while not self._ending and (queued := self._jobs.get()) is not None:
+            job, work = queued
             try:
                 answer = self._done(job, work)
             except Exception as error:  # raised by the job, or by the end of its process

@@ -63,12 +63,12 @@ class Measure:
 
         began = time.perf_counter()
         model = keras.models.load_model(self.model, compile=False)
-        found = evaluate(self.asked, model, worker.trainer.dataset)
+        evaluation = evaluate(self.asked, model, worker.trainer.dataset)
         result = Result(
             key=self.asked.key,
             trained={},
-            probabilities=found.probabilities,
-            inspection=found.inspection,
-            measured=found.measures,
+            probabilities=evaluation.probabilities,
+            inspection=evaluation.inspection,
+            measured=evaluation.measures,
         )
         return Timed([result], time.perf_counter() - began)

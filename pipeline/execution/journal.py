@@ -41,19 +41,19 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def at_work(dataset: str) -> Iterator[None]:
+def at_work(study: str) -> Iterator[None]:
     """Locks a study: one process at a time writes to its journal and its MLflow experiment.
 
     Raises UserError if another process has the lock. A process that is killed releases it.
     """
-    path = ROOT / f"{dataset}.lock"
+    path = ROOT / f"{study}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{dataset}: another process is tuning, training or publishing this study; "
+                f"{study}: another process is tuning, training or publishing this study; "
                 f"wait for it ({path})"
             ) from None
         yield
@@ -97,11 +97,11 @@ class Entry:
         return sum(stamp.size for ending, stamp in self.files.items() if ending != CHECKPOINT)
 
     @property
-    def of_today(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the current code would give the run the same key."""
         classes = [class_named(name) for name in self.parts]
-        known = tuple(kind for kind in classes if kind is not None)
-        return len(known) == len(classes) and self.code == code_digest(known)
+        present = tuple(cls for cls in classes if cls is not None)
+        return len(present) == len(classes) and self.code == code_digest(present)
 
     def line(self) -> bytes:
         """The entry as a line of JSON that ends with a checksum of the rest."""
@@ -114,9 +114,9 @@ class Entry:
         body, _, checksum = line.rpartition(_SUM)
         if checksum != b"%d}\n" % zlib.crc32(body):
             raise ValueError("the checksum does not match the line")
-        found = json.loads(body + b"}")
-        files = {ending: Stamp(**stamp) for ending, stamp in found["files"].items()}
-        return cls(**found | {"parts": tuple(found["parts"]), "files": files})
+        fields = json.loads(body + b"}")
+        files = {ending: Stamp(**stamp) for ending, stamp in fields["files"].items()}
+        return cls(**fields | {"parts": tuple(fields["parts"]), "files": files})
 
 
 _SUM = b', "sum": '
@@ -186,10 +186,10 @@ class Journal:
         if key not in self._entries:
             return "missing"
         if key not in self._states:
-            self._states[key] = self._looked_at(self._entries[key])
+            self._states[key] = self._checked(self._entries[key])
         return self._states[key]
 
-    def _looked_at(self, entry: Entry) -> State:
+    def _checked(self, entry: Entry) -> State:
         damaged = {
             ending
             for ending, stamp in entry.files.items()
@@ -217,8 +217,8 @@ class Journal:
 
     def probabilities(self, key: str) -> np.ndarray:
         """The outputs of a final run's model for the test examples, (n, units) float32."""
-        found: np.ndarray = np.load(self._path(key, MEASURED["probabilities"]))
-        return found
+        outputs: np.ndarray = np.load(self._path(key, MEASURED["probabilities"]))
+        return outputs
 
     def inspection(self, key: str) -> dict[str, np.ndarray]:
         """Arrays from inside an inspected run's model, by name."""
@@ -258,17 +258,21 @@ class Journal:
 
     def measured(self, result: Result) -> None:
         """Replaces the measures of a finished run whose model was measured again."""
-        before = self._entries[result.key]
+        entry = self._entries[result.key]
         files = {result.key: _contents(result)}
         self._write(files)
-        kept = {e: stamp for e, stamp in before.files.items() if e not in MEASURED.values()}
+        others = {
+            ending: stamp
+            for ending, stamp in entry.files.items()
+            if ending not in MEASURED.values()
+        }
         stamps = {ending: Stamp.of(content) for ending, content in files[result.key].items()}
-        given = asdict(before) | {
+        fields = asdict(entry) | {
             "measuring": measuring_digest(),
             "measured": result.measured,
-            "files": kept | stamps,
+            "files": others | stamps,
         }
-        self._append([Entry(**given)])
+        self._append([Entry(**fields)])
 
     def _write(self, contents: Mapping[str, Mapping[str, bytes]]) -> None:
         """Writes files, key → ending → content; all are on the disk before any is renamed."""
@@ -304,37 +308,41 @@ class Journal:
 
     def trim(self, limit: int = OTHERS_BYTES) -> None:
         """Deletes the oldest results of other code until the others fit into `limit` bytes."""
-        others = [entry for entry in self._entries.values() if not entry.of_today]
-        strange = _size(self._strange())
-        left = strange + sum(entry.size for entry in others)
-        if strange and left > limit:
-            self._delete(self._strange())
-            left -= strange
-        gone = []
+        others = [entry for entry in self._entries.values() if not entry.is_current]
+        unlisted = _size(self._unlisted())
+        size = unlisted + sum(entry.size for entry in others)
+        if unlisted and size > limit:
+            self._delete(self._unlisted())
+            size -= unlisted
+        keys = []
         for entry in others:
-            if left <= limit:
+            if size <= limit:
                 break
-            gone.append(entry.key)
-            left -= entry.size
-        self._forget(gone)
+            keys.append(entry.key)
+            size -= entry.size
+        self._forget(keys)
 
     def prune(self) -> None:
         """Deletes all results that the current code did not make."""
-        self._forget([key for key, entry in self._entries.items() if not entry.of_today])
-        self._delete(self._strange())
+        self._forget([key for key, entry in self._entries.items() if not entry.is_current])
+        self._delete(self._unlisted())
 
     def _forget(self, keys: Collection[str]) -> None:
         if not keys:
             return
-        gone = [self._path(key, e) for key in keys for e in self._entries.pop(key).files]
+        paths = [self._path(key, ending) for key in keys for ending in self._entries.pop(key).files]
         self._rewrite()  # first: lines without their files would count as damaged
-        self._delete(gone)
+        self._delete(paths)
 
-    def _strange(self) -> list[Path]:
+    def _unlisted(self) -> list[Path]:
         """Files of no entry: from earlier versions of the journal, or left by killed processes."""
-        known = {self._path(key, e) for key, entry in self._entries.items() for e in entry.files}
-        known |= {self._lines, *self.folder.glob(f"{WORKERS_OWN}*")}
-        return [path for path in self.folder.iterdir() if path not in known]
+        listed = {
+            self._path(key, ending)
+            for key, entry in self._entries.items()
+            for ending in entry.files
+        }
+        listed |= {self._lines, *self.folder.glob(f"{WORKERS_OWN}*")}
+        return [path for path in self.folder.iterdir() if path not in listed]
 
     def worker_folder(self, slot: int) -> Path:
         """The folder of a worker process's own copies of compiled programs."""
@@ -350,13 +358,13 @@ class Journal:
     @property
     def usage(self) -> "Usage":
         """The numbers and sizes of results of the current code and of other code."""
-        today = [entry for entry in self._entries.values() if entry.of_today]
-        others = [entry for entry in self._entries.values() if not entry.of_today]
+        current = [entry for entry in self._entries.values() if entry.is_current]
+        others = [entry for entry in self._entries.values() if not entry.is_current]
         return Usage(
-            len(today),
-            sum(entry.size for entry in today),
+            len(current),
+            sum(entry.size for entry in current),
             len(others),
-            sum(entry.size for entry in others) + _size(self._strange()),
+            sum(entry.size for entry in others) + _size(self._unlisted()),
         )
 
 
@@ -367,8 +375,8 @@ class Usage:
     Files that earlier versions of the journal left count only as bytes.
     """
 
-    today: int
-    today_bytes: int
+    current: int
+    current_bytes: int
     others: int
     others_bytes: int
 
@@ -388,25 +396,25 @@ def _entry(run: Run, result: Result, files: Mapping[str, bytes]) -> Entry:
 
 def _contents(result: Result) -> dict[str, bytes]:
     """The files of a result: ending → content."""
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     if result.checkpoint is not None:
-        found[CHECKPOINT] = _archive(result.checkpoint)
+        files[CHECKPOINT] = _archive(result.checkpoint)
     if result.curves is not None:
-        found[TRAINED["curves"]] = _archive(result.curves)
+        files[TRAINED["curves"]] = _archive(result.curves)
     if result.model is not None:
-        found[TRAINED["model"]] = result.model
+        files[TRAINED["model"]] = result.model
     if result.probabilities is not None:
-        found[MEASURED["probabilities"]] = _array(result.probabilities)
+        files[MEASURED["probabilities"]] = _array(result.probabilities)
     if result.inspection is not None:
-        found[MEASURED["inspection"]] = _archive(result.inspection, compressed=True)
-    return found
+        files[MEASURED["inspection"]] = _archive(result.inspection, compressed=True)
+    return files
 
 
 def _archive(arrays: Mapping[str, np.ndarray], compressed: bool = False) -> bytes:
     """Arrays as the bytes of an .npz file."""
-    given: dict[str, Any] = dict(arrays)
+    by_name: dict[str, Any] = dict(arrays)
     content = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(content, **given)
+    (np.savez_compressed if compressed else np.savez)(content, **by_name)
     return content.getvalue()
 
 

@@ -80,12 +80,12 @@ def one_interruption() -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         numbers.append(signal.SIGHUP)
-    before = {each: signal.signal(each, interrupt) for each in numbers}
+    handlers = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def begin_preload() -> bool:
@@ -100,16 +100,16 @@ def begin_preload() -> bool:
         return False
     multiprocessing.set_forkserver_preload(["pipeline.execution.preload"])
     # That process finds this package by PYTHONPATH, since `study` changes the current folder.
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), before)))
+    python_path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), python_path)))
     try:
         forkserver.ensure_running()
     except OSError:  # such as a TMPDIR too long for the name of a socket
         return False
     finally:
         del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+        if python_path is not None:
+            os.environ["PYTHONPATH"] = python_path
     return True
 
 

@@ -21,7 +21,7 @@ from pipeline.training.runs import Result, Run
 ATTEMPTS = 3  # a run fails when this many workers have died during it
 TIMES = "three times"
 
-Task = Population | Run  # to train, or to measure again
+Assignment = Population | Run  # to train, or to measure again
 
 
 class Runner:
@@ -44,7 +44,7 @@ class Runner:
         self._before: dict[str, str | None] = {}  # key → that of the run it continues from
         self._programs: dict[Shared, tuple[str, int]] = {}
         self._deaths: Counter[str] = Counter()  # of workers during a run, by its key
-        self._in_work: dict[Work[Timed], tuple[int, Task]] = {}  # with slot and task
+        self._in_work: dict[Work[Timed], tuple[int, Assignment]] = {}  # with its slot
         journal.trim()
 
     def __enter__(self) -> Self:
@@ -58,9 +58,9 @@ class Runner:
         share = self.busy / len(self._executor.slots) / seconds
         return f"workers busy {share:.0%} of the time"
 
-    def origin(self, what: str = "") -> str:
+    def origin(self, noun: str = "") -> str:
         """How many runs came from the journal, as ` (80 from the journal)`; empty if none."""
-        return f" ({self.kept}{what} from the journal)" if self.kept else ""
+        return f" ({self.kept}{noun} from the journal)" if self.kept else ""
 
     def run(self, runs: Sequence[Run], title: str) -> Iterator[Result]:
         """Results of these runs; see `results`."""
@@ -78,14 +78,14 @@ class Runner:
         self._before |= before
         self._added += runs
         states = self._journal.states(runs)
-        sorted_out = {
-            state: [run for run, its in zip(runs, states, strict=True) if its == state]
+        by_state = {
+            state: [run for run, run_state in zip(runs, states, strict=True) if run_state == state]
             for state in ("kept", "to measure", "missing")
         }
-        self._present += sorted_out["kept"]
-        self._to_measure += sorted_out["to measure"]
-        self._missing |= {run.key for run in sorted_out["missing"]}
-        self.kept += len(runs) - len(sorted_out["missing"])
+        self._present += by_state["kept"]
+        self._to_measure += by_state["to measure"]
+        self._missing |= {run.key for run in by_state["missing"]}
+        self.kept += len(runs) - len(by_state["missing"])
 
     def results(self, title: str, runs: int = 0, epochs: int = 0) -> Iterator[Result]:
         """Results of the added runs as they finish, including runs that are added meanwhile.
@@ -94,11 +94,11 @@ class Runner:
         line. Raises UserError if workers die before they are ready.
         """
         with Progress(title, runs, epochs) as progress:
-            yield from self._at_hand(progress)
+            yield from self._without_training(progress)
             # Checkpoints to continue from, and those that an interrupted call of these runs made.
             self._journal.keep_checkpoints(self._before.keys() | self._before.values())
             while self._unfinished:
-                yield from self._at_hand(progress)
+                yield from self._without_training(progress)
                 self._hand_out(progress)
                 yield from self._finished(progress)
 
@@ -107,7 +107,7 @@ class Runner:
         waiting = (self._added, self._present, self._to_measure, self._failed)
         return any(waiting) or bool(self._schedule) or bool(self._in_work)
 
-    def _at_hand(self, progress: Progress) -> Iterator[Result]:
+    def _without_training(self, progress: Progress) -> Iterator[Result]:
         """Results from the journal, including runs added meanwhile, and those of failed runs."""
         while self._present or self._failed:
             present, self._present = self._present, []
@@ -118,7 +118,7 @@ class Runner:
             yield from failed
 
     def _hand_out(self, progress: Progress) -> None:
-        """Gives each idle slot the next task."""
+        """Gives each idle slot its next assignment."""
         idle = sorted({*self._executor.slots} - {slot for slot, _ in self._in_work.values()})
         if idle and self._added:
             self._plan(idle, progress)
@@ -136,33 +136,35 @@ class Runner:
         added, self._added = self._added, []
         groups = grouped(added, self._missing)
         self._ask_programs(groups, idle)
-        known = [(shared, runs) for shared, runs in groups if shared in self._programs]
-        made = list(populations(known, self._programs, self._missing))
-        progress.add([run for population in made for run in population.runs])
-        self._schedule.add(made)
+        with_program = [(shared, runs) for shared, runs in groups if shared in self._programs]
+        new = list(populations(with_program, self._programs, self._missing))
+        progress.add([run for population in new for run in population.runs])
+        self._schedule.add(new)
 
     def _ask_programs(
         self, groups: Sequence[tuple[Shared, Sequence[Run]]], idle: Sequence[int]
     ) -> None:
         """Asks idle slots, in turn, for the programs of runs whose program is not known yet."""
-        new = {
+        unknown = {
             shared: [run for run in runs if run.key in self._missing]
             for shared, runs in groups
             if shared not in self._programs
         }
-        asked = {
+        answers = {
             shared: (slot, self._executor.submit(slot, Program(runs[0])))
-            for (shared, runs), slot in zip(new.items(), cycle(idle), strict=False)
+            for (shared, runs), slot in zip(unknown.items(), cycle(idle), strict=False)
         }
-        again: list[tuple[Shared, Sequence[Run]]] = []
-        for shared, (slot, work) in asked.items():
+        repeated: list[tuple[Shared, Sequence[Run]]] = []
+        for shared, (slot, work) in answers.items():
             try:
                 self._programs[shared] = work.result()
             except WorkerDied as error:
                 self._schedule.lost(slot)
-                again += [(shared, runs) for runs in [self._survived(new[shared], error)] if runs]
-        if again:
-            self._ask_programs(again, idle)
+                repeated += [
+                    (shared, runs) for runs in [self._survived(unknown[shared], error)] if runs
+                ]
+        if repeated:
+            self._ask_programs(repeated, idle)
 
     def _checkpoint(self, run: Run) -> Path | None:
         """The file that the run can continue from, if it exists."""
@@ -170,58 +172,60 @@ class Runner:
         return path and path.absolute()
 
     def _finished(self, progress: Progress) -> Iterator[Result]:
-        """Waits until a slot has finished a task; yields the results."""
+        """Waits until a slot has finished; yields its results."""
         done, _ = wait(self._in_work, progress.every, return_when=FIRST_COMPLETED)
-        finished: list[tuple[Task, Sequence[Result]]] = []
+        finished: list[tuple[Assignment, Sequence[Result]]] = []
         errors: list[BaseException] = []
         for work in done:
             assert isinstance(work, Work), "only futures of the executor are waited for"
-            slot, task = self._in_work.pop(work)
+            slot, assignment = self._in_work.pop(work)
             error = work.exception()
             if isinstance(error, WorkerDied):
-                self._lost(slot, task, error)
+                self._lost(slot, assignment, error)
             elif error is not None:
                 errors.append(error)
             else:
-                finished.append((task, self._timed(task, work.result())))
+                finished.append((assignment, self._timed(assignment, work.result())))
         if not errors:
             self._hand_out(progress)  # so that no slot waits while these results are used
-        for task, results in finished:
-            yield from self._keep(task, results, progress)
+        for assignment, results in finished:
+            yield from self._keep(assignment, results, progress)
         if errors:  # after the results of other slots are kept
             raise errors[0]
         progress.show(sum(work.epochs for work in self._in_work))
 
-    def _timed(self, task: Task, found: Timed) -> Sequence[Result]:
-        self.busy += found.seconds
-        if isinstance(task, Population):
-            self._schedule.took(task, found.seconds)
-        return found.results
+    def _timed(self, assignment: Assignment, timed: Timed) -> Sequence[Result]:
+        self.busy += timed.seconds
+        if isinstance(assignment, Population):
+            self._schedule.took(assignment, timed.seconds)
+        return timed.results
 
-    def _keep(self, task: Task, results: Sequence[Result], progress: Progress) -> Iterator[Result]:
+    def _keep(
+        self, assignment: Assignment, results: Sequence[Result], progress: Progress
+    ) -> Iterator[Result]:
         """Adds results to the journal, all of them before any is yielded."""
-        if isinstance(task, Run):
+        if isinstance(assignment, Run):
             self._journal.measured(results[0])
-            progress.spared([task])
-            yield self._journal.result(task.key)
+            progress.spared([assignment])
+            yield self._journal.result(assignment.key)
             return
-        self._journal.add(task.runs, results)
-        for run in task.runs:
+        self._journal.add(assignment.runs, results)
+        for run in assignment.runs:
             self._journal.drop_checkpoint(self._before[run.key])
-        self._missing -= {run.key for run in task.runs}
-        self._schedule.finished(task.runs)
-        progress.finished(task.runs)
+        self._missing -= {run.key for run in assignment.runs}
+        self._schedule.finished(assignment.runs)
+        progress.finished(assignment.runs)
         yield from results
 
-    def _lost(self, slot: int, task: Task, error: WorkerDied) -> None:
-        """Repeats a task whose worker died, each run alone, since one may be the cause."""
+    def _lost(self, slot: int, assignment: Assignment, error: WorkerDied) -> None:
+        """Repeats the runs of a worker that died, each alone, since one may be the cause."""
         self._schedule.lost(slot)
-        if isinstance(task, Run):
-            self._to_measure += self._survived([task], error)
+        if isinstance(assignment, Run):
+            self._to_measure += self._survived([assignment], error)
             return
-        again = self._survived(task.runs, error)
-        self._schedule.finished(task.runs)  # runs that continue a failed one start afresh
-        self._schedule.add(Population(task.program, [run]) for run in again)
+        repeated = self._survived(assignment.runs, error)
+        self._schedule.finished(assignment.runs)  # runs that continue a failed one start afresh
+        self._schedule.add(Population(assignment.program, [run]) for run in repeated)
 
     def _survived(self, runs: Sequence[Run], error: WorkerDied) -> list[Run]:
         """The runs that may be tried again; the others have failed."""

@@ -37,8 +37,8 @@ def grouped(runs: Iterable[Run], missing: Collection[str]) -> list[tuple[Shared,
 
 def _shared(run: Run) -> Shared:
     batch_size = run.change.get(BatchSize)  # a hyperparameter that also sets the program's shapes
-    what = run.model, run.technique, run.combine
-    return *what, run.setting, run.training.epochs, batch_size
+    technique = run.technique, run.combine, run.setting
+    return run.model, *technique, run.training.epochs, batch_size
 
 
 def populations(
@@ -51,9 +51,9 @@ def populations(
     Places of finished runs stay empty, so that an interruption moves no run to another population.
     """
     for shared, members in groups:
-        program, places = programs[shared]
-        for i in range(0, len(members), places):
-            if waiting := [run for run in members[i : i + places] if run.key in missing]:
+        program, size = programs[shared]
+        for start in range(0, len(members), size):
+            if waiting := [run for run in members[start : start + size] if run.key in missing]:
                 yield Population(program, waiting)
 
 
@@ -85,27 +85,32 @@ class Schedule:
 
     def next(self, slot: int) -> Population | None:
         """Removes and returns a population; None if the slot should stay idle."""
-        own = self._compiled[slot]
-        others = set().union(*self._compiled.values()) - own
-        left = Counter(population.program for population in self._waiting)
-        for wanted in (own, left.keys() - own - others, others):
+        compiled_here = self._compiled[slot]
+        compiled_elsewhere = set().union(*self._compiled.values()) - compiled_here
+        remaining = Counter(population.program for population in self._waiting)
+        for programs in (
+            compiled_here,
+            remaining.keys() - compiled_here - compiled_elsewhere,
+            compiled_elsewhere,
+        ):
             for population in filter(self._ready, self._waiting):
-                if population.program in wanted and (
-                    population.program not in others or self._worth_compiling(population, left)
+                if population.program in programs and (
+                    population.program not in compiled_elsewhere
+                    or self._worth_compiling(population, remaining)
                 ):
                     self._waiting.remove(population)
-                    own.add(population.program)
+                    compiled_here.add(population.program)
                     return population
         return None
 
     def _ready(self, population: Population) -> bool:
         return all(run.goes_on_from not in self._unfinished for run in population.runs)
 
-    def _worth_compiling(self, population: Population, left: Counter[str]) -> bool:
-        again = self._again.get(population.program)
-        if again is None:
+    def _worth_compiling(self, population: Population, remaining: Counter[str]) -> bool:
+        seconds = self._again.get(population.program)
+        if seconds is None:
             return True
-        return left[population.program] * again > self._first[population.program] - again
+        return remaining[population.program] * seconds > self._first[population.program] - seconds
 
     def finished(self, runs: Iterable[Run]) -> None:
         """Runs that continue these need not wait any more."""

@@ -18,7 +18,9 @@ def main(argv: list[str]) -> None:
         "--measure",
         help="a column of runs.csv; default: test_accuracy, for an autoencoder test_loss",
     )
-    given = parser.parse_args(argv)
-    runs = read_runs(RESULTS / given.study)
-    found = comparison.compare(runs, given.first, given.second, given.setting, given.measure)
-    print(comparison.text(found))
+    arguments = parser.parse_args(argv)
+    runs = read_runs(RESULTS / arguments.study)
+    compared = comparison.compare(
+        runs, arguments.first, arguments.second, arguments.setting, arguments.measure
+    )
+    print(comparison.text(compared))

@@ -28,5 +28,7 @@ def main(argv: list[str]) -> None:
     mirror = os.environ.get("DATA_MIRROR") or None
     raw.fetch(study, origin, RAW / study, PARTIAL / study, mirror)
     count = len(origin.files)
-    what = f"{count} files in {RAW / study}, all checksums correct" if count else "nothing to fetch"
-    print(f"{study}: {what}")
+    summary = (
+        f"{count} files in {RAW / study}, all checksums correct" if count else "nothing to fetch"
+    )
+    print(f"{study}: {summary}")

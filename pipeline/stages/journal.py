@@ -36,8 +36,8 @@ def _line(study: Journal, prune: bool) -> str:
 
 def _told(usage: Usage) -> str:
     """Such as `120 runs (31.0 MB) of the current code, 80 (20.0 MB) of other code`."""
-    today = f"{usage.today} runs ({_megabytes(usage.today_bytes)}) of the current code"
-    return f"{today}, {usage.others} ({_megabytes(usage.others_bytes)}) of other code"
+    current = f"{usage.current} runs ({_megabytes(usage.current_bytes)}) of the current code"
+    return f"{current}, {usage.others} ({_megabytes(usage.others_bytes)}) of other code"
 
 
 def _megabytes(size: int) -> str:

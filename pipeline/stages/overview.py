@@ -23,23 +23,23 @@ def main(argv: list[str]) -> None:
         "--docs", action="store_true", help="also write docs/results.md and docs/claims.md"
     )
     arguments = parser.parse_args(argv)
-    found = pages.read_overview(RESULTS, PAGE, [*loading.load().studies])
-    pages.write_overview(found, PAGE)
-    verdicts.write(found.judged, CLAIMS)
+    overview = pages.read_overview(RESULTS, PAGE, [*loading.load().studies])
+    pages.write_overview(overview, PAGE)
+    verdicts.write(overview.judged, CLAIMS)
     if arguments.docs:
-        blocks.replace(DOCS / "results.md", "results", tables(found))
-        blocks.replace(DOCS / "claims.md", "claims", verdicts.markdown(found.judged, measured()))
-    print(verdicts.table(found.judged))
+        blocks.replace(DOCS / "results.md", "results", tables(overview))
+        blocks.replace(DOCS / "claims.md", "claims", verdicts.markdown(overview.judged, measured()))
+    print(verdicts.table(overview.judged))
     print()
-    for name in found.missing:
+    for name in overview.missing:
         print(f"no results yet: {name}; run `dvc repro report@{name}`")
     print(f"claims: {CLAIMS}")
     print(f"overview: {PAGE}")
 
 
-def tables(found: pages.Overview) -> str:
+def tables(overview: pages.Overview) -> str:
     """The content of docs/results.md: each study's section has the words and table of `report`."""
-    sections = (_section(entry.name) for entry in found.entries)
+    sections = (_section(entry.name) for entry in overview.entries)
     return f"Written {measured()}.\n\n" + "\n".join(sections)
 
 

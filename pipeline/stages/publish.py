@@ -45,45 +45,45 @@ def main(argv: list[str]) -> None:
         publish(name, settings)
 
 
-def publish(dataset: str, settings: Params) -> None:
+def publish(study: str, settings: Params) -> None:
     """Creates a study's missing runs in MLflow, and updates its figures.
 
     Raises UserError if the study has no results, or if MLflow fails.
     """
-    architecture = settings.study(dataset).model.architecture
-    if not _with_results((dataset,)):
-        raise UserError(f"{RESULTS / dataset}/ has neither trials.csv nor runs.csv")
-    context = Context.of_study(dataset, settings, *_data(dataset))
-    older, found = set(), list(records(dataset, architecture))
-    left = Counter(record.technique for record in found)
-    with at_work(dataset), Tracker(context) as tracker:
-        for record in found:
+    architecture = settings.study(study).model.architecture
+    if not _with_results((study,)):
+        raise UserError(f"{RESULTS / study}/ has neither trials.csv nor runs.csv")
+    context = Context.of_study(study, settings, *_data(study))
+    changed, all_records = set(), list(records(study, architecture))
+    remaining = Counter(record.technique for record in all_records)
+    with at_work(study), Tracker(context) as tracker:
+        for record in all_records:
             tracker.log(record)
-            left[record.technique] -= 1
-            if not left[record.technique]:
+            remaining[record.technique] -= 1
+            if not remaining[record.technique]:
                 tracker.finish(record.technique)
             if not context.describes(record):
-                older.add(record.technique)
-    if older:
+                changed.add(record.technique)
+    if changed:
         _log.warning(
             "%s: %s has changed since the results of %s were made; new parent runs show no "
             "parameters",
-            dataset,
+            study,
             loading.FILE,
-            ", ".join(sorted(older)),
+            ", ".join(sorted(changed)),
         )
-    done = f"{dataset}: {tracker.added} runs added, {tracker.present} already in MLflow"
-    _log.info(done)
-    print(done)
+    summary = f"{study}: {tracker.added} runs added, {tracker.present} already in MLflow"
+    _log.info(summary)
+    print(summary)
     if tracker.failure:
-        raise UserError(f"{dataset} is incomplete in MLflow; run publish again")
-    finals = pd.DataFrame(read_rows(RESULTS / dataset / RUNS))
-    log_figures(dataset, pages.drawings(RESULTS / dataset), studies(finals))
+        raise UserError(f"{study} is incomplete in MLflow; run publish again")
+    finals = pd.DataFrame(read_rows(RESULTS / study / RUNS))
+    log_figures(study, pages.drawings(RESULTS / study), studies(finals))
 
 
-def records(dataset: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
+def records(study: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
     """The records of a study's trials and then of its final runs, from its result files."""
-    folder = results / dataset
+    folder = results / study
     for row in read_rows(folder / TRIALS):
         yield trial_record(row, architecture)
     curves = read_each_curve(folder)
@@ -100,9 +100,9 @@ def _with_results(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _data(dataset: str) -> tuple[str, np.ndarray | None]:
+def _data(study: str) -> tuple[str, np.ndarray | None]:
     """The digest of the prepared data and one example; without the data, `unknown` and None."""
-    path = prepared(dataset)
+    path = prepared(study)
     if not path.exists():
         return "unknown", None
     data = datasets.load(path)

@@ -185,13 +185,13 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     steps = _steps(until)
     files = [home / name for step in steps for name in STAGES[step].files]
     tuned = read_tuned(home)
-    found = tuned["techniques"]
+    choices = tuned["techniques"]
     val = named(tuned["task"]).val
-    scores = {name: each[val.name] for name, each in found.items()}
+    scores = {name: choice[val.name] for name, choice in choices.items()}
     metrics = {f"{val.name}/{name}": score for name, score in scores.items() if score is not None}
     if "report" not in steps:
-        headline = f"{len(found)} techniques, each searched in {tuned['trials']} trials."
-        return Outcome(study, _choices(study, found, val), headline, metrics, files)
+        headline = f"{len(choices)} techniques, each searched in {tuned['trials']} trials."
+        return Outcome(study, _choices(study, choices, val), headline, metrics, files)
     table = read_summary(home)
     finding = summary.find(table)
     rows = summary.ranked(table, finding.setting).set_index("technique")
@@ -201,11 +201,11 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     return Outcome(study, summary.table(table), headline, metrics, files)
 
 
-def _choices(study: str, found: Mapping[str, Any], val: Measure) -> str:
+def _choices(study: str, choices: Mapping[str, Any], val: Measure) -> str:
     """The values that the searches chose, as plain text."""
     lines = [
-        f"{name:<24}{val.told(each[val.name])}  "
-        + ", ".join(f"{key} {value:.3g}" for key, value in each["values"].items())
-        for name, each in found.items()
+        f"{name:<24}{val.told(choice[val.name])}  "
+        + ", ".join(f"{parameter} {value:.3g}" for parameter, value in choice["values"].items())
+        for name, choice in choices.items()
     ]
     return "\n".join([f"{study}: {val.title} of the best trial, and its values", *lines])

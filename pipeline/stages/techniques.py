@@ -29,20 +29,25 @@ def main(argv: list[str]) -> None:
     for name, technique in TECHNIQUES.items():
         print(f"{name}: {technique.summary}")
         print(f"  {technique.formula}" + (f"  ({technique.source})" if technique.source else ""))
-        for hyperparameter, found in technique.search.items():
-            print(f"  {hyperparameter}: {describe(found)}")
+        for hyperparameter, search_range in technique.search.items():
+            print(f"  {hyperparameter}: {describe(search_range)}")
         print(f"  fits {', '.join(fits(technique))}")
 
 
-def describe(found: Range) -> str:
+def describe(search_range: Range) -> str:
     """A range in words, with its default if there is one.
 
     >>> describe(Range(1e-6, 0.1, log=True))
     '1e-06 to 0.1 (log)'
     """
-    kinds = [kind for kind, is_so in (("whole", found.integer), ("log", found.log)) if is_so]
-    kinds += [] if found.default is None else [f"default {found.default:g}"]
-    return f"{found.low:g} to {found.high:g}" + (f" ({', '.join(kinds)})" if kinds else "")
+    notes = [
+        note
+        for note, applies in (("whole", search_range.integer), ("log", search_range.log))
+        if applies
+    ]
+    notes += [] if search_range.default is None else [f"default {search_range.default:g}"]
+    ends = f"{search_range.low:g} to {search_range.high:g}"
+    return f"{ends} ({', '.join(notes)})" if notes else ends
 
 
 def fits(technique: Technique) -> list[str]:
@@ -54,12 +59,15 @@ def fits(technique: Technique) -> list[str]:
 def markdown() -> str:
     """The registry as a table, for docs/techniques.md."""
     rows = [
-        f"| `{name}` | {each.summary} | {_searched(each)} | {', '.join(fits(each))} |"
-        for name, each in TECHNIQUES.items()
+        f"| `{name}` | {technique.summary} | {_searched(technique)} "
+        f"| {', '.join(fits(technique))} |"
+        for name, technique in TECHNIQUES.items()
     ]
     head = "| technique | what it is | searched by default | fits |\n|---|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
 
 
 def _searched(technique: Technique) -> str:
-    return "; ".join(f"{name} {describe(found)}" for name, found in technique.search.items())
+    return "; ".join(
+        f"{name} {describe(search_range)}" for name, search_range in technique.search.items()
+    )

@@ -47,9 +47,11 @@ def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:
 
     first = runs.iloc[0]
     x, _ = data.split(first["protocol"], "test", int(first["seed"]))
-    rows = x[: inference.ROWS]
+    examples = x[: inference.ROWS]
     models = {run["key"]: keras.models.load_model(run["model"]) for _, run in runs.iterrows()}
-    calls = {key: lambda model=model: model.predict_on_batch(rows) for key, model in models.items()}
+    calls = {
+        key: lambda model=model: model.predict_on_batch(examples) for key, model in models.items()
+    }
     seconds = inference.interleaved(calls, np.random.default_rng(int(first["seed"])))
     keras.utils.clear_session(free_memory=False)
     return runs.assign(**{inference.COLUMN: runs["key"].map(seconds)})

@@ -37,25 +37,25 @@ def main(argv: list[str]) -> None:
         _train(study)
 
 
-def _train(dataset: str) -> None:
-    settings, journal, began = loading.load(), Journal(dataset), time.perf_counter()
+def _train(study: str) -> None:
+    settings, journal, began = loading.load(), Journal(study), time.perf_counter()
     rows: dict[str, results.Row] = {}
     curves: dict[str, pd.DataFrame] = {}
-    prepared = results.prepared(dataset)
+    prepared = results.prepared(study)
     data = datasets.load(prepared)
-    study = settings.study(dataset)
-    plan = Plan(dataset, data.digest, study, settings.seed, settings.engine, data.task)
+    section = settings.study(study)
+    plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
     example, _ = data.split("leak_free", "train", 0)
-    table = results.RESULTS / dataset / results.RUNS
-    context = Context.of_study(dataset, settings, data.digest, example[:1])
+    table = results.RESULTS / study / results.RUNS
+    context = Context.of_study(study, settings, data.digest, example[:1])
     runs = rounds.final_runs(plan, _chosen(plan, context))
-    by_key, left = {run.key: run for run in runs}, Counter(run.technique for run in runs)
+    by_key, remaining = {run.key: run for run in runs}, Counter(run.technique for run in runs)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
-    with replacing_together(_outputs(dataset)) as scratch:
+    with replacing_together(_outputs(study)) as scratch:
         with Tracker(context, settings.tracking.system_metrics) as tracker:
             executor = LocalExecutor(prepared, settings.engine, journal)
             with Runner(executor, journal) as runner:
-                for result in runner.run(runs, f"train {dataset}"):
+                for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]
                     row = final_row(run, result, leaks[run.protocol])
                     row[results.STUDY] = context.study_digest(run.technique, "train")
@@ -65,40 +65,40 @@ def _train(dataset: str) -> None:
                         curves[run.key] = curve_table(result)
                         model = journal.model_path(run.key)
                     tracker.log(final_record(row, curves.get(run.key), model))
-                    left[run.technique] -= 1
-                    if not left[run.technique]:
+                    remaining[run.technique] -= 1
+                    if not remaining[run.technique]:
                         tracker.finish(run.technique)
                         _log.info(_line(run.technique, rows.values()))
             # Meanwhile, the tracker writes the remaining records.
             journal.keep_checkpoints(())
             if not curves:
-                raise UserError(f"{dataset}: every final run failed: {rows[runs[0].key]['failed']}")
+                raise UserError(f"{study}: every final run failed: {rows[runs[0].key]['failed']}")
             trained = [run for run in runs if run.key in curves]
             _write(trained, journal, data, {run.key: curves[run.key] for run in trained}, scratch)
             about.write(_about(plan, data), scratch[table.with_name(about.FILE)])
         # In the order of the runs, whatever finished first.
-        ordered = [rows[u.key] | {"mlflow_run_id": tracker.run_ids.get(u.key)} for u in runs]
+        ordered = [rows[run.key] | {"mlflow_run_id": tracker.run_ids.get(run.key)} for run in runs]
         results.write_rows(ordered, scratch[table])
     seconds = time.perf_counter() - began
-    done = f"{len(runs)} final runs{runner.origin()}"
-    print(f"{dataset}: {done} in {seconds:.0f} s, {runner.share(seconds)}")
+    summary = f"{len(runs)} final runs{runner.origin()}"
+    print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
 def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
     """Technique → chosen values. Raises UserError if other parameters or data were tuned."""
     folder = results.RESULTS / plan.name
     tuned = results.read_tuned(folder)["techniques"]
-    older = [
+    changed = [
         name
         for name in plan.study.tuned
         if name in tuned and tuned[name].get(results.STUDY) != context.study_digest(name, "tune")
     ]
-    if older:
+    if changed:
         raise UserError(
             f"{folder / results.TUNED} was made with other parameters or data "
-            f"({', '.join(older)}); run `python -m pipeline tune {plan.name}` again"
+            f"({', '.join(changed)}); run `python -m pipeline tune {plan.name}` again"
         )
-    return {name: found["values"] for name, found in tuned.items()}
+    return {name: choice["values"] for name, choice in tuned.items()}
 
 
 def _about(plan: Plan, data: datasets.Dataset) -> about.About:
@@ -109,13 +109,13 @@ def _about(plan: Plan, data: datasets.Dataset) -> about.About:
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:
     """The log's line of a technique whose final runs are finished."""
-    own = [row for row in rows if row["technique"] == technique]
-    table = pd.DataFrame(own)
+    own_rows = [row for row in rows if row["technique"] == technique]
+    table = pd.DataFrame(own_rows)
     measure = results.task_of(table).test
-    found = table.groupby("setting")[measure.name].agg(["size", "mean"])
+    by_setting = table.groupby("setting")[measure.name].agg(["size", "mean"])
     means = [
         f"{size:.0f} {name} runs, mean {measure.title} {mean:.4f}"
-        for name, (size, mean) in zip(found.index, found.to_numpy(), strict=True)
+        for name, (size, mean) in zip(by_setting.index, by_setting.to_numpy(), strict=True)
     ]
     return f"{technique}: {'; '.join(means)}"
 

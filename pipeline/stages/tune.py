@@ -27,13 +27,13 @@ def main(argv: list[str]) -> None:
         _tune(study)
 
 
-def _tune(dataset: str) -> None:
-    settings, journal, began = loading.load(), Journal(dataset), time.perf_counter()
-    prepared, folder = results.prepared(dataset), results.RESULTS / dataset
+def _tune(study: str) -> None:
+    settings, journal, began = loading.load(), Journal(study), time.perf_counter()
+    prepared, folder = results.prepared(study), results.RESULTS / study
     rows: list[results.Row] = []
-    data, study = datasets.load(prepared), settings.study(dataset)
-    plan = Plan(dataset, data.digest, study, settings.seed, settings.engine, data.task)
-    context = Context.of_study(dataset, settings, data.digest)
+    data, section = datasets.load(prepared), settings.study(study)
+    plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
+    context = Context.of_study(study, settings, data.digest)
     searching = rounds.searches(plan)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
@@ -44,11 +44,11 @@ def _tune(dataset: str) -> None:
                 row[results.STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
-                found = searching[row["technique"]]
-                if sum(each["technique"] == found.name for each in rows) == found.trials:
-                    tracker.finish(found.name)
-                    store(found)
-                    _log.info(_line(found))
+                finished = searching[row["technique"]]
+                if sum(trial["technique"] == finished.name for trial in rows) == finished.trials:
+                    tracker.finish(finished.name)
+                    store(finished)
+                    _log.info(_line(finished))
         # Meanwhile, the tracker writes the remaining records.
         journal.keep_checkpoints(())
         (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
@@ -59,13 +59,13 @@ def _tune(dataset: str) -> None:
         technique[results.STUDY] = context.study_digest(name, "tune")
     results.write_json(content, folder / results.TUNED)
     seconds = time.perf_counter() - began
-    done = f"{len(rows)} trials{runner.origin(' runs')}"
-    print(f"{dataset}: {done} in {seconds:.0f} s, {runner.share(seconds)}")
+    summary = f"{len(rows)} trials{runner.origin(' runs')}"
+    print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
-def _line(found: search.Search) -> str:
+def _line(finished: search.Search) -> str:
     """The log's line of a technique whose search is finished."""
-    best = found.outcomes[found.best]
+    best = finished.outcomes[finished.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
-    score = f"best validation {found.task.score.name} {best.score:.4f}"
-    return f"{found.name}: {found.trials} trials, {score} (trial {found.best}{values})"
+    score = f"best validation {finished.task.score.name} {best.score:.4f}"
+    return f"{finished.name}: {finished.trials} trials, {score} (trial {finished.best}{values})"

@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 
 def studies(runs: pd.DataFrame) -> dict[str, str]:
     """Technique → the study digest in its rows of runs.csv; older files have none."""
-    told = runs.reindex(columns=["technique", STUDY]).dropna().drop_duplicates("technique")
-    return dict(zip(told["technique"], told[STUDY], strict=True))
+    digests = runs.reindex(columns=["technique", STUDY]).dropna().drop_duplicates("technique")
+    return dict(zip(digests["technique"], digests[STUDY], strict=True))
 
 
 def log_figures(
@@ -38,8 +38,10 @@ def log_figures(
 
     try:
         client = MlflowClient(tracking_uri())
-        found = client.get_experiment_by_name(experiment_name(study))
-        return 0 if found is None else _log_figures(client, found.experiment_id, figures, studies)
+        experiment = client.get_experiment_by_name(experiment_name(study))
+        if experiment is None:
+            return 0
+        return _log_figures(client, experiment.experiment_id, figures, studies)
     except Exception as error:
         _log.warning("%s: MLflow %s; the figures are in the result files", study, describe(error))
         return 0
@@ -54,10 +56,10 @@ def _log_figures(
     logged = 0
     for technique, paths in figures.items():
         # No run of this name is a child, since the names of children end in a seed.
-        wanted = f"attributes.run_name = '{technique} · train'"
+        query = f"attributes.run_name = '{technique} · train'"
         if technique in studies:
-            wanted += f" and tags.{STUDY} = '{studies[technique]}'"
-        for run in client.search_runs([experiment_id], wanted, max_results=1):
+            query += f" and tags.{STUDY} = '{studies[technique]}'"
+        for run in client.search_runs([experiment_id], query, max_results=1):
             for path in paths:
                 client.log_artifact(run.info.run_id, str(path), "report")
                 logged += 1

@@ -56,15 +56,18 @@ class Context:
 
         The number of final seeds is left out, so more seeds continue the same parents.
         """
-        idle = ["final.", "data.input"]  # the data have their own digest
+        ignored = ["final.", "data.input"]  # the data have their own digest
         if phase == "tune":
-            idle.append(f"techniques.{technique}.article")
+            ignored.append(f"techniques.{technique}.article")
         params = {
             name: as_text(value)
             for name, value in self.parent_params(technique).items()
-            if not name.startswith(tuple(idle))
+            if not name.startswith(tuple(ignored))
         }
-        ranges = {name: asdict(found) for name, found in self.ranges.get(technique, {}).items()}
+        ranges = {
+            name: asdict(search_range)
+            for name, search_range in self.ranges.get(technique, {}).items()
+        }
         return f"{_digest([technique, params, ranges])}-{_digest(self.data_digest)}"
 
     def describes(self, record: Record) -> bool:
@@ -74,11 +77,11 @@ class Context:
 
     def parent_params(self, technique: str) -> dict[str, object]:
         """The study's params, without those of other techniques."""
-        own = f"techniques.{technique}."
+        own_prefix = f"techniques.{technique}."
         return {
             name: value
             for name, value in self.params.items()
-            if not name.startswith("techniques.") or name.startswith(own)
+            if not name.startswith("techniques.") or name.startswith(own_prefix)
         }
 
 
@@ -103,8 +106,8 @@ def git_tags() -> dict[str, str]:
     """The current commit as our tag and as MLflow's; empty outside a git repository."""
     command = ["git", "rev-parse", "--verify", "HEAD"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        finished = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return {}
-    commit = done.stdout.strip()
+    commit = finished.stdout.strip()
     return {"git_commit": commit, "mlflow.source.git.commit": commit}

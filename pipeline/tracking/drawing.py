@@ -45,12 +45,12 @@ class Drawing:
         self._done = self._begin()
 
     def _begin(self) -> Future[None]:
-        given = self._records, self._ranges, Path(self._folder.name)
+        arguments = self._records, self._ranges, Path(self._folder.name)
         try:
-            return artists().submit(draw, *given)
+            return artists().submit(draw, *arguments)
         except BrokenProcessPool:  # the process has died: start another one
             artists.cache_clear()
-            return artists().submit(draw, *given)
+            return artists().submit(draw, *arguments)
 
     @property
     def ready(self) -> bool:

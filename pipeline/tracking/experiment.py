@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
     from mlflow.entities.model_registry import ModelVersion
 
-_Place = tuple[str, Phase, str]  # technique, phase, study digest: what identifies a parent
+_ParentKey = tuple[str, Phase, str]  # technique, phase, study digest: what identifies a parent
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Experiment:
         self.run_ids: dict[str, str] = {}
         self._began = now()
         self._context = context
-        self._parents: dict[_Place, Parent] = {}
+        self._parents: dict[_ParentKey, Parent] = {}
         self._parent_ids: dict[str, str] = {}  # by the keys of the children
         self._client = MlflowClient(uri)
         self._id = self._get_or_create(experiment_name(context.study), uri)
@@ -88,14 +88,14 @@ class Experiment:
                 parent.drawing.close()
 
     def _get_or_create(self, name: str, uri: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             location = artifacts(uri, self._context.study)
             tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view for agents
             return str(self._client.create_experiment(name, location, tags))
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def _look_up(self) -> None:
         for run in list(self._runs()):  # discarding a run moves the pages
@@ -113,8 +113,8 @@ class Experiment:
         tags = run.data.tags
         technique, phase, study = (tags.get(name) for name in ("technique", "phase", STUDY))
         if technique and phase and study:
-            place = technique, cast(Phase, phase), study
-            self._parents[place] = Parent(run.info.run_id, run.info.status, self._is_ours(run))
+            key = technique, cast(Phase, phase), study
+            self._parents[key] = Parent(run.info.run_id, run.info.status, self._is_ours(run))
 
     def _is_ours(self, run: "Run") -> bool:
         return bool(run.data.tags.get(WRITER, self._writer) == self._writer)
@@ -145,10 +145,10 @@ class Experiment:
         return record.study_digest or self._context.study_digest(record.technique, record.phase)
 
     def _parent(self, record: Record) -> Parent:
-        place = record.technique, record.phase, self._study(record)
-        if place not in self._parents:
-            self._parents[place] = self._create_parent(record)
-        return self._parents[place]
+        key = record.technique, record.phase, self._study(record)
+        if key not in self._parents:
+            self._parents[key] = self._create_parent(record)
+        return self._parents[key]
 
     def _watch(self, parent: Parent) -> None:
         """Lets MLflow log the machine's load to a parent until the parent ends."""
@@ -257,7 +257,7 @@ class Experiment:
             self._describe(parent)
         for parent in self._parents.values():
             self._conclude(parent)
-        self._register([record for each in self._parents.values() for record in each.records])
+        self._register([record for parent in self._parents.values() for record in parent.records])
 
     def _register(self, records: list[Record]) -> None:
         """Gives the alias to the champion's model version, which is created if necessary."""
@@ -286,11 +286,11 @@ class Experiment:
             return None
         (model,) = models
         if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
-            about = (
+            description = (
                 f"The model of the technique with the {measure.best} mean {measure.title} on "
                 f"{self._context.study}: `models:/{name}@{CHAMPION}`."
             )
-            self._client.create_registered_model(name, description=about)
+            self._client.create_registered_model(name, description=description)
         # The location, since MLflow would look up `models:/<id>` in another store than this one.
         version = self._client.create_model_version(
             name, model.artifact_location, run_id, model_id=model.model_id, await_creation_for=0

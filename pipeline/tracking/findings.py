@@ -45,12 +45,12 @@ def _table(records: Iterable[Record]) -> pd.DataFrame:
 def _means(table: pd.DataFrame, task: Task) -> dict[str, float]:
     means = table.groupby(level="setting").mean()
     deviations = table.groupby(level="setting").std()
-    found = dict(means.iloc[-1])  # `tuned` sorts after `article`
+    metrics = dict(means.iloc[-1])  # `tuned` sorts after `article`
     for setting in means.index:
         for name in means.columns.intersection(list(task.headlines)):
-            found[f"{name}/{setting}"] = means.loc[setting, name]
-            found[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
-    return {str(name): float(value) for name, value in found.items() if finite(value)}
+            metrics[f"{name}/{setting}"] = means.loc[setting, name]
+            metrics[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
+    return {str(name): float(value) for name, value in metrics.items() if finite(value)}
 
 
 CHAMPION = "champion"
@@ -66,8 +66,8 @@ def champion(records: Iterable[Record]) -> Record | None:
     if not finals:
         return None
     runs = finals[min(finals, key=lambda name: (*_mean_validation(finals[name]), name))]
-    kept = [run for run in runs if run.model is not None]
-    return min(kept, key=lambda run: (*_validation(run), run.seed), default=None)
+    with_model = [run for run in runs if run.model is not None]
+    return min(with_model, key=lambda run: (*_validation(run), run.seed), default=None)
 
 
 def champion_note(best: Record, records: Iterable[Record]) -> str:
@@ -86,11 +86,11 @@ def champion_note(best: Record, records: Iterable[Record]) -> str:
 
 def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
     """The final runs of the tuned setting by technique."""
-    found: dict[str, list[Record]] = {}
+    finals: dict[str, list[Record]] = {}
     for record in records:
         if record.setting == "tuned" and record.status == "FINISHED":
-            found.setdefault(record.technique, []).append(record)
-    return found
+            finals.setdefault(record.technique, []).append(record)
+    return finals
 
 
 def _validation(record: Record) -> tuple[float, float]:
@@ -112,8 +112,8 @@ def note(records: Iterable[Record], elsewhere: int = 0) -> str:
     """
     records = list(records)
     technique = records[0].technique
-    about = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
-    name = f"`{technique}` ({about}) on {records[0].study}"
+    description = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
+    name = f"`{technique}` ({description}) on {records[0].study}"
     listed = f", {elsewhere} of them under an earlier version of the study" if elsewhere else ""
     if records[0].phase == "tune":
         return _tune_note(name, records, listed)
@@ -121,27 +121,29 @@ def note(records: Iterable[Record], elsewhere: int = 0) -> str:
 
 
 def _tune_note(name: str, records: list[Record], listed: str) -> str:
-    counts = {state: sum(r.tags["state"] == state for r in records) for state in STATES}
+    counts = {state: sum(record.tags["state"] == state for record in records) for state in STATES}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     count = f"{len(records)} trials ({states})"
-    what = f"The search for the hyperparameters of {name}: {count}{listed}."
+    introduction = f"The search for the hyperparameters of {name}: {count}{listed}."
     if not counts["complete"]:
-        return f"{what} No trial was completed, so no values were chosen."
+        return f"{introduction} No trial was completed, so no values were chosen."
     best = best_trial(records)
-    values = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items())
+    values = ", ".join(f"{parameter} {value:.3g}" for parameter, value in best.params.items())
     measure = best.task.val
     score = best.metrics.get(measure.name, np.nan)
-    return f"{what} Trial {best.seed} is best, with {measure.title} {score:.4f} at {values}."
+    return (
+        f"{introduction} Trial {best.seed} is best, with {measure.title} {score:.4f} at {values}."
+    )
 
 
 def _train_note(name: str, records: list[Record], listed: str) -> str:
     measure = records[0].task.test
     table = _table(records).reindex(columns=[measure.name])[measure.name]
-    found = table.groupby(level="setting").agg(["size", "mean", "std"])
-    counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in found.iterrows())
+    by_setting = table.groupby(level="setting").agg(["size", "mean", "std"])
+    counts = " and ".join(f"{row['size']:.0f} {setting}" for setting, row in by_setting.iterrows())
     means = " and ".join(
         f"{row['mean']:.4f} (standard deviation {row['std']:.4f}, {setting})"
-        for setting, row in found.iterrows()
+        for setting, row in by_setting.iterrows()
     )
-    what = f"The final runs of {name}, one per setting and seed: {counts}{listed}."
-    return f"{what} Mean {measure.title}: {means}."
+    introduction = f"The final runs of {name}, one per setting and seed: {counts}{listed}."
+    return f"{introduction} Mean {measure.title}: {means}."

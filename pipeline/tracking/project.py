@@ -64,10 +64,10 @@ class ProjectRun:
         self._tag(tags)
         self._tell(lambda client, run_id: client.log_text(run_id, settings, "params.yaml"))
 
-    def found(self, outcomes: Sequence[Outcome], place: Path) -> None:
-        """Shows the results, whose files are in the folder `place`."""
+    def found(self, outcomes: Sequence[Outcome], folder: Path) -> None:
+        """Shows the results, whose files are in `folder`."""
         self._tell(lambda client, run_id: _show(client, run_id, outcomes))
-        self._tell(lambda client, run_id: _describe_project(client, run_id, outcomes, place))
+        self._tell(lambda client, run_id: _describe_project(client, run_id, outcomes, folder))
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         def write(client: "MlflowClient", run_id: str) -> None:
@@ -107,15 +107,15 @@ def _show(client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome]) -> N
 
 
 def _describe_project(
-    client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome], place: Path
+    client: "MlflowClient", run_id: str, outcomes: Sequence[Outcome], folder: Path
 ) -> None:
     """Describes the run: headlines, links to experiments, and the folder of the results."""
-    lines = [f"The result files are in `{place}` and among this run's artifacts.", ""]
+    lines = [f"The result files are in `{folder}` and among this run's artifacts.", ""]
     for outcome in outcomes:
         name = experiment_name(outcome.study)
         link = f"`{name}`"
-        if found := client.get_experiment_by_name(name):
-            client.set_tag(run_id, f"experiment.{outcome.study}", found.experiment_id)
-            link = f"[{name}](#/experiments/{found.experiment_id}?{_TRAINING_PAGES})"
+        if experiment := client.get_experiment_by_name(name):
+            client.set_tag(run_id, f"experiment.{outcome.study}", experiment.experiment_id)
+            link = f"[{name}](#/experiments/{experiment.experiment_id}?{_TRAINING_PAGES})"
         lines.append(f"- {link}: {outcome.headline}")
     client.set_tag(run_id, "mlflow.note.content", "\n".join(lines)[:_TAG_LIMIT])

@@ -47,10 +47,10 @@ class Record:
     @property
     def name(self) -> str:
         """The name in lists of runs, such as `l2 · tuned · seed 3` or `l2 · trial 7`."""
-        place = (
+        suffix = (
             f"trial {self.seed}" if self.phase == "tune" else f"{self.setting} · seed {self.seed}"
         )
-        return f"{self.technique} · {place}"
+        return f"{self.technique} · {suffix}"
 
 
 def trial_record(row: Row, architecture: str) -> Record:

@@ -49,18 +49,18 @@ def tune(plan: Plan, searching: Mapping[str, Search], pool: Pool) -> Iterator[Ro
     round's trials reach Optuna in the order in which it proposed them, whatever finished first.
     """
     steps = {name: _steps(plan, search) for name, search in searching.items()}
-    asked = {name: next(step)[1] for name, step in steps.items()}
-    technique = {run.key: name for name, runs in asked.items() for run in runs}
-    found: dict[str, dict[str, Result]] = defaultdict(dict)
-    pool.add([run for runs in asked.values() for run in runs])
+    needed = {name: next(step)[1] for name, step in steps.items()}
+    technique_of = {run.key: name for name, runs in needed.items() for run in runs}
+    finished: dict[str, dict[str, Result]] = defaultdict(dict)
+    pool.add([run for runs in needed.values() for run in runs])
     for result in pool.results(f"tune {plan.name}", *budget(plan, searching)):
-        name = technique[result.key]
-        found[name][result.key] = result
-        if len(found[name]) == len(asked[name]):
-            before = asked[name]
-            rows, asked[name] = steps[name].send(found.pop(name))
-            technique |= {run.key: name for run in asked[name]}
-            pool.add(asked[name], instead_of=before)
+        name = technique_of[result.key]
+        finished[name][result.key] = result
+        if len(finished[name]) == len(needed[name]):
+            previous = needed[name]
+            rows, needed[name] = steps[name].send(finished.pop(name))
+            technique_of |= {run.key: name for run in needed[name]}
+            pool.add(needed[name], instead_of=previous)
             yield from rows
 
 
@@ -86,7 +86,7 @@ def _steps(plan: Plan, search: Search) -> Steps:
     It is sent their results, by key. After the last trial it needs no runs.
     """
     tuning = plan.study.tuning
-    over: list[Row] = []
+    ended: list[Row] = []
     while trials := search.ask():
         seconds: dict[int, float] = {}  # taken so far, by the trial's number
         for rung, epochs in enumerate(tuning.rungs):
@@ -97,21 +97,21 @@ def _steps(plan: Plan, search: Search) -> Steps:
                 ]
                 for trial in trials
             }
-            every = {run.key: run for group in runs.values() for run in group}
-            results = yield over, [*every.values()]  # trials may be equal
+            by_key = {run.key: run for of_trial in runs.values() for run in of_trial}
+            results = yield ended, [*by_key.values()]  # trials may be equal
             rows = {
-                number: _trial_row(group, number, results, seconds.get(number, 0.0))
-                for number, group in runs.items()
+                number: _trial_row(of_trial, number, results, seconds.get(number, 0.0))
+                for number, of_trial in runs.items()
             }
             seconds = {number: row["seconds"] for number, row in rows.items()}
             trials = _tell(plan, search, trials, rows, epochs)
-            going_on = {trial.number for trial in trials}
-            over = [
+            continuing = {trial.number for trial in trials}
+            ended = [
                 row | {"state": _state(row, tuning, epochs)}
                 for number, row in rows.items()
-                if number not in going_on
+                if number not in continuing
             ]
-    yield over, []
+    yield ended, []
 
 
 def _state(row: Row, tuning: Tuning, epochs: int) -> str:
@@ -129,10 +129,10 @@ def _tell(
     epochs: int,
 ) -> list[optuna.Trial]:
     """Tells a search the scores of its trials after `epochs`; returns those that continue."""
-    found = [rows[trial.number] for trial in trials]
+    trial_rows = [rows[trial.number] for trial in trials]
     outcomes = [
         Outcome(trial.params, row[search.task.val.name], row["val_loss"])
-        for trial, row in zip(trials, found, strict=True)
+        for trial, row in zip(trials, trial_rows, strict=True)
     ]
     pruning = plan.study.tuning.pruning
     if pruning is not None and epochs < plan.study.tuning.epochs:
@@ -150,20 +150,22 @@ def _trial_row(
 
     `seconds`: the time that the trial had taken before.
     """
-    given = [results[run.key] for run in runs]
+    run_results = [results[run.key] for run in runs]
     task = runs[0].task
-    failed = [result.failed for result in given if result.failed]
-    measures = [LOST if failed else result.measures for result in given]
+    failed = [result.failed for result in run_results if result.failed]
+    measures = [LOST if failed else result.measures for result in run_results]
 
     def mean(name: str) -> float:
         return float(np.mean([measure.get(name, np.nan) for measure in measures]))
 
-    def mean_with(lost: float, name: str) -> float:
-        return float(np.mean([lost if m["diverged"] else m[name] for m in measures]))
+    def mean_with(worst: float, name: str) -> float:
+        return float(
+            np.mean([worst if measure["diverged"] else measure[name] for measure in measures])
+        )
 
-    parts = (str(number), *(run.key for run in runs))  # two trials may have equal runs
+    names = (str(number), *(run.key for run in runs))  # two trials may have equal runs
     return {
-        "key": hashlib.sha256("".join(parts).encode()).hexdigest()[:20],
+        "key": hashlib.sha256("".join(names).encode()).hexdigest()[:20],
         "study": runs[0].study,
         "task": task.name,
         "technique": runs[0].technique,
@@ -207,8 +209,13 @@ def _choice(plan: Plan, search: Search) -> dict[str, Any]:
         "at_edge": search.at_edge(),
         "stops_early": _stops_early(plan, search.name, best.values),
         "search": {
-            name: {"low": r.low, "high": r.high, "log": r.log, "integer": r.integer}
-            for name, r in search.ranges.items()
+            name: {
+                "low": search_range.low,
+                "high": search_range.high,
+                "log": search_range.log,
+                "integer": search_range.integer,
+            }
+            for name, search_range in search.ranges.items()
         },
     }
 

@@ -72,15 +72,18 @@ class Search:
         self.round = round_size
         self._asked = 0
         self.outcomes: dict[int, Outcome] = {}  # of the trials trained to the end, by number
-        first = random_trials(self.trials, round_size)
+        n_random = random_trials(self.trials, round_size)
         seed = (seed + zlib.crc32(name.encode())) % 2**32
         self.study = optuna.create_study(
             study_name=name,
             direction=task.direction,
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=first),
+            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_random),
         )
-        self._distributions = {key: _distribution(found) for key, found in self.ranges.items()}
-        for point in _quasi_random(self.ranges, first, seed):
+        self._distributions = {
+            parameter: _distribution(search_range)
+            for parameter, search_range in self.ranges.items()
+        }
+        for point in _quasi_random(self.ranges, n_random, seed):
             self.study.enqueue_trial(point)
 
     def ask(self) -> list[optuna.Trial]:
@@ -110,13 +113,13 @@ class Search:
         """
         pairs = zip(outcomes, trials, strict=True)
         worst_first = sorted(pairs, key=lambda pair: self._order(pair[0]), reverse=True)
-        lost = {trial.number for _, trial in worst_first[: -survivors(len(trials), factor)]}
+        pruned = {trial.number for _, trial in worst_first[: -survivors(len(trials), factor)]}
         for trial, outcome in zip(trials, outcomes, strict=True):
             trial.report(outcome.score, epochs)
-            if trial.number in lost:
+            if trial.number in pruned:
                 trial.set_user_attr("val_loss", outcome.val_loss)
                 self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        return [trial for trial in trials if trial.number not in lost]
+        return [trial for trial in trials if trial.number not in pruned]
 
     @property
     def best(self) -> int:
@@ -131,8 +134,8 @@ class Search:
         values = self.outcomes[self.best].values
         return [
             name
-            for name, found in self.ranges.items()
-            if not EDGE < _position(found, values[name]) < 1 - EDGE
+            for name, search_range in self.ranges.items()
+            if not EDGE < _position(search_range, values[name]) < 1 - EDGE
         ]
 
     def store(self, storage: optuna.storages.BaseStorage) -> None:
@@ -160,17 +163,17 @@ def storing(path: Path) -> Iterator[Callable[[Search], None]]:
 
         @cache  # opened for the first search, so that it does not delay the start of workers
         def storage() -> optuna.storages.RDBStorage:
-            opened = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
-            stack.callback(opened.engine.dispose)
-            return opened
+            database = optuna.storages.RDBStorage(f"sqlite:///{scratch}")
+            stack.callback(database.engine.dispose)
+            return database
 
         yield lambda search: search.store(storage())
 
 
-def _distribution(found: Range) -> BaseDistribution:
-    if found.integer:
-        return IntDistribution(int(found.low), int(found.high), log=found.log)
-    return FloatDistribution(found.low, found.high, log=found.log)
+def _distribution(search_range: Range) -> BaseDistribution:
+    if search_range.integer:
+        return IntDistribution(int(search_range.low), int(search_range.high), log=search_range.log)
+    return FloatDistribution(search_range.low, search_range.high, log=search_range.log)
 
 
 def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[dict[str, float]]:
@@ -182,25 +185,25 @@ def _quasi_random(ranges: Mapping[str, Range], count: int, seed: int) -> list[di
     points = qmc.Halton(len(ranges), rng=seed).random(count)
     return [
         {
-            name: _value(found, share)
-            for (name, found), share in zip(ranges.items(), point, strict=True)
+            name: _value(search_range, share)
+            for (name, search_range), share in zip(ranges.items(), point, strict=True)
         }
         for point in points
     ]
 
 
-def _value(found: Range, share: float) -> float:
+def _value(search_range: Range, share: float) -> float:
     """The value at this share of the range, from 0 at the low end to 1 at the high end."""
-    if found.log:
-        value = found.low * (found.high / found.low) ** share
+    if search_range.log:
+        value = search_range.low * (search_range.high / search_range.low) ** share
     else:
-        value = found.low + (found.high - found.low) * share
-    value = min(max(value, found.low), found.high)
-    return round(value) if found.integer else float(value)
+        value = search_range.low + (search_range.high - search_range.low) * share
+    value = min(max(value, search_range.low), search_range.high)
+    return round(value) if search_range.integer else float(value)
 
 
-def _position(found: Range, value: float) -> float:
+def _position(search_range: Range, value: float) -> float:
     """The share of the range at which a value lies: the inverse of `_value`."""
-    if found.log:
-        return math.log(value / found.low) / math.log(found.high / found.low)
-    return (value - found.low) / (found.high - found.low)
+    if search_range.log:
+        return math.log(value / search_range.low) / math.log(search_range.high / search_range.low)
+    return (value - search_range.low) / (search_range.high - search_range.low)
