@@ -92,22 +92,24 @@ def test_the_verdict_tells_numbers_pairs_and_leak(claim: Claim) -> None:
     assert (
         verdict.leaks == (claim.setting == "article") == ("validation data leak" in verdict.notes)
     )
-    for found in verdict.found:
-        stated = 3 * found.statement.matters * (-1 if found.statement.falls else 1)
-        stated *= -1 if found.statement.denies else 1
+    for evidence in verdict.evidence:
+        statement, difference = evidence.statement, evidence.difference
+        stated = 3 * statement.matters * (-1 if statement.falls else 1)
+        stated *= -1 if statement.denies else 1
         of_levels = claim.id.startswith("C2")  # their second statement says the level
-        if found.statement.second is not None and not of_levels:
-            assert found.difference.mean == pytest.approx(stated)
-        assert found.difference.low < found.difference.mean < found.difference.high
-        assert found.p < 0.05
+        if statement.second is not None and not of_levels:
+            assert difference.mean == pytest.approx(stated)
+        assert difference.low < difference.mean < difference.high
+        assert evidence.p < 0.05
 
 
 @over_claims
 def test_runs_that_diverged_are_told(claim: Claim) -> None:
     frame = plant(claim, 3, 0.5)
     verdict = judge(claim, {claim.studies[0]: frame.assign(diverged=frame["seed"] == 1)})
-    told = f"{frame['technique'].nunique()} of the runs diverged and count as they were before"
-    assert told in verdict.notes
+    diverged = frame["technique"].nunique()
+    note = f"{diverged} runs diverged and count with their values before that"
+    assert note in verdict.notes
 
 
 @over_claims
@@ -132,7 +134,7 @@ def test_without_runs_there_is_a_reason_and_no_number(claim: Claim) -> None:
     for runs in ({}, dict.fromkeys(claim.studies, other)):
         verdict = judge(claim, runs)
         assert verdict.word == ("does not hold" if claim.refuted_by else "not run")
-        assert verdict.found == ()
+        assert verdict.evidence == ()
         assert len(verdict.notes) >= 1
         assert all(verdict.notes)
         assert beside(claim, runs) == ()
@@ -159,7 +161,7 @@ def test_runs_that_lack_a_measure_say_so() -> None:
     claim = next(claim for claim in CLAIMS if claim.id == "D1")
     verdict = judge(claim, {"features": plant(claim, 3, 0.5).drop(columns="informative_recall")})
     assert verdict.word == "not run"
-    assert verdict.notes == ("the runs on features do not tell informative recall",)
+    assert verdict.notes == ("the runs on features have no informative recall",)
 
 
 def test_a_value_that_is_not_finite_is_not_skipped() -> None:

@@ -104,16 +104,16 @@ def test_a_lower_loss_is_better_and_of_a_neutral_measure_neither_is(runs: pd.Dat
     assert comparison.verdict(loss).startswith("l2 is better than l1: its test loss is lower by 0.")
     assert loss.improvement == 1
     zeros = compare(varied, "l2", "l1", measure="zero_weights")
-    assert comparison.verdict(zeros).startswith("l1 has the higher zero weights than l2: 8")
+    assert comparison.verdict(zeros).startswith("l1 is higher than l2 in zero weights, by 8")
 
 
 def test_what_cannot_be_told_says_what_it_would_take(runs: pd.DataFrame) -> None:
     found = compare(runs, "dropout", "none")
     words = comparison.verdict(found)
-    assert words.startswith("Cannot tell: the difference may be chance. With 10 pairs")
-    noticed = statistics.detectable_effect(10) * found.spread
-    assert f"a true difference of {100 * noticed:.2f} points is noticed" in words
-    assert abs(found.difference.mean) < noticed
+    assert words.startswith("Cannot tell: the difference could be due to chance. With 10 pairs")
+    detectable = statistics.detectable_effect(10) * found.spread
+    assert f"a true difference of {100 * detectable:.2f} points is detected" in words
+    assert abs(found.difference.mean) < detectable
     assert words.endswith(" pairs.")
 
 
@@ -124,10 +124,11 @@ def test_equal_runs_cannot_be_told_apart(runs: pd.DataFrame) -> None:
 
 def test_too_few_pairs_are_told() -> None:
     few = comparison.verdict(compare(make_runs(EFFECTS, seeds=5), "l2", "none"))
-    assert few == "Cannot tell: with 5 pairs no p can fall below 0.062; it takes at least 6."
+    smallest = "the smallest possible p is 0.062"
+    assert few == f"Cannot tell: with 5 pairs {smallest}; at least 6 pairs are needed."
     assert "better" in comparison.verdict(compare(make_runs(EFFECTS, seeds=6), "l2", "none"))
     with pytest.raises(
-        UserError, match=r"at least 2 pairs of runs, and 6 to tell.* but there is 1"
+        UserError, match=r"at least 2 pairs of runs, and 6 to show a difference, but got 1"
     ):
         compare(make_runs(EFFECTS, seeds=1), "l2", "none")
 
@@ -139,7 +140,7 @@ def test_too_few_pairs_are_told() -> None:
             {"first": "dropuot"},
             r"'dropuot' has no runs in the tuned .*; did you mean 'dropout'\? .* l2, dr",
         ),
-        ({"first": "none"}, "two different techniques are needed, but got 'none' twice"),
+        ({"first": "none"}, "expected two different techniques, but got 'none' twice"),
         ({"setting": "tund"}, r"unknown setting 'tund'; did you mean 'tuned'\? expected one of"),
         ({"measure": "test_acuracy"}, r"'test_acuracy'; did you mean 'test_accuracy'\?.*gap"),
     ],
@@ -155,7 +156,7 @@ def test_seeds_that_do_not_pair_up_and_values_that_diverged_are_named(runs: pd.D
     with pytest.raises(UserError, match=r"same seeds, but only one of them has seed 9"):
         compare(runs[runs["key"] != "tuned-l2-9"], "l2", "none")
     broken = runs.assign(test_loss=runs["test_loss"].where(runs["key"] != "tuned-l2-3"))
-    with pytest.raises(UserError, match="test_loss of l2 must be finite, but is not on seed 3"):
+    with pytest.raises(UserError, match="test_loss of l2 is not finite on seed 3"):
         compare(broken, "none", "l2", measure="test_loss")
 
 

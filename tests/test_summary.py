@@ -116,7 +116,7 @@ def test_diverged_and_collapsed_runs_are_counted_and_leaks_are_told() -> None:
     assert row(table, "l2")["diverged"] == 0
     assert table["leaks"].all()
     told = [line for line in summary.table(table).splitlines() if "diverged" in line]
-    assert told == ["3 of 10 runs of l1 diverged; they count as they were before"]
+    assert told == ["3 of 10 runs of l1 diverged; they count with their values before that"]
 
 
 def test_a_loss_that_is_not_finite_leaves_no_mean_loss() -> None:
@@ -147,7 +147,7 @@ def test_missing_pairs_are_named(technique: str, words: str) -> None:
 
 def test_a_setting_without_baseline_is_refused() -> None:
     runs = make_runs({"l1": 0.0, "l2": 0.0})
-    with pytest.raises(UserError, match=r"'tuned' must include the baseline 'none'.*l1, l2"):
+    with pytest.raises(UserError, match=r"'tuned' has no runs of the baseline 'none'.*l1, l2"):
         summary.summarize(runs)
 
 

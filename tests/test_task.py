@@ -94,7 +94,7 @@ def test_claims_are_about_classifiers(regression: pd.DataFrame) -> None:
     verdict = judge(claim, dict.fromkeys(claim.studies, runs))
     assert verdict.word == "not run"
     assert verdict.notes == (
-        f"the runs of {claim.studies[0]} predict a temperature, and the claim is about accuracy",
+        f"the models of {claim.studies[0]} predict a temperature, and the claim is about accuracy",
     )
 
 

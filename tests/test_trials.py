@@ -46,9 +46,9 @@ def test_the_curve_goes_on_from_the_random_trials_with_the_best_so_far(random: i
     curve = tuning_curve.tuning_curve(SCORES, random)
     last = min(random, 5)
     assert curve["expected"].count() == last
-    assert curve["found"].count() == 5 - last + 1
-    assert curve["expected"].iloc[last - 1] == pytest.approx(curve["found"].iloc[last - 1])
-    assert curve["found"].iloc[-1] == max(SCORES)
+    assert curve["best_so_far"].count() == 5 - last + 1
+    assert curve["expected"].iloc[last - 1] == pytest.approx(curve["best_so_far"].iloc[last - 1])
+    assert curve["best_so_far"].iloc[-1] == max(SCORES)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (4, 4), (10, 5), (24, 8), (30, 5), (31, 5)])

@@ -116,7 +116,8 @@ def test_what_was_ruled_out_is_told_where_the_verdict_rests_on_it(
     judged: list[verdicts.Judged],
 ) -> None:
     texts = {
-        each.claim.id: [verdicts.result(found) for found in each.verdict.found] for each in judged
+        judgement.claim.id: [verdicts.result(evidence) for evidence in judgement.verdict.evidence]
+        for judgement in judged
     }
     assert "ruled out" not in texts["A3"][0]  # shown to be worse: nothing needs ruling out
     assert texts["A2"][0].endswith("\N{MINUS SIGN}1 points ruled out")  # equal train accuracies

@@ -1,32 +1,31 @@
-"""The articles' claims as data, and the one rule that judges them from final runs.
+"""The articles' claims as data, and the rule that judges them from final runs.
 
-A claim is made of statements such as "the test accuracy of l2 is higher than that of none". Each
-is judged on the differences of pairs of runs with the same seed, turned round where "lower" is
-stated, so that the statement wants them positive. Two questions are put to the sign-flip test of
-`statistics`, at 0.05:
+A claim consists of statements such as "the test accuracy of l2 is higher than that of none". A
+statement is judged on the differences of pairs of runs with the same seed, with the sign changed
+if it says "lower", so that positive differences support it. D is their mean. The sign-flip test of
+`statistics` answers two questions at 0.05:
 
-1. Is there a difference? D, the mean, is told apart from zero, on one side or the other.
-2. Is it too small to matter? D is told apart from, and below, `matters`: the smallest difference
-   that is worth having, which each statement names before any run is seen.
+1. Is there a difference? D is significantly above or below zero.
+2. Is it too small to matter? D is significantly below `matters`, the smallest difference worth
+   having, which each statement fixes before any run is seen.
 
     D below zero                               reversed: the opposite was shown
-    else D below the smallest that matters     does not hold: nothing worth having is there
+    else D below the smallest that matters     does not hold: no difference worth having
     else D above zero                          holds
     else                                       cannot tell
 
-A statement that denies ("does not beat", "at no loss") is the negation of its effect: it holds
-where the effect is reversed or does not hold, is reversed where the effect holds, and cannot be
-told where that cannot. With no smallest difference given, an absence can only be shown by its
-opposite.
+A statement that denies an effect ("does not beat", "at no loss") is the negation of the effect: it
+holds if the effect is reversed or does not hold, is reversed if the effect holds, and cannot be
+told if the effect cannot.
 
-A claim of several statements holds if all of them do, is reversed if all are, and does not hold
-if one of them is shown to be wrong, or cannot be told otherwise. What has no runs is "not run".
-A claim that compares a network with itself does not hold, whatever is run.
+A claim of several statements holds if all of them hold, is reversed if all are reversed, does not
+hold if one of them is shown to be wrong, and cannot be told otherwise. Without runs it is "not
+run". A claim that compares a network with itself does not hold, whatever the runs.
 
-The interval shown beside a verdict is a BCa interval of the difference; it is a little short with
-few pairs, so it can leave out zero where the test cannot tell: the test decides. Verdicts are not
-corrected for the number of claims: of 20 claims about nothing, one is "holds" or "reversed" by
-chance.
+The interval shown beside a verdict is a BCa interval of the difference. With few pairs it is a
+little too narrow, so it can exclude zero where the test cannot tell; the test decides. Verdicts
+are not corrected for the number of claims: of 20 claims without any effect, one "holds" or is
+"reversed" by chance.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,16 +51,16 @@ DENIED: Mapping[Word, Word] = {
     "does not hold": "holds",
     "cannot tell": "cannot tell",
 }
-TASK = CLASSIFICATION  # of the articles' models
-USUAL_PAIRS = 10  # a verdict from fewer says so
+TASK = CLASSIFICATION  # the task of the articles' models
+USUAL_PAIRS = 10  # a verdict from fewer pairs gets a note
 
 # The smallest differences that matter.
 POINT = 0.01  # of accuracy on points: less than one of the 70 that article A tests on
 TENTH = 0.001  # of accuracy on images: ten of 10,000
-LEAP = 0.005  # of accuracy on images: what an article may call one
+LEAP = 0.005  # of accuracy on images: large enough for an article to call it a leap
 SHARE = 0.01  # of weights or activations
-HALF_AN_INPUT = 0.05  # of ten informative ones; of forty others it is two
-RATIO = 0.05  # of a size, relative to the other side
+HALF_AN_INPUT = 0.05  # of ten informative inputs; of forty noise inputs it is two
+RATIO = 0.05  # of a value, relative to the other side
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,17 @@ NONE = Side("none")
 
 @dataclass(frozen=True)
 class Statement:
-    """`first` has a higher, or lower, value of a column of runs.csv than `second`, or has not."""
+    """`first` has a higher or lower value of a measure than `second`; or it has not.
+
+    `measure` is a column of runs.csv.
+    """
 
     first: Side
-    second: Side | None  # None: than zero
+    second: Side | None  # None: compared with zero
     measure: str
     stated: Stated
-    matters: float  # the smallest difference that does; > 0, in the unit of the difference
-    relative: bool = False  # whether the difference is told as a share of the second side's value
+    matters: float  # the smallest difference that matters; > 0, in the unit of the difference
+    relative: bool = False  # whether the difference is a fraction of the second side's value
 
     def __post_init__(self) -> None:
         if not self.matters > 0:
@@ -92,32 +94,32 @@ class Statement:
 
     @property
     def denies(self) -> bool:
-        """Whether it states that an effect is not there."""
+        """Whether it states that there is no effect."""
         return self.stated.startswith("not")
 
     @property
     def falls(self) -> bool:
-        """Whether the effect that it states or denies is a lower value."""
+        """Whether the effect, stated or denied, is a lower value."""
         return self.stated.endswith("lower")
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """One or two."""
+        """The one or two sides that are compared."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What an article says, and which statements about runs say the same."""
+    """A sentence of an article, and the statements about runs that test it."""
 
     id: str
     article: str
     sentence: str
-    source: str  # what the article's own evidence was
+    source: str  # the article's own evidence
     reading: str  # how the sentence is judged here
-    studies: tuple[str, ...]  # the first one's runs are the verdict; the others stand beside it
-    statements: tuple[Statement, ...]  # empty: nothing has to be trained
-    refuted_by: str = ""  # why it does not hold whatever is run
+    studies: tuple[str, ...]  # the first gives the verdict, the others are shown beside it
+    statements: tuple[Statement, ...]  # empty: needs no runs
+    refuted_by: str = ""  # why it does not hold, whatever the runs
 
     @property
     def setting(self) -> str:
@@ -125,8 +127,9 @@ class Claim:
         return self.statements[0].first.setting if self.statements else ""
 
     def at(self, setting: Setting) -> "Claim":
-        """The same claim about another setting; tuned values were chosen without a leak."""
-        return replace(self, statements=tuple(_at(each, setting) for each in self.statements))
+        """The same claim about another setting."""
+        statements = tuple(_at(statement, setting) for statement in self.statements)
+        return replace(self, statements=statements)
 
 
 def _at(statement: Statement, setting: Setting) -> Statement:
@@ -189,7 +192,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A",
         "An activity L1 penalty before the ReLU lowers train and raises test accuracy.",
         "one run: train 96 %, test 82 %",
-        "Both differences to no regularization must be there.",
+        "Both differences to no regularization are required.",
         ("circles",),
         (
             Statement(Side("activity_l1_before"), NONE, "train_accuracy", "lower", POINT),
@@ -256,7 +259,7 @@ CLAIMS: tuple[Claim, ...] = (
         "ZCA augmentation with dropout is a leap over both.",
         "one run, validation accuracy; its code never draws the whitened images",
         "As meant: on whitened images the dropout network has a higher test accuracy than on plain"
-        " ones, and than no regularization; a leap is half a point at least.",
+        " ones, and than no regularization; a leap is at least half a point.",
         ("mnist",),
         (
             _beats(Side("zca_dropout"), Side("dropout"), LEAP),
@@ -272,8 +275,8 @@ CLAIMS: tuple[Claim, ...] = (
         " network trains on the plain images, as in the dropout run.",
         ("mnist",),
         (),
-        refuted_by="it is the dropout network once more, so on equal seeds it differs from dropout"
-        " by nothing; B3 has its difference to no regularization",
+        refuted_by="it is the same network as dropout, so with equal seeds the difference is zero;"
+        " B3 has its difference to no regularization",
     ),
     Claim(
         "B5",
@@ -302,10 +305,10 @@ CLAIMS: tuple[Claim, ...] = (
         "B",
         "Early stopping saves epochs at no loss.",
         "one run: stopped after 5 of 10 epochs",
-        "As printed: fit goes on from the weights and the optimizer's state of the dropout run, and"
-        " is stopped in at most as many epochs again. Its epochs are those of this second fit: in"
-        " all it trains longer than the dropout run, against which it is compared. The printed code"
-        " keeps the last epoch's weights; here the best one's are kept, as meant.",
+        "As printed: fit continues from the weights and the optimizer's state of the dropout run,"
+        " for at most as many epochs again. Its epochs are those of this second fit; in total it"
+        " trains longer than the dropout run, with which it is compared. The printed code keeps the"
+        " weights of the last epoch; here those of the best epoch are kept, as meant.",
         ("mnist",),
         (
             Statement(
@@ -331,7 +334,7 @@ CLAIMS: tuple[Claim, ...] = (
         "L1 drives weights exactly to zero, L2 only near zero.",
         "an argument, no run",
         "By the plain gradient, as in the articles: more exact zeros under L1 than under L2, and"
-        " more weights below 0.001 in size under L2 than without regularization.",
+        " more weights below 0.001 in absolute value under L2 than without regularization.",
         ("mnist", "digits"),
         (
             Statement(Side("l1"), Side("l2"), "zero_weights", "higher", SHARE),
@@ -343,8 +346,8 @@ CLAIMS: tuple[Claim, ...] = (
         "B, C, D",
         "L1 drives more weights near zero than L2.",
         "an argument, no run",
-        "What is left of B6 where the plain gradient steps over zero: more weights below 0.001 in"
-        " size.",
+        "B6 without exact zeros, because the plain gradient steps over zero: more weights below"
+        " 0.001 in absolute value.",
         ("mnist", "digits"),
         (Statement(Side("l1"), Side("l2"), "near_zero_weights", "higher", SHARE),),
     ),
@@ -389,7 +392,7 @@ CLAIMS: tuple[Claim, ...] = (
         "L1 turns negative weights to zero (\N{MINUS SIGN}2 becomes 0).",
         "an argument, no run",
         "In the article's model, whose first layer has L1 0.01: fewer weights are negative than"
-        " without regularization, and next to none are left.",
+        " without regularization, and almost none are left.",
         ("fashion_mnist",),
         _leaves_no_negative_weights("mixed_penalties", "article"),
     ),
@@ -398,7 +401,7 @@ CLAIMS: tuple[Claim, ...] = (
         "C",
         "L1 turns negative weights to zero (\N{MINUS SIGN}2 becomes 0).",
         "an argument, no run",
-        "As C2, with L1 on every layer and nothing else, at the strength that validation chose.",
+        "As C2, with L1 alone on every layer, at the strength chosen on validation data.",
         ("fashion_mnist", "mnist", "digits"),
         _leaves_no_negative_weights("l1", "tuned"),
     ),
@@ -408,8 +411,9 @@ CLAIMS: tuple[Claim, ...] = (
         "A penalty costs nothing at inference.",
         "an argument, no run",
         "The exported models have no more parameters, and take no more time for a batch of test"
-        " rows, measured in turn on one thread. Their layers are the same, for a penalty stands in"
-        " the loss alone: times differ by the machine's noise, of which 5 % would matter.",
+        " examples, measured in turn on one thread. Their layers are the same, because a penalty"
+        " only changes the loss; times differ by measurement noise. A difference of 5 % would"
+        " matter.",
         ("fashion_mnist", "mnist", "digits"),
         tuple(
             Statement(
@@ -439,8 +443,8 @@ CLAIMS: tuple[Claim, ...] = (
         "D",
         "L1's sparse weights select features.",
         "an argument, no run",
-        "By the plain gradient, as in the articles: of the 40 inputs that are noise, more have no"
-        " weight but exact zeros than without regularization.",
+        "By the plain gradient, as in the articles: of the 40 noise inputs, more have only zero"
+        " weights than without regularization.",
         ("features",),
         (_drops(Side("l1")),),
     ),
@@ -449,8 +453,8 @@ CLAIMS: tuple[Claim, ...] = (
         "D",
         "L1's sparse weights select features.",
         "an argument, no run",
-        "As D1 and D1 exact, with L1 by its proximal step, at the strength that validation chose:"
-        " no article gives one for it.",
+        "As D1 and D1 exact, with L1 by its proximal step, at the strength chosen on validation"
+        " data, because no article gives one.",
         ("features",),
         (_selects(Side("proximal_l1", "tuned")), _drops(Side("proximal_l1", "tuned"))),
     ),
@@ -481,7 +485,7 @@ CLAIMS: tuple[Claim, ...] = (
         "D",
         "Small weights make a model robust to changes of its input.",
         "an argument, no run",
-        "Under L2, of strengths as in D2, accuracy on noisy test inputs, averaged over noise up to"
+        "With L2 at the strengths of D2, accuracy on noisy test inputs, averaged over noise up to"
         " 0.4, is higher.",
         ("mnist", "digits", "features"),
         (Statement(Side("l2"), NONE, "noise_accuracy", "higher", 5 * TENTH),),
@@ -513,8 +517,8 @@ CLAIMS: tuple[Claim, ...] = (
         "D",
         "L0 limits the number of parameters.",
         "an argument, no run",
-        "With hard concrete gates, at the strength of the article on these, fewer parameters are"
-        " not zero than without regularization, and test accuracy is not lower.",
+        "With hard concrete gates, at the strength of the article that introduced them, fewer"
+        " parameters are not zero than without regularization, and test accuracy is not lower.",
         ("features",),
         (
             Statement(Side("l0"), NONE, "nonzero_parameters", "lower", RATIO, relative=True),
@@ -540,7 +544,7 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def compared_by(measure: str, study: str) -> set[str]:
-    """The techniques whose values of a measure are compared on a data set, by any claim."""
+    """The techniques that any claim compares by `measure` in `study`."""
     return {
         side.technique
         for claim in CLAIMS
@@ -555,19 +559,19 @@ def compared_by(measure: str, study: str) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the runs show of one statement."""
+class Evidence:
+    """What the runs show about one statement."""
 
     statement: Statement
     word: Word
-    difference: Estimate  # first minus second, or a share of the second; 95 % BCa interval
-    p: float  # sign-flip, of "no difference"
-    p_matters: float  # sign-flip, of "a difference that just matters"
+    difference: Estimate  # first minus second, or that over the second; 95 % BCa interval
+    p: float  # of the sign-flip test of "no difference"
+    p_matters: float  # of the sign-flip test of "a difference that just matters"
     n: int  # pairs
 
     @property
     def rests_on_size(self) -> bool:
-        """Whether the word rests on the second question: nothing that matters is there."""
+        """Whether the word follows from the second question: no difference that matters."""
         absent: Word = "holds" if self.statement.denies else "does not hold"
         return self.word == absent and not (self.p < SIGNIFICANCE and self._against)
 
@@ -578,33 +582,33 @@ class Found:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim judged on one data set. Without `found`, `notes` say why nothing was compared."""
+    """A claim judged on one study. Without `evidence`, `notes` say why nothing was compared."""
 
     claim: Claim
     study: str
     word: Word
-    found: tuple[Found, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     notes: tuple[str, ...] = ()
     leaks: bool = False  # whether the runs' validation data leak
 
     @property
     def n(self) -> int:
-        """The pairs of its scarcest statement; 0 if it was not run."""
-        return min((each.n for each in self.found), default=0)
+        """The pairs of the statement that has the fewest; 0 if it was not run."""
+        return min((evidence.n for evidence in self.evidence), default=0)
 
 
-Runs = Mapping[str, pd.DataFrame]  # data set -> its runs, as read by `results.read_runs`
+Runs = Mapping[str, pd.DataFrame]  # study -> its runs, as read by `results.read_runs`
 
 
 def judge(claim: Claim, runs: Runs) -> Verdict:
-    """The verdict on a claim: what the runs of its own data set show."""
+    """The verdict on a claim, from the runs of its first study."""
     if claim.refuted_by:
         return Verdict(claim, "", "does not hold", notes=(claim.refuted_by,))
     return _judge(claim, claim.studies[0], runs)
 
 
 def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
-    """What there is to compare: the other setting (the tuned one never leaks), other data sets."""
+    """The verdicts to compare with: in the other setting and in the claim's other studies."""
     if not claim.statements:
         return ()
     variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
@@ -614,111 +618,117 @@ def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
 
 
 def _judge(claim: Claim, study: str, runs: Runs) -> Verdict:
-    lacks = list(_lacking(claim, study, runs))
-    if lacks:
-        return Verdict(claim, study, "not run", notes=tuple(lacks))
+    reasons = tuple(_reasons_not_to_judge(claim, study, runs))
+    if reasons:
+        return Verdict(claim, study, "not run", notes=reasons)
     frame = runs[study]
-    found = tuple(find(each, frame) for each in claim.statements)
-    sides = {side for each in claim.statements for side in each.sides}
-    rows = pd.concat(_of(side, frame) for side in sides)
-    leaks = bool(rows["leaks"].any())
-    notes = tuple(_notes(found, leaks, int(rows["diverged"].sum())))
-    return Verdict(claim, study, _joined(found), found, notes, leaks)
+    evidence = tuple(find(statement, frame) for statement in claim.statements)
+    sides = {side for statement in claim.statements for side in statement.sides}
+    compared = pd.concat(_runs_of(side, frame) for side in sides)
+    leaks = bool(compared["leaks"].any())
+    notes = tuple(_notes(evidence, leaks, int(compared["diverged"].sum())))
+    return Verdict(claim, study, _combined(evidence), evidence, notes, leaks)
 
 
-def _lacking(claim: Claim, study: str, runs: Runs) -> Iterator[str]:
-    """Why a claim cannot be judged; nothing if it can."""
+def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]:
+    """Why a claim cannot be judged; yields nothing if it can."""
     if study not in runs:
         yield f"no runs of {study}"
         return
     task = task_of(runs[study])
-    if any(not _shared(statement.measure, task) for statement in claim.statements):
+    if any(not _comparable(statement.measure, task) for statement in claim.statements):
         about = TASK.score.title
-        yield f"the runs of {study} {task.wording.models}, and the claim is about {about}"
+        yield f"the models of {study} {task.wording.models}, and the claim is about {about}"
         return
-    sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
-    absent = [side for side in sides if _of(side, runs[study]).empty]
+    sides = dict.fromkeys(side for statement in claim.statements for side in statement.sides)
+    absent = [side for side in sides if _runs_of(side, runs[study]).empty]
     for side in absent:
         yield f"no {side.setting} runs of {side.technique} on {study}"
-    measures = dict.fromkeys(each.measure for each in claim.statements)
+    measures = dict.fromkeys(statement.measure for statement in claim.statements)
     unmeasured = [measure for measure in measures if measure not in runs[study]]
     for measure in unmeasured:
-        yield f"the runs on {study} do not tell {measure.replace('_', ' ')}"
+        yield f"the runs on {study} have no {measure.replace('_', ' ')}"
     if absent or unmeasured:
         return
-    if not all(len(_differences(each, runs[study])) for each in claim.statements):
-        yield f"no two runs to compare on {study} have the same seed"
+    if not all(len(_differences(statement, runs[study])) for statement in claim.statements):
+        yield f"the runs to compare on {study} share no seed"
 
 
-def _shared(measure: str, task: Task) -> bool:
-    """Whether a measure means the same in a task as in that of the articles."""
+def _comparable(measure: str, task: Task) -> bool:
+    """Whether a measure means the same in `task` as in the task of the articles."""
     return task.measures.get(measure) == TASK.measures[measure]
 
 
-def _of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
-    rows = frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
-    return rows.set_index("seed").sort_index()
+def _runs_of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one side, indexed by seed."""
+    runs = frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
+    return runs.set_index("seed").sort_index()
 
 
 def _differences(statement: Statement, frame: pd.DataFrame) -> Vector:
     """First minus second on the seeds that both have, shape (n,)."""
-    values = [_of(side, frame)[statement.measure].astype(float) for side in statement.sides]
+    values = [_runs_of(side, frame)[statement.measure].astype(float) for side in statement.sides]
     if len(values) == 1:
         return np.asarray(values[0], np.float64)
     pairs = pd.concat(values, axis=1, join="inner").to_numpy(np.float64)
     differences: Vector = pairs[:, 0] - pairs[:, 1]
     if statement.relative:
-        with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is not finite
+        with np.errstate(divide="ignore", invalid="ignore"):  # a fraction of zero is not finite
             differences = differences / np.abs(pairs[:, 1])
     return differences
 
 
-def find(statement: Statement, frame: pd.DataFrame) -> Found:
-    """What runs of one data set, with at least one pair, show of a statement."""
+def find(statement: Statement, frame: pd.DataFrame) -> Evidence:
+    """What the runs of one study show about a statement; they have at least one pair."""
     differences = _differences(statement, frame)
     word, p, p_matters = decide(differences, statement)
     interval = statistics.mean_interval(differences, np.random.default_rng(0))
-    return Found(statement, word, interval, p, p_matters, len(differences))
+    return Evidence(statement, word, interval, p, p_matters, len(differences))
 
 
 def decide(differences: Vector, statement: Statement) -> tuple[Word, float, float]:
-    """The rule of this module: the word, and the p-values of its two questions."""
-    wanted = -differences if statement.falls else differences
-    p, side = _told_apart(wanted)
-    p_matters, of_matters = _told_apart(wanted - statement.matters)
+    """The rule of this module: the word, and the p-values of its two questions.
+
+    >>> beats = Statement(Side("l2"), NONE, "test_accuracy", "higher", matters=0.01)
+    >>> decide(np.array([0.02, 0.03, 0.02, 0.04, 0.03, 0.02]), beats)
+    ('holds', 0.03125, 0.03125)
+    """
+    supporting = -differences if statement.falls else differences
+    p, sign = _significant_sign(supporting)
+    p_matters, sign_beyond = _significant_sign(supporting - statement.matters)
     word: Word = "cannot tell"
-    if side < 0:
+    if sign < 0:
         word = "reversed"
-    elif of_matters < 0:
+    elif sign_beyond < 0:
         word = "does not hold"
-    elif side > 0:
+    elif sign > 0:
         word = "holds"
     return (DENIED[word] if statement.denies else word), p, p_matters
 
 
-def _told_apart(differences: Vector) -> tuple[float, float]:
-    """The sign-flip p-value, and on which side of zero the mean is shown to be: -1, 0 or 1."""
+def _significant_sign(differences: Vector) -> tuple[float, float]:
+    """The sign-flip p-value, and the sign of the mean: -1 or 1, or 0 if not significant."""
     p = statistics.sign_flip_p(differences, np.random.default_rng(0))
     return p, float(np.sign(differences.mean())) if p < SIGNIFICANCE else 0.0
 
 
-def _joined(found: tuple[Found, ...]) -> Word:
+def _combined(evidence: tuple[Evidence, ...]) -> Word:
     """The word of a claim from those of its statements."""
-    words = {each.word for each in found}
+    words = {shown.word for shown in evidence}
     if len(words) == 1:
-        return found[0].word
+        return evidence[0].word
     return "does not hold" if words & {"does not hold", "reversed"} else "cannot tell"
 
 
-def _notes(found: tuple[Found, ...], leaks: bool, diverged: int) -> Iterator[str]:
-    """What a reader must know of a verdict beside its number."""
-    n = min(each.n for each in found)
+def _notes(evidence: tuple[Evidence, ...], leaks: bool, diverged: int) -> Iterator[str]:
+    """What a reader must know about a verdict beside its numbers."""
+    n = min(shown.n for shown in evidence)
     if n < USUAL_PAIRS:
         few = f"{n} pair{'s' if n > 1 else ''} only"
-        yield few if n >= statistics.FEWEST_PAIRS else f"{few}: too few to tell anything apart"
-    if any(np.isnan(each.p) for each in found):
-        yield "a value is not finite, so nothing can be told"
+        yield few if n >= statistics.FEWEST_PAIRS else f"{few}: too few to show a difference"
+    if any(np.isnan(shown.p) for shown in evidence):
+        yield "a value is not finite, so nothing can be concluded"
     if diverged:
-        yield f"{diverged} of the runs diverged and count as they were before"
+        yield f"{diverged} runs diverged and count with their values before that"
     if leaks:
         yield "validation data leak"

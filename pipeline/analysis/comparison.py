@@ -1,8 +1,8 @@
-"""The paired verdict between any two techniques, from the final runs that are there.
+"""The paired comparison of any two techniques, from the final runs of a study.
 
 The same statistics as in the summary, which compares with `none` only: means and their paired
-difference with BCa intervals, a sign-flip test, the probability of improvement. One comparison is
-not corrected for others.
+difference with BCa intervals, a sign-flip test, the probability of improvement. The p-value is not
+corrected for other comparisons.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from pipeline.results import task_of
 
 
 def measures(runs: pd.DataFrame) -> dict[str, Measure]:
-    """What can be compared: those of the task's measures that are among the columns."""
+    """The measures of the task that `runs` has columns for, by name."""
     return {name: measure for name, measure in task_of(runs).measures.items() if name in runs}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Technique `first` against `second`, of one setting, in pairs of runs with the same seed."""
+    """Techniques `first` and `second` in one setting, compared over pairs of runs of one seed."""
 
     study: str
     setting: str
@@ -43,8 +43,8 @@ class Comparison:
     improvement: float  # share of pairs in which `first` is better, or higher; ties count half
 
     @property
-    def told_apart(self) -> bool:
-        """Whether the sign-flip test tells the two apart."""
+    def significant(self) -> bool:
+        """Whether the sign-flip test shows a difference."""
         return self.p < SIGNIFICANCE
 
 
@@ -59,30 +59,30 @@ def compare(
 ) -> Comparison:
     """Compare two techniques of `runs`, as read by `results.read_runs`.
 
-    Without a `measure`, by the score on test data: of classifiers the accuracy. `seed` fixes
-    bootstrap and random sign flips, as in the summary: against `none` the numbers are those of
-    summary.csv. Raises UserError for a technique, setting or measure that `runs`
-    lack, for fewer than two pairs, seeds that do not pair up, or values that are not finite.
+    `measure` defaults to the score on test data, which is the accuracy for classifiers. `seed`
+    fixes bootstrap and random sign flips as in the summary, so a comparison with `none` gives the
+    numbers in summary.csv. Raises UserError for a technique, setting or measure that `runs` does
+    not have, for fewer than two pairs, seeds that do not pair up, or values that are not finite.
     """
-    known, measure = measures(runs), measure or task_of(runs).test.name
-    if measure not in known:
-        raise UserError(f"unknown measure {measure!r}{nearest(measure, known)}")
-    shown = _of_setting(runs, setting)
+    comparable, measure = measures(runs), measure or task_of(runs).test.name
+    if measure not in comparable:
+        raise UserError(f"unknown measure {measure!r}{nearest(measure, comparable)}")
+    in_setting = _of_setting(runs, setting)
     if first == second:
-        raise UserError(f"two different techniques are needed, but got {first!r} twice")
-    one, other = (_values(shown, name, measure, setting) for name in (first, second))
-    _check_pairs(one, other, first, second)
-    a, b = one.to_numpy(float), other.to_numpy(float)
+        raise UserError(f"expected two different techniques, but got {first!r} twice")
+    firsts, seconds = (_values(in_setting, name, measure, setting) for name in (first, second))
+    _check_pairs(firsts, seconds, first, second)
+    a, b = firsts.to_numpy(float), seconds.to_numpy(float)
     differences = statistics.differences(a, b)
-    lower = known[measure].better == "lower"
+    lower = comparable[measure].better == "lower"
     return Comparison(
         study=str(runs["study"].iloc[0]),
         setting=setting,
-        measure=known[measure],
+        measure=comparable[measure],
         first=first,
         second=second,
         n=len(a),
-        leaks=bool(shown["leaks"].any()),
+        leaks=bool(in_setting["leaks"].any()),
         means=(
             statistics.mean_interval(a, np.random.default_rng(seed), resamples),
             statistics.mean_interval(b, np.random.default_rng(seed), resamples),
@@ -102,7 +102,7 @@ def _of_setting(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 
 def _values(runs: pd.DataFrame, technique: str, measure: str, setting: str) -> "pd.Series[float]":
-    """One technique's values by seed."""
+    """One technique's values, indexed by seed."""
     names = list(runs["technique"].unique())
     if technique not in names:
         raise UserError(
@@ -113,8 +113,8 @@ def _values(runs: pd.DataFrame, technique: str, measure: str, setting: str) -> "
     if not np.isfinite(values).all():
         seeds = ", ".join(map(str, values.index[~np.isfinite(values)]))
         raise UserError(
-            f"{measure} of {technique} must be finite, but is not on seed {seeds}: a run"
-            " diverged; choose a measure that is finite"
+            f"{measure} of {technique} is not finite on seed {seeds}, where the run"
+            " diverged; choose another measure"
         )
     return values
 
@@ -128,107 +128,110 @@ def _check_pairs(a: "pd.Series[float]", b: "pd.Series[float]", first: str, secon
         )
     if len(a) < 2:
         raise UserError(
-            f"a comparison takes at least 2 pairs of runs, and {statistics.FEWEST_PAIRS} to tell"
-            f" anything apart, but there is {len(a)}; params.yaml: final.seeds"
+            f"a comparison needs at least 2 pairs of runs, and {statistics.FEWEST_PAIRS} to show a"
+            f" difference, but got {len(a)}; raise final.seeds in params.yaml"
         )
 
 
 # In words
 
 
-def text(found: Comparison) -> str:
+def text(comparison: Comparison) -> str:
     """The comparison as a few lines of plain text, the verdict last."""
-    measure, difference = found.measure, found.difference
-    leak = "; this setting's validation data leak" if found.leaks else ""
-    means = zip((found.first, found.second), found.means, strict=True)
+    measure, difference = comparison.measure, comparison.difference
+    leak = "; the validation data of this setting leak" if comparison.leaks else ""
+    sides = zip((comparison.first, comparison.second), comparison.means, strict=True)
     rows = [
-        *((name, _interval(measure.value, mean, measure.unit)) for name, mean in means),
+        *((name, _interval(measure.value, mean, measure.unit)) for name, mean in sides),
         (
-            f"{found.first} \N{MINUS SIGN} {found.second}",
+            f"{comparison.first} \N{MINUS SIGN} {comparison.second}",
             _interval(measure.difference, difference, measure.difference_unit),
         ),
-        ("p, sign flips", f"{p_text(found.p)} (of this comparison alone, not corrected)"),
-        _won(found),
+        ("p, sign-flip test", f"{p_text(comparison.p)} (this comparison only, not corrected)"),
+        _won(comparison),
     ]
     width = max(len(label) for label, _ in rows)
     title = (
-        f"{found.study}, {found.setting} setting: {measure.title}, {found.n} pairs of runs with"
-        f" the same seed (95 % BCa intervals{leak})"
+        f"{comparison.study}, {comparison.setting} setting: {measure.title}, {comparison.n} pairs"
+        f" of runs with the same seed (95 % BCa intervals{leak})"
     )
     return "\n".join(
-        [title, *(f"{label:<{width}}  {value}" for label, value in rows), "", verdict(found)]
+        [title, *(f"{label:<{width}}  {value}" for label, value in rows), "", verdict(comparison)]
     )
 
 
-def _won(found: Comparison) -> tuple[str, str]:
-    share = f"{100 * found.improvement:.0f} %"
-    if not found.measure.better:
-        return "seeds higher", f"{share} for {found.first}, ties counting half"
-    return "seeds won", f"{share} by {found.first} (probability of improvement), ties counting half"
+def _won(comparison: Comparison) -> tuple[str, str]:
+    share, first = f"{100 * comparison.improvement:.0f} %", comparison.first
+    if not comparison.measure.better:
+        return "seeds higher", f"{share} for {first}, ties counting half"
+    return "seeds won", f"{share} by {first} (probability of improvement), ties counting half"
 
 
-def verdict(found: Comparison) -> str:
-    """One or two plain sentences: which is better, or that it cannot be told, and why."""
-    if found.told_apart:
-        return _told(found)
-    if found.n < statistics.FEWEST_PAIRS:
+def verdict(comparison: Comparison) -> str:
+    """One or two plain sentences: which technique is better, or why this cannot be told."""
+    if comparison.significant:
+        return _winner(comparison)
+    if comparison.n < statistics.FEWEST_PAIRS:
+        smallest = p_text(statistics.smallest_p(comparison.n))
         return (
-            f"Cannot tell: with {found.n} pairs no p can fall below"
-            f" {p_text(statistics.smallest_p(found.n))}; it takes at least"
-            f" {statistics.FEWEST_PAIRS}."
+            f"Cannot tell: with {comparison.n} pairs the smallest possible p is {smallest};"
+            f" at least {statistics.FEWEST_PAIRS} pairs are needed."
         )
-    if found.spread == 0 and found.difference.mean == 0:
-        return f"Cannot tell: {found.first} and {found.second} are equal on every seed."
-    # A bootstrap interval is a little short, so it can leave out zero where the test says chance.
+    if comparison.spread == 0 and comparison.difference.mean == 0:
+        return f"Cannot tell: {comparison.first} and {comparison.second} are equal on every seed."
+    # A bootstrap interval is a little narrow, so it can exclude zero where the test is not
+    # significant.
     despite = (
-        ", though its interval leaves out zero: p decides"
-        if found.difference.low * found.difference.high > 0
+        ", although its interval excludes zero; the p-value decides"
+        if comparison.difference.low * comparison.difference.high > 0
         else ""
     )
-    return f"Cannot tell: the difference may be chance{despite}. {sensitivity(found)}"
+    return f"Cannot tell: the difference could be due to chance{despite}. {sensitivity(comparison)}"
 
 
-def _told(found: Comparison) -> str:
-    higher = found.difference.mean > 0
-    measure, names = found.measure, (found.first, found.second)
+def _winner(comparison: Comparison) -> str:
+    """Which technique is better, or higher where neither is better, and by how much."""
+    higher = comparison.difference.mean > 0
+    measure, names = comparison.measure, (comparison.first, comparison.second)
     if not measure.better:
-        winner, other = names if higher else names[::-1]
-        return f"{winner} has the higher {measure.title} than {other}: {_size(found)}."
-    winner, other = names if higher == (measure.better == "higher") else names[::-1]
+        winner, loser = names if higher else names[::-1]
+        return f"{winner} is higher than {loser} in {measure.title}, by {_size(comparison)}."
+    winner, loser = names if higher == (measure.better == "higher") else names[::-1]
     return (
-        f"{winner} is better than {other}: its {measure.title} is {measure.better} by"
-        f" {_size(found)}."
+        f"{winner} is better than {loser}: its {measure.title} is {measure.better} by"
+        f" {_size(comparison)}."
     )
 
 
-def _size(found: Comparison) -> str:
-    """The difference without its sign, and its interval likewise."""
-    ends = sorted((found.difference.low, found.difference.high), key=abs)
+def _size(comparison: Comparison) -> str:
+    """The absolute difference and its interval."""
+    measure, difference = comparison.measure, comparison.difference
+    sign = 1 if difference.mean > 0 else -1
+    ends = sorted((difference.low, difference.high), key=abs)
     mean, low, high = (
-        found.measure.difference(value if found.difference.mean > 0 else -value).lstrip("+")
-        for value in (found.difference.mean, *ends)
+        measure.difference(sign * value).lstrip("+") for value in (difference.mean, *ends)
     )
-    return f"{mean}{found.measure.difference_unit} [{low}, {high}]"
+    return f"{mean}{measure.difference_unit} [{low}, {high}]"
 
 
-def sensitivity(found: Comparison) -> str:
-    """How small a true difference would have been noticed, and what the one seen would take."""
-    unit = found.measure.difference_unit
-    noticed = statistics.detectable_effect(found.n) * found.spread
-    line = (
-        f"With {found.n} pairs, a true difference of"
-        f" {found.measure.difference(noticed).lstrip('+')}{unit} is noticed in four studies out of"
-        " five, a smaller one less often"
+def sensitivity(comparison: Comparison) -> str:
+    """The smallest difference that would be detected, and the pairs needed for the one seen."""
+    measure = comparison.measure
+    detectable = statistics.detectable_effect(comparison.n) * comparison.spread
+    size = f"{measure.difference(detectable).lstrip('+')}{measure.difference_unit}"
+    power = (
+        f"With {comparison.n} pairs, a true difference of {size} is detected in four of five"
+        " studies (80 % power), a smaller one less often"
     )
-    seen = abs(found.difference.mean)
+    seen = abs(comparison.difference.mean)
     if seen == 0:
-        return f"{line}."
-    needed = statistics.pairs_needed(seen / found.spread)
-    return f"{line}; one as small as that seen would take about {_count(needed)} pairs."
+        return f"{power}."
+    needed = statistics.pairs_needed(seen / comparison.spread)
+    return f"{power}; detecting the difference seen here would need about {_count(needed)} pairs."
 
 
 def _count(pairs: int) -> str:
-    """A number of pairs to two significant digits, since it is a rough guess."""
+    """A number of pairs to two significant digits, since it is an estimate."""
     if pairs > 10_000:
         return "more than 10,000"
     return f"{float(f'{pairs:.2g}'):,.0f}"

@@ -1,16 +1,16 @@
 """Ensembles of final runs: the mean of their models' test probabilities, against single models.
 
-Two kinds, both free once the runs are there:
+Two kinds, which need no further training:
 
-- *seeds*: `SEEDS` runs of one technique that met the same data, in disjoint groups of consecutive
-  seeds, each compared with the mean of its members. No two ensembles share a run. Where every seed
-  draws data of its own, as in the tuned setting of circles, there are none: such members were
-  trained, and would be tested, on different rows.
-- *techniques*: at every seed of the tuned setting one run of each of several techniques, compared
-  with the run that has the same seed of the technique whose mean validation accuracy is highest
-  (that of early stopping is the best of its epochs, which flatters it).
+- *seeds*: `SEEDS` runs of one technique on the same data, in disjoint groups of consecutive seeds,
+  each compared with the mean of its members. No two ensembles share a run. If every seed draws its
+  own data, as in the tuned setting of circles, there are none, because the members were trained and
+  would be tested on different examples.
+- *techniques*: for every seed of the tuned setting, one run of each of several techniques, compared
+  with the run of the same seed by the technique with the highest mean validation accuracy. For
+  early stopping this is the accuracy of the best epoch, which is slightly too high.
 
-What is combined is fixed beforehand, so nothing is chosen on test data.
+The ensembles are fixed beforehand, so nothing is chosen on test data.
 
 Sources: Hansen and Salamon 1990; Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474
 (five networks that differ in their seeds, and the mean of their probabilities).
@@ -30,8 +30,8 @@ from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.files import replace_csv
 
 SEEDS = 5  # members of an ensemble of seeds
-PENALTIES = ("l1", "l2", "l1_l2")  # combined where all are present, as are all tuned techniques
-SMALLEST = 1e-7  # a mean of probabilities has no logits: no probability is taken for smaller
+PENALTIES = ("l1", "l2", "l1_l2")  # combined if all are present, as are all tuned techniques
+SMALLEST = 1e-7  # lower bound on probabilities, because a mean of probabilities has no logits
 COLUMNS = (
     *("study", "setting", "kind", "techniques", "members", "n"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss"),
@@ -43,9 +43,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """Final runs' test probabilities, by key; runs of one sample met the same rows."""
+    """The test probabilities of final runs; runs of one sample have the same examples."""
 
-    samples: dict[str, str]  # key -> name of its sample
+    samples: dict[str, str]  # key of the run -> name of its sample
     labels: dict[str, np.ndarray]  # sample -> (n,) int
     probabilities: dict[str, np.ndarray]  # key -> (n, classes), or (n, 1) of one sigmoid unit
 
@@ -74,27 +74,31 @@ def read(folder: Path, runs: pd.DataFrame) -> Predictions:
 
 
 def mean(members: Sequence[np.ndarray]) -> Vector:
-    """The ensemble's probabilities: the mean over members of equal shape (n, units)."""
-    found: Vector = np.mean(members, axis=0, dtype=np.float64)
-    return found
+    """The ensemble's probabilities: the mean over members of equal shape (n, units).
+
+    >>> mean([np.array([[0.25, 0.75]]), np.array([[0.75, 0.25]])]).tolist()
+    [[0.5, 0.5]]
+    """
+    probabilities: Vector = np.mean(members, axis=0, dtype=np.float64)
+    return probabilities
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The share of rows whose likeliest class is their label, (n,)."""
+    """The share of examples whose most probable class is their label, shape (n,)."""
     return float(np.mean(_of_classes(probabilities).argmax(axis=1) == labels))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """`mean(-log p)` over the labels' probabilities p in [1e-7, 1], of single models too.
+    """`mean(-log p)` over the labels' probabilities p, bounded to [1e-7, 1].
 
-    For a single model that is surely wrong somewhere it is less than its loss in runs.csv.
+    For a single model that gives a label a smaller probability, it is below the loss in runs.csv.
     """
-    of_labels = _of_classes(probabilities)[np.arange(len(labels)), labels]
-    return float(np.mean(-np.log(np.maximum(of_labels, SMALLEST))))
+    p = _of_classes(probabilities)[np.arange(len(labels)), labels]
+    return float(np.mean(-np.log(np.maximum(p, SMALLEST))))
 
 
 def _of_classes(probabilities: np.ndarray) -> np.ndarray:
-    """(n, classes): of one sigmoid unit, its complement goes first."""
+    """Probabilities (n, classes); those of one sigmoid unit become two columns."""
     if probabilities.shape[1] > 1:
         return probabilities
     return np.hstack([1 - probabilities, probabilities])
@@ -105,17 +109,17 @@ def _of_classes(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Ensembles:
-    """Ensembles that are made alike. `single` is the technique they are compared with."""
+    """Ensembles of one kind and the same techniques, compared with the technique `single`."""
 
     kind: str  # seeds or techniques
     techniques: tuple[str, ...]
     single: str
-    members: list[list[str]]  # of each ensemble, the keys of its runs
-    singles: list[list[str]]  # of each, the keys of the runs whose mean it is compared with
+    members: list[list[str]]  # for each ensemble, the keys of its runs
+    singles: list[list[str]]  # for each, the keys of the runs whose mean it is compared with
 
 
 def of_seeds(runs: pd.DataFrame, predictions: Predictions) -> Iterator[Ensembles]:
-    """Each technique's ensembles, where enough of its runs share a sample; of one setting."""
+    """The ensembles of each technique with enough runs on one sample; `runs` is one setting."""
     for technique, group in runs.groupby("technique", sort=False):
         keys = group.sort_values("seed")["key"]
         members = [
@@ -128,7 +132,7 @@ def of_seeds(runs: pd.DataFrame, predictions: Predictions) -> Iterator[Ensembles
 
 
 def of_techniques(runs: pd.DataFrame) -> Iterator[Ensembles]:
-    """Ensembles across techniques, one a seed; of a setting whose validation data do not leak."""
+    """Ensembles across techniques, one per seed; `runs` is a setting without a leak."""
     present = tuple(str(name) for name in runs["technique"].unique())
     wanted = [PENALTIES] if set(PENALTIES) <= set(present) else []
     for techniques in dict.fromkeys([*wanted, present]):
@@ -142,7 +146,7 @@ def of_techniques(runs: pd.DataFrame) -> Iterator[Ensembles]:
 
 
 def _best_by_validation(runs: pd.DataFrame) -> str:
-    """The technique of highest mean validation accuracy; of equals, that of the lower loss."""
+    """The technique with the highest mean validation accuracy, then the lowest loss."""
     means = runs.groupby("technique", sort=False)[["val_accuracy", "val_loss"]].mean()
     return str(means.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).index[0])
 
@@ -153,10 +157,10 @@ def _best_by_validation(runs: pd.DataFrame) -> str:
 def summarize(runs: pd.DataFrame, predictions: Predictions, seed: int = 0) -> pd.DataFrame:
     """One row per kind of ensemble and setting, with the columns `COLUMNS`.
 
-    `members` is the number of models in an ensemble, `n` that of ensembles. Differences are those
-    of the ensembles to their single models; `p_holm` is corrected over the rows of a setting.
-    Intervals and p are empty for fewer than six ensembles, of which a bootstrap would make too
-    short ones, and no sign flip a p below 0.05. `seed` fixes bootstrap and random sign flips.
+    `members` is the number of models in an ensemble, `n` the number of ensembles. Differences are
+    ensemble minus single model; `p_holm` is corrected over the rows of a setting. With fewer than
+    six ensembles, intervals and p are empty: bootstrap intervals would be too narrow, and no
+    sign-flip p can be below 0.05. `seed` fixes bootstrap and random sign flips.
     """
     tables = [
         _summarize_setting(group, predictions, seed)
@@ -166,17 +170,17 @@ def summarize(runs: pd.DataFrame, predictions: Predictions, seed: int = 0) -> pd
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV, rounded to ten digits so that machines agree on it."""
+    """Writes the table as CSV, rounded to ten digits so that the file is equal on all machines."""
     replace_csv(path, table, digits=10)
 
 
 def _summarize_setting(runs: pd.DataFrame, predictions: Predictions, seed: int) -> pd.DataFrame:
     first = runs.iloc[0]
-    made = list(of_seeds(runs, predictions))
+    kinds = list(of_seeds(runs, predictions))
     if first["setting"] == "tuned":
-        made += of_techniques(runs)
+        kinds += of_techniques(runs)
     names = {name: first[name] for name in ("study", "setting")}
-    rows = [names | _row(each, predictions, seed) for each in made]
+    rows = [names | _row(ensembles, predictions, seed) for ensembles in kinds]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.assign(p_holm=statistics.holm(table["p"].to_numpy(float)))
 
@@ -204,14 +208,14 @@ def _row(ensembles: Ensembles, predictions: Predictions, seed: int) -> dict[str,
 
 
 def _p(differences: Vector, seed: int) -> float:
-    """The sign-flip p-value, where there are enough values for one that tells anything."""
+    """The sign-flip p-value; nan with too few values for any significance."""
     if len(differences) < statistics.FEWEST_PAIRS:
         return np.nan
     return statistics.sign_flip_p(differences, np.random.default_rng(seed))
 
 
 def _columns(name: str, values: Vector, seed: int) -> dict[str, float]:
-    """A mean and its interval, where there are enough values for one."""
+    """A mean and its interval, which is nan with too few values."""
     if len(values) < statistics.FEWEST_PAIRS:
         estimate = Estimate(float(values.mean()), np.nan, np.nan)
     else:

@@ -1,7 +1,7 @@
-"""How long models take to predict, told apart from what the machine does meanwhile.
+"""How long models take to predict, measured so that the machine's load affects all alike.
 
-Times of two processes, or of two minutes, differ by more than a claim is about. So calls that are
-compared are made in turn, in one process, and what counts is the median of many rounds.
+Times in two processes, or a minute apart, differ by more than the claims are about. So the calls to
+compare are made in turn, in one process, and the median over many rounds counts.
 """
 
 import time
@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline import results
 
-COLUMN = "inference_seconds"  # of one batch of ROWS test rows
+COLUMN = "inference_seconds"  # of one batch of ROWS test examples
 ROWS = 256
 ROUNDS = 41
 
@@ -24,10 +24,10 @@ def interleaved(
     rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """The median seconds of each call over so many rounds.
+    """The median seconds of each call over `rounds` rounds.
 
-    A round makes every call once, in an order drawn anew, so that none always follows another.
-    The first round, in which programs are compiled, does not count.
+    A round makes every call once, in a new random order, so that no call always follows the same
+    other one. The first round, in which programs are compiled, does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(1 + rounds):
@@ -35,13 +35,13 @@ def interleaved(
             began = clock()
             calls[name]()
             seconds[name].append(clock() - began)
-    return {name: float(np.median(each[1:])) for name, each in seconds.items()}
+    return {name: float(np.median(times[1:])) for name, times in seconds.items()}
 
 
 def joined(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Final runs with their inference times, where a study's folder has any of them."""
+    """Final runs with their inference times, if the study's folder has any of them."""
     times = results.read_times(folder, COLUMN)
     if times is None:
         return runs
-    known = times[times["key"].isin(runs["key"])]
-    return runs if known.empty else runs.merge(known, on="key", how="left")
+    own = times[times["key"].isin(runs["key"])]
+    return runs if own.empty else runs.merge(own, on="key", how="left")

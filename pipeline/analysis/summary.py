@@ -1,8 +1,8 @@
-"""Final runs -> one row per technique and setting, and what may be said about them.
+"""Final runs -> one row per technique and setting, and the conclusions that they support.
 
-Every comparison is paired by seed with the technique `none` of the same setting. A bootstrap or a
-sign flip starts from the same seed for every row, so that a technique which is added or left out
-changes no other row's interval.
+Every comparison is paired by seed with the technique `none` of the same setting. Bootstrap and sign
+flips start from the same seed in every row, so that adding or removing a technique changes no
+interval of another one.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,9 +26,9 @@ COUNTS = ("diverged", "collapsed")
 
 
 def columns(task: Task, measured: Collection[str]) -> tuple[str, ...]:
-    """The columns of the summary of runs of a task; `measured`: the columns that the runs have.
+    """The columns of the summary of a task; `measured` are the columns of the runs.
 
-    `difference`, p and `improvement` are of the score, which `measure` names.
+    `difference`, p and `improvement` are about the score that the column `measure` names.
     """
     names = [
         *SUMMARY_COLUMNS,
@@ -38,12 +38,12 @@ def columns(task: Task, measured: Collection[str]) -> tuple[str, ...]:
         task.val.name,
         *estimates(task.gap_measure.name),
         *estimates("test_loss"),
-        *(name for name, each in task.measures.items() if each.averaged),
+        *(name for name, measure in task.measures.items() if measure.averaged),
         *COUNTS,
     ]
-    known = {*SUMMARY_COLUMNS, *COMPARED, *measured}
-    whole = {name: name.removesuffix("_low").removesuffix("_high") for name in names}
-    return tuple(name for name in whole if whole[name] in known)
+    available = {*SUMMARY_COLUMNS, *COMPARED, *measured}
+    sources = {name: name.removesuffix("_low").removesuffix("_high") for name in names}
+    return tuple(name for name, source in sources.items() if source in available)
 
 
 # Rows
@@ -52,10 +52,10 @@ def columns(task: Task, measured: Collection[str]) -> tuple[str, ...]:
 def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """One row per technique and setting, with the columns of `columns`, in the order of `runs`.
 
-    Shares are fractions in [0, 1]; gaps and differences are of the score, `measure`; `p_holm`
-    is corrected over the techniques of one setting; columns that compare with `none` are empty in
-    its own row. `seed` fixes bootstrap and random sign flips. Raises UserError if a setting lacks
-    the baseline or a technique and the baseline do not have the same seeds.
+    Shares are in [0, 1]. Gaps and differences are about the score that `measure` names. `p_holm`
+    is corrected for the techniques of one setting. Columns that compare with `none` are empty in
+    the row of `none`. `seed` fixes bootstrap and random sign flips. Raises UserError if a setting
+    has no baseline or a technique does not have the same seeds as the baseline.
     """
     task = task_of(runs)
     names = columns(task, set(runs.columns))
@@ -84,14 +84,14 @@ def _summarize_setting(
 
 
 def _scores(runs: pd.DataFrame, measure: Measure) -> Vector:
-    """Larger is better."""
+    """The scores of runs with the sign that makes larger ones better, shape (n,)."""
     return measure.sign * runs[measure.name].to_numpy(float)
 
 
 def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
     if BASELINE not in groups:
         raise UserError(
-            f"runs of setting {setting!r} must include the baseline {BASELINE!r}, but hold only"
+            f"setting {setting!r} has no runs of the baseline {BASELINE!r}, only of"
             f" {', '.join(groups)}"
         )
     seeds = {name: set(group["seed"]) for name, group in groups.items()}
@@ -106,7 +106,7 @@ def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
     ]
     if unpaired:
         raise UserError(
-            f"techniques of setting {setting!r} must be paired by seed with {BASELINE!r}, but "
+            f"techniques of setting {setting!r} must have the same seeds as {BASELINE!r}, but "
             + "; ".join(unpaired)
         )
 
@@ -114,7 +114,7 @@ def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
 def _row(
     runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, names: Collection[str], seed: int
 ) -> dict[str, Any]:
-    """One technique's row, but for the p-values of a family; both tables are sorted by seed."""
+    """One technique's row, without corrected p-values; both tables are sorted by seed."""
     first = runs.iloc[0]
     row: dict[str, Any] = {name: first[name] for name in ("study", "task", "technique")}
     row |= {"setting": first["setting"], "leaks": bool(runs["leaks"].any()), "n": len(runs)}
@@ -124,7 +124,7 @@ def _row(
         if f"{name}_low" in names:
             row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
         else:
-            # One value that is not finite leaves no mean: to skip it would flatter the technique.
+            # No mean if a value is not finite: skipping it would make the technique look better.
             row[name] = float(runs[name].mean(skipna=False))
     return row
 
@@ -133,11 +133,11 @@ def _comparison(
     runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int
 ) -> dict[str, float]:
     if runs["technique"].iloc[0] == BASELINE:
-        nothing = Estimate(np.nan, np.nan, np.nan)
-        return _columns("difference", nothing) | {"p": np.nan, "improvement": np.nan}
-    pair = runs[measure.name], baseline[measure.name]
-    estimate = statistics.paired_difference(*pair, np.random.default_rng(seed))
-    p = statistics.sign_flip_p(statistics.differences(*pair), np.random.default_rng(seed))
+        undefined = Estimate(np.nan, np.nan, np.nan)
+        return _columns("difference", undefined) | {"p": np.nan, "improvement": np.nan}
+    values = runs[measure.name], baseline[measure.name]
+    estimate = statistics.paired_difference(*values, np.random.default_rng(seed))
+    p = statistics.sign_flip_p(statistics.differences(*values), np.random.default_rng(seed))
     return _columns("difference", estimate) | {
         "p": p,
         "improvement": statistics.improvement(_scores(runs, measure), _scores(baseline, measure)),
@@ -153,21 +153,21 @@ def _columns(name: str, estimate: Estimate) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one setting of a data set shows; techniques are named, the best first.
+    """What one setting of a study shows; groups of techniques are lists of names, best first.
 
-    Better and worse mean a corrected p-value below 0.05. The best by the mean need not be the
-    best in truth: `candidates` hold that one with 95 % confidence.
+    Better and worse mean a corrected p-value below 0.05. The technique with the best mean need not
+    be the truly best one, which `candidates` include with 95 % confidence.
     """
 
     study: str
     setting: str
-    techniques: int  # compared, the baseline included
+    techniques: int  # number compared, including the baseline
     n: int  # paired seeds
     rows: tuple[dict[str, Any], ...]  # of the summary, the best first
-    candidates: tuple[str, ...]  # which may be the best
+    candidates: tuple[str, ...]  # could be the best
     better: tuple[str, ...]  # than the baseline
-    worse: tuple[str, ...]
-    unclear: tuple[str, ...]  # not told apart from the baseline
+    worse: tuple[str, ...]  # than the baseline
+    unclear: tuple[str, ...]  # not shown to differ from the baseline
     conclusive: bool  # whether n is large enough for any corrected p-value below 0.05
 
     @property
@@ -182,9 +182,10 @@ class Finding:
 
 
 def find(summary: pd.DataFrame) -> Finding:
-    """The finding of the tuned setting, or of another where that one has nothing to compare."""
+    """The finding of the tuned setting, or of the article's if only that compares techniques."""
     settings = ordered_settings(summary)
-    compared = [each for each in settings if (summary["setting"] == each).sum() > 1] or settings
+    techniques = summary["setting"].value_counts()
+    compared = [setting for setting in settings if techniques[setting] > 1] or settings
     setting = compared[0]
     rows = ranked(summary, setting)
     others = rows[rows["technique"] != BASELINE]
@@ -206,12 +207,12 @@ def find(summary: pd.DataFrame) -> Finding:
 
 
 def ordered_settings(table: pd.DataFrame) -> list[str]:
-    """The settings in a table, `tuned` first: it answers the question, the article's is history."""
+    """The settings in a table, `tuned` first, because it answers the question of the study."""
     return sorted(table["setting"].unique(), key=lambda setting: setting != "tuned")
 
 
 def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """The rows of one setting, from the best mean on test data to the worst; ties as they stand."""
+    """The rows of one setting by mean score on test data, best first; ties keep their order."""
     rows = summary[summary["setting"] == setting]
     measure = measure_of(rows.iloc[0])
     return rows.sort_values(
@@ -219,21 +220,21 @@ def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
         ascending=measure.better == "lower",
         kind="stable",
         ignore_index=True,
-        key=lambda means: means.round(12),  # equal means differ by what adding them up rounds
+        key=lambda means: means.round(12),  # rounding errors make equal means differ
     )
 
 
 def measure_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Measure:
-    """The score that a row of the summary compares."""
+    """The score on test data that a row of the summary compares."""
     return tasks.named(row["task"]).test
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of the techniques that all data sets share, 1 being the best mean on test data.
+    """Ranks of the techniques that all studies have; rank 1 has the best mean on test data.
 
-    `table`: one row per technique, best mean rank first, with a column per data set and `mean`.
-    `difference`: mean ranks that differ by less may differ by chance (Nemenyi, 0.05).
+    `table`: one row per technique, best mean rank first, with a column per study and `mean`.
+    `difference`: mean ranks that differ by less could differ by chance (Nemenyi, 0.05).
     """
 
     table: pd.DataFrame
@@ -241,10 +242,10 @@ class Ranks:
 
 
 def rank(findings: Mapping[str, Finding]) -> Ranks | None:
-    """Ranks over data sets, after Demsar 2006; None with fewer than two of either.
+    """Ranks over studies (Demsar 2006); None with fewer than two studies or techniques.
 
-    A technique without a finite mean everywhere is left out. Ranks rest on the means: they
-    tell which technique tends to do well, not by how much.
+    A technique without a finite mean in every study is left out. Ranks say which technique tends
+    to do well, not by how much.
     """
     scores = pd.DataFrame(
         {
@@ -289,8 +290,8 @@ def _block(rows: pd.DataFrame) -> str:
         for row in cells
     ]
     notes = [
-        f"{row['diverged']} of {row['n']} runs of {row['technique']} diverged; they count as they"
-        " were before"
+        f"{row['diverged']} of {row['n']} runs of {row['technique']} diverged; they count with"
+        " their values before that"
         for row in rows[rows["diverged"] > 0].to_dict("records")
     ]
     return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])

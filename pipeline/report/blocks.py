@@ -1,4 +1,4 @@
-"""The parts of documentation pages that are written by code, between markers in comments."""
+"""The blocks of documentation pages that are written by code, between HTML comments."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ def read(page: Path, name: str) -> str:
 
 
 def replace(page: Path, name: str, new: str) -> None:
-    """Writes the text between the markers anew. Raises UserError without them."""
+    """Replaces the text between the two comments. Raises UserError without them."""
     text = page.read_text("utf-8")
     start, end = _span(page, text, name)
     page.write_text(text[:start] + new + text[end:], encoding="utf-8")

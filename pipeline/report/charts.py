@@ -1,6 +1,6 @@
-"""Figures of one technique for its parent run in MLflow: its search as Optuna draws it, its curves.
+"""Figures of one technique for its parent run in MLflow: Optuna's plots of its search, its curves.
 
-PNG files: MLflow shows them beside the run, and each needs nothing else. Drawn without a display.
+PNG files, which MLflow shows beside the run. They are drawn without a display.
 """
 
 import warnings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # these take a second to import, and not every stage draws
 
 SEARCH = ("optimization_history", "parallel_coordinate", "slice", "param_importances")
 CURVES = "learning_curves.png"
-CROPPED = ("parallel_coordinate", "param_importances")  # whose labels reach beyond the figure
+CROPPED = ("parallel_coordinate", "param_importances")  # their labels extend beyond the figure
 DPI = 80
 SCORES = {score.name: score for task in TASKS.values() for score in task.scores}
 PANELS = {name: (f"train_{name}", f"val_{name}") for name in SCORES}
@@ -36,7 +36,7 @@ LINES = {"tuned": "-", "article": "--"}
 
 
 def prepare() -> None:
-    """Imports what draws, which takes seconds."""
+    """Imports the plotting libraries, which takes seconds."""
     import matplotlib.pyplot as plt
     import optuna.visualization.matplotlib  # noqa: F401
 
@@ -45,10 +45,10 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial tried and what came of it."""
+    """The hyperparameters of a trial and its result."""
 
-    values: Mapping[str, float]
-    score: float  # validation
+    values: Mapping[str, float]  # by name of the hyperparameter
+    score: float  # on validation data
     pruned: bool
 
 
@@ -60,22 +60,22 @@ def draw_search(
 ) -> None:
     """Writes Optuna's figures of a search: history, parallel coordinates, slice and importance.
 
-    Writes none unless two trials were trained to the end that differ in what they tried and gave.
-    `ranges`: the scale of each hyperparameter; one without a range is drawn linearly.
+    Writes none unless two complete trials differ in hyperparameters and score. `ranges` gives the
+    scale of each hyperparameter; one without a range is drawn linearly.
     """
     import matplotlib.pyplot as plt
     import optuna
     from optuna.visualization import matplotlib as plots
 
     names = _varied(trials)
-    if not names or len({t.score for t in trials if not t.pruned}) < 2:
+    if not names or len({trial.score for trial in trials if not trial.pruned}) < 2:
         return
     prepare()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: _distribution(name, trials, ranges) for name in names}
     study = _study(trials, distributions, task)
-    with plt.rc_context():  # Optuna sets a style for good
+    with plt.rc_context():  # because Optuna changes the global style
         for name in SEARCH:
             getattr(plots, f"plot_{name}")(study, target_name=task.val.title)
             figure = plt.gcf()
@@ -84,9 +84,11 @@ def draw_search(
 
 
 def _varied(trials: Sequence[Trial]) -> list[str]:
-    """The hyperparameters that every trial has and that are not the same in all."""
+    """The hyperparameters that every trial has, with different values in complete trials."""
     complete = [trial.values for trial in trials if not trial.pruned]
-    shared = [name for name in (complete or [{}])[0] if all(name in t.values for t in trials)]
+    shared = [
+        name for name in (complete or [{}])[0] if all(name in trial.values for trial in trials)
+    ]
     return [name for name in shared if len({values[name] for values in complete}) > 1]
 
 
@@ -112,29 +114,31 @@ def _study(
 def _distribution(
     name: str, trials: Sequence[Trial], ranges: Mapping[str, Range]
 ) -> "BaseDistribution":
-    """The scale on which a hyperparameter was searched, wide enough for all that was tried."""
+    """The search range of a hyperparameter, extended to all values that were tried."""
     from optuna.distributions import FloatDistribution
 
     tried = [trial.values[name] for trial in trials]
-    found = ranges.get(name)
-    if found is None:
+    searched = ranges.get(name)
+    if searched is None:
         return FloatDistribution(min(tried), max(tried))
-    low, high = min(found.low, *tried), max(found.high, *tried)
-    return FloatDistribution(low, high, log=found.log and low > 0)
+    low, high = min(searched.low, *tried), max(searched.high, *tried)
+    return FloatDistribution(low, high, log=searched.log and low > 0)
 
 
 def draw_curves(curves: pd.DataFrame, path: Path) -> None:
     """Writes the learning curves of a technique's final runs: means and 80 % bands over the seeds.
 
     Args:
-        curves: a row per run and epoch: setting, epoch, and measures such as val_accuracy.
+        curves: one row per run and epoch, with setting, epoch and measures such as val_accuracy.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     epochs = max(int(curves["epoch"].max()), 2)
     curves = _thinned(curves)
-    panels = {name: own for name, own in PANELS.items() if set(own) & set(curves.columns)}
+    panels = {
+        name: columns for name, columns in PANELS.items() if set(columns) & set(curves.columns)
+    }
     with mpl.rc_context(style.STYLE):
         figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
         row = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -145,10 +149,10 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
-    """Few epochs of the curves, and each setting's last."""
+    """The curves at few epochs, and at each setting's last epoch."""
     last = curves.groupby("setting", observed=True)["epoch"].transform("max")
-    shown = thinned(int(curves["epoch"].max()))
-    return curves[curves["epoch"].isin(shown) | (curves["epoch"] == last)]
+    kept = thinned(int(curves["epoch"].max()))
+    return curves[curves["epoch"].isin(kept) | (curves["epoch"] == last)]
 
 
 def _draw_measure(axes: "Axes", curves: pd.DataFrame, measure: str, columns: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
-"""Figures of a data set's results: differences to the baseline, learning curves, cost, and search.
+"""Figures of a study's results: differences to the baseline, learning curves, cost, and search.
 
-A function draws one matplotlib `Figure` in the style of `pipeline.report.style` and returns it.
-In what `svg` writes, colours are CSS variables: the page decides between light and dark.
+Each function returns one matplotlib `Figure` in the style of `pipeline.report.style`. In the output
+of `svg`, colours are CSS variables, so that the page can switch between light and dark.
 """
 
 import html
@@ -46,8 +46,8 @@ from pipeline.report.style import (
 from pipeline.results import PARAM, read_curves, task_of
 
 SHARES = {score.name for task in TASKS.values() for score in task.scores if score.share}
-NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv: sigma
-COSTS = {  # column: in words
+NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv; the group is sigma
+COSTS = {  # column -> axis label
     "seconds": "seconds per run",
     "epochs_run": "epochs run",
     "kernel_gzip_bytes": "kernels under gzip, bytes",
@@ -61,18 +61,18 @@ def mean_curves(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """Thinned mean curves of a study's runs: one row per setting, technique and epoch.
 
     Each of the task's `curves` is a mean over the seeds, with the middle 80 % of them in
-    `_low` and `_high`. A run that has stopped counts on with the values of its final model, since
-    a mean over the few that go on would show a selection. Raises UserError if the file or the curve
+    `_low` and `_high`. A run that stops early continues with the values of its final model, because
+    a mean over the remaining runs would be a selection. Raises UserError if the file or the curve
     of a run is missing.
     """
     measures = task_of(runs).curves
     curves = read_curves(folder, runs, measures)
-    parts = []
+    means = []
     for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
         own = curves[curves["key"].isin(group["key"])]
-        part = _mean_curve(own, group.set_index("key"), measures)
-        parts.append(part.assign(setting=str(setting), technique=str(technique)))
-    return pd.concat(parts, ignore_index=True)
+        mean = _mean_curve(own, group.set_index("key"), measures)
+        means.append(mean.assign(setting=str(setting), technique=str(technique)))
+    return pd.concat(means, ignore_index=True)
 
 
 def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -92,12 +92,12 @@ def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame, measures: Sequence[str
 
 @dataclass(frozen=True)
 class Frame:
-    """The axes that the learning curves of one measure and setting share."""
+    """The limits of the axes that the learning curves of one measure and setting share."""
 
     epochs: int
     low: float
     high: float
-    log: bool  # of the vertical axis
+    log: bool  # whether the vertical axis is logarithmic
 
     @property
     def long(self) -> bool:
@@ -105,24 +105,28 @@ class Frame:
         return self.epochs > LONG
 
     def height(self, value: float) -> float:
-        """Where a value lies between the bottom, 0, and the top, 1, and there if it lies beyond."""
+        """The height of a value as a fraction of the axis, limited to [0, 1].
+
+        >>> Frame(epochs=10, low=0.5, high=1.0, log=False).height(0.75)
+        0.5
+        """
         low, high = (np.log(self.low), np.log(self.high)) if self.log else (self.low, self.high)
-        place = np.log(max(value, self.low)) if self.log else value
-        return float(np.clip((place - low) / (high - low), 0, 1))
+        scaled = np.log(max(value, self.low)) if self.log else value
+        return float(np.clip((scaled - low) / (high - low), 0, 1))
 
 
 def frame(curves: pd.DataFrame, measure: str) -> Frame:
-    """The axes for a score or for the loss, from the curves of all techniques of a setting."""
+    """The axes for a score or the loss, from the curves of all techniques of a setting."""
     epochs = max(int(curves["epoch"].max()), 2)
     if measure not in SHARES:
         columns = curves.columns.intersection([f"train_{measure}", f"val_{measure}"])
         losses = pd.concat([curves[name].where(curves[name] > 0).dropna() for name in columns])
         middle = float(losses.median()) if len(losses) else 1.0
-        # A run that diverges would squeeze all others together.
+        # A run that diverges would compress all others.
         near = losses[losses.between(middle / 10, middle * 10)]
         low, high = (float(near.min()), float(near.max())) if len(near) else (middle, middle)
         return Frame(epochs, low / 1.2, high * 1.2, log=True)
-    # A technique that learns nothing would squeeze all others into the top of their panels.
+    # A technique that learns nothing would compress all others into the top of their panels.
     last = curves.groupby("technique")[f"val_{measure}"].last()
     usual = curves[curves["technique"].map(last) >= last.median() - 0.2]
     low = min(float(usual[[f"train_{measure}", f"val_{measure}"]].quantile(0.1).min()), 0.98)
@@ -139,7 +143,7 @@ def curve_panel(curves: pd.DataFrame, technique: str, measure: str) -> Figure:
 
 
 def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title: str) -> Figure:
-    """The panels of all `techniques` in one figure, three a row, under a title."""
+    """The panels of all `techniques` in one figure, three per row, under a title."""
     rows = -(-len(techniques) // 3)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 0.9 + 2.45 * rows))
@@ -153,8 +157,8 @@ def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title:
             hspace=0.5,
         )
         figure.suptitle(title, x=0.02, y=1 - 0.2 / height, ha="left", va="top", fontsize=LARGE)
-        for place, technique in enumerate(techniques, start=1):
-            axes = figure.add_subplot(rows, 3, place)
+        for index, technique in enumerate(techniques, start=1):
+            axes = figure.add_subplot(rows, 3, index)
             _draw_curves(axes, curves, technique, measure)
             axes.set_title(technique, loc="left", fontsize=PANEL, fontweight="bold")
         return figure
@@ -163,9 +167,9 @@ def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title:
 def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
     """Paired differences of the test score to the baseline, with their intervals.
 
-    `rows` is one setting of a summary, drawn from top to bottom; `width` is in inches, and from
-    six on the numbers stand beside the marks. A difference far outside the others is drawn as an
-    arrow at the edge.
+    `rows` is one setting of a summary, drawn from top to bottom. `width` is in inches; figures of
+    six or more have the numbers beside the marks. A difference far outside the others is drawn as
+    an arrow at the edge.
     """
     measure = measure_of(rows.iloc[0])
     rows = rows[rows["technique"] != BASELINE]
@@ -177,8 +181,8 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
         low, high = _forest_limits(rows, measure)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
         axes.axvline(0, color=MUTED, linewidth=1)
-        for place, row in enumerate(rows.to_dict("records")):
-            _draw_difference(axes, place, row, measure, numbers=width >= 6)
+        for index, row in enumerate(rows.to_dict("records")):
+            _draw_difference(axes, index, row, measure, numbers=width >= 6)
         axes.set_yticks(range(len(rows)), rows["technique"])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -206,8 +210,8 @@ def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
 def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
     """The test score, with its interval, against the mean of `cost`, a column of `rows`.
 
-    `rows` is one setting of a summary. The names stand right of the axes, in the order of the
-    marks from the top down, each with a line to its mark.
+    `rows` is one setting of a summary. The names are right of the axes, in the order of the marks
+    from top to bottom, each with a line to its mark.
     """
     measure = measure_of(rows.iloc[0])
     rows = rows[np.isfinite(rows[measure.name])].sort_values(
@@ -232,11 +236,12 @@ def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
 def noise_curves(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Mean test accuracy under input noise: a row per setting, technique and standard deviation.
 
-    Columns `setting`, `technique`, `sigma`, in units of the input, `accuracy`, `low` and `high`,
-    the ends of its 95 % BCa interval over the seeds; from the columns `noise_<sigma>_accuracy`.
+    Made from the columns `noise_<sigma>_accuracy`. Has the columns `setting`, `technique`, `sigma`
+    (in units of the input), `accuracy`, `low` and `high`; the last two are the ends of the 95 % BCa
+    interval over the seeds.
     """
     sigmas = {
-        float(found[1]): name for name in runs.columns if (found := NOISY.fullmatch(str(name)))
+        float(match[1]): name for name in runs.columns if (match := NOISY.fullmatch(str(name)))
     }
     rows = []
     for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
@@ -281,7 +286,7 @@ def noise_panel(curves: pd.DataFrame, technique: str) -> Figure:
 
 
 def _noise_limits(curves: pd.DataFrame) -> tuple[float, float]:
-    """Limits in % that hold all intervals but those of techniques that learn nothing."""
+    """Limits in % that include all intervals except those of techniques that learn nothing."""
     still = curves.groupby("technique")["accuracy"].first()
     usual = curves[curves["technique"].map(still) >= still.median() - 0.2]
     low = 100 * float(usual["low"].fillna(usual["accuracy"]).min())
@@ -309,11 +314,11 @@ def strength_panel(
     measure: Measure,
     limits: tuple[float, float],
 ) -> Figure:
-    """The validation score against one hyperparameter, a mark per trial of one technique.
+    """The validation score against one hyperparameter, with a mark per trial of one technique.
 
     The first `random` trials are hollow. Pruned ones are small and grey, with the score they had
-    then. The chosen value is ringed, the article's is a dotted line. A trial that is worse than
-    `limits` is a triangle at the edge.
+    when they were pruned. The chosen value has a diamond, the article's a dotted line. A trial
+    worse than `limits` is a triangle at the edge.
     """
     x = trials[f"{PARAM}{searched.name}"].to_numpy(float)
     y = trials[measure.name].to_numpy(float)
@@ -358,17 +363,17 @@ def tuning_panel(
     measure: Measure,
     limits: tuple[float, float],
 ) -> Figure:
-    """Best validation score after k trials, from `trials.tuning_curve`.
+    """Best validation score after k trials, from `tuning_curve.tuning_curve`.
 
-    Solid: expected of k random trials; dashed: found by the search that went on from them; dotted:
-    the curve of the baseline.
+    Solid: expected best of k random trials; dashed: best so far of the search that follows them;
+    dotted: the baseline.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1, 2.1))
         figure.subplots_adjust(left=0.135, right=0.83, bottom=0.2, top=0.9)
         axes = figure.add_subplot()
         if baseline is not None:
-            best = measure.scale * baseline["expected"].fillna(baseline["found"])
+            best = measure.scale * baseline["expected"].fillna(baseline["best_so_far"])
             axes.plot(baseline["trials"], best, color=MUTED, linewidth=0.9, dashes=(1, 1))
         axes.plot(
             curve["trials"],
@@ -380,14 +385,14 @@ def tuning_panel(
         )
         axes.plot(
             curve["trials"],
-            measure.scale * curve["found"],
+            measure.scale * curve["best_so_far"],
             "--",
             color=VALIDATION,
             linewidth=1.4,
             drawstyle="steps-post",
         )
         low, high = (measure.scale * limit for limit in limits)
-        last = float(measure.scale * curve["found"].iloc[-1])
+        last = float(measure.scale * curve["best_so_far"].iloc[-1])
         height = Frame(2, low, high, log=False).height(last)
         axes.text(
             1.03,
@@ -405,7 +410,7 @@ def tuning_panel(
 
 
 def score_limits(scores: "pd.Series[float]", measure: Measure) -> tuple[float, float]:
-    """Shared limits for validation scores: all but those far worse than usual, with a margin."""
+    """Shared limits for validation scores, with a margin, without those far below the median."""
     scores = measure.sign * scores
     top, usual = float(scores.max()), float(scores.median())
     low = max(float(scores.min()), usual - max(3 * (top - usual), 0.02 if measure.share else 0))
@@ -422,7 +427,7 @@ def _set_scores(axes: Axes, low: float, high: float) -> None:
 
 
 def _set_searched(axes: Axes, searched: Searched) -> None:
-    """The whole range, and the article's value where it lies outside."""
+    """Sets the horizontal axis to the search range, extended to the article's value."""
     ends = [searched.low, searched.high]
     if searched.article is not None:
         ends.append(searched.article)
@@ -431,8 +436,8 @@ def _set_searched(axes: Axes, searched: Searched) -> None:
         axes.set_xscale("log")
         margin = (high / low) ** 0.04
         axes.set_xlim(low / margin, high * margin)
-        few = high / low < 100
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
+        narrow = high / low < 100
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=6))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         margin = 0.04 * (high - low)
@@ -444,7 +449,7 @@ def _set_searched(axes: Axes, searched: Searched) -> None:
 
 
 def _power(value: float) -> str:
-    """A small number as a power of ten, which takes less room on an axis: 1e-4."""
+    """A small number in short scientific notation, such as 1e-4."""
     return f"{value:.0e}".replace("e-0", "e-") if value else "0"
 
 
@@ -465,7 +470,7 @@ def _set_cost(axes: Axes, values: "pd.Series[float]", cost: str) -> None:
 
 
 def _cost_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
-    """Limits that hold all intervals but those of techniques far worse than usual."""
+    """Limits that include all intervals except those of techniques far below the median."""
     scale = measure.sign * measure.scale
     ends = [
         scale * rows[f"{measure.name}_{end}"].fillna(rows[measure.name]) for end in ("low", "high")
@@ -511,16 +516,20 @@ def _draw_cost(
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
-    """Falling heights moved as little as keeps them in order, evenly apart, and between 0 and 1."""
+    """Descending heights in [0, 1], moved as little as necessary for labels not to overlap.
+
+    >>> _apart([1.0, 1.0, 0.5])
+    [1.0, 0.91, 0.5]
+    """
     step = min(0.09, 1 / max(len(heights) - 1, 1))
-    placed: list[float] = []
+    moved: list[float] = []
     for height in heights:
-        placed.append(min(height, placed[-1] - step) if placed else min(height, 1.0))
-    floor = 0.0
-    for i in reversed(range(len(placed))):
-        placed[i] = max(placed[i], floor)
-        floor = placed[i] + step
-    return placed
+        moved.append(min(height, moved[-1] - step) if moved else min(height, 1.0))
+    lowest = 0.0
+    for index in reversed(range(len(moved))):
+        moved[index] = max(moved[index], lowest)
+        lowest = moved[index] + step
+    return moved
 
 
 def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str) -> None:
@@ -547,21 +556,21 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, technique: str, measure: str)
 
 
 def _label_ends(axes: Axes, limits: Frame, ends: list[tuple[float, str, str]]) -> None:
-    """Each line's name and last value right of the axes, kept in order and apart."""
+    """Writes each line's name and last value right of the axes, in order, without overlap."""
     heights = [limits.height(value) for value, _, _ in ends]
     if len(ends) == 2:
         heights = _spread(*heights)
     for (value, name, color), height in zip(ends, heights, strict=True):
-        written = f"{value:.2g}" if limits.log else f"{100 * value:.1f}"
+        text = f"{value:.2g}" if limits.log else f"{100 * value:.1f}"
         axes.text(
-            1.03, height, f"{name}\n{written}", color=color, transform=axes.transAxes, va="center"
+            1.03, height, f"{name}\n{text}", color=color, transform=axes.transAxes, va="center"
         )
 
 
 def _spread(first: float, second: float, apart: float = 0.24) -> list[float]:
-    """Two heights moved evenly until they lie `apart`, in the same order, and not too low."""
+    """Two heights in the same order, moved to be `apart` from each other and not too low."""
     half = max(abs(second - first), apart) / 2
-    middle = max((first + second) / 2, half + 0.1)  # below that the epochs are written
+    middle = max((first + second) / 2, half + 0.1)  # the labels of the epochs are below that
     return [middle - half, middle + half] if first <= second else [middle + half, middle - half]
 
 
@@ -580,7 +589,7 @@ def _set_frame(axes: Axes, limits: Frame) -> None:
 
 
 def _forest_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
-    """Limits that hold zero and all intervals but those of extreme techniques."""
+    """Limits that include zero and all intervals except those of extreme techniques."""
     if rows.empty:
         return -1.0, 1.0
     lows = measure.scale * rows["difference_low"].fillna(rows["difference"])
@@ -593,31 +602,31 @@ def _forest_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
 
 
 def _draw_difference(
-    axes: Axes, place: int, row: Mapping[Any, Any], measure: Measure, numbers: bool
+    axes: Axes, y: int, row: Mapping[Any, Any], measure: Measure, numbers: bool
 ) -> None:
     value, (low, high) = measure.scale * row["difference"], axes.get_xlim()
     color = TRAIN if row["p_holm"] < SIGNIFICANCE else MUTED
     filled = color if row["p_holm"] < SIGNIFICANCE else PAPER
     ends = measure.scale * row["difference_low"], measure.scale * row["difference_high"]
-    axes.hlines(place, *ends, color=color, linewidth=1.8)
+    axes.hlines(y, *ends, color=color, linewidth=1.8)
     if low <= value <= high:
-        axes.plot(value, place, "o", color=color, markerfacecolor=filled, markersize=6)
+        axes.plot(value, y, "o", color=color, markerfacecolor=filled, markersize=6)
     else:
         text = "" if numbers else measure.difference(row["difference"])
-        _draw_arrow(axes, place, text, value > 0, color)
+        _draw_arrow(axes, y, text, value > 0, color)
     if numbers:
         text = interval(measure.difference, row, "difference")
-        axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center")
+        axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center")
 
 
-def _draw_arrow(axes: Axes, place: int, text: str, right: bool, color: str) -> None:
-    """A mark at the edge for a difference that lies beyond it, and a text beside the mark."""
+def _draw_arrow(axes: Axes, y: int, text: str, right: bool, color: str) -> None:
+    """An arrow at the edge for a difference outside the axes, with a text beside it."""
     edge, marker, side, step = (1, ">", "right", -1) if right else (0, "<", "left", 1)
     across = axes.get_yaxis_transform()
-    axes.plot(edge + 0.015 * step, place, marker, color=color, transform=across)
+    axes.plot(edge + 0.015 * step, y, marker, color=color, transform=across)
     axes.annotate(
         text,
-        (edge, place),
+        (edge, y),
         xytext=(11 * step, 0),
         xycoords=across,
         textcoords="offset points",
@@ -630,10 +639,10 @@ def _draw_arrow(axes: Axes, place: int, text: str, right: bool, color: str) -> N
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
-    """A figure as an inline `<svg>` that scales with the page and reads `description` aloud.
+    """A figure as an inline `<svg>` that scales with the page, labelled with `description`.
 
-    Colours become `var(--ink)` and the like, with the light theme's as a fallback; `name` keeps
-    the ids of several figures on a page apart.
+    Colours become variables such as `var(--ink)`, with those of the light theme as a fallback.
+    `name` makes the ids of the figures on a page unique.
     """
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):

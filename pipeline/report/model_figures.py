@@ -1,8 +1,8 @@
 """Figures of trained models: decision boundaries, weights, activations, filters, whitened images.
 
-Drawn from `inspections.npz`, the arrays that `inspection.inspect` made of one run per technique
-and setting. A figure shows one technique, on axes or colours that all techniques of a setting
-share, so that figures can be laid side by side.
+Drawn from `inspections.npz`, which has the arrays that `inspection.inspect` made for one run per
+technique and setting. A figure shows one technique. All techniques of a setting have the same axes
+or colours, so that their figures can be compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ from pipeline.results import read_inspections
 
 Arrays = Mapping[str, np.ndarray]
 
-BINS = 61  # of a histogram; an odd number puts zero in the middle of one
+BINS = 61  # of a histogram; odd, so that zero is in the middle of a bin
 COLUMNS = 240  # of an activation map
-PLACES = (0.58, 1.14)  # of the numbers right of it, in inches
+OFFSETS = (0.58, 1.14)  # of the numbers right of an activation map, in inches
 
 
 def read(folder: Path) -> dict[str, dict[str, Arrays]]:
@@ -49,10 +49,10 @@ def read(folder: Path) -> dict[str, dict[str, Arrays]]:
 
 
 def boundary_panel(arrays: Arrays) -> Figure:
-    """The regions that a model of points in the plane assigns to each class, and the points.
+    """The classes that a model predicts in the plane, and the points.
 
-    The fuller the colour, the surer the model; the line is where both classes are as likely.
-    Training points are large, test points small; class 1 has squares.
+    Stronger colour means more confidence; on the line both classes are equally likely. Training
+    points are large, test points small; class 1 has squares.
     """
     extent = arrays["extent"]
     with mpl.rc_context(STYLE):
@@ -73,7 +73,7 @@ def boundary_panel(arrays: Arrays) -> Figure:
 
 
 def _two_hues(values: np.ndarray, strongest: float) -> np.ndarray:
-    """Values in [-1, 1] as RGBA: blue below zero, vermilion above, see-through at zero."""
+    """Values in [-1, 1] as RGBA: blue below zero, vermilion above, transparent at zero."""
     colors = np.where(values[..., None] < 0, to_rgb(TRAIN), to_rgb(VALIDATION))
     return np.concatenate([colors, strongest * np.abs(values)[..., None].clip(0, 1)], axis=-1)
 
@@ -84,21 +84,21 @@ def _two_hues(values: np.ndarray, strongest: float) -> np.ndarray:
 def weight_edges(inspected: Mapping[str, Arrays]) -> np.ndarray:
     """The histograms' shared bins, (BINS + 1,), symmetric about zero.
 
-    They hold all weights but the largest of techniques whose weights are far larger than usual.
+    They cover the weights of all techniques, except very large weights of single techniques.
     """
-    reaches = [np.quantile(np.abs(each["weights"]), 0.998) for each in inspected.values()]
+    reaches = [np.quantile(np.abs(arrays["weights"]), 0.998) for arrays in inspected.values()]
     reach = min(max(reaches), 1.5 * float(np.median(reaches))) or 1.0
     return np.linspace(-reach, reach, BINS + 1)
 
 
 def weight_shares(arrays: Arrays, edges: np.ndarray) -> np.ndarray:
-    """The share of a model's weights in each bin; those beyond count in the outermost."""
+    """The share of a model's weights in each bin; the outermost bins include those beyond."""
     counts, _ = np.histogram(np.clip(arrays["weights"], edges[0], edges[-1]), edges)
     return counts / len(arrays["weights"])
 
 
 def weight_panel(arrays: Arrays, baseline: Arrays | None, edges: np.ndarray) -> Figure:
-    """The distribution of a model's weights, in % on a log scale; dotted: the baseline's."""
+    """The distribution of a model's weights, in % on a log scale; dotted: the baseline."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1, 2.1))
         figure.subplots_adjust(left=0.155, right=0.96, bottom=0.2, top=0.95)
@@ -129,28 +129,29 @@ def weight_panel(arrays: Arrays, baseline: Arrays | None, edges: np.ndarray) -> 
 
 
 def activation_map(inspected: Mapping[str, Arrays], width: float) -> Figure:
-    """For each technique and hidden layer the share of rows for which its units are active.
+    """For each technique and hidden layer, the share of examples that activate its units.
 
-    A row of the map is a layer, from the first down; its units are sorted, and the darker, the
-    more rows activate them. Beside it: the mean share, and the units that no row activates, in %.
+    A row of the map is a layer, the first one on top. Its units are sorted; darker ones are active
+    for more examples. The numbers are the mean share, and the share of units that no example
+    activates, in %.
     """
     layers = {technique: _layers(arrays) for technique, arrays in inspected.items()}
-    rows = sum(len(each) for each in layers.values())
+    rows = sum(len(shares) for shares in layers.values())
     with mpl.rc_context(STYLE):
         height = 0.75 + 0.17 * rows + 0.1 * len(layers)
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
             left=1.5 / width, right=1 - 1.2 / width, bottom=0.42 / height, top=1 - 0.3 / height
         )
-        axes, place = figure.add_subplot(), 0.0
+        axes, top = figure.add_subplot(), 0.0
         for technique, shares in layers.items():
-            _draw_activations(axes, technique, shares, place)
-            place += len(shares) + 0.6
-        axes.set(xlim=(0, 100), ylim=(place - 0.6, 0))
+            _draw_activations(axes, technique, shares, top)
+            top += len(shares) + 0.6
+        axes.set(xlim=(0, 100), ylim=(top - 0.6, 0))
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("% of the layer's units, most active first", labelpad=1)
-        for x, text in zip(PLACES, ("active, %", "dead, %"), strict=True):
+        for x, text in zip(OFFSETS, ("active, %", "dead, %"), strict=True):
             axes.annotate(
                 text,
                 (1, 1),
@@ -164,27 +165,27 @@ def activation_map(inspected: Mapping[str, Arrays], width: float) -> Figure:
 
 
 def _layers(arrays: Arrays) -> list[np.ndarray]:
-    """The active shares of each hidden layer's units."""
-    names = sorted((n for n in arrays if n.startswith("active_")), key=lambda n: int(n[7:]))
+    """For each hidden layer, the share of examples that activate each unit."""
+    prefix = "active_"
+    names = [name for name in arrays if name.startswith(prefix)]
+    names.sort(key=lambda name: int(name.removeprefix(prefix)))
     return [arrays[name] for name in names]
 
 
-def _draw_activations(
-    axes: Axes, technique: str, layers: Sequence[np.ndarray], place: float
-) -> None:
-    """One technique's layers, from `place` down, its name left and its numbers right of them."""
+def _draw_activations(axes: Axes, technique: str, layers: Sequence[np.ndarray], y: float) -> None:
+    """One technique's layers from `y` down, with its name on the left and numbers on the right."""
     for row, shares in enumerate(layers):
         units = np.sort(shares)[::-1]
         shown = units[np.arange(COLUMNS) * len(units) // COLUMNS]
         strip = _two_hues(-shown[None], 0.9)
-        bottom, top = place + row + 0.96, place + row + 0.04
+        bottom, top = y + row + 0.96, y + row + 0.04
         axes.imshow(strip, extent=(0, 100, bottom, top), aspect="auto", interpolation="none")
         across = axes.get_yaxis_transform()
         numbers = (np.mean(units), np.mean(units == 0))
-        for x, share in zip(PLACES, numbers, strict=True):
+        for x, share in zip(OFFSETS, numbers, strict=True):
             axes.annotate(
                 f"{100 * share:.1f}",
-                (1, place + row + 0.5),
+                (1, y + row + 0.5),
                 xytext=(72 * x, 0),
                 xycoords=across,
                 textcoords="offset points",
@@ -194,7 +195,7 @@ def _draw_activations(
             )
     axes.annotate(
         technique,
-        (0, place + len(layers) / 2),
+        (0, y + len(layers) / 2),
         xytext=(-5, 0),
         xycoords=axes.get_yaxis_transform(),
         textcoords="offset points",
@@ -207,9 +208,9 @@ def _draw_activations(
 
 
 def filter_panel(arrays: Arrays) -> Figure:
-    """The weights of the first units, each as the image that excites it most.
+    """The weights of the first units, each as an image.
 
-    Vermilion weights are positive, blue ones negative; the fullest colour is the largest of them.
+    Positive weights are vermilion, negative ones blue; the largest has the strongest colour.
     """
     filters = arrays["filters"]
     largest = float(np.abs(filters).max())
@@ -222,9 +223,11 @@ def filter_panel(arrays: Arrays) -> Figure:
 
 
 def whitening_panel(arrays: Arrays) -> Figure:
-    """Images, and below each what whitening makes of it."""
-    parts = [arrays["images"], arrays["whitened"]]
-    return _mosaic(np.concatenate([each / (np.abs(each).max() or 1.0) for each in parts]), 6)
+    """Images, and below them the whitened images."""
+    scaled = [
+        images / (np.abs(images).max() or 1.0) for images in (arrays["images"], arrays["whitened"])
+    ]
+    return _mosaic(np.concatenate(scaled), 6)
 
 
 def _mosaic(images: np.ndarray, across: int) -> Figure:
@@ -232,8 +235,8 @@ def _mosaic(images: np.ndarray, across: int) -> Figure:
     _, height, width = images.shape
     rows = -(-len(images) // across)
     canvas = np.zeros((rows * (height + 1) - 1, across * (width + 1) - 1, 4))
-    for place, image in enumerate(images):
-        row, column = divmod(place, across)
+    for index, image in enumerate(images):
+        row, column = divmod(index, across)
         top, left = row * (height + 1), column * (width + 1)
         canvas[top : top + height, left : left + width] = _two_hues(image, 1.0)
     with mpl.rc_context(STYLE):

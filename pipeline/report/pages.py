@@ -1,6 +1,6 @@
-"""Result files -> a page per data set, an overview of all, and the files that DVC shows.
+"""Result files -> a page per study, an overview of all studies, and the files that DVC shows.
 
-A page is one file that opens offline: style and figures stand in it, and it runs no script.
+A page is one file that opens offline: it contains its style and figures, and runs no script.
 """
 
 import json
@@ -30,20 +30,20 @@ from pipeline.datasets.task import Measure, Task
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
-from pipeline.formatting import UNKNOWN, interval, number, p_text, percent, points, signed
+from pipeline.formatting import UNKNOWN, interval, number, p_text, p_words, percent, points, signed
 from pipeline.report import figures, model_figures, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
 
-Part = Callable[[], Any]  # of the page
-Call = Callable[[Sequence[Part]], list[Any]]
+Part = Callable[[], Any]  # makes a part of the page
+Call = Callable[[Sequence[Part]], list[Any]]  # makes several parts
 
 PAGE = "report.html"
 CLAIMS = "claims.csv"  # beside the overview
 FIGURES = "figures"
 THUMBNAIL = f"{FIGURES}/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
-COLUMNS = (  # of a setting's table, beside score, difference and gap: measure and heading
+COLUMNS = (  # of a setting's table, after score, difference and gap: measure and heading
     ("epochs_run", "epochs run"),
     ("zero_weights", "zero weights, %"),
     ("zero_activations", "zero activations, %"),
@@ -51,28 +51,28 @@ COLUMNS = (  # of a setting's table, beside score, difference and gap: measure a
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-# What was found, in words
+# Findings in words
 
 
 def headline(finding: Finding, title: str) -> str:
-    """The main thing to say about a study, in plain text, no stronger than the runs allow.
+    """The main finding of a study in one or two sentences, no stronger than the runs support.
 
-    `title` is that of its data.
+    `title` is the title of the study.
     """
     best, where = finding.best, f"On {title} ({finding.setting} setting)"
     measure = finding.measure
     score = f"{interval(measure.value, best, measure.name, measure.unit)} over {finding.n} seeds"
     if best["technique"] == BASELINE:
         return (
-            f"{where}, no technique has a {measure.better} mean {measure.title} than training"
-            f" without regularization: {score}."
+            f"{where}, training without regularization has the {measure.best} mean"
+            f" {measure.title}: {score}."
         )
     lead = interval(measure.difference, best, "difference", measure.difference_unit)
-    p = p_text(best["p_holm"])
+    p = p_words(best["p_holm"])
     verdict = (
-        f"That is {lead} against no regularization, corrected p: {p}."
+        f"That is {lead} compared with no regularization ({p})."
         if best["technique"] in finding.better
-        else f"Its lead over no regularization, {lead}, may be chance: corrected p: {p}."
+        else f"Its lead over no regularization, {lead}, could be due to chance ({p})."
     )
     return (
         f"{where}, {best['technique']} has the {measure.best} mean {measure.title}: {score}."
@@ -81,41 +81,44 @@ def headline(finding: Finding, title: str) -> str:
 
 
 def told(folder: Path) -> tuple[str, str]:
-    """The tables of a data set's results; what they say in a sentence, and the advice."""
+    """The tables of a study's results, and the headline with the advice."""
     rows = results.read_summary(folder)
     advised = results.read_advice(folder)["text"]
-    found = headline(summary.find(rows), studied.read(folder).title)
-    return summary.table(rows), f"{found}\n{advised}"
+    finding = headline(summary.find(rows), studied.read(folder).title)
+    return summary.table(rows), f"{finding}\n{advised}"
 
 
-def place(about: About, epochs: int) -> str:
-    """Where a piece of advice holds: On Circles with 30 training points and up to 1,000 epochs."""
+def scope(about: About, epochs: int) -> str:
+    """The scope of advice: On Circles with 30 training points and up to 1,000 epochs."""
     points = about.sizes["leak_free"]["train"]  # of the tuned setting
     return f"On {about.title} with {points:,} training points and up to {epochs:,} epochs"
 
 
 def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
-    """Which techniques may be the best, and which differ from no regularization; none is empty."""
-    named = {
-        "May be the best of all": finding.candidates,
+    """The techniques that could be the best, are better, worse or unclear, by label on the page.
+
+    Empty groups are left out.
+    """
+    labelled = {
+        "Could be the best": finding.candidates,
         "Better than no regularization": finding.better,
         "Worse than no regularization": finding.worse,
-        "Not told apart from no regularization": finding.unclear,
+        "No difference to no regularization shown": finding.unclear,
     }
-    return {label: names for label, names in named.items() if names}
+    return {label: names for label, names in labelled.items() if names}
 
 
 def caution(finding: Finding) -> str:
-    """Why a study is too small to tell anything apart; empty if it is not."""
+    """Why a study is too small to show any difference; empty if it is large enough."""
     if finding.conclusive:
         return ""
     return (
         f"With {finding.n} paired seeds and {finding.techniques} techniques, no corrected p-value"
-        f" can fall below {SIGNIFICANCE}: it takes more seeds to tell any two apart."
+        f" can be below {SIGNIFICANCE}: more seeds are needed to show any difference."
     )
 
 
-# One data set
+# One study
 
 
 @dataclass(frozen=True)
@@ -130,14 +133,14 @@ class Setting:
     forest: tuple[Markup, Markup]  # for a wide page and for a phone
     cost: list[Panel]
     curves: list[Panel]  # of the score
-    loss: list[Panel]  # of its own only where the score is another
+    loss: list[Panel]  # empty if the loss is the score
     galleries: list[Gallery]
     activations: tuple[Markup, Markup] | None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One tuned value, and the range it was searched in."""
+    """The chosen value of a hyperparameter, and its search range."""
 
     name: str
     value: float
@@ -149,29 +152,28 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
     Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and
-    trials.csv.
-    `processes` draw at the same time. The page links each run to MLflow at the address `ui`.
-    Raises UserError if a file is missing or does not hold what it must.
+    trials.csv. Draws in `processes` processes. The page links each run to MLflow at the address
+    `ui`. Raises UserError if a file is missing or incomplete.
     """
     about = studied.read(folder)
     runs, tuned = results.read_runs(folder), results.read_tuned(folder)
     task = results.task_of(runs)
-    tried = tuning_curve.ordered(results.read_trials(folder))
+    trials = tuning_curve.ordered(results.read_trials(folder))
     curves = figures.mean_curves(folder, runs)
     inspected = model_figures.read(folder)
-    call = _helpers(processes)  # they import while tables are made
+    call = _helpers(processes)  # which import while the tables are made
     noise = figures.noise_curves(runs)
     table = summary.summarize(runs)
-    combined = _ensembles(folder, runs)
+    ensembled = _ensembles(folder, runs)
     finding = summary.find(table)
-    advised = advice.advise(finding, tuned, place(about, tuned["epochs"]))
+    advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
     results.write_summary(table, folder)
-    ensembles.write(combined, folder / "ensembles.csv")
+    ensembles.write(ensembled, folder / "ensembles.csv")
     write_metrics(table, folder / "metrics.json")
     write_advice(advised, folder / results.ADVICE)
     write_plot_data(curves, task, folder / "plots" / "curves.csv")
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
-    shutil.rmtree(folder / FIGURES, ignore_errors=True)  # of techniques that are no more
+    shutil.rmtree(folder / FIGURES, ignore_errors=True)  # may include techniques that were removed
     names = summary.ordered_settings(table)
     parts: list[Part] = [
         *(
@@ -181,7 +183,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
                 about.title,
                 table,
                 curves,
-                combined,
+                ensembled,
                 runs[runs["setting"] == name],
                 noise[noise["setting"] == name],
                 inspected.get(name, {}),
@@ -193,7 +195,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
             about.title,
             tuned,
             task.val,
-            tried,
+            trials,
             article_values(runs),
             about.random_trials,
         ),
@@ -211,7 +213,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         tuned=tuned,
         task=task,
         columns=(*COLUMNS, *task.wording.columns),
-        choices={name: _choices(found) for name, found in tuned["techniques"].items()},
+        choices={name: _choices(chosen) for name, chosen in tuned["techniques"].items()},
         search=search,
         runs=runs_of(runs, task),
         ui=ui.rstrip("/"),
@@ -221,9 +223,9 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
 
 
 def _helpers(count: int) -> Call:
-    """What calls functions in as many processes, and gives back what they return; 1: in this.
+    """A function that calls others in `count` processes, and returns their results in order.
 
-    It is called once, and ends the processes.
+    It can be called once, because it then ends the processes. A `count` of 1 needs no process.
     """
     if count == 1:
         return lambda parts: [part() for part in parts]
@@ -239,34 +241,34 @@ def _helpers(count: int) -> Call:
 
 
 def _begin() -> None:
-    """Nothing; but to call it, a helper imports this module and all that draws."""
+    """Does nothing; a helper that calls it has imported this module and all that draws."""
 
 
 def _ensembles(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """The table of ensembles; empty for models that have no probabilities to take the mean of."""
+    """The table of ensembles; empty for a task whose models have no probabilities to average."""
     if not results.task_of(runs).labels:
         return pd.DataFrame(columns=list(ensembles.COLUMNS))
     return ensembles.summarize(runs, ensembles.read(folder, runs))
 
 
 def write_metrics(table: pd.DataFrame, path: Path) -> None:
-    """Mean test score and difference, by setting and technique, for `dvc metrics show`."""
+    """Writes mean test score and difference by setting and technique, for `dvc metrics show`."""
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     for row in table.to_dict("records"):
         names = (measure_of(row).name, "difference")
-        numbers = {name: round(row[name], 6) for name in names}
-        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        values = {name: round(row[name], 6) for name in names}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
         metrics.setdefault(row["setting"], {})[row["technique"]] = finite
     replace_text(path, json.dumps(metrics, indent=2) + "\n")
 
 
 def write_advice(advised: Advice, path: Path) -> None:
-    """The advice as JSON, for the overview and for other programs."""
+    """Writes the advice as JSON, for the overview and other programs."""
     replace_text(path, json.dumps(asdict(advised), indent=2) + "\n")
 
 
 def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Technique -> the hyperparameters of its article runs; empty where the article has none."""
+    """Technique -> the hyperparameters of its runs in the article's setting, if it has any."""
     of_article = runs[runs["setting"] == "article"].drop_duplicates("technique")
     return {
         row["technique"]: {
@@ -277,46 +279,48 @@ def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def runs_of(runs: pd.DataFrame, task: Task) -> list[dict[Any, Any]]:
-    """What the page tells of each final run; `run_id` is None where MLflow was away."""
+    """The final runs as the page lists them; `run_id` is None if a run is not in MLflow."""
     names = ["setting", "technique", "seed", task.test.name, "mlflow_run_id"]
-    told = runs.reindex(columns=names)
-    ids = [text if isinstance(text, str) else None for text in told.pop("mlflow_run_id")]
-    rows = told.to_dict("records")
+    listed = runs.reindex(columns=names)
+    ids = [text if isinstance(text, str) else None for text in listed.pop("mlflow_run_id")]
+    rows = listed.to_dict("records")
     return [row | {"run_id": run_id} for row, run_id in zip(rows, ids, strict=True)]
 
 
 def write_plot_data(curves: pd.DataFrame, task: Task, path: Path) -> None:
-    """The thinned mean curves, for `dvc plots`."""
+    """Writes the thinned mean curves, for `dvc plots`."""
     columns = ["epoch", "technique", "setting", *task.curves]
     replace_csv(path, curves[columns], digits=6)
 
 
 def write_drawings(settings: Sequence[Setting], folder: Path) -> None:
-    """SVG on white: the map of active units, and `<technique>/<kind>-<setting>.svg`."""
-    drawn = {
-        f"{panel.technique}/{gallery.kind}-{each.name}.svg": panel.svg
-        for each in settings
-        for gallery in each.galleries
+    """Writes each setting's active units and `<technique>/<kind>-<setting>.svg`, on white."""
+    files = {
+        f"{panel.technique}/{gallery.kind}-{setting.name}.svg": panel.svg
+        for setting in settings
+        for gallery in setting.galleries
         for panel in gallery.panels
     }
-    drawn |= {
-        f"active-{each.name}.svg": each.activations[0] for each in settings if each.activations
+    files |= {
+        f"active-{setting.name}.svg": setting.activations[0]
+        for setting in settings
+        if setting.activations
     }
-    for name, svg in drawn.items():
+    for name, svg in files.items():
         replace_text(folder / name, str(svg).replace("<svg ", '<svg style="background: #fff" ', 1))
 
 
 def drawings(folder: Path) -> dict[str, list[Path]]:
-    """Technique -> files of its figures; those of all techniques together are the baseline's."""
-    found: dict[str, list[Path]] = {BASELINE: []}
+    """Technique -> files of its figures; figures of all techniques are listed for the baseline."""
+    files: dict[str, list[Path]] = {BASELINE: []}
     for path in sorted((folder / FIGURES).rglob("*.*")):
         common = path.parent.name == FIGURES
-        found.setdefault(BASELINE if common else path.parent.name, []).append(path)
-    return found
+        files.setdefault(BASELINE if common else path.parent.name, []).append(path)
+    return files
 
 
 def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path, title: str) -> None:
-    """Each setting's figures as PNG, and the best technique's curve as SVG for the overview."""
+    """Writes each setting's figures as PNG, and the best technique's curve for the overview."""
     for setting in summary.ordered_settings(table):
         rows = summary.ranked(table, setting)
         forest = figures.forest(rows, 8.5, _title(rows, "difference", title))
@@ -336,7 +340,7 @@ def _setting(
     title: str,
     table: pd.DataFrame,
     curves: pd.DataFrame,
-    combined: pd.DataFrame,
+    ensembled: pd.DataFrame,
     runs: pd.DataFrame,
     noise: pd.DataFrame,
     inspected: Mapping[str, Arrays],
@@ -362,7 +366,7 @@ def _setting(
         n=int(rows["n"].min()),
         leaks=bool(rows["leaks"].any()),
         rows=rows.to_dict("records"),
-        ensembles=combined[combined["setting"] == name].to_dict("records"),
+        ensembles=ensembled[ensembled["setting"] == name].to_dict("records"),
         forest=(wide, narrow),
         cost=[
             _cost_panel(rows, cost, title)
@@ -377,7 +381,7 @@ def _setting(
 
 
 def _score(rows: pd.DataFrame) -> Measure:
-    """The score of one setting, of no part of the data."""
+    """The score of one setting's task, such as accuracy."""
     return results.task_of(rows).score
 
 
@@ -396,7 +400,7 @@ def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str, title: str) 
 
 
 def _varies(costs: "pd.Series[float]") -> bool:
-    """Whether techniques differ enough in a cost, by 5 %, for a figure to show anything."""
+    """Whether techniques differ by more than 5 % in a cost, so that a figure shows something."""
     return bool(costs.max() > 1.05 * costs.min())
 
 
@@ -419,13 +423,13 @@ def _cost_panel(rows: pd.DataFrame, cost: str, title: str) -> Panel:
 def _title(rows: pd.DataFrame, shown: str, title: str) -> str:
     first = rows.iloc[0]
     seeds = f"by epoch, mean and middle 80 % of {first['n']} seeds"
-    what = {
+    content = {
         _score(rows).name: f"{_score(rows).spoken} {seeds}",
         "loss": f"validation loss without penalty {seeds}",
         "difference": f"{measure_of(first).title} against none, mean of {first['n']} pairs and 95 %"
         " interval",
     }[shown]
-    return f"{title}, {first['setting']} setting: {what}"
+    return f"{title}, {first['setting']} setting: {content}"
 
 
 def _alt(rows: pd.DataFrame, title: str) -> str:
@@ -438,10 +442,11 @@ def _alt(rows: pd.DataFrame, title: str) -> str:
     return f"{_title(rows, 'difference', title)}{unit}. {'; '.join(values)}."
 
 
-def _choices(found: Mapping[str, Any]) -> list[Choice]:
+def _choices(chosen: Mapping[str, Any]) -> list[Choice]:
+    """The chosen values of one technique, from its entry in tuned.json."""
     return [
-        Choice(name, value, _range(found["search"].get(name)), name in found["at_edge"])
-        for name, value in found["values"].items()
+        Choice(name, value, _range(chosen["search"].get(name)), name in chosen["at_edge"])
+        for name, value in chosen["values"].items()
     ]
 
 
@@ -453,8 +458,8 @@ def _range(searched: Mapping[str, Any] | None) -> str:
 class Search:
     """What the page shows of the search."""
 
-    random: int  # trials drawn at random, for each technique
-    pruned: int  # trials of all techniques that were not trained to the last epoch
+    random: int  # number of trials drawn at random, for each technique
+    pruned: int  # number of pruned trials, of all techniques
     strength: list[Panel]
     tuning: list[Panel]
 
@@ -463,38 +468,40 @@ def _search(
     title: str,
     tuned: Mapping[str, Any],
     measure: Measure,
-    tried: pd.DataFrame,
+    trials: pd.DataFrame,
     article: Mapping[str, Mapping[str, float]],
     random: int,
 ) -> Search:
-    """The search's figures, from the trials and what was chosen; no test data reaches them."""
-    groups = {str(name): group for name, group in tried.groupby("technique", sort=False)}
-    found = {name: each for name, each in tuned["techniques"].items() if name in groups}
+    """The figures of the search, from its trials and `tuned.json`, without test data."""
+    groups = {str(name): group for name, group in trials.groupby("technique", sort=False)}
+    choices = {name: chosen for name, chosen in tuned["techniques"].items() if name in groups}
     curves = {
         name: tuning_curve.tuning_curve(groups[name][measure.name].to_list(), random, measure.sign)
-        for name in found
+        for name in choices
     }
-    scores = figures.score_limits(tried[measure.name], measure)
+    scores = figures.score_limits(trials[measure.name], measure)
     bests = figures.score_limits(
-        pd.concat([curve[name] for curve in curves.values() for name in ("expected", "found")]),
+        pd.concat(
+            [curve[column] for curve in curves.values() for column in ("expected", "best_so_far")]
+        ),
         measure,
     )
     where = f"{title}, search of {{}}: "
     strength = [
         Panel(
-            f"{technique}: {each.name.replace('_', ' ')}",
+            f"{technique}: {searched.name.replace('_', ' ')}",
             Markup(
                 figures.svg(
-                    figures.strength_panel(groups[technique], each, random, measure, scores),
-                    f"strength-{technique}-{each.name}",
-                    f"{where.format(technique)}{measure.spoken} against {each.name} in"
+                    figures.strength_panel(groups[technique], searched, random, measure, scores),
+                    f"strength-{technique}-{searched.name}",
+                    f"{where.format(technique)}{measure.spoken} against {searched.name} in"
                     f" {len(groups[technique])} trials of {tuned['seeds']} seeds each. Chosen:"
-                    f" {number(each.chosen)}.",
+                    f" {number(searched.chosen)}.",
                 )
             ),
         )
-        for technique, chosen in found.items()
-        for each in _searched(chosen, article.get(technique, {}))
+        for technique, chosen in choices.items()
+        for searched in _searched(chosen, article.get(technique, {}))
     ]
     tuning = [
         Panel(
@@ -515,27 +522,28 @@ def _search(
         )
         for technique, curve in curves.items()
     ]
-    pruned = int((tried["state"] == "pruned").sum())
+    pruned = int((trials["state"] == "pruned").sum())
     return Search(random, pruned, strength, tuning)
 
 
-def _searched(found: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
+def _searched(chosen: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
     """A technique's own hyperparameters; its learning rate if it has no others."""
-    own = [name for name in found["search"] if name != "learning_rate"] or list(found["search"])
+    ranges = chosen["search"]
+    own = [name for name in ranges if name != "learning_rate"] or list(ranges)
     return [
         figures.Searched(
             name=name,
-            low=found["search"][name]["low"],
-            high=found["search"][name]["high"],
-            log=found["search"][name]["log"],
-            chosen=found["values"][name],
+            low=ranges[name]["low"],
+            high=ranges[name]["high"],
+            log=ranges[name]["log"],
+            chosen=chosen["values"][name],
             article=article.get(name),
         )
         for name in own
     ]
 
 
-# All data sets
+# All studies
 
 
 @dataclass(frozen=True)
@@ -547,7 +555,7 @@ class Entry:
     finding: Finding
     advice: str
     thumbnail: Markup
-    link: str  # to its own page, relative to the overview
+    link: str  # to the study's page, relative to the overview
 
     @property
     def tuned(self) -> bool:
@@ -557,7 +565,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the overview is made from."""
+    """The data of the overview."""
 
     entries: list[Entry]
     judged: list[Judged]
@@ -565,22 +573,22 @@ class Overview:
 
 
 def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
-    """What is under `folder` of the studies `names`, with links for a page at `page`.
+    """The results under `folder` of the studies `names`, with links for a page at `page`.
 
     Raises UserError if a study has a summary but not the files beside it.
     """
-    found = [name for name in names if (folder / name / results.SUMMARY).exists()]
+    reported = [name for name in names if (folder / name / results.SUMMARY).exists()]
     link = Path(os.path.relpath(folder, page.parent))
-    entries = [_entry(folder / name, link / name) for name in found]
+    entries = [_entry(folder / name, link / name) for name in reported]
     runs = {
-        name: inference.joined(results.read_runs(folder / name), folder / name) for name in found
+        name: inference.joined(results.read_runs(folder / name), folder / name) for name in reported
     }
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in reported]
     return Overview(entries, verdicts.judge_all(runs), missing)
 
 
 def write_overview(overview: Overview, page: Path) -> None:
-    """Join the studies and the verdicts on the articles' claims in one page."""
+    """Writes all studies and the verdicts on the articles' claims to one page."""
     titles = {entry.name: entry.about.title for entry in overview.entries}
     tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
     text = _render(
@@ -592,22 +600,21 @@ def write_overview(overview: Overview, page: Path) -> None:
         missing=overview.missing,
         titles=titles,
         verdicts=verdicts,
-        place=partial(_place, titles),
+        where_judged=partial(_where_judged, titles),
         claims_csv=CLAIMS,
     )
     replace_text(page, text)
 
 
-def _place(titles: Mapping[str, str], verdict: Verdict) -> str:
-    """Where a claim was judged, such as Circles, article setting."""
+def _where_judged(titles: Mapping[str, str], verdict: Verdict) -> str:
+    """The study and setting of a verdict, such as Circles, article setting."""
     return f"{titles[verdict.study]}, {verdict.claim.setting} setting"
 
 
 def counts(judged: Sequence[Judged]) -> str:
-    """How many claims got which verdict, such as holds 3, reversed 1, not run 12."""
-    words = [each.verdict.word for each in judged]
-    told = (f"{word} {words.count(word)}" for word in claims.WORDS if word in words)
-    return ", ".join(told)
+    """The number of claims with each verdict, such as holds 3, reversed 1, not run 12."""
+    words = [judgement.verdict.word for judgement in judged]
+    return ", ".join(f"{word} {words.count(word)}" for word in claims.WORDS if word in words)
 
 
 def _entry(folder: Path, link: Path) -> Entry:
@@ -625,7 +632,7 @@ def _entry(folder: Path, link: Path) -> Entry:
 def _thumbnail(folder: Path) -> str:
     path = folder / THUMBNAIL
     if not path.is_file():
-        raise UserError(f"{path} is missing; `python -m pipeline report {folder.name}` makes it")
+        raise UserError(f"{path} is missing; run `python -m pipeline report {folder.name}`")
     return path.read_text(encoding="utf-8")
 
 
@@ -658,7 +665,7 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _name(technique: str) -> Markup:
-    """A technique's name that may break after an underscore, for narrow columns."""
+    """A technique's name that can break after an underscore, for narrow columns."""
     return Markup("_<wbr>").join(technique.split("_"))
 
 

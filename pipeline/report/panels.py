@@ -1,4 +1,4 @@
-"""A setting's figures of single techniques, ready for the page: title, note, legend and panels."""
+"""Galleries of a setting: figures of single techniques with title, note and legend."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,49 +21,50 @@ class Panel:
 
     title: str
     svg: Markup
-    technique: str = BASELINE  # whose figure it is; that of all is the baseline's
+    technique: str = BASELINE  # whose figure it is; the baseline for figures of all techniques
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Panels that show the same of every technique."""
+    """The same figure for every technique."""
 
-    kind: str  # one word, for names of files
+    kind: str  # one word, for file names
     title: str
     note: str
     panels: list[Panel]
-    key: tuple[tuple[str, str], ...] = ()  # of the legend: style class and words
+    key: tuple[tuple[str, str], ...] = ()  # the legend: style class and words
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the galleries of one setting are drawn from; techniques in the order of the page."""
+    """The data of one setting's galleries; techniques are in the order of the page."""
 
-    where: str  # such as Circles, tuned setting
-    name: str  # one word that no other setting on a page has
+    where: str  # study and setting, such as Circles, tuned setting
+    name: str  # one word, unique among the settings of a page
     n: int  # paired seeds
     techniques: list[str]
     runs: pd.DataFrame  # of the setting
     noise: pd.DataFrame  # of the setting, from `figures.noise_curves`
-    inspected: Mapping[str, Arrays]  # technique -> arrays, from `interior.read`
+    inspected: Mapping[str, Arrays]  # technique -> arrays, from `model_figures.read`
 
 
 def galleries(source: Source) -> list[Gallery]:
-    """Those for which there are numbers: boundaries of points in the plane, filters of images."""
+    """The galleries that have data: boundaries need points in the plane, filters need images."""
     return [
-        each
+        gallery
         for make in (_boundaries, _weights, _filters, _whitening, _noise)
-        for each in make(source)
+        for gallery in make(source)
     ]
 
 
 def activations(source: Source) -> tuple[Markup, Markup] | None:
-    """The map of active units, for a wide page and for a phone; None if nothing was inspected."""
+    """The map of active units for a wide page and for a phone; None if no model was inspected."""
     shown = {name: source.inspected[name] for name in source.techniques if name in source.inspected}
     if not shown:
         return None
     label = (
-        f"{source.where}: share of test rows for which hidden units are active, seed {INSPECTED}."
+        f"{source.where}: share of test examples for which hidden units are active,"
+        f" seed {INSPECTED}."
     )
     wide, narrow = (
         Markup(
@@ -82,9 +83,10 @@ def _boundaries(source: Source) -> Iterator[Gallery]:
         yield Gallery(
             "boundary",
             "Decision boundaries",
-            "The plane as each model sees it: fuller colour is more confidence, and on the line"
-            " both classes are as likely. All models met the same training points and started from"
-            f" the same weights, seed {INSPECTED} of {source.n}; 300 test points are small.",
+            "What each model predicts in the plane: stronger colour means more confidence, and on"
+            " the line both classes are equally likely. All models met the same training points and"
+            f" started from the same weights, seed {INSPECTED} of {source.n}; 300 test points are"
+            " small.",
             panels,
             (("circle", "outer circle, class 0"), ("square", "inner circle, class 1")),
         )
@@ -107,8 +109,8 @@ def _weights(source: Source) -> Iterator[Gallery]:
     yield Gallery(
         "weights",
         "Weights, in % of all by value",
-        "All kernels of one model, biases left out; the vertical axis is logarithmic. Weights"
-        " beyond the axis count in its outermost bins. Near zero: smaller than 0.001."
+        "All kernels of one model, without biases; the vertical axis is logarithmic. Weights"
+        " beyond the axis count in the outermost bins. Near zero: smaller than 0.001."
         f" Seed {INSPECTED} of {source.n}.",
         list(_inspected(source, "weights", draw, title)),
         (("train", "the technique"), ("baseline", "without regularization")),
@@ -122,8 +124,8 @@ def _filters(source: Source) -> Iterator[Gallery]:
             "filters",
             "First-layer filters",
             "The weights between the pixels and the first units of the first trained layer, each"
-            " unit as an image. The same units in every panel, which started from the same"
-            f" weights. The colours' scale is each panel's own. Seed {INSPECTED} of {source.n}.",
+            " unit as an image. Every panel has the same units, which started from the same"
+            f" weights, and its own colour scale. Seed {INSPECTED} of {source.n}.",
             panels,
             (("square", "positive weight"), ("negative", "negative weight")),
         )
@@ -135,8 +137,8 @@ def _whitening(source: Source) -> Iterator[Gallery]:
         yield Gallery(
             "whitening",
             "Whitened images",
-            "Test images above, and below what the fixed first layer makes of them: correlations"
-            " between pixels, fitted on the training images, are taken out.",
+            "Test images (above) and the output of the fixed first layer (below), which removes"
+            " the correlations between pixels, estimated on the training images.",
             panels,
             (("square", "positive value"), ("negative", "negative value")),
         )
@@ -157,7 +159,7 @@ def _noise(source: Source) -> Iterator[Gallery]:
         "Test accuracy in % under input noise",
         "Gaussian noise is added to at most 2,000 test inputs, the same noise for every run; its"
         f" standard deviation is in units of the input. Mean of {source.n} seeds with its 95 %"
-        " interval; in the title, the mean height of the curve.",
+        " interval. The title gives the mean of the curve.",
         [
             _panel(
                 source,
@@ -186,8 +188,8 @@ def _inspected(
 
 
 def _panel(
-    source: Source, kind: str, technique: str, figure: Figure, title: str, told: str
+    source: Source, kind: str, technique: str, figure: Figure, title: str, details: str
 ) -> Panel:
-    label = f"{source.where}, {kind}: {title}, {told}."
+    label = f"{source.where}, {kind}: {title}, {details}."
     name = f"{source.name}-{kind}-{technique}"
     return Panel(title, Markup(figures.svg(figure, name, label)), technique)

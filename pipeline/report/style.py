@@ -1,6 +1,7 @@
-"""How figures look, in the report and in MLflow: colours, sizes, the epoch axis, PNG files.
+"""The style of figures in the report and in MLflow: colours, sizes, the epoch axis, PNG files.
 
-Colours are few, told apart in every common form of colour blindness, and never the only sign.
+Colours are few, can be distinguished with every common form of colour blindness, and are never the
+only distinction.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, and not every stage dr
 
 INK, MUTED, GRID, PAPER = "#23272f", "#6a7280", "#e3e6eb", "#fffffe"
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
-VARIABLES = {  # of CSS, by which a page decides between light and dark
+VARIABLES = {  # CSS variables, with which a page switches between light and dark
     INK: "ink",
     MUTED: "muted",
     GRID: "grid",
@@ -22,7 +23,7 @@ VARIABLES = {  # of CSS, by which a page decides between light and dark
     TRAIN: "train",
     VALIDATION: "validation",
 }
-SMALL, TEXT, PANEL, TITLE, LARGE = 8, 9, 9.5, 10, 11  # sizes of text, in points
+SMALL, TEXT, PANEL, TITLE, LARGE = 8, 9, 9.5, 10, 11  # font sizes in points
 STYLE: Any = {
     "font.size": TEXT,
     "text.color": INK,
@@ -35,12 +36,12 @@ STYLE: Any = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "svg.fonttype": "none",  # text stays text: searchable, sharp, in the page's own font
+    "svg.fonttype": "none",  # text stays text: searchable, sharp, in the font of the page
     "svg.hashsalt": "figures",  # the same results give the same file
 }
 BAND = (0.1, 0.9)  # quantiles over the seeds
 SHADE = 0.18  # opacity of a band
-LONG = 300  # epochs from which the axis is logarithmic: early and late epochs both show
+LONG = 300  # epochs; with more, the axis is logarithmic, so that early epochs can be seen
 DPI = 130  # of PNG files
 
 
@@ -60,13 +61,13 @@ def set_epochs(axes: "Axes", epochs: int) -> None:
 
 
 def set_grid(axes: "Axes", axis: Literal["x", "y"]) -> None:
-    """Thin lines behind what is drawn."""
+    """Thin grid lines behind the data."""
     axes.grid(axis=axis, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def png(figure: "Figure", path: Path, dpi: int = DPI, crop: bool = False) -> None:
-    """Writes a figure as PNG on white; cropping it to what is drawn means drawing it twice."""
+    """Writes a figure as PNG on white; `crop` cuts its margins, for which it is drawn twice."""
 
     def write(scratch: Path) -> None:
         figure.savefig(
