@@ -1,6 +1,7 @@
 """Runs measurements in fresh processes: one, or several in turn.
 
-Threads are set once a process: `fit` gets TensorFlow's defaults, the engine one thread a worker.
+Threads are set once per process: `fit` gets TensorFlow's defaults, the engine one thread per
+worker.
 """
 
 import multiprocessing
@@ -17,16 +18,16 @@ from typing import Any, TypeVar
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 T = TypeVar("T")
-PEAK = 2048  # rows and columns of the product that shows the machine's peak
-PEAK_SECONDS = 1.0  # for which it is repeated in each turn
-_barrier: Any = None  # shared by processes that measure in turn
+PEAK = 2048  # rows and columns of the matrices whose product measures the machine's peak
+PEAK_SECONDS = 1.0  # how long the product is repeated in each turn
+_barrier: Any = None  # shared by the processes that measure in turn
 
 
 @dataclass(frozen=True)
 class Part:
-    """What `processes` processes measure at the same time.
+    """A measurement by `processes` processes at the same time.
 
-    `prepare(*arguments)` makes ready in each of them and gives what is called in every turn.
+    Each of them calls `prepare(*arguments)` once, and what it returns in every turn.
     """
 
     processes: int
@@ -42,32 +43,32 @@ def alone(function: Callable[..., T], *arguments: object) -> T:
 
 
 def in_turn(turns: int, *parts: Part) -> list[list[list[Any]]]:
-    """What each part measured: a list a turn, with a value a process.
+    """The measurements of each part: a list per turn, with a value per process.
 
-    A part measures while the others wait, and all of them in every turn, so that a machine that is
-    slow for a minute is slow for each. A first turn compiles, and is best told apart.
+    Each part measures in every turn while the others wait, so that a machine that is slow for a
+    minute is slow for all parts. The first turn includes compiling.
     """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(sum(part.processes for part in parts))
     with ExitStack() as stack:
         futures: list[list[Future[list[Any]]]] = []
-        for place, part in enumerate(parts):
-            # A process imports TensorFlow before it knows what it will measure, so this must be
-            # decided here: the engine asks for oneDNN, `fit` has what TensorFlow chooses by itself.
+        for index, part in enumerate(parts):
+            # A process imports TensorFlow before it knows what it will measure, so this is decided
+            # here: the engine asks for oneDNN, `fit` gets TensorFlow's default.
             os.environ.pop(ONEDNN, None)
             if part.prepare is not fit:
                 os.environ[ONEDNN] = "1"
             pool = ProcessPoolExecutor(part.processes, context, _join, (barrier,))
             stack.enter_context(pool)
-            given = part, place, len(parts), turns
-            futures.append([pool.submit(_measure, *given) for _ in range(part.processes)])
+            arguments = part, index, len(parts), turns
+            futures.append([pool.submit(_measure, *arguments) for _ in range(part.processes)])
         done, _ = wait(chain(*futures), return_when=FIRST_EXCEPTION)
         for future in done:
             if error := future.exception():
-                barrier.abort()  # nobody waits for the one that failed
+                barrier.abort()  # so that the other processes do not wait for this one
                 raise error
-    found = [[future.result() for future in each] for each in futures]
-    return [[list(turn) for turn in zip(*each, strict=True)] for each in found]
+    measured = [[future.result() for future in of_part] for of_part in futures]
+    return [[list(turn) for turn in zip(*of_part, strict=True)] for of_part in measured]
 
 
 def _join(barrier: Any) -> None:
@@ -75,14 +76,15 @@ def _join(barrier: Any) -> None:
     _barrier = barrier
 
 
-def _measure(part: Part, place: int, parts: int, turns: int) -> list[Any]:
+def _measure(part: Part, index: int, parts: int, turns: int) -> list[Any]:
+    """The values of part `index` of `parts`, one per turn, in one of its processes."""
     measure, values = part.prepare(*part.arguments), []
     for _ in range(turns):
-        for turn in range(parts):
+        for measuring in range(parts):
             _barrier.wait()
-            if turn == place:
+            if measuring == index:
                 values.append(measure())
-    _barrier.wait()  # a process that ended would disturb the others
+    _barrier.wait()  # because a process that ends would disturb the others
     return values
 
 
@@ -94,9 +96,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def fit(name: str, epochs: int) -> Callable[[], float]:
-    """Measures the seconds an epoch of `model.fit` with default arguments.
+    """Measures the seconds per epoch of `model.fit` with default arguments.
 
-    So its progress bar is counted, which nobody sees here.
+    This includes its progress bar, although it is not shown.
     """
     from benchmarks.work import WORKS
 
@@ -124,7 +126,7 @@ class Timing:
 def engine(
     names: tuple[str, ...], members: int, epochs: int, population: Any = "auto"
 ) -> Callable[[], Timing]:
-    """Measures the training of `members` of each work in one worker; at first it compiles."""
+    """Measures the training of `members` of each work in one worker; the first call compiles."""
     from pipeline.engine import Engine, backend
 
     backend.set_up(deterministic=True)
@@ -132,13 +134,13 @@ def engine(
 
     trainer = Engine(population=population)
     data = WORKS[names[0]].data()
-    groups = []
+    populations = []
     for name in names:
         model = WORKS[name].model()
-        groups.append([WORKS[name].member(model, seed) for seed in range(members)])
+        populations.append([WORKS[name].member(model, seed) for seed in range(members)])
 
     def train() -> None:
-        for name, group in zip(names, groups, strict=True):
+        for name, group in zip(names, populations, strict=True):
             trainer.train(group, WORKS[name].training(epochs), *data)
 
     def timing() -> Timing:
@@ -156,13 +158,13 @@ def peak() -> Callable[[], float]:
     backend.set_up(deterministic=True)
     import keras
 
-    rows = keras.random.normal((PEAK, PEAK))
+    matrix = keras.random.normal((PEAK, PEAK))
     product = backend.compiled(lambda a: keras.ops.matmul(a, a), "graph")
 
     def rate() -> float:
         began, count = time.perf_counter(), 0
         while time.perf_counter() - began < PEAK_SECONDS:
-            product(rows).numpy()
+            product(matrix).numpy()
             count += 1
         return count * 2 * PEAK**3 / (time.perf_counter() - began) / 1e9
 

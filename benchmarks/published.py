@@ -1,7 +1,7 @@
-"""Two published results on MNIST, beside what the same networks give when trained here.
+"""Two published results on MNIST, and those of the same networks trained here.
 
-All 60,000 training images train, as in the articles, and nothing is chosen: the error is that of
-the 10,000 test images after the last epoch, from the exported Keras model.
+The networks train on all 60,000 training images, as in the articles, and nothing is chosen: the
+error is that on the 10,000 test images after the last epoch, from the exported Keras model.
 """
 
 import os
@@ -27,7 +27,7 @@ from pipeline.models.architectures import Mlp
 from pipeline.stages.fetch import PARTIAL, RAW
 from pipeline.training.runs import Plan, Result, Run
 
-# Validation images also train, so that none is lost; what they give is not looked at.
+# Validation images are also trained on, as in the articles; their scores are not used.
 DATA = ImagesData(
     input="data/sources/mnist.yaml",
     validation=100,
@@ -41,18 +41,18 @@ Train = Callable[[Sequence[Run], str], Iterable[Result]]
 
 @dataclass(frozen=True)
 class Baseline:
-    """A network of an article, how it is trained here, and what was published of it."""
+    """A network of an article, its training here, and its published result."""
 
     hidden: tuple[int, ...]  # units of each layer
     techniques: tuple[str, ...]
-    values: Mapping[str, float]  # of their hyperparameters
+    values: Mapping[str, float]  # hyperparameters of the techniques
     batch_size: int
-    epochs: int  # two seeds take five minutes or so on two cores
+    epochs: int  # two seeds take about five minutes on two cores
     published: str
-    differences: str  # in how the article trains
+    differences: str  # between the article's training and this one
 
     def plan(self, data_digest: str, epochs: int | None, seeds: int) -> Plan:
-        """The study of this network alone; its units are those of the article's setting."""
+        """The plan of a study of this network alone; it has runs in the article's setting."""
         study = Study(
             data=DATA,
             model=Mlp("mlp", self.hidden),
@@ -103,30 +103,30 @@ def published(epochs: int | None = None, seeds: int = SEEDS) -> None:
                 print(f"  {line}", flush=True)
 
 
-def lines(dataset: Dataset, run: Train, epochs: int | None, seeds: int) -> Iterator[str]:
-    """The table: each network's runs as they finish, and what was published of it.
+def lines(dataset: Dataset, train: Train, epochs: int | None, seeds: int) -> Iterator[str]:
+    """The table: each network's runs as they finish, and its published result.
 
-    `epochs` takes the place of each network's own.
+    `train` trains runs; its second argument is a title. `epochs` replaces each network's own.
     """
     for title, baseline in BASELINES.items():
         plan = baseline.plan(dataset.digest, epochs, seeds)
-        units = [unit for seed in range(seeds) if (unit := plan.article("published", seed))]
+        runs = [run for seed in range(seeds) if (run := plan.article("published", seed))]
         shape = "-".join(map(str, (int(np.prod(dataset.input_shape)), *baseline.hidden)))
         steps = -(-dataset.rows("article", "train", 0).size // baseline.batch_size)
-        count = units[0].training.epochs
-        yield f"{title}: {shape}; epochs: {count}, of {steps} steps"
+        trained = runs[0].training.epochs
+        yield f"{title}: {shape}; epochs: {trained}, of {steps} steps"
         errors = []
-        for result in run(units, "published"):
+        for result in train(runs, "published"):
             errors.append(100 * (1 - result.measures["test_accuracy"]))
             left = "-".join(map(str, architecture(result)))
             yield f"  {errors[-1]:.2f} %, {left} left, {result.measures['seconds']:.0f} s"
         yield f"  mean {mean(errors):.2f} %; seeds: {seeds}"
         yield f"  published: {baseline.published}"
-        yield f"  trained otherwise than there: {baseline.differences}"
+        yield f"  differences to the published training: {baseline.differences}"
 
 
 def architecture(result: Result) -> tuple[int, ...]:
-    """Inputs that have a weight, and the units of each hidden layer, of an exported network."""
+    """Of an exported network, the number of inputs with a weight and of units per hidden layer."""
     assert result.model is not None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"

@@ -1,6 +1,6 @@
-"""What MLflow costs: writing thousands of runs with long curves, and opening their page.
+"""The cost of MLflow: writing thousands of runs with long curves, and opening their page.
 
-The records are of the shape that `train` writes: 18 metrics, five learning curves and a model.
+The records are like those of `train`: 18 metrics, five learning curves and a model.
 """
 
 import os
@@ -26,31 +26,28 @@ from pipeline.tracking.records import Record, final_record
 from pipeline.tracking.store import experiment_name
 from pipeline.tracking.tracker import Tracker
 
-DATASET = "circles"
+STUDY = "circles"
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
-STARTS = 300.0  # seconds within which a server must answer, and a page show its runs, if busy
+TIMEOUT = 300.0  # seconds until a server must answer and a page must show its runs
 
 
 @dataclass(frozen=True)
 class Opening:
-    """Seconds until a page shows its runs, and what browser and server computed meanwhile."""
+    """The seconds until a page shows its runs, and the CPU time of browser and server."""
 
     seconds: float
-    browser: float  # processor seconds
-    server: float
+    browser: float  # seconds of CPU time
+    server: float  # seconds of CPU time
 
 
 @dataclass(frozen=True)
 class Logged:
-    """Seconds of writing all runs, in all and on the processor, of publishing them again; bytes.
-
-    `processor` is of this process: figures are drawn in others.
-    """
+    """The seconds of writing all runs to MLflow, and the size of its database."""
 
     write: float
-    processor: float
-    again: float
-    database: int
+    processor: float  # seconds of CPU time of this process; others draw the figures
+    again: float  # seconds of publishing the same runs once more
+    database: int  # bytes
 
 
 def log(folder: Path, runs: int, epochs: int, points: int) -> Logged:
@@ -65,7 +62,7 @@ def log(folder: Path, runs: int, epochs: int, points: int) -> Logged:
 
 
 def _track(folder: Path, runs: int, epochs: int, points: int) -> float:
-    context = Context(DATASET, "digest", points=points)
+    context = Context(STUDY, "digest", points=points)
     began = time.perf_counter()
     with Tracker(context) as tracker:
         for record in _records(_model(folder), runs, epochs):
@@ -88,10 +85,10 @@ def _model(folder: Path) -> Path:
 def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
     techniques, rng = list(TECHNIQUES), np.random.default_rng(1)
     for run in range(runs):
-        seed, place = divmod(run, len(techniques))
-        row = {"key": f"{run:x}", "study": DATASET, "architecture": "mlp", "seed": seed}
+        seed, index = divmod(run, len(techniques))
+        row = {"key": f"{run:x}", "study": STUDY, "architecture": "mlp", "seed": seed}
         row |= {"task": CLASSIFICATION.name}
-        row |= {"technique": techniques[place], "setting": "tuned", "protocol": "leak_free"}
+        row |= {"technique": techniques[index], "setting": "tuned", "protocol": "leak_free"}
         row |= {
             "leaks": False,
             "params.learning_rate": 1e-3,
@@ -104,9 +101,9 @@ def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
 
 
 def opened(folder: Path, repeats: int) -> list[Opening]:
-    """From asking for the experiment's page, in chromium, until its runs are listed.
+    """Opens the experiment's page in chromium, and waits until its runs are listed.
 
-    The first opening fills the browser's cache and has the server open its store.
+    The first opening also fills the browser's cache, and the server opens its store.
     """
     from mlflow import MlflowClient
     from selenium import webdriver
@@ -119,9 +116,9 @@ def opened(folder: Path, repeats: int) -> list[Opening]:
         options.add_argument(f"--{flag}")
     service = webdriver.ChromeService(str(shutil.which("chromedriver")))
     with _server(folder) as (uri, server), webdriver.Chrome(options, service) as browser:
-        found = MlflowClient(uri).get_experiment_by_name(experiment_name(DATASET))
-        assert found is not None
-        page = f"{uri}/#/experiments/{found.experiment_id}/runs?workflowType=machine_learning"
+        experiment = MlflowClient(uri).get_experiment_by_name(experiment_name(STUDY))
+        assert experiment is not None
+        page = f"{uri}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
         listed = "//*[@role='gridcell']//a[contains(., ' · train')]"
         openings = []
         for _ in range(repeats):
@@ -129,8 +126,8 @@ def opened(folder: Path, repeats: int) -> list[Opening]:
             before = _processor(service.process.pid), _processor(server)
             began = time.perf_counter()
             browser.get(page)
-            WebDriverWait(browser, STARTS, 0.05).until(
-                lambda shown: shown.find_elements(By.XPATH, listed)
+            WebDriverWait(browser, TIMEOUT, 0.05).until(
+                lambda browser: browser.find_elements(By.XPATH, listed)
             )
             seconds = time.perf_counter() - began
             after = _processor(service.process.pid), _processor(server)
@@ -139,15 +136,15 @@ def opened(folder: Path, repeats: int) -> list[Opening]:
 
 
 def _processor(pid: int) -> float:
-    """Processor seconds of a process and of all below it."""
-    top = psutil.Process(pid)
-    times = [each.cpu_times() for each in (top, *top.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+    """Seconds of CPU time of a process and its descendants."""
+    parent = psutil.Process(pid)
+    times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
+    return float(sum(cpu.user + cpu.system for cpu in times))
 
 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[str, int]]:
-    """MLflow's server over the store in a folder; gives its address and process id."""
+    """An MLflow server for the store in a folder; yields its address and process id."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port)]
@@ -166,10 +163,10 @@ def _server(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _wait(address: str) -> None:
-    end = time.monotonic() + STARTS
+    end = time.monotonic() + TIMEOUT
     while True:
         try:
-            urllib.request.urlopen(address, timeout=STARTS).close()
+            urllib.request.urlopen(address, timeout=TIMEOUT).close()
             return
         except OSError:
             if time.monotonic() > end:

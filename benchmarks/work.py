@@ -1,6 +1,6 @@
-"""What is timed: the same training with `model.fit` and with the engine.
+"""The trainings that are timed, with `model.fit` and with the engine.
 
-Networks and sizes are those of the articles; the values are random, on which speed does not depend.
+Networks and sizes are those of the articles; the data are random, which does not change the speed.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Layers = Callable[[], list[keras.Layer]]
 
 @dataclass(frozen=True)
 class Work:
-    """One network on data of one shape. Counts are rows; `epochs` are those of a whole run."""
+    """A network, the shape and number of its examples, and how it is trained."""
 
     title: str
     layers: Layers
@@ -27,15 +27,15 @@ class Work:
     optimizer: Literal["adam", "sgd"]
     learning_rate: float
     batch_size: int
-    train: int
-    val: int
-    epochs: int
+    train: int  # examples
+    val: int  # examples
+    epochs: int  # of a whole run
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Inputs (train + val, ...) float32 in [0, 1) and labels int32."""
-        rng, rows = np.random.default_rng(0), self.train + self.val
-        x = rng.random((rows, *self.input_shape), dtype=np.float32)
-        return x, rng.integers(self.n_classes, size=rows, dtype=np.int32)
+        rng, examples = np.random.default_rng(0), self.train + self.val
+        x = rng.random((examples, *self.input_shape), dtype=np.float32)
+        return x, rng.integers(self.n_classes, size=examples, dtype=np.int32)
 
     def model(self) -> keras.Sequential:
         """The network, built."""
@@ -44,18 +44,18 @@ class Work:
         return keras.Sequential([keras.Input(self.input_shape), *self.layers(), output])
 
     def training(self, epochs: int) -> Training:
-        """What the engine's members share."""
+        """The training that the engine's members share."""
         return Training(self.optimizer, self.batch_size, epochs, self.n_classes)
 
     def member(self, model: keras.Sequential, seed: int) -> Member:
-        """One member with weights, order and noise of its own."""
-        rows = np.arange(self.train + self.val, dtype=np.int32)
+        """A member whose weights, batch order and noise depend on `seed`."""
+        indices = np.arange(self.train + self.val, dtype=np.int32)
         weights = initial_weights(model, seed)
-        parts = rows[: self.train], rows[self.train :]
+        parts = indices[: self.train], indices[self.train :]
         return Member(model, weights, self.learning_rate, *parts, seed)
 
     def compiled(self) -> keras.Sequential:
-        """The network, ready for `fit`."""
+        """The network, compiled for `fit`."""
         model = self.model()
         optimizers = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
         loss = "binary_crossentropy" if self.n_classes == 2 else "sparse_categorical_crossentropy"
@@ -63,10 +63,11 @@ class Work:
         return model
 
     def flops_per_epoch(self) -> float:
-        """Floating-point operations of a dense network's matrix products, validation included."""
-        products = [int(np.prod(w.shape)) for w in self.model().weights if len(w.shape) == 2]
+        """Floating-point operations of a dense network's matrix products, including validation."""
+        kernels = [w.shape for w in self.model().weights if len(w.shape) == 2]
+        products = [int(np.prod(shape)) for shape in kernels]
         forward = 2 * sum(products)
-        backward = 2 * forward - 2 * products[0]  # no gradient goes to the data
+        backward = 2 * forward - 2 * products[0]  # the data need no gradient
         return float(self.train * (forward + backward) + self.val * forward)
 
 
@@ -90,11 +91,11 @@ def _circles_dropout() -> list[keras.Layer]:
 
 def _dense(*hidden: int, rate: float | None = None) -> Layers:
     def layers() -> list[keras.Layer]:
-        made: list[keras.Layer] = [keras.layers.Flatten()]
+        stack: list[keras.Layer] = [keras.layers.Flatten()]
         for units in hidden:
-            made.append(keras.layers.Dense(units, activation="relu"))
-            made += [] if rate is None else [keras.layers.Dropout(rate)]
-        return made
+            stack.append(keras.layers.Dense(units, activation="relu"))
+            stack += [] if rate is None else [keras.layers.Dropout(rate)]
+        return stack
 
     return layers
 
@@ -104,13 +105,13 @@ def _lstm() -> list[keras.Layer]:
 
 
 def _cnn() -> list[keras.Layer]:
-    made: list[keras.Layer] = [keras.layers.Reshape((28, 28, 1))]
+    stack: list[keras.Layer] = [keras.layers.Reshape((28, 28, 1))]
     for filters in (32, 64):
-        made += [
+        stack += [
             keras.layers.Conv2D(filters, 3, activation="relu"),
             keras.layers.MaxPooling2D(),
         ]
-    return [*made, keras.layers.Flatten(), keras.layers.Dense(128, activation="relu")]
+    return [*stack, keras.layers.Flatten(), keras.layers.Dense(128, activation="relu")]
 
 
 CIRCLES = Work("circles, article A", _circles, (2,), 2, "adam", 1e-3, 32, 30, 70, 4000)

@@ -34,10 +34,10 @@ def failing(when: str) -> Callable[[], None]:
 
 @pytest.mark.slow
 def test_parts_measure_one_after_the_other_each_in_all_its_processes() -> None:
-    found = in_turn(3, Part(2, sleeping, (0.05,)), Part(1, sleeping, (0.01,)))
-    assert [[len(turn) for turn in part] for part in found] == [[2, 2, 2], [1, 1, 1]]
-    both, one = found
-    turns = [spans for turn in zip(both, one, strict=True) for spans in turn]
+    measured = in_turn(3, Part(2, sleeping, (0.05,)), Part(1, sleeping, (0.01,)))
+    assert [[len(turn) for turn in part] for part in measured] == [[2, 2, 2], [1, 1, 1]]
+    both, single = measured
+    turns = [spans for turn in zip(both, single, strict=True) for spans in turn]
     for before, after in pairwise(turns):
         assert max(end for _, end in before) <= min(began for began, _ in after)
     for first, second in both:
@@ -46,9 +46,9 @@ def test_parts_measure_one_after_the_other_each_in_all_its_processes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["prepare", "measure"])
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_part_that_fails_ends_the_others_too(when: str, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_part_that_fails_ends_the_others_too(when: str, index: int) -> None:
     parts = [Part(1, sleeping, (0.01,))]
-    parts.insert(place, Part(1, failing, (when,)))
+    parts.insert(index, Part(1, failing, (when,)))
     with pytest.raises(OSError, match=f"no memory to {when}"):
         in_turn(2, *parts)

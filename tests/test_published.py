@@ -46,19 +46,19 @@ def test_each_baseline_is_trained_and_told(
     results: list[Result] = []
     trained: list[Run] = []
 
-    def run(units: Sequence[Run], title: str) -> Iterable[Result]:
-        trained.extend(units)
-        results.extend(Trainer(dataset, Engine("graph")).run(units, [None] * len(units)))
-        return results[-len(units) :]
+    def train(runs: Sequence[Run], title: str) -> Iterable[Result]:
+        trained.extend(runs)
+        results.extend(Trainer(dataset, Engine("graph")).run(runs, [None] * len(runs)))
+        return results[-len(runs) :]
 
-    text = list(lines(dataset, run, epochs=1, seeds=1))
-    assert [each for each in text if not each.startswith("  ")] == [
+    text = list(lines(dataset, train, epochs=1, seeds=1))
+    assert [line for line in text if not line.startswith("  ")] == [
         f"{title}: 16-{'-'.join(map(str, b.hidden))}; epochs: 1, of 2 steps"
         for title, b in narrow.items()
     ]
-    for unit, baseline, result in zip(trained, narrow.values(), results, strict=True):
-        assert unit.values == baseline.values
-        assert unit.training.epochs == 1
+    for run, baseline, result in zip(trained, narrow.values(), results, strict=True):
+        assert run.values == baseline.values
+        assert run.training.epochs == 1
         error = 100 * (1 - result.measures["test_accuracy"])
         assert f"  mean {error:.2f} %; seeds: 1" in text
         assert sum(line.startswith(f"  {error:.2f} %, 16-") for line in text) == 1
@@ -67,12 +67,12 @@ def test_each_baseline_is_trained_and_told(
 @pytest.mark.parametrize("title", BASELINES)
 def test_a_baseline_is_a_technique_that_fits_and_trains_all_images(title: str) -> None:
     baseline = BASELINES[title]
-    unit = baseline.plan("digest", None, 1).article("published", 0)
-    assert unit is not None
-    assert unit.training.epochs == baseline.epochs
+    run = baseline.plan("digest", None, 1).article("published", 0)
+    assert run is not None
+    assert run.training.epochs == baseline.epochs
     change = combination(baseline.techniques).apply(baseline.values)
-    assert unit.change == change
-    assert misfit(change, unit.model) is None
+    assert run.change == change
+    assert misfit(change, run.model) is None
     assert published.DATA.article_trains_on_validation
 
 
