@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from pipeline import datasets, results
-from pipeline.analysis.claims import CLAIMS, judge
+from pipeline.analysis.claims import CLAIMS
+from pipeline.analysis.judging import judge
 from pipeline.config import loading
 from pipeline.datasets.sources import prepare
 from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION

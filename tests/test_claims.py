@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis import claims
-from pipeline.analysis.claims import CLAIMS, Claim, Side, Statement, beside, decide, judge
+from pipeline.analysis import judging
+from pipeline.analysis.claims import CLAIMS, Claim, Side, Statement
+from pipeline.analysis.judging import WORDS, beside, decide, judge
 from pipeline.analysis.verdicts import MEASURES
 from pipeline.config import loading
 
@@ -252,4 +253,4 @@ def test_a_statement_names_a_difference_that_matters(matters: float) -> None:
 
 
 def test_the_rule_knows_every_word() -> None:
-    assert set(claims.DENIED) | {"not run"} == set(claims.WORDS)
+    assert set(judging.DENIED) | {"not run"} == set(WORDS)

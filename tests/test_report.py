@@ -17,7 +17,7 @@ from pipeline import formatting, results
 from pipeline.analysis import summary
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
-from pipeline.report import blocks, pages
+from pipeline.report import blocks, overview_page, pages, rendering, sentences
 from pipeline.stages import overview as overview_stage
 from pipeline.stages import report as report_stage
 
@@ -117,13 +117,13 @@ def test_headline_does_not_praise_a_technique_when_the_baseline_is_best() -> Non
     runs = make_runs({"none": 0.0, "l2": -0.05, "l1": -0.1})
     finding = summary.find(summary.summarize(runs))
     best = "training without regularization has the highest mean test accuracy"
-    assert best in pages.headline(finding, "Circles")
-    assert "l2" not in pages.headline(finding, "Circles")
+    assert best in sentences.headline(finding, "Circles")
+    assert "l2" not in sentences.headline(finding, "Circles")
 
 
 def test_too_few_seeds_are_told() -> None:
     few, enough = (
-        pages.caution(summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds))))
+        sentences.caution(summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds))))
         for seeds in (4, 10)
     )
     assert "With 4 paired seeds" in few
@@ -191,7 +191,7 @@ def test_a_setting_of_the_baseline_alone_has_no_comparison(tmp_path: Path) -> No
 
 
 def test_names_are_escaped() -> None:
-    assert pages._name("<b>_1") == "&lt;b&gt;_<wbr>1"
+    assert rendering.breakable("<b>_1") == "&lt;b&gt;_<wbr>1"
 
 
 def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
@@ -232,9 +232,9 @@ def test_a_missing_input_is_told_with_the_command_that_makes_it(name: str, tmp_p
         pages.write(folder)
 
 
-def overview(results: Path, page: Path) -> pages.Overview:
-    found = pages.read_overview(results, page, STUDIES)
-    pages.write_overview(found, page)
+def overview(results: Path, page: Path) -> overview_page.Overview:
+    found = overview_page.read_overview(results, page, STUDIES)
+    overview_page.write_overview(found, page)
     return found
 
 
@@ -290,7 +290,7 @@ def test_stages_print_the_table_and_link_their_pages(
     assert "\nOn Circles with 30 training points and up to 12 epochs: use l2, at" in printed
     write_empty_docs()
     overview_stage.main(["--docs"])
-    for part in pages.told(Path("results/circles")):
+    for part in sentences.told(Path("results/circles")):
         assert part in blocks.read(Path("docs/results.md"), "results")
     assert "| A1 |" in blocks.read(Path("docs/claims.md"), "claims")
     printed = capsys.readouterr().out

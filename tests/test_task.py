@@ -12,7 +12,8 @@ import pytest
 
 from pipeline import datasets
 from pipeline.analysis import comparison, summary
-from pipeline.analysis.claims import CLAIMS, judge
+from pipeline.analysis.claims import CLAIMS
+from pipeline.analysis.judging import judge
 from pipeline.config import loading, sections
 from pipeline.datasets import Dataset
 from pipeline.datasets import task as tasks

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis import verdicts
-from pipeline.analysis.claims import CLAIMS, WORDS
+from pipeline.analysis.claims import CLAIMS
+from pipeline.analysis.judging import WORDS
 from pipeline.report import blocks
 from pipeline.stages import overview
 

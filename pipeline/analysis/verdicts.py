@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.claims import CLAIMS, Claim, Evidence, Runs, Side, Verdict, beside, judge
+from pipeline.analysis.claims import CLAIMS, Claim, Side
+from pipeline.analysis.judging import Evidence, Runs, Verdict, beside, judge
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.files import replace_csv
 from pipeline.formatting import p_text, points, signed

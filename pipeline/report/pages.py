@@ -1,12 +1,7 @@
-"""Result files -> a page per study, an overview of all studies, and the files that DVC shows.
-
-A page is one file that opens offline: it contains its style and figures, and runs no script.
-"""
+"""Result files -> a page per study, and the files that DVC shows."""
 
 import json
 import math
-import os
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,32 +9,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from pipeline import results
-from pipeline.analysis import advice, claims, ensembles, inference, summary, tuning_curve, verdicts
+from pipeline.analysis import advice, ensembles, summary, tuning_curve
 from pipeline.analysis.advice import Advice
-from pipeline.analysis.claims import Verdict
-from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, Finding, measure_of
-from pipeline.analysis.verdicts import Judged
+from pipeline.analysis.summary import BASELINE, measure_of
 from pipeline.datasets import about as studied
-from pipeline.datasets.about import About
 from pipeline.datasets.task import Measure, Task
-from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
-from pipeline.formatting import UNKNOWN, interval, number, p_text, p_words, percent, points, signed
+from pipeline.formatting import interval, number
 from pipeline.report import figures, model_figures, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
+from pipeline.report.rendering import render
+from pipeline.report.sentences import scope
 
 Part = Callable[[], Any]  # makes a part of the page
 Call = Callable[[Sequence[Part]], list[Any]]  # makes several parts
 
 PAGE = "report.html"
-CLAIMS = "claims.csv"  # beside the overview
 FIGURES = "figures"
 THUMBNAIL = f"{FIGURES}/best.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
@@ -48,77 +39,6 @@ COLUMNS = (  # of a setting's table, after score, difference and gap: measure an
     ("zero_weights", "zero weights, %"),
     ("zero_activations", "zero activations, %"),
 )
-TEMPLATES = Path(__file__).parent / "templates"
-
-
-# Findings in words
-
-
-def headline(finding: Finding, title: str) -> str:
-    """The main finding of a study in one or two sentences, no stronger than the runs support.
-
-    `title` is the title of the study.
-    """
-    best, where = finding.best, f"On {title} ({finding.setting} setting)"
-    measure = finding.measure
-    score = f"{interval(measure.value, best, measure.name, measure.unit)} over {finding.n} seeds"
-    if best["technique"] == BASELINE:
-        return (
-            f"{where}, training without regularization has the {measure.best} mean"
-            f" {measure.title}: {score}."
-        )
-    lead = interval(measure.difference, best, "difference", measure.difference_unit)
-    p = p_words(best["p_holm"])
-    verdict = (
-        f"That is {lead} compared with no regularization ({p})."
-        if best["technique"] in finding.better
-        else f"Its lead over no regularization, {lead}, could be due to chance ({p})."
-    )
-    return (
-        f"{where}, {best['technique']} has the {measure.best} mean {measure.title}: {score}."
-        f" {verdict}"
-    )
-
-
-def told(folder: Path) -> tuple[str, str]:
-    """The tables of a study's results, and the headline with the advice."""
-    rows = results.read_summary(folder)
-    advised = results.read_advice(folder)["text"]
-    finding = headline(summary.find(rows), studied.read(folder).title)
-    return summary.table(rows), f"{finding}\n{advised}"
-
-
-def scope(about: About, epochs: int) -> str:
-    """The scope of advice: On Circles with 30 training points and up to 1,000 epochs."""
-    points = about.sizes["leak_free"]["train"]  # of the tuned setting
-    return f"On {about.title} with {points:,} training points and up to {epochs:,} epochs"
-
-
-def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
-    """The techniques that could be the best, are better, worse or unclear, by label on the page.
-
-    Empty groups are left out.
-    """
-    labelled = {
-        "Could be the best": finding.candidates,
-        "Better than no regularization": finding.better,
-        "Worse than no regularization": finding.worse,
-        "No difference to no regularization shown": finding.unclear,
-    }
-    return {label: names for label, names in labelled.items() if names}
-
-
-def caution(finding: Finding) -> str:
-    """Why a study is too small to show any difference; empty if it is large enough."""
-    if finding.conclusive:
-        return ""
-    return (
-        f"With {finding.n} paired seeds and {finding.techniques} techniques, no corrected p-value"
-        f" can be below {SIGNIFICANCE}: more seeds are needed to show any difference."
-    )
-
-
-# One study
 
 
 @dataclass(frozen=True)
@@ -203,7 +123,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     ]
     *settings, search, _ = call(parts)
     write_drawings(settings, folder / FIGURES)
-    page = _render(
+    page = render(
         "report.html",
         name=folder.name,
         about=about,
@@ -541,148 +461,3 @@ def _searched(chosen: Mapping[str, Any], article: Mapping[str, float]) -> list[f
         )
         for name in own
     ]
-
-
-# All studies
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the overview shows of one study."""
-
-    name: str
-    about: About
-    finding: Finding
-    advice: str
-    thumbnail: Markup
-    link: str  # to the study's page, relative to the overview
-
-    @property
-    def tuned(self) -> bool:
-        """Whether the finding is about the tuned setting."""
-        return self.finding.setting == "tuned"
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The data of the overview."""
-
-    entries: list[Entry]
-    judged: list[Judged]
-    missing: list[str]  # studies without results
-
-
-def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
-    """The results under `folder` of the studies `names`, with links for a page at `page`.
-
-    Raises UserError if a study has a summary but not the files beside it.
-    """
-    reported = [name for name in names if (folder / name / results.SUMMARY).exists()]
-    link = Path(os.path.relpath(folder, page.parent))
-    entries = [_entry(folder / name, link / name) for name in reported]
-    runs = {
-        name: inference.joined(results.read_runs(folder / name), folder / name) for name in reported
-    }
-    missing = [name for name in names if name not in reported]
-    return Overview(entries, verdicts.judge_all(runs), missing)
-
-
-def write_overview(overview: Overview, page: Path) -> None:
-    """Writes all studies and the verdicts on the articles' claims to one page."""
-    titles = {entry.name: entry.about.title for entry in overview.entries}
-    tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
-    text = _render(
-        "overview.html",
-        entries=overview.entries,
-        judged=overview.judged,
-        counts=counts(overview.judged),
-        ranks=summary.rank(tuned),
-        missing=overview.missing,
-        titles=titles,
-        verdicts=verdicts,
-        where_judged=partial(_where_judged, titles),
-        claims_csv=CLAIMS,
-    )
-    replace_text(page, text)
-
-
-def _where_judged(titles: Mapping[str, str], verdict: Verdict) -> str:
-    """The study and setting of a verdict, such as Circles, article setting."""
-    return f"{titles[verdict.study]}, {verdict.claim.setting} setting"
-
-
-def counts(judged: Sequence[Judged]) -> str:
-    """The number of claims with each verdict, such as holds 3, reversed 1, not run 12."""
-    words = [judgement.verdict.word for judgement in judged]
-    return ", ".join(f"{word} {words.count(word)}" for word in claims.WORDS if word in words)
-
-
-def _entry(folder: Path, link: Path) -> Entry:
-    table = results.read_summary(folder)
-    return Entry(
-        name=folder.name,
-        about=studied.read(folder),
-        finding=summary.find(table),
-        advice=results.read_advice(folder)["text"],
-        thumbnail=Markup(_thumbnail(folder)),
-        link=(link / PAGE).as_posix(),
-    )
-
-
-def _thumbnail(folder: Path) -> str:
-    path = folder / THUMBNAIL
-    if not path.is_file():
-        raise UserError(f"{path} is missing; run `python -m pipeline report {folder.name}`")
-    return path.read_text(encoding="utf-8")
-
-
-# Pages
-
-
-def _render(template: str, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        p=p_text, name=_name, duration=_duration, number=number, unbroken=_unbroken
-    )
-    environment.globals.update(
-        percent=percent,
-        points=points,
-        loss=_loss,
-        loss_difference=_loss_difference,
-        headline=headline,
-        groups=groups,
-        caution=caution,
-        BASELINE=BASELINE,
-        SIGNIFICANCE=SIGNIFICANCE,
-    )
-    return environment.get_template(template).render(values)
-
-
-def _name(technique: str) -> Markup:
-    """A technique's name that can break after an underscore, for narrow columns."""
-    return Markup("_<wbr>").join(technique.split("_"))
-
-
-def _loss(loss: float) -> str:
-    return f"{loss:.4f}" if math.isfinite(loss) else UNKNOWN
-
-
-def _loss_difference(difference: float) -> str:
-    return signed(f"{difference:+.4f}") if math.isfinite(difference) else UNKNOWN
-
-
-def _unbroken(text: str) -> Markup:
-    """A text whose intervals, such as [75.60, 77.85], stay on one line."""
-    return Markup(re.sub(r"\[.*?\]", r'<span class="unbroken">\g<0></span>', str(escape(text))))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

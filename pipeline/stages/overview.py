@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline.analysis import verdicts
 from pipeline.config import loading
 from pipeline.execution import devices
-from pipeline.report import blocks, pages
+from pipeline.report import blocks, overview_page, sentences
 
 RESULTS = Path("results")
 PAGE = Path("reports/index.html")
-CLAIMS = PAGE.with_name(pages.CLAIMS)
+CLAIMS = PAGE.with_name(overview_page.CLAIMS)
 DOCS = Path("docs")
 
 
@@ -23,8 +23,8 @@ def main(argv: list[str]) -> None:
         "--docs", action="store_true", help="also write docs/results.md and docs/claims.md"
     )
     arguments = parser.parse_args(argv)
-    overview = pages.read_overview(RESULTS, PAGE, [*loading.load().studies])
-    pages.write_overview(overview, PAGE)
+    overview = overview_page.read_overview(RESULTS, PAGE, [*loading.load().studies])
+    overview_page.write_overview(overview, PAGE)
     verdicts.write(overview.judged, CLAIMS)
     if arguments.docs:
         blocks.replace(DOCS / "results.md", "results", tables(overview))
@@ -37,14 +37,14 @@ def main(argv: list[str]) -> None:
     print(f"overview: {PAGE}")
 
 
-def tables(overview: pages.Overview) -> str:
+def tables(overview: overview_page.Overview) -> str:
     """The content of docs/results.md: each study's section has the words and table of `report`."""
     sections = (_section(entry.name) for entry in overview.entries)
     return f"Written {measured()}.\n\n" + "\n".join(sections)
 
 
 def _section(study: str) -> str:
-    table, words = pages.told(RESULTS / study)
+    table, words = sentences.told(RESULTS / study)
     return f"## {study}\n\n{words}\n\n```\n{table}\n```\n"
 
 

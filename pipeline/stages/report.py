@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.config import loading
 from pipeline.execution import devices
-from pipeline.report import pages
+from pipeline.report import pages, sentences
 from pipeline.results import read_runs
 from pipeline.tracking.attachments import log_figures, studies
 
@@ -29,5 +29,5 @@ def main(argv: list[str]) -> None:
     if not arguments.table:
         pages.write(folder, arguments.ui, devices.cores())
         log_figures(arguments.study, pages.drawings(folder), studies(read_runs(folder)))
-    print("\n\n".join(pages.told(folder)))
+    print("\n\n".join(sentences.told(folder)))
     print(f"report: {folder / pages.PAGE}")

@@ -28,7 +28,7 @@ from pipeline.datasets import about
 from pipeline.datasets.task import Measure, named
 from pipeline.errors import UserError
 from pipeline.execution import processes
-from pipeline.report import pages
+from pipeline.report import sentences
 from pipeline.results import RESULTS, read_summary, read_tuned
 from pipeline.stages import STAGES, overview, publish, timing
 from pipeline.tracking.project import Outcome, ProjectRun
@@ -197,7 +197,7 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     rows = summary.ranked(table, finding.setting).set_index("technique")
     for column in (finding.measure.name, "difference"):
         metrics |= {f"{column}/{name}": value for name, value in rows[column].dropna().items()}
-    headline = pages.headline(finding, about.read(home).title)
+    headline = sentences.headline(finding, about.read(home).title)
     return Outcome(study, summary.table(table), headline, metrics, files)
 
 
