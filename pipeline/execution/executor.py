@@ -5,7 +5,7 @@ Results depend neither on the number of slots nor on which slot does a job.
 
 import multiprocessing
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from pipeline.config.sections import Engine
 from pipeline.errors import UserError
 from pipeline.execution import processes, worker
-from pipeline.execution.devices import devices
+from pipeline.execution.devices import Device, devices
 from pipeline.execution.journal import Journal
 from pipeline.execution.worker import Job, Setup
 
@@ -57,6 +57,34 @@ class Executor(Protocol):
         """Ends the running jobs and all processes at once."""
 
 
+class OnDemand:
+    """An executor that is made for the first job: a stage that the journal answers needs none.
+
+    `make` makes it, and `slots` says how many slots it will have.
+    """
+
+    def __init__(self, make: Callable[[], Executor], slots: int) -> None:
+        self.slots = range(slots)
+        self._make = make
+        self._made: Executor | None = None
+
+    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+        """See `Executor`."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made.submit(slot, job)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        if self._made is not None:
+            self._made.close()
+
+
+def devices_of(engine: Engine) -> list[Device]:
+    """A device for each worker that params.yaml asks for."""
+    return devices(None if engine.workers == "auto" else engine.workers)
+
+
 class LocalExecutor:
     """Executes jobs in local processes, one for each core or GPU."""
 
@@ -65,10 +93,9 @@ class LocalExecutor:
         context = multiprocessing.get_context(
             "forkserver" if processes.begin_preload() else "spawn"
         )
-        worker_devices = devices(None if engine.workers == "auto" else engine.workers)
         setups = [
             Setup(prepared, engine, device, journal.programs, journal.worker_folder(slot))
-            for slot, device in enumerate(worker_devices)
+            for slot, device in enumerate(devices_of(engine))
         ]
         self._folders = [setup.own for setup in setups]
         self._slots: list[_Slot] = []

@@ -6,7 +6,7 @@ import time
 
 from pipeline import datasets, results
 from pipeline.config import loading
-from pipeline.execution.executor import LocalExecutor
+from pipeline.execution.executor import LocalExecutor, OnDemand, devices_of
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
 from pipeline.tracking.context import Context
@@ -35,9 +35,13 @@ def _tune(study: str) -> None:
     plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
     context = Context.of_study(study, settings, data.digest)
     searching = rounds.searches(plan)
+    executor = OnDemand(
+        lambda: LocalExecutor(prepared, settings.engine, journal),
+        len(devices_of(settings.engine)),
+    )
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
-            Runner(LocalExecutor(prepared, settings.engine, journal), journal) as runner,
+            Runner(executor, journal) as runner,
             search.storing(folder / "optuna.db") as store,
         ):
             for row in rounds.tune(plan, searching, runner):
