@@ -61,7 +61,9 @@ def test_values_chosen_for_other_params_are_refused(
     chosen = {"values": {"learning_rate": 0.1}, "study_digest": "of-other-params"}
     path = results.RESULTS / "digits" / "tuned.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"techniques": {"none": chosen}}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"task": "classification", "techniques": {"none": chosen}}), encoding="utf-8"
+    )
     with pytest.raises(
         UserError, match=r"tuned.json was made with other parameters or data \(none\); run `python"
     ):

@@ -179,7 +179,7 @@ def test_the_command_prints_numbers_and_verdict(
     runs: pd.DataFrame,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["compare", "l2", "none", "--dataset", "circles"]
+    arguments = ["compare", "l2", "none", "--study", "circles"]
     assert main(arguments) == 1
     assert "runs.csv is missing; run `python -m pipeline train circles`" in capsys.readouterr().err
     Path("results/circles").mkdir(parents=True)

@@ -584,7 +584,7 @@ def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
     fake = Fake()
     rows = list(rounds.tune(few, rounds.searches(few), fake))
     assert len(rows) == len({row["key"] for row in rows}) == 8
-    assert len(fake.seen) == len({row["patience"] for row in rows}) < 8
+    assert len(fake.seen) == len({row["params.patience"] for row in rows}) < 8
 
 
 def test_values_that_were_not_searched_are_told_with_the_command(plan: Plan) -> None:

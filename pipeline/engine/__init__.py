@@ -71,7 +71,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a member after some epochs; training resumed from it is bit-identical.
+    """The state of a member after some epochs, from which training resumes with the same bits.
 
     `state`: the member's part of the program's state, entry → arrays. `curves`: (epochs, CURVES)
     float32. `seconds`: the training time so far.

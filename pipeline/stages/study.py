@@ -74,7 +74,7 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
         prog="python -m pipeline study",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"The default of every option is the word {loading.FILE}: "
+        epilog=f"Every option but --until defaults to the word {loading.FILE}: "
         "use the value in that file.",
         allow_abbrev=False,
     )
