@@ -93,6 +93,7 @@ def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
+    shutil.copytree("data/sources", tmp_path / "data/sources")
     (tmp_path / "tmp").mkdir()
     environment = os.environ | {"PYTHONPATH": str(HOME), "TMPDIR": str(tmp_path / "tmp")}
     command = [sys.executable, "-m", "pipeline"]
