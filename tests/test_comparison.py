@@ -178,6 +178,7 @@ def test_the_command_prints_numbers_and_verdict(
     capsys: pytest.CaptureFixture[str],
     runs: pd.DataFrame,
 ) -> None:
+    (tmp_path / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     arguments = ["compare", "l2", "none", "--study", "circles"]
     assert main(arguments) == 1

@@ -16,7 +16,7 @@ from pipeline.execution.jobs import Program, Timed, Train
 from pipeline.execution.journal import LINES, Content, Journal
 from pipeline.execution.runner import Runner
 from pipeline.execution.worker import Job
-from pipeline.training import identity
+from pipeline.training import runs as runs_module
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 
@@ -147,7 +147,7 @@ def test_a_switch_to_other_code_and_back_amid_a_search_trains_nothing_twice(
     search(Instant(), 7)
     begun = kept()
     with monkeypatch.context() as patched:
-        for module in (identity, journal_module):
+        for module in (runs_module, journal_module):
             patched.setattr(module, "code_digest", lambda classes: "other")
         search(Instant(), 5)
     assert begun < kept()

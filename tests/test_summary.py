@@ -63,7 +63,7 @@ def test_p_values_are_corrected_over_the_techniques_of_one_setting() -> None:
 
 def failing(runs: pd.DataFrame, lost: "pd.Series[bool]") -> pd.DataFrame:
     """The runs, of which the lost ones have no measures."""
-    given = ["key", "study", "technique", "setting", "leaks", "seed"]
+    given = ["key", "study", "task", "technique", "setting", "leaks", "seed"]
     measures = [name for name in runs if name not in given]
     emptied = {str(name): runs[name].astype(object).mask(lost) for name in measures}
     return runs.assign(**emptied, failed=lost.map({True: "worker died", False: ""}))
@@ -167,7 +167,9 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_without_runs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="at least one row"):
+    with pytest.raises(
+        UserError, match=r"runs\.csv has no rows; run `python -m pipeline train circles` again"
+    ):
         results.read_runs(write(make_runs(EFFECTS).head(0), tmp_path))
 
 

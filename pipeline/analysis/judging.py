@@ -185,7 +185,7 @@ def find(statement: Statement, frame: pd.DataFrame) -> Evidence:
 def decide(differences: Vector, statement: Statement) -> tuple[Word, float, float]:
     """The rule of this module: the word, and the p-values of its two questions.
 
-    >>> beats = Statement(Side("l2"), NONE, "test_accuracy", "higher", matters=0.01)
+    >>> beats = Statement(Side("l2"), Side("none"), "test_accuracy", "higher", matters=0.01)
     >>> decide(np.array([0.02, 0.03, 0.02, 0.04, 0.03, 0.02]), beats)
     ('holds', 0.03125, 0.03125)
     """
