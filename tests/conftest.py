@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis  # noqa: F401  # its plugin may do so at the end, when a stage has frozen garbage
+import hypothesis  # here: its plugin may do so at the end, when a stage has frozen garbage
 import pytest
 
 from .store import Server
@@ -13,6 +13,11 @@ from .store import Server
 # Before anything imports TensorFlow: its notices would bury what the tests say.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `engine.backend`, whatever comes first
+
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,5 @@
 """The verdict between two techniques: its numbers, its words, and how often it errs."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path

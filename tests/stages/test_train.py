@@ -1,5 +1,6 @@
 """A run that fails leaves the stage's other results whole."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +37,7 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
         monkeypatch.setattr(stage, "LocalExecutor", Deadly)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
     write_params(tmp_path / loading.FILE)
+    shutil.copytree("data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
     settings = loading.load()
     data = prepare(NAME, settings.study(NAME).data, settings.seed, Path("nowhere"))
