@@ -294,7 +294,7 @@ def test_stages_print_the_table_and_link_their_pages(
         assert part in blocks.read(Path("docs/results.md"), "results")
     assert "| A1 |" in blocks.read(Path("docs/claims.md"), "claims")
     printed = capsys.readouterr().out
-    assert "no results yet: mnist; `dvc repro report@mnist` makes them" in printed
+    assert "no results yet: mnist; run `dvc repro report@mnist`" in printed
     assert printed.endswith("overview: reports/index.html\n")
     there = Path("reports/index.html").read_text(encoding="utf-8")
     assert 'href="../results/circles/report.html"' in there
