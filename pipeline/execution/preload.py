@@ -15,5 +15,5 @@ os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 processes.log_libraries()
 with processes.importing():
     import pipeline.engine
-    import pipeline.execution.worker
+    import pipeline.execution.program_cache
     import pipeline.training.trainer  # noqa: F401

@@ -97,14 +97,22 @@ def _prepared(setup: Setup, tell: Callable[[int], None]) -> Worker:
     if setup.device.gpu is None:
         compiled = Compiled(setup.programs, setup.own)
         compiled.switch_on()
+    # After the environment is set and before anything else imports TensorFlow.
+    from pipeline.execution import preload  # noqa: F401
+
+    trainer, on_gpu = _trainer(setup)
+    return Worker(trainer, compiled, None if on_gpu else setup.device.gpu, tell)
+
+
+def _trainer(setup: Setup) -> tuple["Trainer", bool]:
+    """The worker's trainer, and whether TensorFlow sees a GPU."""
     from pipeline import datasets, engine
     from pipeline.engine import backend
     from pipeline.training.trainer import Trainer
 
     backend.set_up(setup.engine.deterministic)
     programs = engine.Engine(setup.engine.program, setup.engine.population, setup.device.memory)
-    trainer = Trainer(datasets.load(setup.prepared), programs)
-    return Worker(trainer, compiled, None if backend.on_gpu() else setup.device.gpu, tell)
+    return Trainer(datasets.load(setup.prepared), programs), backend.on_gpu()
 
 
 def _answer(job: Job[object], worker: Worker) -> Message:
