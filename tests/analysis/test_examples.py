@@ -1,0 +1,15 @@
+"""The examples in the docstrings give what they say."""
+
+import doctest
+from types import ModuleType
+
+import pytest
+
+from pipeline.analysis import effects, families, power, verdict_rule
+
+
+@pytest.mark.parametrize("module", [effects, families, power, verdict_rule])
+def test_examples_run(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0
