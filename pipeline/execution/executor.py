@@ -7,6 +7,7 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import SimpleQueue
@@ -60,12 +61,18 @@ class Executor(Protocol):
 class OnDemand:
     """An executor that is made for the first job: a stage that the journal answers needs none.
 
-    `make` makes it, and `slots` says how many slots it will have.
+    `make` makes it of the prepared data, the engine's settings and the journal.
     """
 
-    def __init__(self, make: Callable[[], Executor], slots: int) -> None:
-        self.slots = range(slots)
-        self._make = make
+    def __init__(
+        self,
+        make: Callable[[Path, Engine, Journal], Executor],
+        prepared: Path,
+        engine: Engine,
+        journal: Journal,
+    ) -> None:
+        self.slots = range(len(devices_of(engine)))
+        self._make = partial(make, prepared, engine, journal)
         self._made: Executor | None = None
 
     def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:

@@ -14,7 +14,7 @@ from pipeline.config import loading
 from pipeline.config.sections import random_trials
 from pipeline.datasets import about
 from pipeline.errors import UserError
-from pipeline.execution.executor import LocalExecutor, OnDemand, devices_of
+from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
 from pipeline.files import replacing_together
@@ -53,10 +53,7 @@ def _train(study: str) -> None:
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
     with replacing_together(_outputs(study)) as scratch:
         with Tracker(context, settings.tracking.system_metrics) as tracker:
-            executor = OnDemand(
-                lambda: LocalExecutor(prepared, settings.engine, journal),
-                len(devices_of(settings.engine)),
-            )
+            executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
             with Runner(executor, journal) as runner:
                 for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]

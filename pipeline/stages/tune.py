@@ -6,7 +6,7 @@ import time
 
 from pipeline import datasets, results
 from pipeline.config import loading
-from pipeline.execution.executor import LocalExecutor, OnDemand, devices_of
+from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
 from pipeline.tracking.context import Context
@@ -35,10 +35,7 @@ def _tune(study: str) -> None:
     plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
     context = Context.of_study(study, settings, data.digest)
     searching = rounds.searches(plan)
-    executor = OnDemand(
-        lambda: LocalExecutor(prepared, settings.engine, journal),
-        len(devices_of(settings.engine)),
-    )
+    executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
             Runner(executor, journal) as runner,
