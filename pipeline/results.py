@@ -414,11 +414,6 @@ def read_tuned(folder: Path) -> dict[str, Any]:
     return tuned
 
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """The study's title, sizes, task and so on. Raises UserError if the file is missing."""
-    return _read_json(folder / ABOUT)
-
-
 def read_advice(folder: Path) -> dict[str, Any]:
     """The advice of a study's report. Raises UserError if the file is missing."""
     return _read_json(folder / ADVICE)

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import results
 from pipeline.analysis import comparison, summary
+from pipeline.datasets import about
 from pipeline.errors import UserError
 from pipeline.tracking.records import final_record, trial_record
 
@@ -23,7 +24,7 @@ READERS: dict[str, Callable[[Path, pd.DataFrame], Any]] = {
     results.TRIALS: lambda folder, _: results.read_trials(folder),
     results.TUNED: lambda folder, _: results.read_tuned(folder),
     results.RUNS: lambda folder, _: results.read_runs(folder),
-    results.ABOUT: lambda folder, _: results.read_about(folder),
+    results.ABOUT: lambda folder, _: about.read(folder),
     results.CURVES: lambda folder, runs: results.read_curves(folder, runs, ["val_loss"]),
     results.PREDICTIONS: lambda folder, runs: list(results.read_predictions(folder, runs)),
     results.INSPECTIONS: lambda folder, _: list(results.read_inspections(folder)),
