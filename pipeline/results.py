@@ -50,7 +50,8 @@ PARAM = (
 )
 TRIAL_COLUMNS = ("task", "technique", "trial", "state", "val_loss")
 RUN_COLUMNS = (
-    *("key", "study", "task", "technique", "setting", "leaks", "seed"),
+    *("key", "study", "task", "technique", "setting", "leaks"),
+    *("search", "replicate", "seed", "overlap"),  # see `analysis.paired`
     *("val_loss", "diverged"),
 )
 SUMMARY_COLUMNS = ("study", "task", "technique", "setting", "leaks", "n", "measure")
@@ -94,9 +95,9 @@ def prepared(study: str) -> Path:
     return PREPARED / f"{study}.npz"
 
 
-def model_path(study: str, technique: str, setting: str, seed: int) -> Path:
-    """The file with a final run's model, such as models/circles/l2/tuned-3.keras."""
-    return MODELS / study / technique / f"{setting}-{seed}.keras"
+def model_path(study: str, technique: str, setting: str, search: int, seed: int) -> Path:
+    """A final run's model, such as models/circles/l2/tuned-0-3.keras: search 0, seed 3."""
+    return MODELS / study / technique / f"{setting}-{search}-{seed}.keras"
 
 
 def command(path: Path) -> str:
@@ -203,12 +204,13 @@ def read_runs(folder: Path) -> "pd.DataFrame":
     """
     path = folder / RUNS
     runs = _read_table(path, RUN_COLUMNS, lambda task: task.headlines)
-    repeated = runs[runs.duplicated(["setting", "technique", "seed"])]
+    repeated = runs[runs.duplicated(["setting", "technique", "search", "seed"])]
     if len(repeated):
         first = repeated.iloc[0]
         raise UserError(
-            f"{path} must have one run per technique, setting and seed, but {first['technique']!r}"
-            f" ({first['setting']}) has more than one on seed {first['seed']}"
+            f"{path} must have one run per technique, setting, search and seed, but"
+            f" {first['technique']!r} ({first['setting']}) has more than one on seed"
+            f" {first['seed']} of search {first['search']}"
         )
     complete = _without_failed(runs) if "failed" in runs else runs
     if complete.empty:
@@ -221,7 +223,7 @@ def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
     """The runs of complete pairs.
 
     A technique that failed on every seed of a setting is dropped there. Then every seed on which
-    another one failed is dropped for all techniques, so that they stay paired by seed.
+    another one failed is dropped for all techniques and searches, so that they stay paired.
     """
     failed = runs["failed"].notna()
     hopeless = failed.groupby([runs["setting"], runs["technique"]]).transform("all")

@@ -92,16 +92,17 @@ def independent(differences: ArrayLike) -> Effect:
     >>> [round(end, 4) for end in gain.interval()[1:]]
     [-0.0015, 0.0215]
     """
-    return resplit(differences, test=0, train=1)
+    return resplit(differences, overlap=0.0)
 
 
-def resplit(differences: ArrayLike, test: int, train: int) -> Effect:
-    """Mean of `differences`, shape (R,), over R splits of one file into `train` and `test` rows.
+def resplit(differences: ArrayLike, overlap: float) -> Effect:
+    """Mean of `differences`, shape (R,), over R splits of one file; `overlap`: n_test / n_train.
 
     Splits share rows, so their differences are correlated, and more splits do not make the mean
-    as sure as `s / sqrt(R)` says. The error is `s sqrt(1 / R + test / train)` with R - 1 degrees
-    of freedom, which takes the correlation of two splits for `test / (test + train)`. Where the
-    choice of values looked at further rows, `train` counts what the weights were trained on.
+    as sure as `s / sqrt(R)` says. The error is `s sqrt(1 / R + n_test / n_train)` with R - 1
+    degrees of freedom, which takes the correlation of two splits for `n_test / (n_test + n_train)`.
+    Where the choice of values looked at further rows, n_train counts what the weights were trained
+    on.
 
     It errs towards caution, the more so the more rows are tested on, for splits' differences often
     are less correlated than that. Over 4,000 simulated files of 60 rows, split ten times, with
@@ -112,11 +113,11 @@ def resplit(differences: ArrayLike, test: int, train: int) -> Effect:
              48 / 12        2.3      0.65
              40 / 20        3.5      0.58
 
-    Raises ValueError unless R >= 1, `test` >= 0 and `train` >= 1. Nadeau and Bengio 2003, Machine
+    Raises ValueError unless R >= 1 and `overlap` >= 0. Nadeau and Bengio 2003, Machine
     Learning 52.
     """
-    if test < 0 or train < 1:
-        raise ValueError(f"`test` must be >= 0 and `train` >= 1, but got {test} and {train}")
+    if not overlap >= 0:
+        raise ValueError(f"`overlap` must be >= 0, but got {overlap}")
     d = array_of("differences", differences, dims=1)
     if not np.isfinite(d).all():
         return NOTHING
@@ -124,7 +125,7 @@ def resplit(differences: ArrayLike, test: int, train: int) -> Effect:
         return Effect(float(d[0]), np.nan, np.nan)
     if np.ptp(d) == 0:  # which the last bit of a sum would make unequal
         return Effect(float(d[0]), 0.0, d.size - 1.0)
-    error = float(d.std(ddof=1)) * np.sqrt(1 / d.size + test / train)
+    error = float(d.std(ddof=1)) * np.sqrt(1 / d.size + overlap)
     return Effect(float(d.mean()), float(error), d.size - 1.0)
 
 

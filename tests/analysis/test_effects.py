@@ -52,7 +52,7 @@ def test_the_turned_effect_is_its_mirror(effect: Effect) -> None:
     assert (-effect).p_above(0.5) == pytest.approx(effect.p_below(-0.5))
 
 
-@pytest.mark.parametrize("make", [independent, lambda d: resplit(d, 10, 90)])
+@pytest.mark.parametrize("make", [independent, lambda d: resplit(d, 10 / 90)])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_one_value_that_is_not_finite_leaves_no_mean(
     make: Callable[[list[float]], Effect], value: float
@@ -86,8 +86,8 @@ def test_shapes_and_sizes_are_checked() -> None:
         independent([])
     with pytest.raises(ValueError, match=r"`differences` must have shape \(a, b\)"):
         crossed([0.1, 0.2])
-    with pytest.raises(ValueError, match="`train` >= 1, but got 10 and 0"):
-        resplit([0.1, 0.2], 10, 0)
+    with pytest.raises(ValueError, match="`overlap` must be >= 0, but got -0.1"):
+        resplit([0.1, 0.2], -0.1)
     with pytest.raises(ValueError, match="`level` must lie in"):
         independent([0.1, 0.2]).interval(95)
 
@@ -141,12 +141,12 @@ def test_the_module_promises_95_percent_where_differences_are_normal_or_of_accur
 
 
 def test_without_overlap_the_error_is_the_plain_one() -> None:
-    assert resplit(DIFFERENCES, 0, 90) == independent(DIFFERENCES)
+    assert resplit(DIFFERENCES, 0.0) == independent(DIFFERENCES)
 
 
 def test_the_error_has_nadeau_and_bengios_factor() -> None:
     expected = np.std(DIFFERENCES, ddof=1) * np.sqrt(1 / 10 + 10 / 90)
-    assert resplit(DIFFERENCES, 10, 90).error == pytest.approx(expected, rel=1e-12)
+    assert resplit(DIFFERENCES, 10 / 90).error == pytest.approx(expected, rel=1e-12)
 
 
 def split_again_and_again(random: np.random.Generator, rows: int, test: int) -> Array:
@@ -172,7 +172,7 @@ def test_overlapping_splits_are_less_sure_than_they_look_and_the_factor_is_cauti
     files = np.array([split_again_and_again(random, rows=60, test=6) for _ in range(1_000)])
     true = files.mean(axis=1).var(ddof=1)
     plain = np.mean([independent(file).error ** 2 for file in files])
-    cautious = np.mean([resplit(file, 6, 54).error ** 2 for file in files])
+    cautious = np.mean([resplit(file, 6 / 54).error ** 2 for file in files])
     assert plain / true == pytest.approx(0.77, abs=0.1)
     assert cautious / true == pytest.approx(1.6, abs=0.2)
 

@@ -73,7 +73,7 @@ def test_no_number_of_overlapping_splits_shows_what_is_smaller_than_their_error(
 def test_overlap_is_the_error_of_repeated_splits() -> None:
     pilot = [0.1, 0.4, 0.2, 0.3, 0.9]
     expected = power(0.3, float(np.std(pilot, ddof=1)), 5, overlap=10 / 90)
-    assert power_of(resplit(pilot, 10, 90), 0.3) == pytest.approx(expected)
+    assert power_of(resplit(pilot, 10 / 90), 0.3) == pytest.approx(expected)
 
 
 def test_a_small_pilot_knows_the_count_to_a_wide_range() -> None:
