@@ -46,7 +46,7 @@ class Pairs:
     @property
     def by_replicate(self) -> Vector:
         """The mean of each replicate over searches and seeds, (R,)."""
-        return self.cells.groupby(level="replicate").mean().to_numpy(np.float64)
+        return np.asarray(self.cells.groupby(level="replicate").mean(), np.float64)
 
     @property
     def replicates(self) -> int:

@@ -62,7 +62,9 @@ def _tune(study: str) -> None:
         (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
         order = list(searches)
         for written, name in ((rows, results.TRIALS), (trial_runs, results.TRIAL_RUNS)):
-            written.sort(key=lambda row: (order.index((row["technique"], row["search"])), row["trial"]))
+            written.sort(
+                key=lambda row: (order.index((row["technique"], row["search"])), row["trial"])
+            )
             results.write_rows(written, folder / name)
     content = rounds.tuned(plan, searching)
     for name, technique in content["techniques"].items():

@@ -19,7 +19,20 @@ Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 IDENTITY = {
     *("key", "study", "task", "architecture", "technique", "made_of", "setting", "protocol"),
-    *("leaks", "stops_early", "search", "replicate", "seed", "overlap", "trial", "state", "mlflow_run_id", "model", "failed", STUDY),
+    *(
+        "leaks",
+        "stops_early",
+        "search",
+        "replicate",
+        "seed",
+        "overlap",
+        "trial",
+        "state",
+        "mlflow_run_id",
+        "model",
+        "failed",
+        STUDY,
+    ),
 }
 
 

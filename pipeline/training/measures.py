@@ -101,7 +101,9 @@ def score(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, f
     }
 
 
-def score_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+def score_reconstruction(
+    model: keras.Sequential, parts: Mapping[Any, Labelled]
+) -> dict[str, float]:
     """The mean squared error on each part, as `measure_reconstruction` names it."""
     return {
         f"{part}_loss": float(np.mean(np.square(outputs(model, x) - x), dtype=np.float64))

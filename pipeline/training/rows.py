@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def final_row(run: Run, result: Result, leaks: bool, overlap: float) -> results.Row:
     """A row of runs.csv, without the MLflow run, which is not known yet.
 
-    `overlap`: of the replicates, as in `analysis.paired`. A failed run has no measures and no model, and the reason in the column `failed`.
+    `overlap`: of the replicates, as in `analysis.paired`. A failed run has no measures and no
+    model, and the reason in the column `failed`.
     """
     path = results.model_path(run.study, run.technique, run.setting, run.search, run.seed)
     model = {"model": path.as_posix()} if run.keeps_model else {}

@@ -165,9 +165,9 @@ class Result:
     `trained`: scalars from the training. `measured`: scalars from a final run's model, which can be
     computed again. Final runs also have `curves`, name → (epochs_run,) float32; `model`, the bytes
     of a .keras file; and, of a classifier, `probabilities`, its outputs for the test examples, (n,
-    units) float32. Trials have `weights`, of which their test scores are computed after the
-    choice. Resumable runs have `checkpoint`: name → array. Inspected final runs have `inspection`: the arrays of `inspection.inspect`. `failed`: why a run has no
-    result.
+    units) float32. Trials have `weights`, of which test scores are computed after the choice.
+    Resumable runs have `checkpoint`: name → array. Inspected final runs have `inspection`: the
+    arrays of `inspection.inspect`. `failed`: why a run has no result.
     """
 
     key: str

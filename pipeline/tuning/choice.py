@@ -5,7 +5,6 @@ the error of their difference, the choice is a lottery, and the chosen value say
 """
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np

@@ -17,12 +17,13 @@ from pipeline.errors import UserError
 from pipeline.execution.executor import Executor, WorkerDied
 from pipeline.execution.jobs import Score
 from pipeline.execution.journal import Journal
-from pipeline.results import CHOICE_COLUMNS, params_of
+from pipeline.results import CHOICE_COLUMNS, PARAM, params_of
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning.choice import rank_correlation
 
 Row = dict[str, Any]
 HELD_OUT = "held_out"
+TRIAL = ["technique", "search", "trial"]
 
 
 def score_trials(
@@ -38,28 +39,30 @@ def score_trials(
     computed again. Raises UserError if a worker dies.
     """
     first = trial_runs[trial_runs["turn"] < plan.study.tuning.seeds]
-    complete = trials[trials["state"] == "complete"].set_index(["technique", "search", "trial"])
-    index = pd.MultiIndex.from_frame(first[["technique", "search", "trial"]])
-    wanted = first[index.isin(complete.index)]
-    runs = {
-        str(row["key"]): _run(plan, row, complete.loc[row["technique"], row["search"], row["trial"]])
-        for row in wanted.to_dict("records")
-        if journal.weights_path(row["key"])
+    complete = trials[trials["state"] == "complete"]
+    params = [name for name in complete.columns if name.startswith(PARAM)]
+    wanted = first.merge(complete[[*TRIAL, *params]], on=TRIAL).to_dict("records")
+    rows = [{str(name): value for name, value in row.items()} for row in wanted]
+    kept = [row for row in rows if journal.weights_path(row["key"])]
+    missing = {row["key"]: _run(plan, row) for row in kept if not journal.scores(row["key"])}
+    _score(missing, journal, executor)
+    columns = [*TRIAL, "turn", "key", plan.task.val.name]
+    return pd.DataFrame(
+        [
+            {name: row[name] for name in columns} | dict(journal.scores(row["key"]) or {})
+            for row in kept
+        ]
+    )
+
+
+def _run(plan: Plan, row: Row) -> Run:
+    """The run of a row, with the file's hyperparameters: a trained model needs only its layers."""
+    given, ranges = params_of(row), plan.study.search(row["technique"])
+    values = {
+        name: int(given[name]) if searched.integer else float(given[name])
+        for name, searched in ranges.items()
     }
-    _score({key: run for key, run in runs.items() if not journal.scores(key)}, journal, executor)
-    scored = [row | dict(journal.scores(row["key"]) or {}) for row in wanted.to_dict("records")
-              if row["key"] in runs]
-    return pd.DataFrame(scored)
-
-
-def _run(plan: Plan, row: Mapping[Any, Any], trial: "pd.Series[Any]") -> Run:
-    """The run of a row. Strengths are those of the file; a trained model does not need them."""
-    technique = row["technique"]
-    own = {name: value for name, value in params_of(trial.to_dict()).items()
-           if name in plan.study.search(technique)}
-    whole = {name for name, range_ in plan.study.search(technique).items() if range_.integer}
-    values = {name: int(value) if name in whole else float(value) for name, value in own.items()}
-    return plan.trial(technique, values, int(row["search"]), int(row["turn"]))
+    return plan.trial(row["technique"], values, int(row["search"]), int(row["turn"]))
 
 
 def _score(runs: Mapping[str, Run], journal: Journal, executor: Executor) -> None:
@@ -84,9 +87,12 @@ def choices(scored: pd.DataFrame, tuned: Mapping[str, Any], task: Task) -> pd.Da
     if scored.empty:
         return pd.DataFrame(columns=["task", *CHOICE_COLUMNS])
     rows = [
-        {"task": task.name, "technique": technique, "search": search}
-        | _choice(runs, tuned[technique]["searches"][search]["trial"], task)
-        for (technique, search), runs in scored.groupby(["technique", "search"], sort=False)
+        {"task": task.name, "technique": name, "search": search}
+        | _choice(own, choice["trial"], task)
+        for name, technique in tuned.items()
+        for search, choice in enumerate(technique["searches"])
+        for own in [scored[(scored["technique"] == name) & (scored["search"] == search)]]
+        if len(own)
     ]
     return pd.DataFrame(rows, columns=["task", *CHOICE_COLUMNS])
 

@@ -343,7 +343,9 @@ def _values(plan: Plan, outcome: Outcome) -> dict[str, float]:
 def _scores(search: Search) -> np.ndarray:
     """Scores of the candidates that did not diverge, (candidates, draws); nan: not trained."""
     kept = [each for each in search.outcomes.values() if np.isfinite(each.losses).all()]
-    table = np.full((max(len(kept), 1), max(map(len, (each.scores for each in kept)), default=1)), np.nan)
+    table = np.full(
+        (max(len(kept), 1), max(map(len, (each.scores for each in kept)), default=1)), np.nan
+    )
     for row, outcome in zip(table, kept, strict=False):
         row[: len(outcome.scores)] = outcome.scores
     return table
