@@ -27,7 +27,7 @@ class CirclesData(Section):
     train: Annotated[int, Field(ge=2)] = 30
     held_out: Annotated[int, Field(ge=2)] = 70  # the other points of the training sample
     validation: Annotated[int, Field(ge=2)] = 70  # a sample of its own, as the test points are
-    test: Annotated[int, Field(ge=2)] = 10_000
+    test: Annotated[int, Field(ge=2)] = 4_000
     draws: Count = 75  # independent draws; searches and final runs never share one
 
 
