@@ -130,6 +130,18 @@ def test_a_model_whose_building_kills_workers_fails_alone(
     assert failed == ({"l2"} if times == 3 else set())
 
 
+def test_every_run_of_such_a_model_is_told_wherever_it_stands(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    # Searches that go on at different times ask for the same program in several places.
+    tuned = [run for run in runs if run.setting == "tuned"]
+    of_l2 = [run for run in tuned if run.technique == "l2"]
+    of_none = [run for run in tuned if run.technique == "none"]
+    mixed = [*of_l2[:2], *of_none, *of_l2[2:]]
+    found = results(Instant(deaths={"program of l2": 3}), mixed, tmp_path)
+    assert {key for key, result in found.items() if result.failed} == {run.key for run in of_l2}
+
+
 def test_what_the_journal_has_is_told_and_not_trained(runs: list[Run], tmp_path: Path) -> None:
     results(Instant(), runs[:5], tmp_path)
     executor = Instant()
