@@ -193,7 +193,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/train_and_validation",
             {"values_of": "l3"},
-            "techniques.train_and_validation.values_of: no search of 'l3'; expected one of none, best",
+            "techniques.train_and_validation.values_of: no search of 'l3'; expected one of",
         ),
         (
             "studies/circles/techniques/train_and_validation",
