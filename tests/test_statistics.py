@@ -186,13 +186,6 @@ def test_equal_techniques_are_told_apart_no_more_often_than_claimed() -> None:
     assert 0.02 <= np.mean(np.array(ps) < 0.05) <= 0.075
 
 
-def test_holm_gives_known_values_and_leaves_nan_out_of_the_family() -> None:
-    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    corrected = statistics.holm([0.01, np.nan, 0.04, 0.03])
-    assert corrected == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
-    assert np.isnan(statistics.holm([np.nan])).all()
-
-
 def test_improvement_counts_ties_half() -> None:
     assert statistics.improvement([1, 2, 3, 4], [0, 2, 4, 0]) == 0.625
 

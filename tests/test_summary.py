@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import formatting, results
-from pipeline.analysis import statistics, summary
+from pipeline.analysis import families, statistics, summary
 from pipeline.errors import UserError
 
 from .synthetic import make_runs
@@ -57,7 +57,7 @@ def test_p_values_are_corrected_over_the_techniques_of_one_setting() -> None:
     runs = pd.concat([make_runs(EFFECTS), make_runs(NULL, setting="article")])
     table = summary.summarize(runs)
     for _, rows in table.groupby("setting"):
-        expected = statistics.holm(rows["p"])
+        expected = families.holm(rows["p"])
         assert rows["p_holm"].to_numpy() == pytest.approx(expected, nan_ok=True)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import results
-from pipeline.analysis import statistics
+from pipeline.analysis import families, statistics
 from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.files import replace_csv
 
@@ -182,7 +182,7 @@ def _summarize_setting(runs: pd.DataFrame, predictions: Predictions, seed: int) 
     names = {name: first[name] for name in ("study", "setting")}
     rows = [names | _row(ensembles, predictions, seed) for ensembles in kinds]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.assign(p_holm=statistics.holm(table["p"].to_numpy(float)))
+    return table.assign(p_holm=families.holm(table["p"].to_numpy(float)))
 
 
 def _row(ensembles: Ensembles, predictions: Predictions, seed: int) -> dict[str, Any]:

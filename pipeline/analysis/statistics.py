@@ -1,4 +1,4 @@
-"""Intervals, paired tests, corrections: arrays in, floats out. SciPy and statsmodels do the work.
+"""Intervals and paired tests: arrays in, floats out. SciPy and statsmodels do the work.
 
 Runs are paired by seed: entry i of two arrays has the same data draw, initial weights and batch
 order under two techniques. Every comparison uses the differences of these pairs.
@@ -30,7 +30,7 @@ studies, with intervals about 1.3 times as long with 10 seeds and twice as long 
 the sign-flip test, which is exact if the differences are symmetric about the mean that is tested,
 and about as good as Student's t if they are skewed.
 
-Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Holm 1979; Hsu 1984;
+Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Hsu 1984;
 Demsar 2006 (mean ranks); Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement);
 Bouthillier et al. 2021, arXiv 2103.03098.
 """
@@ -41,7 +41,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 Vector = NDArray[np.float64]
@@ -235,20 +234,6 @@ def _flip(
         rng=rng,
     )
     return float(test.pvalue)
-
-
-def holm(p_values: ArrayLike) -> Vector:
-    """Holm's corrected p-values of one family, shape (m,); nan stays nan and is not counted.
-
-    >>> holm([0.01, 0.04, 0.03]).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    corrected = np.full_like(p, np.nan)
-    known = ~np.isnan(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
-    return corrected
 
 
 def critical_difference(techniques: int, datasets: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import statistics
+from pipeline.analysis import families, statistics
 from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import Measure, Task
@@ -77,7 +77,7 @@ def _summarize_setting(
     _check_pairs(groups, setting)
     rows = [_row(group, groups[BASELINE], measure, names, seed) for group in groups.values()]
     table = pd.DataFrame(rows)
-    table["p_holm"] = statistics.holm(table["p"])
+    table["p_holm"] = families.holm(table["p"])
     scores = np.stack([_scores(group, measure) for group in groups.values()])
     table["p_best"] = statistics.best_p(scores, np.random.default_rng(seed))
     return table
