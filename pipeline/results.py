@@ -36,10 +36,11 @@ TRIALS, TUNED = "trials.csv", "tuned.json"
 RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
 PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
 TIMES = "inference.csv"
+CHOICES = "choices.csv"
 SUMMARY, ADVICE = "summary.csv", "advice.json"
 MADE_BY: Mapping[str, str] = {
     **dict.fromkeys((TRIALS, TUNED), "tune"),
-    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS), "train"),
+    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS, CHOICES), "train"),
     TIMES: "timing",
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
 }
@@ -48,16 +49,28 @@ STUDY = "study_digest"  # a column: digest of the params and data that decide a 
 PARAM = (
     "params."  # prefix of the columns of hyperparameters, which distinguishes them from measures
 )
-TRIAL_COLUMNS = ("task", "technique", "trial", "state", "val_loss")
+TRIAL_COLUMNS = ("task", "technique", "search", "trial", "state", "val_loss")
 RUN_COLUMNS = (
     *("key", "study", "task", "technique", "setting", "leaks"),
     *("search", "replicate", "seed", "overlap"),  # see `analysis.paired`
     *("val_loss", "diverged"),
 )
-SUMMARY_COLUMNS = ("study", "task", "technique", "setting", "leaks", "n", "measure")
-COMPARED = (
-    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
-    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
+SUMMARY_COLUMNS = (
+    *("study", "task", "technique", "setting", "leaks"),
+    *("outcome", "role"),  # a column of runs.csv; primary, secondary or described
+    *("n", "searches", "runs"),  # replicates, and of how many searches and runs
+    *("mean", "mean_low", "mean_high"),
+    *("difference", "difference_low", "difference_high", "error", "df"),  # technique minus none
+    *("simultaneous_low", "simultaneous_high"),  # of the difference, within its family
+    *("p", "p_holm", "p_simultaneous", "p_flips"),
+    *("seeds_low", "seeds_high"),  # of the difference, if seeds alone varied
+    *("improvement", "group", "needed", "margin"),
+    *("diverged", "collapsed"),  # runs
+)
+CHOICE_COLUMNS = (
+    *("technique", "search", "trials"),
+    *("rank_correlation", "rank_low", "rank_high"),  # of validation and test, over the trials
+    *("practitioner_lost", "practitioner_lost_error"),  # by choosing on fewer validation points
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}
@@ -261,18 +274,28 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def read_summary(folder: Path) -> "pd.DataFrame":
     """The table of `analysis.summary`. Raises UserError if the file or a column is missing."""
-    columns = (*SUMMARY_COLUMNS, *COMPARED)
-    return _read_table(folder / SUMMARY, columns, lambda task: estimates(task.test.name))
-
-
-def estimates(name: str) -> tuple[str, str, str]:
-    """The columns of a mean and of the ends of its interval."""
-    return name, f"{name}_low", f"{name}_high"
+    table = _read_table(folder / SUMMARY, SUMMARY_COLUMNS, lambda task: ())
+    return table.assign(group=table["group"].astype(object).fillna(""))
 
 
 def write_summary(summary: "pd.DataFrame", folder: Path) -> None:
     """Writes the table as CSV, rounded to ten digits so that machines agree on it."""
     replace_csv(folder / SUMMARY, summary, digits=10)
+
+
+def read_choices(folder: Path) -> "pd.DataFrame | None":
+    """How sure each search's choice was, one row per technique and search; None without the file.
+
+    Raises UserError if a column is missing.
+    """
+    import pandas as pd
+
+    path = folder / CHOICES
+    if not path.is_file():
+        return None
+    choices = pd.read_csv(path)
+    _check_columns(path, choices.columns, CHOICE_COLUMNS)
+    return choices
 
 
 def read_times(folder: Path, column: str) -> "pd.DataFrame | None":

@@ -62,19 +62,6 @@ def test_values_of_another_shape_are_refused(values: list[float]) -> None:
         statistics.mean_interval(values, rng())
 
 
-def test_values_that_do_not_pair_up_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 and 2 entries"):
-        statistics.paired_difference([1, 2, 3], [1, 2], rng())
-
-
-def test_exchanging_the_sides_mirrors_every_comparison() -> None:
-    a, b = PAIRS
-    forth, back = (statistics.paired_difference(*pair, rng()) for pair in ((a, b), (b, a)))
-    assert forth == pytest.approx((-back.mean, -back.high, -back.low))
-    assert statistics.sign_flip_p(a - b, rng()) == statistics.sign_flip_p(b - a, rng())
-    assert statistics.improvement(a, b) + statistics.improvement(b, a) == 1
-
-
 # Of the table in the module's docstring: seeds, values, and the coverage of each interval in %.
 TOLD = re.findall(
     r"^ +(\d+) +([a-z]+) +([\d.]+) +([\d.]+) +([\d.]+)$", str(statistics.__doc__), flags=re.M
@@ -145,13 +132,6 @@ def test_the_table_of_coverage_is_complete() -> None:
 def test_differences_of_one_sign_have_the_smallest_exact_p(n: int) -> None:
     p = statistics.sign_flip_p(rng().uniform(0.01, 0.02, size=n), rng())
     assert p == pytest.approx(2 / 2**n)
-    assert p == pytest.approx(statistics.smallest_p(n))
-
-
-def test_the_smallest_p_beyond_the_exact_range_is_that_of_the_random_flips() -> None:
-    p = statistics.sign_flip_p(rng().uniform(0.01, 0.02, size=30), rng())
-    assert p == pytest.approx(statistics.smallest_p(30))
-    assert p < 0.001
 
 
 def test_p_is_the_share_of_sign_flips_that_are_as_extreme() -> None:
@@ -187,71 +167,6 @@ def test_equal_techniques_are_told_apart_no_more_often_than_claimed() -> None:
 
 
 def test_improvement_counts_ties_half() -> None:
-    assert statistics.improvement([1, 2, 3, 4], [0, 2, 4, 0]) == 0.625
-
-
-def test_rows_that_are_clearly_worse_cannot_be_the_best() -> None:
-    seeds = rng(1).normal(size=12)
-    x = seeds + 0.1 * rng(2).normal(size=(4, 12)) + np.array([[0.0], [0.0], [-1.0], [-50.0]])
-    p = statistics.best_p(x, rng())
-    assert (p[:2] > 0.05).all()
-    assert (p[2:] < 0.01).all()
-
-
-def test_the_highest_mean_may_always_be_the_best() -> None:
-    x = rng(3).normal(size=(6, 20))
-    assert statistics.best_p(x, rng())[x.mean(axis=1).argmax()] == 1
-
-
-def test_equal_rows_may_all_be_the_best() -> None:
-    assert (statistics.best_p(np.tile(PAIRS[0], (3, 1)), rng()) == 1).all()
-    assert statistics.best_p(PAIRS[0][None], rng()) == [1]
-
-
-def test_p_best_does_not_depend_on_the_order_of_rows() -> None:
-    x = rng(6).normal(size=(5, 20))
-    p = statistics.best_p(x, rng())
-    assert statistics.best_p(x[::-1], rng()) == pytest.approx(p[::-1])
-
-
-def test_a_row_that_is_not_finite_leaves_the_others_as_they_are() -> None:
-    x = rng(6).normal(size=(4, 10))
-    p = statistics.best_p(x, rng())
-    broken = statistics.best_p(np.vstack([x, np.full(10, np.nan)]), rng())
-    assert broken == pytest.approx([*p, np.nan], nan_ok=True)
-
-
-@pytest.mark.slow
-def test_the_best_row_is_excluded_no_more_often_than_claimed() -> None:
-    random = rng(9)
-    excluded = [statistics.best_p(random.normal(size=(4, 8)), random)[0] < 0.05 for _ in range(300)]
-    assert np.mean(excluded) <= 0.05
-
-
-def test_values_without_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"shape \(m, n\)"):
-        statistics.best_p([0.1, 0.2], rng())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [6, 8, 12])
-def test_a_difference_of_the_detectable_size_is_found_in_80_percent_of_studies(n: int) -> None:
-    random, effect = rng(10), statistics.detectable_effect(n)
-    ps = [statistics.sign_flip_p(effect + random.normal(size=n), random) for _ in range(300)]
-    assert 0.66 <= np.mean(np.array(ps) < 0.05) <= 0.87
-    assert statistics.pairs_needed(effect) == pytest.approx(n, abs=1)
-
-
-def test_a_small_difference_takes_more_pairs_and_none_takes_fewer_than_a_sign_flip_needs() -> None:
-    needed = [statistics.pairs_needed(effect) for effect in (0.01, 0.1, 1, 2, 50)]
-    assert needed == sorted(needed, reverse=True)
-    assert needed[0] == pytest.approx(78_490, rel=0.01)
-    assert needed[-1] == statistics.FEWEST_PAIRS
-    assert statistics.smallest_p(statistics.FEWEST_PAIRS) < 0.05
-    assert statistics.smallest_p(statistics.FEWEST_PAIRS - 1) > 0.05
-
-
-@pytest.mark.parametrize(("techniques", "q"), [(2, 1.960), (4, 2.569), (10, 3.164)])
-def test_critical_difference_is_demsars(techniques: int, q: float) -> None:
-    expected = q * np.sqrt(techniques * (techniques + 1) / (6 * 4))  # his table 5, four data sets
-    assert statistics.critical_difference(techniques, 4) == pytest.approx(expected, abs=0.002)
+    assert statistics.improvement([1, 0, -1, 4]) == 0.625
+    gains = rng(3).normal(size=11)
+    assert statistics.improvement(gains) + statistics.improvement(-gains) == pytest.approx(1)

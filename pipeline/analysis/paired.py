@@ -5,12 +5,13 @@ under two techniques. The replicate is the unit: seeds within it are averaged.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import effects, sign_flips, variance
-from pipeline.analysis.effects import Effect, Matrix
+from pipeline.analysis import effects, power, sign_flips, variance
+from pipeline.analysis.effects import Effect, Matrix, mean_squares
 from pipeline.analysis.sign_flips import SignFlips
 from pipeline.analysis.statistics import Vector
 from pipeline.analysis.variance import Component
@@ -29,12 +30,12 @@ class Pairs:
     values: "pd.Series[float]"
     overlap: float
 
-    @property
+    @cached_property
     def cells(self) -> "pd.Series[float]":
         """The mean over seeds of each search and replicate."""
         return self.values.groupby(level=["search", "replicate"]).mean()
 
-    @property
+    @cached_property
     def table(self) -> Matrix | None:
         """Searches by replicates, (a, b), if every search's setting met every replicate.
 
@@ -43,17 +44,18 @@ class Pairs:
         table = self.cells.unstack("replicate").to_numpy(np.float64)
         return None if min(table.shape) < 2 or np.isnan(table).any() else table
 
-    @property
+    @cached_property
     def by_replicate(self) -> Vector:
         """The mean of each replicate over searches and seeds, (R,)."""
-        return self.cells.groupby(level="replicate").mean().to_numpy(np.float64)
+        means: Vector = self.cells.groupby(level="replicate").mean().to_numpy(np.float64)
+        return means
 
     @property
     def replicates(self) -> int:
         """The number of replicates."""
         return self.values.index.get_level_values("replicate").nunique()
 
-    @property
+    @cached_property
     def effect(self) -> Effect:
         """The mean with its standard error, corrected for the one source that needs it."""
         table = self.table
@@ -71,13 +73,15 @@ class Pairs:
         error = float(np.sqrt(table.var(axis=1, ddof=1).mean() / (a * b)))
         return Effect(float(table.mean()), error, a * (b - 1.0))
 
-    @property
+    @cached_property
     def by_seed(self) -> Matrix | None:
         """Replicates by seeds within them, (R, b), means over searches; None unless b >= 2."""
         of_seed = self.values.groupby(level=["replicate", "seed"]).mean()
         groups = [group.to_numpy(np.float64) for _, group in of_seed.groupby(level="replicate")]
         same = len({len(group) for group in groups}) == 1
-        return np.stack(groups) if same and len(groups) > 1 and len(groups[0]) > 1 else None
+        if not same or len(groups) < 2 or len(groups[0]) < 2:
+            return None
+        return np.stack(groups)
 
     def flips(self, rng: np.random.Generator) -> SignFlips | None:
         """Sign flips of the replicates' means; None for fewer than nine, or if they overlap.
@@ -85,6 +89,27 @@ class Pairs:
         Splits of one file are not independent, which sign flips would need.
         """
         return None if self.overlap else sign_flips.sign_flips(self.by_replicate, rng)
+
+    def needed(self, difference: float, level: float = power.LEVEL) -> int | None:
+        """The fewest replicates that show a true `difference` at `level` in 80 % of such studies.
+
+        What stays as it is with more replicates is counted: the number of searches that chose the
+        values, and the rows that splits of one file share. None if no number of replicates
+        suffices, or if a single replicate leaves the spread unknown.
+        """
+        spread = float(self.by_replicate.std(ddof=1)) if self.replicates > 1 else np.nan
+        if not (spread > 0 and difference > 0):
+            return None
+        floor = self.overlap + self._of_searches / spread**2
+        return power.replicates_needed(difference, spread, floor, level)
+
+    @property
+    def _of_searches(self) -> float:
+        """The variance of the mean that the number of searches decides, whatever the draws."""
+        if self.table is None:
+            return 0.0
+        ms = mean_squares(self.table)
+        return max(ms.rows - ms.rest, 0.0) / self.table.size
 
     def components(self) -> tuple[Component, ...]:
         """Where the variance of the values comes from, as far as the design can tell."""

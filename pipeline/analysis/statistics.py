@@ -30,9 +30,8 @@ studies, with intervals about 1.3 times as long with 10 seeds and twice as long 
 the sign-flip test, which is exact if the differences are symmetric about the mean that is tested,
 and about as good as Student's t if they are skewed.
 
-Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Hsu 1984;
-Demsar 2006 (mean ranks); Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement);
-Bouthillier et al. 2021, arXiv 2103.03098.
+Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Agarwal et al. 2021,
+arXiv 2108.13264 (probability of improvement); Bouthillier et al. 2021, arXiv 2103.03098.
 """
 
 from collections.abc import Callable
@@ -41,7 +40,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.power import TTestPower
 
 Vector = NDArray[np.float64]
 
@@ -93,35 +91,6 @@ def mean_interval(
     return Estimate(mean, mean + spread * float(interval.low), mean + spread * float(interval.high))
 
 
-def paired_difference(
-    values: ArrayLike,
-    baseline: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """Mean of `values - baseline`, both of shape (n,) and in the same order of seeds.
-
-    With the same state of `rng`, exchanging the two sides mirrors the interval. Raises ValueError
-    unless both have the same n >= 1.
-
-    >>> l2, none = [0.80, 0.82, 0.79, 0.83, 0.81, 0.84], [0.78, 0.79, 0.78, 0.80, 0.80, 0.81]
-    >>> estimate = paired_difference(l2, none, np.random.default_rng(0))
-    >>> [round(value, 3) for value in estimate]
-    [0.022, 0.013, 0.028]
-    """
-    return mean_interval(differences(values, baseline), rng, resamples)
-
-
-def differences(values: ArrayLike, baseline: ArrayLike) -> Vector:
-    """`values - baseline` for each pair, shape (n,). Raises ValueError if the lengths differ."""
-    a, b = _vector("values", values), _vector("baseline", baseline)
-    if a.size != b.size:
-        raise ValueError(
-            f"`values` and `baseline` must pair up, but have {a.size} and {b.size} entries"
-        )
-    return a - b
-
-
 def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
     """Two-sided p-value of "the differences, shape (n,), are symmetric about zero".
 
@@ -137,83 +106,6 @@ def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
     if not np.isfinite(scale):
         return np.nan
     return _flip(d / (scale or 1.0), _mean, "two-sided", rng)
-
-
-def smallest_p(n: int) -> float:
-    """The smallest p-value that `sign_flip_p` can give for `n` pairs.
-
-    >>> smallest_p(6)
-    0.03125
-    """
-    return 2 / (2**n if 2**n <= ARRANGEMENTS else RANDOM_FLIPS + 1)
-
-
-def detectable_effect(n: int) -> float:
-    """The smallest true mean difference that `n` >= 6 pairs detect in about 80 % of studies.
-
-    In standard deviations of the pairs' differences. Computed from the power of the paired t-test
-    (Cohen 1988) at the largest level below 0.05 that sign flips reach. The power of the sign-flip
-    test is as high with 7 or more pairs, and 73 % with 6.
-
-    >>> round(detectable_effect(10), 2)
-    1.0
-    """
-    step = smallest_p(n)
-    level = step * np.ceil((1 - CONFIDENCE) / step - 1)
-    return float(TTestPower().solve_power(nobs=n, alpha=level, power=POWER))
-
-
-def pairs_needed(effect: float) -> int:
-    """How many pairs detect a true mean difference of `effect` > 0 in about 80 % of studies.
-
-    The inverse of `detectable_effect`, and never fewer than a sign-flip test needs.
-
-    >>> pairs_needed(0.5)
-    34
-    """
-    if effect >= detectable_effect(FEWEST_PAIRS):
-        return FEWEST_PAIRS
-    needed = TTestPower().solve_power(effect_size=effect, alpha=1 - CONFIDENCE, power=POWER)
-    return int(np.ceil(needed))
-
-
-def best_p(values: ArrayLike, rng: np.random.Generator) -> Vector:
-    """For each row of `values`, shape (m, n): the p-value of "no other row has a higher mean".
-
-    Column i of all rows is paired. The rows with p >= 0.05 include the truly best one with 95 %
-    confidence. The statistic of a row is its largest standardized shortfall against any other row,
-    under sign flips that all rows share. The p-value is doubled, to be as strict as the two-sided
-    test of a pair. A row that is not finite gives nan and is left out of the comparisons. Raises
-    ValueError unless m, n >= 1. Multiple comparisons with the best: Hsu 1984.
-
-    >>> scores = [[0.8, 0.9, 0.8, 0.9, 0.8, 0.9, 0.8], [0.7, 0.8, 0.6, 0.8, 0.7, 0.7, 0.6]]
-    >>> best_p(scores, np.random.default_rng(0)).tolist()
-    [1.0, 0.015625]
-    """
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 2 or x.size == 0:
-        raise ValueError(f"`values` must have shape (m, n) with m, n >= 1, but has shape {x.shape}")
-    p = np.full(len(x), np.nan)
-    known = np.isfinite(x).all(axis=1)
-    state = rng.bit_generator.state
-    for row in np.flatnonzero(known):
-        rng.bit_generator.state = state  # so that the result does not depend on the order of rows
-        p[row] = _shortfall_p(np.delete(x, row, axis=0)[np.delete(known, row)] - x[row], rng)
-    return p
-
-
-def _shortfall_p(shortfalls: Vector, rng: np.random.Generator) -> float:
-    """Doubled p-value of "no row of `shortfalls`, shape (m, n), has a mean above zero"."""
-    sizes = np.sqrt(np.mean(shortfalls**2, axis=1, keepdims=True))
-    scaled = shortfalls / np.where(sizes > 0, sizes, 1.0)
-    if not len(scaled):
-        return 1.0
-
-    def largest(signs: Vector, axis: int) -> Any:
-        return np.round((signs @ scaled.T / signs.shape[axis]).max(axis=-1), 12)
-
-    # Flipping a row of ones gives the signs themselves, which all rows share.
-    return min(1.0, 2 * _flip(np.ones(scaled.shape[1]), largest, "greater", rng))
 
 
 def _flip(
@@ -236,28 +128,15 @@ def _flip(
     return float(test.pvalue)
 
 
-def critical_difference(techniques: int, datasets: int) -> float:
-    """The smallest difference of two mean ranks that is significant at 0.05 in Nemenyi's test.
+def improvement(gains: ArrayLike) -> float:
+    """Probability of improvement: the share of `gains`, shape (n,), above zero, ties counting half.
 
-    `q * sqrt(k (k + 1) / (6 N))` for k >= 2 techniques on N data sets, where q is the quantile of
-    the studentized range divided by sqrt(2). Demsar 2006.
+    Raises ValueError unless n >= 1. Agarwal et al. 2021.
 
-    >>> round(critical_difference(techniques=5, datasets=10), 3)
-    1.929
-    """
-    q = float(stats.studentized_range.ppf(CONFIDENCE, techniques, np.inf)) / np.sqrt(2)
-    return float(q * np.sqrt(techniques * (techniques + 1) / (6 * datasets)))
-
-
-def improvement(values: ArrayLike, baseline: ArrayLike) -> float:
-    """Probability of improvement: the share of pairs with `values > baseline`, ties counting half.
-
-    Raises ValueError unless both have the same n >= 1.
-
-    >>> improvement([0.9, 0.8, 0.7, 0.7], [0.8, 0.7, 0.7, 0.8])
+    >>> improvement([0.1, 0.2, 0.0, -0.1])
     0.625
     """
-    d = differences(values, baseline)
+    d = _vector("gains", gains)
     return float(np.mean(d > 0) + np.mean(d == 0) / 2)
 
 

@@ -29,6 +29,7 @@ class About:
     sizes: Mapping[Protocol, Mapping[Part, int]]  # examples of each part, in one draw
     draws: Mapping[Protocol, int]
     random_trials: int  # of each search: its first ones, which do not depend on earlier trials
+    outcomes: tuple[str, ...] = ()  # columns of runs.csv compared beside the score
 
     @classmethod
     def of(cls, data: Dataset, task: str, random_trials: int) -> Self:
