@@ -33,13 +33,14 @@ MODELS = Path("models")
 PREPARED = Path("data/prepared")
 
 TRIALS, TUNED = "trials.csv", "tuned.json"
+TRIAL_RUNS = "trial_runs.csv"  # validation scores of each trial on each draw
+CHOICES = "choices.csv"  # what the choices were worth on test examples
 RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
 PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
 TIMES = "inference.csv"
-CHOICES = "choices.csv"
 SUMMARY, ADVICE = "summary.csv", "advice.json"
 MADE_BY: Mapping[str, str] = {
-    **dict.fromkeys((TRIALS, TUNED), "tune"),
+    **dict.fromkeys((TRIALS, TRIAL_RUNS, TUNED), "tune"),
     **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS, CHOICES), "train"),
     TIMES: "timing",
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
@@ -49,7 +50,12 @@ STUDY = "study_digest"  # a column: digest of the params and data that decide a 
 PARAM = (
     "params."  # prefix of the columns of hyperparameters, which distinguishes them from measures
 )
-TRIAL_COLUMNS = ("task", "technique", "search", "trial", "state", "val_loss")
+TRIAL_COLUMNS = ("task", "technique", "search", "trial", "state", "draws", "val_loss")
+TRIAL_RUN_COLUMNS = ("task", "technique", "search", "trial", "turn", "key", "val_loss")
+CHOICE_COLUMNS = (
+    *("technique", "search", "trials", "rank_correlation", "rank_low", "rank_high"),
+    *("practitioner_lost", "practitioner_lost_error"),
+)
 RUN_COLUMNS = (
     *("key", "study", "task", "technique", "setting", "leaks"),
     *("search", "replicate", "seed", "overlap"),  # see `analysis.paired`
@@ -66,11 +72,6 @@ SUMMARY_COLUMNS = (
     *("seeds_low", "seeds_high"),  # of the difference, if seeds alone varied
     *("improvement", "group", "needed", "margin"),
     *("diverged", "collapsed"),  # runs
-)
-CHOICE_COLUMNS = (
-    *("technique", "search", "trials"),
-    *("rank_correlation", "rank_low", "rank_high"),  # of validation and test, over the trials
-    *("practitioner_lost", "practitioner_lost_error"),  # by choosing on fewer validation points
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}
@@ -208,6 +209,19 @@ def read_trials(folder: Path) -> "pd.DataFrame":
     return _read_table(folder / TRIALS, TRIAL_COLUMNS, lambda task: [task.val.name])
 
 
+def read_trial_runs(folder: Path) -> "pd.DataFrame":
+    """The runs of the trials, one row each.
+
+    Raises UserError if the file or a column is missing.
+    """
+    return _read_table(folder / TRIAL_RUNS, TRIAL_RUN_COLUMNS, lambda task: [task.val.name])
+
+
+def read_choices(folder: Path) -> "pd.DataFrame":
+    """What each search's choice was worth. Raises UserError if the file or a column is missing."""
+    return _read_table(folder / CHOICES, CHOICE_COLUMNS, lambda task: [])
+
+
 def read_runs(folder: Path) -> "pd.DataFrame":
     """The final runs of a study, one row each, without failed runs and their pairs.
 
@@ -251,7 +265,7 @@ def read_rows(path: Path) -> list[Row]:
 
     if not path.exists():
         return []
-    records = pd.read_csv(path, dtype=TEXTS).to_dict("records")
+    records = pd.read_csv(path, dtype=TEXTS, float_precision="round_trip").to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in records]
 
 
@@ -281,21 +295,6 @@ def read_summary(folder: Path) -> "pd.DataFrame":
 def write_summary(summary: "pd.DataFrame", folder: Path) -> None:
     """Writes the table as CSV, rounded to ten digits so that machines agree on it."""
     replace_csv(folder / SUMMARY, summary, digits=10)
-
-
-def read_choices(folder: Path) -> "pd.DataFrame | None":
-    """How sure each search's choice was, one row per technique and search; None without the file.
-
-    Raises UserError if a column is missing.
-    """
-    import pandas as pd
-
-    path = folder / CHOICES
-    if not path.is_file():
-        return None
-    choices = pd.read_csv(path)
-    _check_columns(path, choices.columns, CHOICE_COLUMNS)
-    return choices
 
 
 def read_times(folder: Path, column: str) -> "pd.DataFrame | None":

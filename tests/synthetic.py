@@ -183,6 +183,13 @@ def make_trials(techniques: Sequence[str], dataset: str = "circles") -> pd.DataF
     return pd.DataFrame(rows)
 
 
+CHOICES = """technique,search,trials,rank_correlation,rank_low,rank_high,practitioner_lost,\
+practitioner_lost_error
+l2,0,8,0.71,0.33,0.89,0.0123,0.004
+l1,0,8,0.25,-0.5,0.8,,
+"""
+
+
 def make_inspection(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Arrays of points in the plane and of images for each technique and setting."""
     rng = np.random.default_rng(0)
@@ -244,4 +251,5 @@ def write_results(
     make_trials(techniques, folder.name).to_csv(folder / "trials.csv", index=False)
     tuned = make_tuned(techniques, at_edge)
     (folder / "tuned.json").write_text(json.dumps(tuned), encoding="utf-8")
+    (folder / "choices.csv").write_text(CHOICES, encoding="utf-8")
     return folder

@@ -28,13 +28,8 @@ EFFECTS = {"none": 0.0, "l2": 0.03, "dropout_l2": 0.0, "l1": -0.05}
 NULL = dict.fromkeys(EFFECTS, 0.0)
 GALLERIES = ("boundary", "weights", "filters", "whitening", "noise")
 RUNS = ["about.json", "runs.csv", "curves.parquet", "predictions.npz", "inspections.npz"]
-INPUTS = [*RUNS, "tuned.json", "trials.csv"]
+INPUTS = [*RUNS, "choices.csv", "tuned.json", "trials.csv"]
 OUTCOMES = ("test_loss", "noise_accuracy")
-CHOICES = (
-    "technique,search,trials,rank_correlation,rank_low,rank_high,"
-    "practitioner_lost,practitioner_lost_error\n"
-    "l2,0,8,0.71,0.33,0.89,0.0123,0.004\nl1,0,8,0.25,-0.5,0.8,,\n"
-)
 COSTS = 1  # cost figures of a setting: all techniques run the same number of epochs
 STUDIES = ["circles", "digits", "features", "my-own"]
 
@@ -58,9 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = pd.concat([article, make_runs(EFFECTS)], ignore_index=True)
     runs.loc[runs["key"].isin(["tuned-l1-0", "tuned-l1-1"]), "collapsed"] = True
     folder = tmp_path_factory.mktemp("results") / "circles"
-    write_results(folder, runs, at_edge=["l1"], outcomes=OUTCOMES)
-    (folder / "choices.csv").write_text(CHOICES, encoding="utf-8")
-    pages.write(folder)
+    pages.write(write_results(folder, runs, at_edge=["l1"], outcomes=OUTCOMES))
     return folder
 
 
@@ -353,7 +346,6 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     of_test = ["test_accuracy", "test_loss", "gap", "calibration_error", "noise_accuracy"]
     runs[of_test] = np.random.default_rng(0).random((len(runs), len(of_test)))
     other = write_results(tmp_path / "circles", runs, at_edge=["l1"])
-    shutil.copy(folder / "choices.csv", other)
     pages.write(other)
     texts = [(each / pages.PAGE).read_text(encoding="utf-8") for each in (folder, other)]
     one, another = (re.sub(r'id="[^"]*"|#[^")]*', "", section(page, "values")) for page in texts)

@@ -47,8 +47,7 @@ class Pairs:
     @cached_property
     def by_replicate(self) -> Vector:
         """The mean of each replicate over searches and seeds, (R,)."""
-        means: Vector = self.cells.groupby(level="replicate").mean().to_numpy(np.float64)
-        return means
+        return np.asarray(self.cells.groupby(level="replicate").mean(), np.float64)
 
     @property
     def replicates(self) -> int:

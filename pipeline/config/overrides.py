@@ -30,7 +30,7 @@ class Request:
     studies: tuple[str, ...] | None = None  # the studies to run
     techniques: tuple[str, ...] | None = None  # of every study, beside the baseline
     trials: Count | None = None  # per search
-    seeds: Count | None = None  # of the final runs
+    seeds: Count | None = None  # replicates of the final runs
     workers: Count | Auto | None = None
 
     @classmethod
@@ -91,8 +91,9 @@ class Request:
         )
         if self.trials is not None:
             tuning |= {"trials": self.trials, "round": min(tuning["round"], self.trials)}
+            tuning["race"] = _race(tuning.get("race", []), self.trials)
         if self.seeds is not None:
-            final["seeds"] = self.seeds
+            final |= {"replicates": self.seeds, "article_seeds": self.seeds}
         if self.techniques is not None:
             wanted = {"none", *self.techniques}
             # Every comparison needs `none`. A technique that the study does not have gets the
@@ -103,6 +104,11 @@ class Request:
                 if name in wanted
             }
         return {**study, "tuning": tuning, "final": final, "techniques": techniques}
+
+
+def _race(heats: Iterable[Mapping[str, int]], trials: int) -> list[dict[str, int]]:
+    """The rounds of a race that has no more candidates than there are trials."""
+    return [{**heat, "candidates": min(heat["candidates"], trials)} for heat in heats]
 
 
 def _check_names(parameter: str, words: Iterable[str], known: Iterable[str]) -> None:

@@ -5,8 +5,10 @@ Each rule yields its problems as text, with their location within the study.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 from pipeline.config.sections import SearchRange, Study, TechniqueParams
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
@@ -50,6 +52,7 @@ def study_problems(study: Study) -> Iterator[str]:
         )
     for name in study.techniques:
         yield from _technique_problems(name, study)
+        yield from _values_of_problems(name, study)
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)
@@ -67,9 +70,61 @@ def study_problems(study: Study) -> Iterator[str]:
             f"tuning.round: must be at most trials={study.tuning.trials}, "
             f"but got {study.tuning.round}"
         )
-    draws, least = getattr(study.data, "draws", None), study.tuning.seeds + study.final.seeds
-    if draws is not None and draws < least:
-        yield f"data.draws: must be at least tuning.seeds + final.seeds = {least}, but got {draws}"
+    yield from _race_problems(study)
+    yield from _replicate_problems(study)
+    yield from _outcome_problems(study)
+
+
+def _race_problems(study: Study) -> Iterator[str]:
+    """A race has fewer and fewer candidates on more and more draws."""
+    heats = study.tuning.heats
+    for index, (before, heat) in enumerate(pairwise(heats)):
+        where = f"tuning.race[{index}]"
+        if heat.candidates > before.candidates:
+            yield (
+                f"{where}.candidates: must be at most {before.candidates}, those before, "
+                f"but got {heat.candidates}"
+            )
+        if heat.draws <= before.draws:
+            yield f"{where}.draws: must be above {before.draws}, those before, but got {heat.draws}"
+
+
+def _replicate_problems(study: Study) -> Iterator[str]:
+    """Enough draws for final runs and searches, which share none unless each has its own."""
+    final = study.final
+    draws = getattr(study.data, "draws", None)
+    if draws is None:
+        if final.searches is None and final.replicates > 1:
+            yield (
+                f"final.searches: data with one split need a number of searches, such as 1; each "
+                f"of {final.replicates} replicates cannot have its own"
+            )
+        return
+    names = study.techniques
+    most = max((max(own.replicates, own.article) for own in map(study.final_of, names)), default=0)
+    searches = len(final.turns) * study.tuning.draws if final.crossed else 0
+    if draws < most + searches:
+        yield (
+            f"data.draws: must be at least {most + searches}, {most} for the final runs and "
+            f"{searches} for the searches, but got {draws}"
+        )
+    for name in names:
+        own = study.final_of(name)
+        if own.crossed != final.crossed or len(own.turns) > len(final.turns):
+            yield (
+                f"techniques.{name}.final.searches: must be at most {len(final.turns)}, those of "
+                f"the study, but got {own.searches}"
+            )
+
+
+def _outcome_problems(study: Study) -> Iterator[str]:
+    """Outcomes are measures of the task of which less or more is better."""
+    task = study.model.own_task or CLASSIFICATION
+    comparable = {name for name, measure in task.measures.items() if measure.better}
+    comparable.discard(task.test.name)
+    for name in study.outcomes:
+        if name not in comparable:
+            yield f"outcomes: unknown measure {name!r}{nearest(name, sorted(comparable))}"
 
 
 def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
@@ -115,6 +170,18 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
         expected = ", ".join(fitting(study.model, images))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
     yield from _value_problems(name, params, technique)
+
+
+def _values_of_problems(name: str, study: Study) -> Iterator[str]:
+    """A technique that takes the values of another one's search needs that search."""
+    params = study.techniques[name]
+    if params.values_of is None:
+        return
+    if params.values_of not in study.searched:
+        hint = nearest(params.values_of, study.searched)
+        yield f"techniques.{name}.values_of: no search of {params.values_of!r}{hint}"
+    if params.search or not params.tuned:
+        yield f"techniques.{name}.values_of: has no search of its own; remove `search` or `tuned`"
 
 
 def _range_problems(location: str, search_range: SearchRange) -> Iterator[str]:

@@ -205,7 +205,7 @@ class Runner:
     ) -> Iterator[Result]:
         """Adds results to the journal, all of them before any is yielded."""
         if isinstance(assignment, Run):
-            self._journal.measured(results[0])
+            self._journal.measured(results)
             progress.spared([assignment])
             yield self._journal.result(assignment.key)
             return

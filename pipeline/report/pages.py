@@ -75,7 +75,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the searches of a technique chose, and what choices.csv says of it, if it is there."""
+    """What the searches of a technique chose, and what choices.csv says of it, if it does."""
 
     chosen: Chosen
     rank: tuple[float, float, float] | None  # rank correlation: mean over searches, low, high
@@ -85,9 +85,9 @@ class Choice:
 def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
-    Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json,
-    trials.csv and, if it is there, choices.csv. Draws in `processes` processes. The page links each
-    run to MLflow at the address `ui`. Raises UserError if a file is missing or incomplete.
+    Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, choices.csv,
+    tuned.json and trials.csv. Draws in `processes` processes. The page links each run to MLflow at
+    the address `ui`. Raises UserError if a file is missing or incomplete.
     """
     about = studied.read(folder)
     runs, tuned = results.read_runs(folder), results.read_tuned(folder)
@@ -432,14 +432,14 @@ def _alt(finding: Finding, title: str) -> str:
     return f"{_caption(finding, 'difference', title)}. {'. '.join(outcomes)}."
 
 
-def choices_of(tuned: chosen.Tuned, sure: pd.DataFrame | None) -> dict[str, Choice]:
+def choices_of(tuned: chosen.Tuned, sure: pd.DataFrame) -> dict[str, Choice]:
     """The choices of each technique that was searched; `sure` is the table choices.csv."""
     return {name: _choice(each, sure) for name, each in chosen.choices(tuned).items()}
 
 
-def _choice(each: Chosen, sure: pd.DataFrame | None) -> Choice:
-    own = None if sure is None else sure[sure["technique"] == each.technique]
-    if own is None or own.empty:
+def _choice(each: Chosen, sure: pd.DataFrame) -> Choice:
+    own = sure[sure["technique"] == each.technique]
+    if own.empty:
         return Choice(each, None, None)
     rank, low, high = (
         float(own[name].mean()) for name in ("rank_correlation", "rank_low", "rank_high")

@@ -84,7 +84,7 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
         "studies": "studies to run, such as circles,digits",
         "techniques": "such as l1,l2; `none`, the baseline, is always included",
         "trials": "trials per search",
-        "seeds": "seeds of the final runs",
+        "seeds": "replicates: draws, splits or seeds of the final runs",
         "workers": "processes, or auto",
     }
     for name in NAMES:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.analysis.choice import as_good_as_off, choice_error, rank_correlation
+from pipeline.tuning.choice import as_good_as_off, choice_error, rank_correlation
 
 Array = np.ndarray[Any, Any]
 
