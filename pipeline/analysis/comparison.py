@@ -14,7 +14,6 @@ import pandas as pd
 
 from pipeline.analysis import paired, power, statistics
 from pipeline.analysis.families import group
-from pipeline.analysis.margins import read_margins
 from pipeline.analysis.paired import PAIR
 from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.summary import SIGNIFICANCE, margin_of
@@ -104,7 +103,7 @@ def compare(
 
 
 def _margin(measure: Measure, second: float) -> float:
-    margin = margin_of(measure, read_margins())
+    margin = margin_of(measure)
     return margin.value * (abs(second) if margin.kind == "ratio" else 1)
 
 

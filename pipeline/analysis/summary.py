@@ -12,6 +12,7 @@ A group follows from the simultaneous interval and the outcome's margin (`famili
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ import pandas as pd
 from pipeline.analysis import paired, statistics
 from pipeline.analysis.families import Group, Member, family, group, simultaneous_level
 from pipeline.analysis.margins import Margin, read_margins
-from pipeline.analysis.paired import PAIR, Pairs
+from pipeline.analysis.paired import Pairs
 from pipeline.analysis.statistics import Estimate
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import Measure, Task
@@ -98,12 +99,13 @@ class _Setting:
 
     task: Task
     runs: Mapping[str, pd.DataFrame]
+    facts: Mapping[str, Mapping[str, Any]]  # technique -> what all its rows have in common
 
     @classmethod
     def of(cls, runs: pd.DataFrame, task: Task) -> "_Setting":
         groups = {str(name): own for name, own in runs.groupby("technique", sort=False)}
-        _check_pairs(groups, str(runs["setting"].iloc[0]))
-        return cls(task, groups)
+        _check_baseline(groups, str(runs["setting"].iloc[0]))
+        return cls(task, groups, {name: _facts(own) for name, own in groups.items()})
 
     def rows(self, roles: Mapping[str, Role], seed: int) -> Iterator[dict[str, Any]]:
         """All rows of the setting."""
@@ -117,7 +119,7 @@ class _Setting:
         """The rows of outcomes that are compared as one family."""
         others = [name for name in self.runs if name != BASELINE]
         pairs = {
-            (name, technique): paired.pairs(self.runs[technique], self.runs[BASELINE], name)
+            (name, technique): self._pairs(technique, name)
             for name in names
             for technique in others
         }
@@ -134,48 +136,57 @@ class _Setting:
                     row |= _comparison(pairs[key], members[key], measure, size, level, seed)
                 yield row
 
+    def _pairs(self, technique: str, name: str) -> Pairs:
+        """Differences to the baseline."""
+        try:
+            return paired.pairs(self.runs[technique], self.runs[BASELINE], name)
+        except ValueError as error:
+            setting = self.runs[technique]["setting"].iloc[0]
+            raise UserError(
+                f"{technique} must have a run with the search, replicate and seed of a run of"
+                f" {BASELINE!r} in the {setting} setting, but has none"
+            ) from error
+
     def _described(self, technique: str, name: str, role: Role) -> dict[str, Any]:
         """A row without a comparison."""
-        runs = self.runs[technique]
-        first, values = runs.iloc[0], paired.pairs(runs, None, name)
-        row: dict[str, Any] = {
-            column: first[column] for column in ("study", "task", "technique", "setting")
-        }
-        row |= {"leaks": bool(runs["leaks"].any()), "outcome": name, "role": role, "group": ""}
-        row |= {"n": values.replicates, "searches": runs["search"].nunique(), "runs": len(runs)}
-        row |= _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}
-        return row | {column: int(runs[column].sum()) for column in COUNTS if column in runs}
+        values = paired.pairs(self.runs[technique], None, name)
+        row = {**self.facts[technique], "outcome": name, "role": role, "group": ""}
+        row |= {"n": values.replicates, "searches": values.searches}
+        return row | _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}
 
     def _margin(self, measure: Measure) -> float:
         """The smallest difference in a measure that matters, in its own unit."""
-        margin = margin_of(measure, read_margins())
+        margin = margin_of(measure)
         if margin.kind == "difference":
             return margin.value
         return margin.value * abs(paired.pairs(self.runs[BASELINE], None, measure.name).effect.mean)
 
 
-def margin_of(measure: Measure, margins: Mapping[str, Margin]) -> Margin:
+def margin_of(measure: Measure) -> Margin:
     """The margin of an outcome: its own, or that of all shares, or of all other measures."""
+    margins = _margins()
     return margins.get(measure.name) or margins["other_share" if measure.share else "other_measure"]
 
 
-def _check_pairs(groups: Mapping[str, pd.DataFrame], setting: str) -> None:
+@cache
+def _margins() -> Mapping[str, Margin]:
+    return read_margins()
+
+
+def _facts(runs: pd.DataFrame) -> dict[str, Any]:
+    """What all rows of a technique and setting have in common."""
+    names = ("study", "task", "technique", "setting")
+    facts = {name: runs[name].iloc[0] for name in names}
+    counts = {name: int(runs[name].sum()) for name in COUNTS if name in runs}
+    return facts | {"leaks": bool(runs["leaks"].any()), "runs": len(runs)} | counts
+
+
+def _check_baseline(groups: Mapping[str, pd.DataFrame], setting: str) -> None:
     if BASELINE not in groups:
         raise UserError(
             f"setting {setting!r} has no runs of the baseline {BASELINE!r}, only of"
             f" {', '.join(groups)}"
         )
-    of_baseline = _pairs_of(groups[BASELINE])
-    for technique, runs in groups.items():
-        if not _pairs_of(runs) & of_baseline:
-            raise UserError(
-                f"{technique} must have a run with the search, replicate and seed of a run of"
-                f" {BASELINE!r} in the {setting} setting, but has none"
-            )
-
-
-def _pairs_of(runs: pd.DataFrame) -> set[tuple[int, ...]]:
-    return set(runs[list(PAIR)].itertuples(index=False, name=None))
 
 
 def _comparison(
@@ -185,7 +196,7 @@ def _comparison(
     effect, flips = member.effect, pairs.flips(np.random.default_rng(seed))
     return {
         "n": pairs.replicates,
-        "searches": pairs.values.index.get_level_values("search").nunique(),
+        "searches": pairs.searches,
         "difference": effect.mean,
         **_columns("difference", effect.interval()),
         "error": effect.error,
