@@ -5,6 +5,7 @@ import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -98,7 +99,7 @@ def test_csv_terminal_and_docs_tell_the_same(judged: list[verdicts.Judged], tmp_
         assert any(re.match(rf"{claim} +{word} ", line) for line in lines)
     assert max(map(len, lines)) <= verdicts.WIDTH
     not_run = table[table["verdict"] == "not run"]
-    assert (not_run[["difference", "p", "p_matters"]] == "").all(axis=None)
+    assert (not_run[["difference", "p", "p_statement"]] == "").all(axis=None)
     assert not_run["notes"].all()
 
 
@@ -113,17 +114,37 @@ def test_the_terminal_tells_what_other_data_show_where_a_claims_own_are_missing(
     assert told["B1"] == "not run"
 
 
-def test_what_was_ruled_out_is_told_where_the_verdict_rests_on_it(
-    judged: list[verdicts.Judged],
-) -> None:
+def test_a_null_says_what_it_rules_out(judged: list[verdicts.Judged]) -> None:
     texts = {
         judgement.claim.id: [verdicts.result(evidence) for evidence in judgement.verdict.evidence]
         for judgement in judged
     }
-    assert "ruled out" not in texts["A3"][0]  # shown to be worse: nothing needs ruling out
-    assert texts["A2"][0].endswith("\N{MINUS SIGN}1 points ruled out")  # equal train accuracies
-    assert texts["A4"][0].endswith("+1 points ruled out")
+    assert texts["A3"][0].endswith("; all gains ruled out")  # it loses four points
+    assert texts["A2"][0].endswith("; all falls ruled out")  # equal train accuracies
+    assert texts["A4"][0].endswith("; all rises ruled out")
     assert texts["D4"][0].startswith("0.00 % [0.00, 0.00]")
+    assert "ruled out" not in texts["A1"][0]
+
+
+def test_what_cannot_be_told_says_how_many_replicates_would_do() -> None:
+    runs = make_runs({"none": 0.0, "l2": 0.001}, setting="article", dataset="digits", noise=0.004)
+    judged = verdicts.judge_all({"digits": runs})
+    shown = next(each.shown for each in judged if each.claim.id == "B1")
+    assert shown.word == "cannot tell"
+    text = verdicts.result(shown.evidence[0])
+    needed = re.search(r"; 0\.1 points would take ([\d,]+) replicates$", text)
+    assert needed
+    assert int(needed[1].replace(",", "")) > 10
+
+
+def test_p_is_corrected_over_all_claims_that_were_judged(judged: list[verdicts.Judged]) -> None:
+    told = [each for each in judged if each.verdict.evidence]
+    assert len(told) > 3
+    for each in told:
+        assert each.p_corrected >= each.verdict.judgement.p
+    assert np.isnan([each.p_corrected for each in judged if not each.verdict.evidence]).all()
+    alone = [each.verdict for each in told[:1]]
+    assert verdicts.corrected_p(alone) == [pytest.approx(alone[0].judgement.p)]
 
 
 def test_the_stage_writes_page_csv_and_docs(

@@ -1,22 +1,17 @@
 """The articles' claims as data: what they say, and which statements about runs say the same.
 
 A claim consists of statements such as "the test accuracy of l2 is higher than that of none", each
-with the smallest difference that matters, fixed before any run is seen. `judging` has the rule.
+with the name of a margin in margins.yaml: the smallest difference that matters. `verdict_rule` has
+the rule, `judging` applies it.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Setting = Literal["article", "tuned"]
-Stated = Literal["higher", "lower", "not higher", "not lower"]
+from pipeline.analysis.margins import Margin, margin
+from pipeline.analysis.verdict_rule import Stated
 
-# The smallest differences that matter.
-POINT = 0.01  # of accuracy on points: less than one of the 70 that article A tests on
-TENTH = 0.001  # of accuracy on images: ten of 10,000
-LEAP = 0.005  # of accuracy on images: large enough for an article to call it a leap
-SHARE = 0.01  # of weights or activations
-HALF_AN_INPUT = 0.05  # of ten informative inputs; of forty noise inputs it is two
-RATIO = 0.05  # of a value, relative to the other side
+Setting = Literal["article", "tuned"]
 
 
 @dataclass(frozen=True)
@@ -41,12 +36,17 @@ class Statement:
     second: Side | None  # None: compared with zero
     measure: str
     stated: Stated
-    matters: float  # the smallest difference that matters; > 0, in the unit of the difference
-    relative: bool = False  # whether the difference is a fraction of the second side's value
+    matters: str  # the smallest difference that matters: its name in margins.yaml
 
-    def __post_init__(self) -> None:
-        if not self.matters > 0:
-            raise ValueError(f"`matters` must be > 0, but got {self.matters}")
+    @property
+    def margin(self) -> Margin:
+        """The smallest difference that matters. Raises UserError if margins.yaml has no such."""
+        return margin(self.matters)
+
+    @property
+    def relative(self) -> bool:
+        """Whether the difference is a share of the second side's value."""
+        return self.margin.kind == "ratio"
 
     @property
     def denies(self) -> bool:
@@ -97,39 +97,39 @@ def _at(statement: Statement, setting: Setting) -> Statement:
     )
 
 
-def _beats(first: Side, second: Side, matters: float) -> Statement:
+def _beats(first: Side, second: Side, matters: str) -> Statement:
     return Statement(first, second, "test_accuracy", "higher", matters)
 
 
-def _does_not_beat(first: Side, second: Side, matters: float) -> Statement:
+def _does_not_beat(first: Side, second: Side, matters: str) -> Statement:
     return Statement(first, second, "test_accuracy", "not higher", matters)
 
 
 def _selects(first: Side) -> Statement:
     return Statement(
-        first, Side("none", first.setting), "informative_recall", "higher", HALF_AN_INPUT
+        first, Side("none", first.setting), "informative_recall", "higher", "share_of_inputs"
     )
 
 
 def _drops(first: Side) -> Statement:
     return Statement(
-        first, Side("none", first.setting), "noise_inputs_dropped", "higher", HALF_AN_INPUT
+        first, Side("none", first.setting), "noise_inputs_dropped", "higher", "share_of_inputs"
     )
 
 
 def _sparser(technique: str) -> tuple[Statement, ...]:
     first = Side(technique)
     return (
-        Statement(first, NONE, "zero_activations", "higher", SHARE),
-        Statement(first, NONE, "mean_activation", "lower", RATIO, relative=True),
+        Statement(first, NONE, "zero_activations", "higher", "share_of_weights"),
+        Statement(first, NONE, "mean_activation", "lower", "size"),
     )
 
 
 def _leaves_no_negative_weights(technique: str, setting: Setting) -> tuple[Statement, ...]:
     first = Side(technique, setting)
     return (
-        Statement(first, Side("none", setting), "negative_weights", "lower", SHARE),
-        Statement(first, None, "negative_weights", "not higher", SHARE),
+        Statement(first, Side("none", setting), "negative_weights", "lower", "share_of_weights"),
+        Statement(first, None, "negative_weights", "not higher", "share_of_weights"),
     )
 
 
@@ -141,7 +141,7 @@ CLAIMS: tuple[Claim, ...] = (
         "one run: train 100 %, test 78 % (75.7 % in a second printing)",
         "Its train accuracy is above its test accuracy.",
         ("circles",),
-        (Statement(NONE, None, "gap", "higher", POINT),),
+        (Statement(NONE, None, "gap", "higher", "accuracy_of_few_points"),),
     ),
     Claim(
         "A2",
@@ -151,8 +151,14 @@ CLAIMS: tuple[Claim, ...] = (
         "Both differences to no regularization are required.",
         ("circles",),
         (
-            Statement(Side("activity_l1_before"), NONE, "train_accuracy", "lower", POINT),
-            _beats(Side("activity_l1_before"), NONE, POINT),
+            Statement(
+                Side("activity_l1_before"),
+                NONE,
+                "train_accuracy",
+                "lower",
+                "accuracy_of_few_points",
+            ),
+            _beats(Side("activity_l1_before"), NONE, "accuracy_of_few_points"),
         ),
     ),
     Claim(
@@ -162,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
         "one run: train 100 %, test 74 %",
         "Its test accuracy is not higher than without regularization.",
         ("circles", "digits"),
-        (_does_not_beat(Side("activity_l1_after"), NONE, POINT),),
+        (_does_not_beat(Side("activity_l1_after"), NONE, "accuracy_of_few_points"),),
     ),
     Claim(
         "A4",
@@ -189,7 +195,7 @@ CLAIMS: tuple[Claim, ...] = (
         "one run, validation accuracy",
         "Its test accuracy is higher.",
         ("mnist", "digits"),
-        (_beats(Side("l2"), NONE, TENTH),),
+        (_beats(Side("l2"), NONE, "accuracy_of_images"),),
     ),
     Claim(
         "B2",
@@ -198,7 +204,7 @@ CLAIMS: tuple[Claim, ...] = (
         "one run, validation accuracy",
         "Its test accuracy is not higher.",
         ("mnist", "digits"),
-        (_does_not_beat(Side("l1"), NONE, TENTH),),
+        (_does_not_beat(Side("l1"), NONE, "accuracy_of_images"),),
     ),
     Claim(
         "B3",
@@ -207,7 +213,7 @@ CLAIMS: tuple[Claim, ...] = (
         "one run, validation accuracy",
         "Its test accuracy is higher.",
         ("mnist", "digits"),
-        (_beats(Side("dropout"), NONE, TENTH),),
+        (_beats(Side("dropout"), NONE, "accuracy_of_images"),),
     ),
     Claim(
         "B4",
@@ -218,8 +224,8 @@ CLAIMS: tuple[Claim, ...] = (
         " ones, and than no regularization; a leap is at least half a point.",
         ("mnist",),
         (
-            _beats(Side("zca_dropout"), Side("dropout"), LEAP),
-            _beats(Side("zca_dropout"), NONE, LEAP),
+            _beats(Side("zca_dropout"), Side("dropout"), "leap_of_accuracy"),
+            _beats(Side("zca_dropout"), NONE, "leap_of_accuracy"),
         ),
     ),
     Claim(
@@ -248,11 +254,14 @@ CLAIMS: tuple[Claim, ...] = (
                 Side("dropout"),
                 "epochs_run",
                 "lower",
-                RATIO,
-                relative=True,
+                "size",
             ),
             Statement(
-                Side("dropout_early_stopping"), Side("dropout"), "test_accuracy", "not lower", TENTH
+                Side("dropout_early_stopping"),
+                Side("dropout"),
+                "test_accuracy",
+                "not lower",
+                "accuracy_of_images",
             ),
         ),
     ),
@@ -272,15 +281,14 @@ CLAIMS: tuple[Claim, ...] = (
                 Side("dropout"),
                 "last_fit_epochs",
                 "lower",
-                RATIO,
-                relative=True,
+                "size",
             ),
             Statement(
                 Side("dropout_early_stopping_again"),
                 Side("dropout"),
                 "test_accuracy",
                 "not lower",
-                TENTH,
+                "accuracy_of_images",
             ),
         ),
     ),
@@ -293,8 +301,8 @@ CLAIMS: tuple[Claim, ...] = (
         " more weights below 0.001 in absolute value under L2 than without regularization.",
         ("mnist", "digits"),
         (
-            Statement(Side("l1"), Side("l2"), "zero_weights", "higher", SHARE),
-            Statement(Side("l2"), NONE, "near_zero_weights", "higher", SHARE),
+            Statement(Side("l1"), Side("l2"), "zero_weights", "higher", "share_of_weights"),
+            Statement(Side("l2"), NONE, "near_zero_weights", "higher", "share_of_weights"),
         ),
     ),
     Claim(
@@ -305,7 +313,7 @@ CLAIMS: tuple[Claim, ...] = (
         "B6 without exact zeros, because the plain gradient steps over zero: more weights below"
         " 0.001 in absolute value.",
         ("mnist", "digits"),
-        (Statement(Side("l1"), Side("l2"), "near_zero_weights", "higher", SHARE),),
+        (Statement(Side("l1"), Side("l2"), "near_zero_weights", "higher", "share_of_weights"),),
     ),
     Claim(
         "B6 proximal",
@@ -316,8 +324,10 @@ CLAIMS: tuple[Claim, ...] = (
         " article gives a strength for it.",
         ("digits",),
         (
-            Statement(Side("proximal_l1"), Side("l2"), "zero_weights", "higher", SHARE),
-            Statement(Side("l2"), NONE, "near_zero_weights", "higher", SHARE),
+            Statement(
+                Side("proximal_l1"), Side("l2"), "zero_weights", "higher", "share_of_weights"
+            ),
+            Statement(Side("l2"), NONE, "near_zero_weights", "higher", "share_of_weights"),
         ),
     ),
     Claim(
@@ -329,8 +339,8 @@ CLAIMS: tuple[Claim, ...] = (
         " without regularization, and test accuracy is not lower.",
         ("mnist", "digits"),
         (
-            Statement(Side("l1"), NONE, "kernel_gzip_bytes", "lower", RATIO, relative=True),
-            Statement(Side("l1"), NONE, "test_accuracy", "not lower", TENTH),
+            Statement(Side("l1"), NONE, "kernel_gzip_bytes", "lower", "size"),
+            Statement(Side("l1"), NONE, "test_accuracy", "not lower", "accuracy_of_images"),
         ),
     ),
     Claim(
@@ -340,7 +350,7 @@ CLAIMS: tuple[Claim, ...] = (
         "a remark, no number",
         "Test accuracy is higher without regularization.",
         ("fashion_mnist",),
-        (_beats(NONE, Side("mixed_penalties"), TENTH),),
+        (_beats(NONE, Side("mixed_penalties"), "accuracy_of_images"),),
     ),
     Claim(
         "C2",
@@ -378,9 +388,8 @@ CLAIMS: tuple[Claim, ...] = (
                 measure,
                 "not higher",
                 matters,
-                relative=True,
             )
-            for measure, matters in (("parameters", 0.001), ("inference_seconds", RATIO))
+            for measure, matters in (("parameters", "parameters"), ("inference_seconds", "size"))
             for technique in ("l1", "l2")
         ),
     ),
@@ -434,7 +443,7 @@ CLAIMS: tuple[Claim, ...] = (
         "The gap between train and test accuracy is smaller than without regularization: at article"
         " B's 1e-4, and on features at article D's 0.01.",
         ("mnist", "digits", "features"),
-        (Statement(Side("l2"), NONE, "gap", "lower", TENTH),),
+        (Statement(Side("l2"), NONE, "gap", "lower", "accuracy_of_images"),),
     ),
     Claim(
         "D3",
@@ -444,7 +453,7 @@ CLAIMS: tuple[Claim, ...] = (
         "With L2 at the strengths of D2, accuracy on noisy test inputs, averaged over noise up to"
         " 0.4, is higher.",
         ("mnist", "digits", "features"),
-        (Statement(Side("l2"), NONE, "noise_accuracy", "higher", 5 * TENTH),),
+        (Statement(Side("l2"), NONE, "noise_accuracy", "higher", "noise_accuracy"),),
     ),
     Claim(
         "D4",
@@ -453,11 +462,7 @@ CLAIMS: tuple[Claim, ...] = (
         "an argument, no run",
         "The mean size of activations is smaller, with the penalty after the ReLU.",
         ("circles", "digits"),
-        (
-            Statement(
-                Side("activity_l1_after"), NONE, "mean_activation", "lower", RATIO, relative=True
-            ),
-        ),
+        (Statement(Side("activity_l1_after"), NONE, "mean_activation", "lower", "size"),),
     ),
     Claim(
         "D4 bias",
@@ -466,7 +471,7 @@ CLAIMS: tuple[Claim, ...] = (
         "an argument, no run",
         "The norm of the biases is smaller under an L2 penalty on them.",
         ("features",),
-        (Statement(Side("bias_l2"), NONE, "bias_norm", "lower", RATIO, relative=True),),
+        (Statement(Side("bias_l2"), NONE, "bias_norm", "lower", "size"),),
     ),
     Claim(
         "D5",
@@ -477,8 +482,8 @@ CLAIMS: tuple[Claim, ...] = (
         " parameters are not zero than without regularization, and test accuracy is not lower.",
         ("features",),
         (
-            Statement(Side("l0"), NONE, "nonzero_parameters", "lower", RATIO, relative=True),
-            Statement(Side("l0"), NONE, "test_accuracy", "not lower", POINT),
+            Statement(Side("l0"), NONE, "nonzero_parameters", "lower", "size"),
+            Statement(Side("l0"), NONE, "test_accuracy", "not lower", "accuracy_of_few_points"),
         ),
     ),
     Claim(
@@ -490,10 +495,18 @@ CLAIMS: tuple[Claim, ...] = (
         " is smaller: with ReLU and GELU than with tanh, with ReLU than in a linear network.",
         ("features",),
         (
-            Statement(NONE, Side("activation_tanh"), "zero_activations", "higher", SHARE),
-            Statement(NONE, Side("activation_tanh"), "gap", "lower", TENTH),
-            Statement(Side("activation_gelu"), Side("activation_tanh"), "gap", "lower", TENTH),
-            Statement(NONE, Side("activation_linear"), "gap", "lower", TENTH),
+            Statement(
+                NONE, Side("activation_tanh"), "zero_activations", "higher", "share_of_weights"
+            ),
+            Statement(NONE, Side("activation_tanh"), "gap", "lower", "accuracy_of_images"),
+            Statement(
+                Side("activation_gelu"),
+                Side("activation_tanh"),
+                "gap",
+                "lower",
+                "accuracy_of_images",
+            ),
+            Statement(NONE, Side("activation_linear"), "gap", "lower", "accuracy_of_images"),
         ),
     ),
 )

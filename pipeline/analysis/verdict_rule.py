@@ -56,7 +56,8 @@ class Judgement:
     interval: Estimate  # of the effect, 95 %
     stated: Stated
     margin: float
-    p: float  # of the word; where it cannot tell, of the one that is nearer
+    null: float  # the effect, as measured, that the word denies
+    p: float  # of the word, two-sided, against `null`; where it cannot tell, of "holds"
 
 
 def judge(effect: Effect, stated: Stated, margin: float) -> Judgement:
@@ -76,7 +77,8 @@ def judge(effect: Effect, stated: Stated, margin: float) -> Judgement:
     word = DENIED[affirmed] if stated.startswith("not") else affirmed
     # A denial that holds says "less than m", whether or not the effect is reversed as well.
     against = -margin if word == "reversed" == affirmed else margin
-    return Judgement(word, effect, effect.interval(), stated, margin, wanted.p(against))
+    null = -against if stated.endswith("lower") else against
+    return Judgement(word, effect, effect.interval(), stated, margin, null, effect.p(null))
 
 
 def word_of(interval: Estimate, margin: float) -> Word:

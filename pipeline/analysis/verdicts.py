@@ -1,18 +1,20 @@
 """Verdicts on the articles' claims as a table: for the terminal, as CSV, for docs/claims.md."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from pipeline.analysis.claims import CLAIMS, Claim, Side
+from pipeline.analysis import verdict_rule
+from pipeline.analysis.claims import CLAIMS, Claim, Side, Statement
 from pipeline.analysis.judging import Evidence, Runs, Verdict, beside, judge
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.files import replace_csv
-from pipeline.formatting import p_text, points, signed
+from pipeline.formatting import p_text, points
 
 MEASURES = CLASSIFICATION.measures  # the articles' models are classifiers
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -25,6 +27,7 @@ class Judged:
 
     verdict: Verdict
     beside: tuple[Verdict, ...]
+    p_corrected: float = np.nan  # Benjamini and Hochberg's, over all claims that were judged
 
     @property
     def shown(self) -> Verdict:
@@ -39,7 +42,19 @@ class Judged:
 
 def judge_all(runs: Runs) -> list[Judged]:
     """The verdict on every claim, in the order of the articles."""
-    return [Judged(judge(claim, runs), beside(claim, runs)) for claim in CLAIMS]
+    verdicts = [judge(claim, runs) for claim in CLAIMS]
+    p = corrected_p(verdicts)
+    return [
+        Judged(verdict, beside(claim, runs), corrected)
+        for claim, verdict, corrected in zip(CLAIMS, verdicts, p, strict=True)
+    ]
+
+
+def corrected_p(verdicts: Sequence[Verdict]) -> list[float]:
+    """Benjamini and Hochberg's p of each verdict; nan for one without evidence."""
+    told = [verdict for verdict in verdicts if verdict.evidence]
+    corrected = iter(verdict_rule.corrected([verdict.judgement for verdict in told]))
+    return [float(next(corrected)) if verdict.evidence else np.nan for verdict in verdicts]
 
 
 # In words
@@ -52,24 +67,78 @@ def subject(evidence: Evidence) -> str:
     return f"{MEASURES[statement.measure].title}, {' against '.join(names)}"
 
 
+def estimate(evidence: Evidence) -> str:
+    """The difference and its interval, such as +0.31 points [+0.12, +0.48]."""
+    mean, low, high = (_written(evidence, value) for value in evidence.difference)
+    return f"{mean}{_unit(evidence)} [{low}, {high}]"
+
+
 def result(evidence: Evidence) -> str:
-    """The difference, its interval and p-value, such as +0.31 points [+0.12, +0.48], p 0.004."""
-    statement, measure = evidence.statement, MEASURES[evidence.statement.measure]
-    write = points if statement.relative else measure.difference
-    unit = " %" if statement.relative else measure.difference_unit
-    mean, low, high = (write(value) for value in evidence.difference)
-    ruled_out = f"; {matters(evidence)} ruled out" if evidence.rests_on_size else ""
-    p = p_text(evidence.p).replace(" ", NO_BREAK)
-    return f"{mean}{unit} [{low}, {high}], p{NO_BREAK}{p}{ruled_out}"
+    """The difference, its interval and p, and for a null what it rules out.
+
+    Such as +0.01 points [-0.02, +0.04], p 0.001; gains above 0.04 points ruled out.
+    """
+    parts = [estimate(evidence), f"p{NO_BREAK}{_p(evidence.judgement.p)}"]
+    flips = evidence.p_flips
+    by_flips = f" (sign flips {_p(flips)})" if np.isfinite(flips) else ""
+    return "; ".join([", ".join(parts) + by_flips, *_ruled_out(evidence), *_needed(evidence)])
+
+
+def _ruled_out(evidence: Evidence) -> Iterator[str]:
+    """What an effect that is not there cannot exceed."""
+    if not evidence.absent:
+        return
+    effects = _effects(evidence.statement)
+    size = evidence.ruled_out
+    above = f" above {_size(evidence, size)}" if size > 0 else ""
+    yield f"{effects if above else f'all {effects}'}{above} ruled out"
+
+
+def _effects(statement: Statement) -> str:
+    """The word for effects as a statement has or denies them: gains, rises or falls."""
+    if statement.falls:
+        return "falls"
+    return "gains" if MEASURES[statement.measure].better == "higher" else "rises"
+
+
+def _needed(evidence: Evidence) -> Iterator[str]:
+    """How many replicates would show the margin, where the runs do not tell."""
+    if evidence.word != "cannot tell" or evidence.needed is None:
+        return
+    size, replicates = matters(evidence), evidence.needed.expected
+    if replicates is None:
+        yield f"no number of such replicates would show {size}"
+    elif replicates > evidence.n:
+        yield f"{size} would take {replicates:,} replicates"
 
 
 def matters(evidence: Evidence) -> str:
-    """The smallest difference that matters, such as +0.1 points or +5 %, signed as stated."""
-    statement, measure = evidence.statement, MEASURES[evidence.statement.measure]
-    share = statement.relative or measure.share
-    unit = " %" if statement.relative else measure.difference_unit
-    size = statement.matters * (100 if share else 1) * (-1 if statement.falls else 1)
-    return f"{signed(f'{size:+g}')}{unit}"
+    """The smallest difference that matters, such as 0.1 points or 5 %."""
+    return _size(evidence, evidence.judgement.margin)
+
+
+def _size(evidence: Evidence, size: float) -> str:
+    """A size without its sign, rounded up, since smaller ones are not excluded."""
+    share = evidence.statement.relative or MEASURES[evidence.statement.measure].share
+    scaled = round(100 * size if share else size, 9)
+    digits = 1 if scaled >= 0.1 else 3
+    return f"{np.ceil(scaled * 10**digits) / 10**digits:g}{_unit(evidence)}"
+
+
+def _written(evidence: Evidence, value: float) -> str:
+    write = (
+        points if evidence.statement.relative else MEASURES[evidence.statement.measure].difference
+    )
+    return write(value)
+
+
+def _unit(evidence: Evidence) -> str:
+    relative = evidence.statement.relative
+    return " %" if relative else MEASURES[evidence.statement.measure].difference_unit
+
+
+def _p(p: float) -> str:
+    return p_text(p).replace(" ", NO_BREAK)
 
 
 def where_judged(verdict: Verdict) -> str:
@@ -120,11 +189,11 @@ def frame(judged: Sequence[Judged]) -> pd.DataFrame:
     """One row per claim, study, setting and statement; one without numbers if it was not run."""
     return pd.DataFrame(
         [
-            _identity(verdict, role) | numbers
+            _identity(verdict, role) | {"p_corrected": p} | numbers
             for judgement in judged
-            for role, verdicts in (
-                ("verdict", (judgement.verdict,)),
-                ("beside", judgement.beside),
+            for role, p, verdicts in (
+                ("verdict", judgement.p_corrected, (judgement.verdict,)),
+                ("beside", np.nan, judgement.beside),
             )
             for verdict in verdicts
             for numbers in [_numbers(evidence) for evidence in verdict.evidence] or [{}]
@@ -152,6 +221,7 @@ def _identity(verdict: Verdict, role: str) -> dict[str, Any]:
         "n": verdict.n,
         "leaks": verdict.leaks,
         "notes": "; ".join(verdict.notes),
+        "p": verdict.judgement.p if verdict.evidence else np.nan,
     }
 
 
@@ -163,13 +233,16 @@ def _numbers(evidence: Evidence) -> dict[str, Any]:
         "second": _name(statement.second),
         "stated": statement.stated,
         "relative": statement.relative,
-        "matters": statement.matters,
+        "margin": statement.matters,
+        "matters": evidence.judgement.margin,
         "shown": evidence.word,
         "difference": evidence.difference.mean,
         "difference_low": evidence.difference.low,
         "difference_high": evidence.difference.high,
-        "p": evidence.p,
-        "p_matters": evidence.p_matters,
+        "p_statement": evidence.judgement.p,
+        "p_flips": evidence.p_flips,
+        "ruled_out": evidence.ruled_out if evidence.absent else np.nan,
+        "needed": evidence.needed.expected if evidence.needed else None,
     }
 
 
@@ -181,7 +254,7 @@ def markdown(judged: Sequence[Judged], measured: str) -> str:
     """The table for docs/claims.md; `measured` is when and where: 2026-11-20 on 2 cores."""
     head = (
         f"Judged {measured}.\n\n"
-        "| id | claim | verdict | what the runs show: difference, 95 % interval, p | pairs |\n"
+        "| id | claim | verdict | what the runs show: difference, 95 % interval, p | n |\n"
         "|---|---|---|---|---|\n"
     )
     return f"{head}{''.join(_line(judgement.verdict) for judgement in judged)}\n"
