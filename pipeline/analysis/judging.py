@@ -5,21 +5,23 @@ of paired runs (`paired.pairs`), by their 95 % interval and a margin that was fi
 claim consists of one statement or more; its words are those of `verdict_rule`, and "not run" where
 runs are missing. A claim that compares a network with itself does not hold, whatever the runs.
 
+Each claim has a verdict for each of its cases: on the article's own data and beyond them.
+
 Beside the interval stand the p of inverted sign flips, which need no normal distribution, and the
 number of replicates that would show a difference as large as the margin. Neither decides a word.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import paired, power, verdict_rule
-from pipeline.analysis.claims import Claim, Side, Statement
+from pipeline.analysis import deviation, paired, power, verdict_rule
 from pipeline.analysis.paired import PAIR, Pairs
 from pipeline.analysis.power import Needed
+from pipeline.analysis.statements import Case, Claim, Side, Statement
 from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.verdict_rule import REFUTED, ClaimJudgement, Judgement
 from pipeline.datasets.task import CLASSIFICATION, Task
@@ -69,14 +71,17 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on one study. Without `evidence`, `notes` say why nothing was compared."""
+    """A claim judged in one case. Without `evidence`, `notes` say why nothing was compared."""
 
-    claim: Claim
-    study: str
+    claim: Claim  # in the case's setting
+    case: Case
     word: Word
     evidence: tuple[Evidence, ...] = ()
     notes: tuple[str, ...] = ()
     leaks: bool = False  # whether the runs' validation data leak
+    curves: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
+    """By technique: means of the claim's `curve`, with 95 % intervals."""
+    p_corrected: float = np.nan  # Benjamini and Hochberg's, over all claims that were judged
 
     @property
     def n(self) -> int:
@@ -100,39 +105,62 @@ class Verdict:
 Runs = Mapping[str, pd.DataFrame]  # study -> its runs, as read by `results.read_runs`
 
 
-def judge(claim: Claim, runs: Runs) -> Verdict:
-    """The verdict on a claim, from the runs of its first study."""
-    if claim.refuted_by:
-        return Verdict(claim, "", "does not hold", notes=(claim.refuted_by,))
-    return _judge(claim, claim.studies[0], runs)
+def verdicts(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
+    """The verdict in each of the claim's cases, one or two."""
+    return tuple(judge(claim, runs, case) for case in claim.cases)
 
 
 def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
-    """The verdicts to compare with: in the other setting and in the claim's other studies."""
-    if not claim.statements:
-        return ()
-    variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
-    _, *others = ((variant, study) for study in claim.studies for variant in variants)
-    verdicts = (_judge(variant, study, runs) for variant, study in others)
-    return tuple(verdict for verdict in verdicts if verdict.word != "not run")
+    """The verdicts to compare with, of cases that were run: other settings and studies."""
+    others = (judge(claim, runs, case) for case in claim.other_cases)
+    return tuple(verdict for verdict in others if verdict.evidence)
 
 
-def _judge(claim: Claim, study: str, runs: Runs) -> Verdict:
-    reasons = tuple(_reasons_not_to_judge(claim, study, runs))
+def judge(claim: Claim, runs: Runs, case: Case | None = None) -> Verdict:
+    """The verdict on a claim in a case, by default its first one."""
+    case = case or claim.cases[0]
+    if claim.refuted_by:
+        return Verdict(claim, case, "does not hold", notes=(claim.refuted_by,))
+    claim = claim.at(case.setting)
+    reasons = tuple(_reasons_not_to_judge(claim, case.study, runs))
     if reasons:
-        return Verdict(claim, study, "not run", notes=reasons)
-    frame = runs[study]
+        return Verdict(claim, case, "not run", notes=reasons)
+    frame = runs[case.study]
     evidence = tuple(find(statement, frame) for statement in claim.statements)
-    sides = {side for statement in claim.statements for side in statement.sides}
+    sides = tuple(dict.fromkeys(side for each in claim.statements for side in each.sides))
     compared = pd.concat(_runs_of(side, frame) for side in sides)
     leaks = bool(compared["leaks"].any())
-    notes = tuple(_notes(evidence, leaks, int(compared["diverged"].sum())))
-    word = verdict_rule.joined([shown.word for shown in evidence])
-    return Verdict(claim, study, word, evidence, notes, leaks)
+    return Verdict(
+        claim,
+        case,
+        verdict_rule.joined([shown.word for shown in evidence]),
+        evidence,
+        tuple(_notes(evidence, leaks, int(compared["diverged"].sum()))),
+        leaks,
+        curves=_curves(claim, frame),
+    )
+
+
+def _curves(claim: Claim, frame: pd.DataFrame) -> dict[str, tuple[Estimate, ...]]:
+    """The means of the claim's curve with their intervals, if the runs have all its measures."""
+    if not claim.curve or not {*claim.curve} <= {*frame}:
+        return {}
+    sides = {
+        side.technique: _runs_of(side, frame) for each in claim.statements for side in each.sides
+    }
+    return {
+        technique: tuple(
+            paired.pairs(runs, None, measure).effect.interval() for measure in claim.curve
+        )
+        for technique, runs in sides.items()
+    }
 
 
 def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]:
     """Why a claim cannot be judged; yields nothing if it can."""
+    if claim.needs:
+        yield f"it needs {claim.needs}"
+        return
     if study not in runs:
         yield f"no runs of {study}"
         return
@@ -176,14 +204,18 @@ def find(statement: Statement, frame: pd.DataFrame) -> Evidence:
     pairs = paired.pairs(
         first, second[0] if second else None, statement.measure, statement.relative
     )
-    judgement = verdict_rule.judge(pairs.effect, statement.stated, statement.margin.value)
+    margin = statement.margin.value
+    if statement.of == "deviation":
+        of_repeats = verdict_rule.judge(deviation.of_repeats(pairs), statement.stated, margin)
+        return Evidence(statement, of_repeats, pairs.replicates, p_flips=np.nan, needed=None)
+    judgement = verdict_rule.judge(pairs.effect, statement.stated, margin)
     flips = pairs.flips(np.random.default_rng(0))
     return Evidence(
         statement,
         judgement,
         n=pairs.replicates,
         p_flips=flips.p(judgement.null) if flips else np.nan,
-        needed=_needed(pairs, statement.margin.value),
+        needed=_needed(pairs, margin),
     )
 
 
