@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.datasets import about
 from pipeline.datasets.about import About
+from pipeline.datasets.task import KEPT, kept_name
 
 EPOCHS = 12
 SIGMAS = (0.0, 0.1, 0.2, 0.4)
@@ -76,10 +77,14 @@ def make_runs(
                     "kernel_norm": 12.0,
                     "bias_norm": 0.5,
                     "kernel_gzip_bytes": 7_000,
+                    "pruned_gzip_bytes": 6_000,
+                    **{kept_name(share): test * share**0.1 for share in KEPT},
                     "parameters": 2001,
                     "nonzero_parameters": 1501,
                     "calibration_error": 0.05,
                     "noise_accuracy": test - 0.1,
+                    "noise_drop": 0.1,
+                    "fall": 0.03,
                     **{f"noise_{sigma:g}_accuracy": test - sigma / 2 for sigma in SIGMAS},
                     "zero_activations": 0.5,
                     "mean_activation": 0.1,
