@@ -110,6 +110,11 @@ def _replicate_problems(study: Study) -> Iterator[str]:
         )
     for name in names:
         own = study.final_of(name)
+        if own.seeds > final.seeds:
+            yield (
+                f"techniques.{name}.final.seeds: must be at most {final.seeds}, those of the "
+                f"study, but got {own.seeds}"
+            )
         if own.crossed != final.crossed or len(own.turns) > len(final.turns):
             yield (
                 f"techniques.{name}.final.searches: must be at most {len(final.turns)}, those of "
