@@ -33,6 +33,9 @@ Role = Literal["primary", "secondary", "described"]
 Row = Mapping[Any, Any]  # of the summary
 
 BASELINE = "none"
+# Baselines with more labels. They say what those are worth, are compared on their own, and are
+# never advised.
+REFERENCES = ("train_and_validation",)
 SIGNIFICANCE = 0.05
 COUNTS = ("diverged", "collapsed")
 GROUPS: tuple[Group, ...] = ("better", "worse", "no difference", "unresolved")
@@ -117,23 +120,31 @@ class _Setting:
 
     def _compared(self, names: Sequence[str], role: Role, seed: int) -> Iterator[dict[str, Any]]:
         """The rows of outcomes that are compared as one family."""
-        others = [name for name in self.runs if name != BASELINE]
-        pairs = {
+        techniques = [name for name in self.runs if name != BASELINE]
+        compared = {
             (name, technique): self._pairs(technique, name)
             for name in names
-            for technique in others
+            for technique in techniques
         }
-        members = family({key: each.effect for key, each in pairs.items()})
-        level = 1 - simultaneous_level(
-            max(sum(np.isfinite(member.p) for member in members.values()), 1)
-        )
+        families = [
+            {key: pairs for key, pairs in compared.items() if (key[1] in REFERENCES) == reference}
+            for reference in (False, True)
+        ]
+        told = {
+            key: (pairs, member, level)
+            for pairs_of in families
+            for level, members in [_family(pairs_of)]
+            for key, member in members.items()
+            for pairs in [pairs_of[key]]
+        }
         for name in names:
             size = self._margin(self.task.measures[name])
             for technique in self.runs:
                 row, key = self._described(technique, name, role), (name, technique)
-                if key in pairs:
+                if key in told:
+                    pairs, member, level = told[key]
                     measure = self.task.measures[name]
-                    row |= _comparison(pairs[key], members[key], measure, size, level, seed)
+                    row |= _comparison(pairs, member, measure, size, level, seed)
                 yield row
 
     def _pairs(self, technique: str, name: str) -> Pairs:
@@ -160,6 +171,15 @@ class _Setting:
         if margin.kind == "difference":
             return margin.value
         return margin.value * abs(paired.pairs(self.runs[BASELINE], None, measure.name).effect.mean)
+
+
+def _family(
+    compared: Mapping[tuple[str, str], Pairs],
+) -> tuple[float, dict[tuple[str, str], Member]]:
+    """Comparisons that are corrected for each other, and the level of each."""
+    members = family({key: pairs.effect for key, pairs in compared.items()})
+    known = sum(np.isfinite(member.p) for member in members.values())
+    return 1 - simultaneous_level(max(known, 1)), members
 
 
 def margin_of(measure: Measure) -> Margin:
@@ -267,7 +287,7 @@ class Finding:
     study: str
     setting: str
     primary: tuple[Row, ...]  # rows of the score, that of the baseline included
-    secondary: tuple[Row, ...]  # rows of the secondary outcomes, without the baseline's
+    secondary: tuple[Row, ...]  # rows of the secondary outcomes, of what `compared` has
     validation: Mapping[str, float]  # technique -> mean validation score, more being better
     epochs: Mapping[str, float]  # technique -> mean epochs that its runs trained
 
@@ -283,8 +303,14 @@ class Finding:
 
     @property
     def compared(self) -> tuple[Row, ...]:
-        """The rows of the score without the baseline's."""
-        return tuple(row for row in self.primary if row["technique"] != BASELINE)
+        """The rows of the score without those of the baseline and of references."""
+        apart = (BASELINE, *REFERENCES)
+        return tuple(row for row in self.primary if row["technique"] not in apart)
+
+    @property
+    def references(self) -> tuple[Row, ...]:
+        """The rows of the score of baselines with more labels."""
+        return tuple(row for row in self.primary if row["technique"] in REFERENCES)
 
     @property
     def n(self) -> int:
@@ -414,7 +440,9 @@ def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
         study=str(primary[0]["study"]),
         setting=setting,
         primary=tuple(primary),
-        secondary=tuple(row for row in secondary if row["technique"] != BASELINE),
+        secondary=tuple(
+            row for row in secondary if row["technique"] not in (BASELINE, *REFERENCES)
+        ),
         validation={
             name: round(task.val.sign * mean, 12)  # rounding errors make equal means differ
             for name, mean in means(summary, setting, task.val.name).items()

@@ -5,9 +5,10 @@ from pathlib import Path
 from pipeline import results
 from pipeline.analysis import summary
 from pipeline.analysis.families import Group
-from pipeline.analysis.summary import Finding
+from pipeline.analysis.summary import Finding, Row, told_better
 from pipeline.analysis.telling import (
     amount,
+    evidence,
     gains,
     listed,
     ruled_out,
@@ -44,7 +45,18 @@ def headline(finding: Finding, title: str) -> str:
     if not finding.conclusive:
         return f"{where}, nothing is known: a comparison needs at least two replicates."
     told = _shown(finding) if finding.better else _not_shown(finding)
-    return " ".join(part for part in (f"{where}, {told}", side_gains(finding)) if part)
+    parts = (f"{where}, {told}", side_gains(finding), *map(_reference, finding.references))
+    return " ".join(part for part in parts if part)
+
+
+def _reference(row: Row) -> str:
+    """What more labels are worth to the baseline, if that is shown."""
+    if not told_better(row):
+        return ""
+    return (
+        f"Trained on the validation examples as well, the baseline gains {evidence(row)}: more"
+        " labels, no regularization."
+    )
 
 
 def _shown(finding: Finding) -> str:
