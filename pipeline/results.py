@@ -265,7 +265,7 @@ def read_rows(path: Path) -> list[Row]:
 
     if not path.exists():
         return []
-    records = pd.read_csv(path, dtype=TEXTS, float_precision="round_trip").to_dict("records")
+    records = pd.read_csv(path, dtype=TEXTS).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in records]
 
 

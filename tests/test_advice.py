@@ -131,11 +131,23 @@ def test_too_few_replicates_or_no_tuned_runs_give_no_advice() -> None:
     assert few.technique is article.technique is None
 
 
-def test_what_has_no_search_is_advised_at_the_values_of_the_baseline() -> None:
-    effects = {"none": 0.0, "train_and_validation": 0.03}
-    advised = advise(find(effects), make_tuned(["none"]), "On Circles")
-    assert advised.technique == "train_and_validation"
-    assert advised.values == {"strength": 0.00031, "learning_rate": 0.002}
+def test_more_labels_are_told_but_never_advised() -> None:
+    effects = {"none": 0.0, "l2": 0.0, "train_and_validation": 0.08}
+    finding = find(effects)
+    advised = advise(finding, make_tuned(["none", "l2"]), "On Circles")
+    assert advised.technique is finding.champion is finding.winner is None
+    assert "train_and_validation" not in {
+        name for group in finding.groups.values() for name in group
+    }
+    assert "more labels, no regularization" in sentences.headline(finding, "Circles")
+
+
+def test_more_labels_correct_no_other_comparison() -> None:
+    effects = {"none": 0.0, "l2": 0.03}
+    alone, beside = (find(each) for each in (effects, effects | {"train_and_validation": 0.08}))
+    columns = ("difference", "simultaneous_low", "simultaneous_high", "p_holm", "group")
+    for before, after in zip(alone.compared, beside.compared, strict=True):
+        assert [before[name] for name in columns] == [after[name] for name in columns]
 
 
 def test_validation_picks_the_best_searches_and_the_lower_loss_among_equals() -> None:
