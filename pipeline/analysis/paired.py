@@ -98,11 +98,13 @@ class Pairs:
         return means.reshape(len(seeds), seeds[0])
 
     def flips(self, rng: np.random.Generator) -> SignFlips | None:
-        """Sign flips of the replicates' means; None for fewer than nine, or if they overlap.
+        """Sign flips of the replicates' means; None where they are fewer than nine or dependent.
 
-        Splits of one file are not independent, which sign flips would need.
+        Splits of one file share rows, and draws that all settings of some searches meet share what
+        the searches found: signs are not independent then.
         """
-        return None if self.overlap else sign_flips.sign_flips(self.by_replicate, rng)
+        dependent = self.overlap or self.table is not None
+        return None if dependent else sign_flips.sign_flips(self.by_replicate, rng)
 
     def needed(self, difference: float, level: float = power.LEVEL) -> int | None:
         """The fewest replicates that show a true `difference` at `level` in 80 % of such studies.
