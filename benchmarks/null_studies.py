@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from pipeline.analysis import summary
+from pipeline.config.sections import Engine as EngineParams
 from pipeline.config.sections import (
     Final,
     SearchRange,
@@ -20,7 +21,6 @@ from pipeline.config.sections import (
     Training,
     Tuning,
 )
-from pipeline.config.sections import Engine as EngineParams
 from pipeline.datasets import Dataset
 from pipeline.datasets.features import FeaturesData, prepare
 from pipeline.engine import Engine

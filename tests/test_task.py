@@ -157,20 +157,21 @@ def test_the_task_is_stored_with_the_data(tmp_path: Path) -> None:
 def test_runs_have_the_task_of_the_data_unless_the_architecture_has_its_own() -> None:
     study = loading.load().study("digits")
     plan = Plan("digits", "digest", study, 1, sections.Engine(), RECONSTRUCTION)
-    assert plan.tuned("none", {}, 0).task == RECONSTRUCTION
+    run = plan.tuned("none", {}, 0)[0]
+    assert run.task == RECONSTRUCTION
     usual = replace(plan, data_task=CLASSIFICATION)
-    assert usual.tuned("none", {}, 0).task == CLASSIFICATION
-    assert usual.tuned("none", {}, 0).key != plan.tuned("none", {}, 0).key
+    assert usual.tuned("none", {}, 0)[0].task == CLASSIFICATION
+    assert usual.tuned("none", {}, 0)[0].key != run.key
     autoencoder = replace(study, model=Autoencoder("autoencoder", (4,), code=2))
-    own = replace(usual, study=autoencoder).tuned("none", {}, 0)
+    own = replace(usual, study=autoencoder).tuned("none", {}, 0)[0]
     assert own.task == RECONSTRUCTION
     assert pickle.loads(pickle.dumps(own)) == own  # as a worker gets it
 
 
 def test_a_run_says_whether_its_technique_stops_early() -> None:
     plan = Plan("circles", "digest", loading.load().study("circles"), 1, sections.Engine())
-    assert plan.tuned("early_stopping", {"patience": 3}, 0).stops_early
-    assert not plan.tuned("none", {}, 0).stops_early
+    assert all(run.stops_early for run in plan.tuned("early_stopping", {"patience": 3}, 0))
+    assert not any(run.stops_early for run in plan.tuned("none", {}, 0))
 
 
 def test_a_measure_that_no_run_has_is_not_shown() -> None:

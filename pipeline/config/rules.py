@@ -13,6 +13,9 @@ from pipeline.errors import nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.registry import TECHNIQUES, Technique
+from pipeline.techniques.training import ValidationToo
+
+BASELINE = "none"
 
 LONGEST_NAME = 64  # characters; it names a folder, an experiment and files
 # Words that pandas reads as a missing value, a truth value or a number, in any case.
@@ -52,7 +55,6 @@ def study_problems(study: Study) -> Iterator[str]:
         )
     for name in study.techniques:
         yield from _technique_problems(name, study)
-        yield from _values_of_problems(name, study)
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)
@@ -72,6 +74,8 @@ def study_problems(study: Study) -> Iterator[str]:
         )
     yield from _race_problems(study)
     yield from _replicate_problems(study)
+    for name in study.techniques:
+        yield from _final_problems(name, study)
     yield from _outcome_problems(study)
 
 
@@ -79,7 +83,7 @@ def _race_problems(study: Study) -> Iterator[str]:
     """A race has fewer and fewer candidates on more and more draws."""
     heats = study.tuning.heats
     for index, (before, heat) in enumerate(pairwise(heats)):
-        where = f"tuning.race[{index}]"
+        where = f"tuning.race.{index}"
         if heat.candidates > before.candidates:
             yield (
                 f"{where}.candidates: must be at most {before.candidates}, those before, "
@@ -100,14 +104,15 @@ def _replicate_problems(study: Study) -> Iterator[str]:
                 f"of {final.replicates} replicates cannot have its own"
             )
         return
-    names = study.techniques
-    most = max((max(own.replicates, own.article) for own in map(study.final_of, names)), default=0)
+    own = map(study.final_of, study.techniques)
+    most = max((max(each.replicates, each.article) for each in own), default=0)
     searches = len(final.turns) * study.tuning.draws if final.crossed else 0
     if draws < most + searches:
         yield (
             f"data.draws: must be at least {most + searches}, {most} for the final runs and "
             f"{searches} for the searches, but got {draws}"
         )
+<<<<<<< HEAD
     for name in names:
         own = study.final_of(name)
         if own.seeds > final.seeds:
@@ -120,6 +125,34 @@ def _replicate_problems(study: Study) -> Iterator[str]:
                 f"techniques.{name}.final.searches: must be at most {len(final.turns)}, those of "
                 f"the study, but got {own.searches}"
             )
+=======
+
+
+def _final_problems(name: str, study: Study) -> Iterator[str]:
+    """Every search of a technique needs one of the baseline, and values need a search."""
+    own, searches = study.final_of(name), len(study.final.turns)
+    where, key = f"techniques.{name}.final", "searches" if study.final.crossed else "replicates"
+    got = len(own.turns)
+    if own.crossed and not study.final.crossed:
+        yield (
+            f"{where}.searches: must be left out, since each of the study's {searches} replicates "
+            f"has a search of its own, but got {own.searches}"
+        )
+    elif got > searches:
+        yield f"{where}.{key}: must be at most {searches}, those of the study, but got {got}"
+    elif name == BASELINE and got < searches:
+        yield (
+            f"{where}.{key}: must be {searches}, those of the study, as the baseline of every "
+            f"search, but got {got}"
+        )
+    source = study.techniques[name].values_of
+    if (
+        source is not None
+        and source in study.techniques
+        and got > (most := len(study.final_of(source).turns))
+    ):
+        yield f"{where}.{key}: must be at most {most}, those of {source!r}, but got {got}"
+>>>>>>> h-tests
 
 
 def _outcome_problems(study: Study) -> Iterator[str]:
@@ -128,7 +161,9 @@ def _outcome_problems(study: Study) -> Iterator[str]:
     comparable = {name for name, measure in task.measures.items() if measure.better}
     comparable.discard(task.test.name)
     for name in study.outcomes:
-        if name not in comparable:
+        if name == task.test.name:
+            yield f"outcomes: {name!r} is the score of the study, which is always compared"
+        elif name not in comparable:
             yield f"outcomes: unknown measure {name!r}{nearest(name, sorted(comparable))}"
 
 
@@ -175,18 +210,44 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
         expected = ", ".join(fitting(study.model, images))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
     yield from _value_problems(name, params, technique)
+    yield from _values_of_problems(name, study)
+    if technique.lowest.get(ValidationToo) is not None:
+        yield from _validation_problems(name, study)
 
 
 def _values_of_problems(name: str, study: Study) -> Iterator[str]:
     """A technique that takes the values of another one's search needs that search."""
     params = study.techniques[name]
+    where = f"techniques.{name}.values_of"
     if params.values_of is None:
         return
     if params.values_of not in study.searched:
         hint = nearest(params.values_of, study.searched)
-        yield f"techniques.{name}.values_of: no search of {params.values_of!r}{hint}"
+        yield f"{where}: no search of {params.values_of!r}{hint}"
+        return
     if params.search or not params.tuned:
-        yield f"techniques.{name}.values_of: has no search of its own; remove `search` or `tuned`"
+        yield f"{where}: has no search of its own; remove `search` or `tuned`"
+    own, others = ([*study.technique(each).search] for each in (name, params.values_of))
+    if sorted(own) != sorted(others):
+        yield (
+            f"{where}: must name a search of the hyperparameters {own}, but got "
+            f"{params.values_of!r}, which has {others}"
+        )
+
+
+def _validation_problems(name: str, study: Study) -> Iterator[str]:
+    """Of a technique that trains on the validation examples too: their score says nothing."""
+    params = study.techniques[name]
+    if params.tuned and params.values_of is None:
+        yield (
+            f"techniques.{name}.values_of: required, such as `none`: {name!r} trains on the "
+            "validation examples, so their score cannot choose its values"
+        )
+    if params.article is not None and study.data.article_points:
+        yield (
+            f"techniques.{name}.article: must be left out: {name!r} trains on the validation "
+            "examples, which an article may use as its test examples"
+        )
 
 
 def _range_problems(location: str, search_range: SearchRange) -> Iterator[str]:
