@@ -112,20 +112,6 @@ def _replicate_problems(study: Study) -> Iterator[str]:
             f"data.draws: must be at least {most + searches}, {most} for the final runs and "
             f"{searches} for the searches, but got {draws}"
         )
-<<<<<<< HEAD
-    for name in names:
-        own = study.final_of(name)
-        if own.seeds > final.seeds:
-            yield (
-                f"techniques.{name}.final.seeds: must be at most {final.seeds}, those of the "
-                f"study, but got {own.seeds}"
-            )
-        if own.crossed != final.crossed or len(own.turns) > len(final.turns):
-            yield (
-                f"techniques.{name}.final.searches: must be at most {len(final.turns)}, those of "
-                f"the study, but got {own.searches}"
-            )
-=======
 
 
 def _final_problems(name: str, study: Study) -> Iterator[str]:
@@ -133,6 +119,11 @@ def _final_problems(name: str, study: Study) -> Iterator[str]:
     own, searches = study.final_of(name), len(study.final.turns)
     where, key = f"techniques.{name}.final", "searches" if study.final.crossed else "replicates"
     got = len(own.turns)
+    if own.seeds > study.final.seeds:
+        yield (
+            f"{where}.seeds: must be at most {study.final.seeds}, those of the study, "
+            f"but got {own.seeds}"
+        )
     if own.crossed and not study.final.crossed:
         yield (
             f"{where}.searches: must be left out, since each of the study's {searches} replicates "
@@ -152,7 +143,6 @@ def _final_problems(name: str, study: Study) -> Iterator[str]:
         and got > (most := len(study.final_of(source).turns))
     ):
         yield f"{where}.{key}: must be at most {most}, those of {source!r}, but got {got}"
->>>>>>> h-tests
 
 
 def _outcome_problems(study: Study) -> Iterator[str]:
