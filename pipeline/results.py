@@ -61,10 +61,17 @@ RUN_COLUMNS = (
     *("search", "replicate", "seed", "overlap"),  # see `analysis.paired`
     *("val_loss", "diverged"),
 )
-SUMMARY_COLUMNS = ("study", "task", "technique", "setting", "leaks", "n", "measure")
-COMPARED = (
-    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
-    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
+SUMMARY_COLUMNS = (
+    *("study", "task", "technique", "setting", "leaks"),
+    *("outcome", "role"),  # a column of runs.csv; primary, secondary or described
+    *("n", "searches", "runs"),  # replicates, and of how many searches and runs
+    *("mean", "mean_low", "mean_high"),
+    *("difference", "difference_low", "difference_high", "error", "df"),  # technique minus none
+    *("simultaneous_low", "simultaneous_high"),  # of the difference, within its family
+    *("p", "p_holm", "p_simultaneous", "p_flips"),
+    *("seeds_low", "seeds_high"),  # of the difference, if seeds alone varied
+    *("improvement", "group", "needed", "margin"),
+    *("diverged", "collapsed"),  # runs
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}
@@ -258,7 +265,7 @@ def read_rows(path: Path) -> list[Row]:
 
     if not path.exists():
         return []
-    records = pd.read_csv(path, dtype=TEXTS, float_precision="round_trip").to_dict("records")
+    records = pd.read_csv(path, dtype=TEXTS).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in records]
 
 
@@ -281,13 +288,8 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def read_summary(folder: Path) -> "pd.DataFrame":
     """The table of `analysis.summary`. Raises UserError if the file or a column is missing."""
-    columns = (*SUMMARY_COLUMNS, *COMPARED)
-    return _read_table(folder / SUMMARY, columns, lambda task: estimates(task.test.name))
-
-
-def estimates(name: str) -> tuple[str, str, str]:
-    """The columns of a mean and of the ends of its interval."""
-    return name, f"{name}_low", f"{name}_high"
+    table = _read_table(folder / SUMMARY, SUMMARY_COLUMNS, lambda task: ())
+    return table.assign(group=table["group"].astype(object).fillna(""))
 
 
 def write_summary(summary: "pd.DataFrame", folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from pipeline.datasets.task import SIGMAS
+from pipeline.datasets.task import KEPT, SIGMAS, kept_name
 from pipeline.engine.gates import HardConcrete
 from pipeline.models import building
 from pipeline.models.architectures import Cnn, Lstm, Mlp, Model
@@ -19,7 +19,14 @@ from pipeline.models.plain import plain
 from pipeline.techniques.changes import Change
 from pipeline.techniques.penalties import Activity, Gates, Penalty
 from pipeline.training import measures
-from pipeline.training.measures import calibration_error, measure, noise_accuracies, weights
+from pipeline.training.measures import (
+    calibration_error,
+    kept_accuracies,
+    measure,
+    noise_accuracies,
+    pruned,
+    weights,
+)
 
 from .engine.problem import Problem
 
@@ -52,6 +59,50 @@ def test_gzip_holds_the_float32_kernels_and_shrinks_with_zeros() -> None:
     assert size == len(gzip.compress(kernel.tobytes(), 6, mtime=0))
     sparse = np.where(np.abs(kernel) < 1, np.float32(0), kernel)
     assert weights([sparse], BIASES)["kernel_gzip_bytes"] < 0.6 * size
+
+
+def test_pruned_kernels_keep_the_largest_weights_of_all_together() -> None:
+    kernels = [np.array([[3.0, -0.5], [9e-4, 0.2]]), np.array([[-4.0], [0.1]])]
+    for share, left in ((1.0, 5), (0.5, 3), (0.3, 2), (0.1, 1)):
+        found = np.concatenate([kernel.ravel() for kernel in pruned(kernels, share)])
+        flat = np.concatenate([kernel.ravel() for kernel in kernels])
+        kept = np.sort(np.abs(flat))[-left:]
+        assert np.sort(np.abs(found[found != 0])).tolist() == kept.tolist()
+        assert (found[found != 0] == flat[found != 0]).all()
+    assert kernels[0][1, 0] == 9e-4  # the given ones stay as they are
+
+
+@pytest.mark.parametrize("share", [0.0, 1.1, float("nan")])
+def test_a_share_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"`share` must lie in \(0, 1\], but got"):
+        pruned(KERNELS, share)
+
+
+def test_gzip_of_pruned_kernels_drops_what_is_near_zero() -> None:
+    near = np.where(RANDOM.random((40, 30)) < 0.5, 9e-4 * RANDOM.random((40, 30)), 1.0)
+    found = weights([near.astype(np.float32)], BIASES)
+    exact = weights([np.where(near < 1e-3, 0, near).astype(np.float32)], BIASES)
+    assert found["pruned_gzip_bytes"] == exact["kernel_gzip_bytes"] < found["kernel_gzip_bytes"]
+
+
+def test_accuracy_of_pruned_kernels_is_that_of_a_model_with_them() -> None:
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(4), layers.Dense(3)])
+    x, y = RANDOM.normal(size=(50, 3)).astype(np.float32), RANDOM.integers(3, size=50)
+    before = model.get_weights()
+    found = kept_accuracies(model, x, y)
+    for mine, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, kept)
+    assert list(found) == [kept_name(share) for share in KEPT]
+    first, second = pruned(before[::2], 0.3)
+    classes = ((x @ first) @ second).argmax(axis=1)  # biases are 0
+    assert found["kept_30_accuracy"] == np.mean(classes == y)
+
+
+def test_the_drop_under_noise_is_from_the_accuracy_without() -> None:
+    x = RANDOM.normal(size=(400, 1)).astype(np.float32)
+    found = noise_accuracies(sign, x, sign(x), sign(x))
+    assert found["noise_drop"] > 0
+    assert found["noise_drop"] == pytest.approx(1 - found["noise_accuracy"])
 
 
 def test_calibration_error_is_the_gap_weighted_over_bins() -> None:

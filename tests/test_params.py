@@ -19,7 +19,7 @@ from pipeline.techniques.changes import Change
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.noise import Dropout
 from pipeline.techniques.penalties import KernelPenalty, Penalty
-from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.registry import TECHNIQUES, combination
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -590,7 +590,7 @@ def test_the_examples_in_params_yaml_are_valid() -> None:
         digits = raw["studies"]["digits"]
         digits["outcomes"] = [] if "autoencoder" in example else digits["outcomes"]
         model = MODELS[digits["model"]["architecture"]](**digits["model"])
-        for name in list(digits["techniques"]):
-            if misfit(TECHNIQUES[name].lowest, model):
+        for name, technique in list(digits["techniques"].items()):
+            if misfit(combination(technique.get("combine") or [name]).lowest, model):
                 del digits["techniques"][name]
         loading.parse(raw)

@@ -1,57 +1,36 @@
-"""The rule that judges the articles' claims from final runs.
+"""Judges the articles' claims: finds the runs of each statement, and applies `verdict_rule`.
 
-A claim consists of statements such as "the test accuracy of l2 is higher than that of none". A
-statement is judged on the differences of pairs of runs with the same seed, with the sign changed
-if it says "lower", so that positive differences support it. D is their mean. The sign-flip test of
-`statistics` answers two questions at 0.05:
+A statement such as "the test accuracy of l2 is higher than that of none" is judged on differences
+of paired runs (`paired.pairs`), by their 95 % interval and a margin that was fixed beforehand. A
+claim consists of one statement or more; its words are those of `verdict_rule`, and "not run" where
+runs are missing. A claim that compares a network with itself does not hold, whatever the runs.
 
-1. Is there a difference? D is significantly above or below zero.
-2. Is it too small to matter? D is significantly below `matters`, the smallest difference worth
-   having, which each statement fixes before any run is seen.
+Each claim has a verdict for each of its cases: on the article's own data and beyond them.
 
-    D below zero                               reversed: the opposite was shown
-    else D below the smallest that matters     does not hold: no difference worth having
-    else D above zero                          holds
-    else                                       cannot tell
-
-A statement that denies an effect ("does not beat", "at no loss") is the negation of the effect: it
-holds if the effect is reversed or does not hold, is reversed if the effect holds, and cannot be
-told if the effect cannot.
-
-A claim of several statements holds if all of them hold, is reversed if all are reversed, does not
-hold if one of them is shown to be wrong, and cannot be told otherwise. Without runs it is "not
-run". A claim that compares a network with itself does not hold, whatever the runs.
-
-The interval shown beside a verdict is a BCa interval of the difference. With few pairs it is a
-little too narrow, so it can exclude zero where the test cannot tell; the test decides. Verdicts
-are not corrected for the number of claims: of 20 claims without any effect, one "holds" or is
-"reversed" by chance.
+Beside the interval stand the p of inverted sign flips, which need no normal distribution, and the
+number of replicates that would show a difference as large as the margin. Neither decides a word.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import statistics
-from pipeline.analysis.claims import Claim, Side, Statement
-from pipeline.analysis.statistics import Estimate, Vector
-from pipeline.analysis.summary import SIGNIFICANCE
+from pipeline.analysis import deviation, paired, power, verdict_rule
+from pipeline.analysis.paired import PAIR, Pairs
+from pipeline.analysis.power import Needed
+from pipeline.analysis.statements import Case, Claim, Side, Statement
+from pipeline.analysis.statistics import Estimate
+from pipeline.analysis.verdict_rule import REFUTED, ClaimJudgement, Judgement
 from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.results import task_of
 
-Word = Literal["holds", "does not hold", "reversed", "cannot tell", "not run"]
+Word = verdict_rule.Word | Literal["not run"]
 WORDS: tuple[Word, ...] = ("holds", "does not hold", "reversed", "cannot tell", "not run")
-DENIED: Mapping[Word, Word] = {
-    "holds": "reversed",
-    "reversed": "holds",
-    "does not hold": "holds",
-    "cannot tell": "cannot tell",
-}
 TASK = CLASSIFICATION  # the task of the articles' models
-USUAL_PAIRS = 10  # a verdict from fewer pairs gets a note
+FEW = 5  # a verdict from fewer replicates gets a note
 
 
 @dataclass(frozen=True)
@@ -59,75 +38,129 @@ class Evidence:
     """What the runs show about one statement."""
 
     statement: Statement
-    word: Word
-    difference: Estimate  # first minus second, or that over the second; 95 % BCa interval
-    p: float  # of the sign-flip test of "no difference"
-    p_matters: float  # of the sign-flip test of "a difference that just matters"
-    n: int  # pairs
+    judgement: Judgement
+    n: int  # replicates: draws, splits or, on an article's own points, seeds
+    p_flips: float  # of sign flips, against the same null as the judgement's p; nan if n < 9
+    needed: Needed | None  # replicates that show the margin in 80 % of studies; None if unknown
 
     @property
-    def rests_on_size(self) -> bool:
-        """Whether the word follows from the second question: no difference that matters."""
-        absent: Word = "holds" if self.statement.denies else "does not hold"
-        return self.word == absent and not (self.p < SIGNIFICANCE and self._against)
+    def word(self) -> verdict_rule.Word:
+        """The word of the statement."""
+        return self.judgement.word
 
     @property
-    def _against(self) -> bool:
-        return (self.difference.mean > 0) == self.statement.falls
+    def difference(self) -> Estimate:
+        """First minus second, or that over the second, with its 95 % interval."""
+        return self.judgement.interval
+
+    @property
+    def ruled_out(self) -> float:
+        """The size above which an effect as stated or denied is excluded; 0 if any is.
+
+        In the unit of the difference; nan if the interval is.
+        """
+        low, high = self.difference.low, self.difference.high
+        stated = Estimate(np.nan, -high, -low) if self.statement.falls else self.difference
+        return power.ruled_out(stated).gain
+
+    @property
+    def absent(self) -> bool:
+        """Whether the word says that there is no effect worth having."""
+        return self.word == ("holds" if self.statement.denies else "does not hold")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on one study. Without `evidence`, `notes` say why nothing was compared."""
+    """A claim judged in one case. Without `evidence`, `notes` say why nothing was compared."""
 
-    claim: Claim
-    study: str
+    claim: Claim  # in the case's setting
+    case: Case
     word: Word
     evidence: tuple[Evidence, ...] = ()
     notes: tuple[str, ...] = ()
     leaks: bool = False  # whether the runs' validation data leak
+    curves: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
+    """By technique: means of the claim's `curve`, with 95 % intervals."""
+    p_corrected: float = np.nan  # Benjamini and Hochberg's, over all claims that were judged
 
     @property
     def n(self) -> int:
-        """The pairs of the statement that has the fewest; 0 if it was not run."""
+        """The replicates of the statement that has the fewest; 0 if it was not run."""
         return min((evidence.n for evidence in self.evidence), default=0)
+
+    @property
+    def judgement(self) -> ClaimJudgement:
+        """The statements' judgements as that of the claim, with its p; needs `evidence`."""
+        return verdict_rule.judge_claim([evidence.judgement for evidence in self.evidence])
+
+    @property
+    def deciding(self) -> Evidence:
+        """The evidence whose p is that of the claim; needs `evidence`."""
+        words = REFUTED if self.word == "does not hold" else (self.word,)
+        open_ones = [evidence for evidence in self.evidence if evidence.word in words]
+        pick = min if self.word == "does not hold" else max
+        return pick(open_ones, key=lambda evidence: np.nan_to_num(evidence.judgement.p, nan=2.0))
 
 
 Runs = Mapping[str, pd.DataFrame]  # study -> its runs, as read by `results.read_runs`
 
 
-def judge(claim: Claim, runs: Runs) -> Verdict:
-    """The verdict on a claim, from the runs of its first study."""
-    if claim.refuted_by:
-        return Verdict(claim, "", "does not hold", notes=(claim.refuted_by,))
-    return _judge(claim, claim.studies[0], runs)
+def verdicts(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
+    """The verdict in each of the claim's cases, one or two."""
+    return tuple(judge(claim, runs, case) for case in claim.cases)
 
 
 def beside(claim: Claim, runs: Runs) -> tuple[Verdict, ...]:
-    """The verdicts to compare with: in the other setting and in the claim's other studies."""
-    if not claim.statements:
-        return ()
-    variants = dict.fromkeys((claim, claim.at("article"), claim.at("tuned")))
-    _, *others = ((variant, study) for study in claim.studies for variant in variants)
-    verdicts = (_judge(variant, study, runs) for variant, study in others)
-    return tuple(verdict for verdict in verdicts if verdict.word != "not run")
+    """The verdicts to compare with, of cases that were run: other settings and studies."""
+    others = (judge(claim, runs, case) for case in claim.other_cases)
+    return tuple(verdict for verdict in others if verdict.evidence)
 
 
-def _judge(claim: Claim, study: str, runs: Runs) -> Verdict:
-    reasons = tuple(_reasons_not_to_judge(claim, study, runs))
+def judge(claim: Claim, runs: Runs, case: Case | None = None) -> Verdict:
+    """The verdict on a claim in a case, by default its first one."""
+    case = case or claim.cases[0]
+    if claim.refuted_by:
+        return Verdict(claim, case, "does not hold", notes=(claim.refuted_by,))
+    claim = claim.at(case.setting)
+    reasons = tuple(_reasons_not_to_judge(claim, case.study, runs))
     if reasons:
-        return Verdict(claim, study, "not run", notes=reasons)
-    frame = runs[study]
+        return Verdict(claim, case, "not run", notes=reasons)
+    frame = runs[case.study]
     evidence = tuple(find(statement, frame) for statement in claim.statements)
-    sides = {side for statement in claim.statements for side in statement.sides}
+    sides = tuple(dict.fromkeys(side for each in claim.statements for side in each.sides))
     compared = pd.concat(_runs_of(side, frame) for side in sides)
     leaks = bool(compared["leaks"].any())
-    notes = tuple(_notes(evidence, leaks, int(compared["diverged"].sum())))
-    return Verdict(claim, study, _combined(evidence), evidence, notes, leaks)
+    return Verdict(
+        claim,
+        case,
+        verdict_rule.joined([shown.word for shown in evidence]),
+        evidence,
+        tuple(_notes(evidence, leaks, int(compared["diverged"].sum()))),
+        leaks,
+        curves=_curves(claim, frame),
+    )
+
+
+def _curves(claim: Claim, frame: pd.DataFrame) -> dict[str, tuple[Estimate, ...]]:
+    """The means of the claim's curve with their intervals, if the runs have all its measures."""
+    if not claim.curve or not {*claim.curve} <= {*frame}:
+        return {}
+    sides = {
+        side.technique: _runs_of(side, frame) for each in claim.statements for side in each.sides
+    }
+    return {
+        technique: tuple(
+            paired.pairs(runs, None, measure).effect.interval() for measure in claim.curve
+        )
+        for technique, runs in sides.items()
+    }
 
 
 def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]:
     """Why a claim cannot be judged; yields nothing if it can."""
+    if claim.needs:
+        yield f"it needs {claim.needs}"
+        return
     if study not in runs:
         yield f"no runs of {study}"
         return
@@ -146,8 +179,8 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
         yield f"the runs on {study} have no {measure.replace('_', ' ')}"
     if absent or unmeasured:
         return
-    if not all(len(_differences(statement, runs[study])) for statement in claim.statements):
-        yield f"the runs to compare on {study} share no seed"
+    if not all(_in_common(statement, runs[study]) for statement in claim.statements):
+        yield f"the runs to compare on {study} have no pair in common"
 
 
 def _comparable(measure: str, task: Task) -> bool:
@@ -156,73 +189,50 @@ def _comparable(measure: str, task: Task) -> bool:
 
 
 def _runs_of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one side, indexed by seed."""
-    runs = frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
-    return runs.set_index("seed").sort_index()
+    """The runs of one side."""
+    return frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
 
 
-def _differences(statement: Statement, frame: pd.DataFrame) -> Vector:
-    """First minus second on the seeds that both have, shape (n,)."""
-    values = [_runs_of(side, frame)[statement.measure].astype(float) for side in statement.sides]
-    if len(values) == 1:
-        return np.asarray(values[0], np.float64)
-    pairs = pd.concat(values, axis=1, join="inner").to_numpy(np.float64)
-    differences: Vector = pairs[:, 0] - pairs[:, 1]
-    if statement.relative:
-        with np.errstate(divide="ignore", invalid="ignore"):  # a fraction of zero is not finite
-            differences = differences / np.abs(pairs[:, 1])
-    return differences
+def _in_common(statement: Statement, frame: pd.DataFrame) -> bool:
+    pairs = [_runs_of(side, frame).set_index(list(PAIR)).index for side in statement.sides]
+    return not pairs[0].intersection(pairs[-1]).empty
 
 
 def find(statement: Statement, frame: pd.DataFrame) -> Evidence:
     """What the runs of one study show about a statement; they have at least one pair."""
-    differences = _differences(statement, frame)
-    word, p, p_matters = decide(differences, statement)
-    interval = statistics.mean_interval(differences, np.random.default_rng(0))
-    return Evidence(statement, word, interval, p, p_matters, len(differences))
+    first, *second = (_runs_of(side, frame) for side in statement.sides)
+    pairs = paired.pairs(
+        first, second[0] if second else None, statement.measure, statement.relative
+    )
+    margin = statement.margin.value
+    if statement.of == "deviation":
+        of_repeats = verdict_rule.judge(deviation.of_repeats(pairs), statement.stated, margin)
+        return Evidence(statement, of_repeats, pairs.replicates, p_flips=np.nan, needed=None)
+    judgement = verdict_rule.judge(pairs.effect, statement.stated, margin)
+    flips = pairs.flips(np.random.default_rng(0))
+    return Evidence(
+        statement,
+        judgement,
+        n=pairs.replicates,
+        p_flips=flips.p(judgement.null) if flips else np.nan,
+        needed=_needed(pairs, margin),
+    )
 
 
-def decide(differences: Vector, statement: Statement) -> tuple[Word, float, float]:
-    """The rule of this module: the word, and the p-values of its two questions.
-
-    >>> beats = Statement(Side("l2"), Side("none"), "test_accuracy", "higher", matters=0.01)
-    >>> decide(np.array([0.02, 0.03, 0.02, 0.04, 0.03, 0.02]), beats)
-    ('holds', 0.03125, 0.03125)
-    """
-    supporting = -differences if statement.falls else differences
-    p, sign = _significant_sign(supporting)
-    p_matters, sign_beyond = _significant_sign(supporting - statement.matters)
-    word: Word = "cannot tell"
-    if sign < 0:
-        word = "reversed"
-    elif sign_beyond < 0:
-        word = "does not hold"
-    elif sign > 0:
-        word = "holds"
-    return (DENIED[word] if statement.denies else word), p, p_matters
-
-
-def _significant_sign(differences: Vector) -> tuple[float, float]:
-    """The sign-flip p-value, and the sign of the mean: -1 or 1, or 0 if not significant."""
-    p = statistics.sign_flip_p(differences, np.random.default_rng(0))
-    return p, float(np.sign(differences.mean())) if p < SIGNIFICANCE else 0.0
-
-
-def _combined(evidence: tuple[Evidence, ...]) -> Word:
-    """The word of a claim from those of its statements."""
-    words = {shown.word for shown in evidence}
-    if len(words) == 1:
-        return evidence[0].word
-    return "does not hold" if words & {"does not hold", "reversed"} else "cannot tell"
+def _needed(pairs: Pairs, difference: float) -> Needed | None:
+    """Replicates that a true `difference` takes; None without a spread to compute it from."""
+    differences = pairs.by_replicate
+    if len(differences) < 2 or not np.isfinite(differences).all() or np.ptp(differences) == 0:
+        return None
+    return power.needed_after(differences, difference, pairs.overlap)
 
 
 def _notes(evidence: tuple[Evidence, ...], leaks: bool, diverged: int) -> Iterator[str]:
     """What a reader must know about a verdict beside its numbers."""
     n = min(shown.n for shown in evidence)
-    if n < USUAL_PAIRS:
-        few = f"{n} pair{'s' if n > 1 else ''} only"
-        yield few if n >= statistics.FEWEST_PAIRS else f"{few}: too few to show a difference"
-    if any(np.isnan(shown.p) for shown in evidence):
+    if n < FEW:
+        yield f"{n} replicate{'s' if n > 1 else ''} only"
+    if any(np.isnan(shown.difference.mean) for shown in evidence):
         yield "a value is not finite, so nothing can be concluded"
     if diverged:
         yield f"{diverged} runs diverged and count with their values before that"

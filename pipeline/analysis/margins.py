@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -32,8 +33,18 @@ def read_margins(path: Path = FILE) -> dict[str, Margin]:
     return {str(name): _margin(section, f"{path}: {name}") for name, section in sections.items()}
 
 
-def margin(name: str, margins: Mapping[str, Margin]) -> Margin:
-    """The margin of this name. Raises UserError, which lists the names, if there is none."""
+@cache
+def committed() -> Mapping[str, Margin]:
+    """The margins of `FILE`, which is read once."""
+    return read_margins()
+
+
+def margin(name: str, margins: Mapping[str, Margin] | None = None) -> Margin:
+    """The margin of this name, by default of `FILE`.
+
+    Raises UserError, which suggests a similar name, if there is none.
+    """
+    margins = committed() if margins is None else margins
     if name not in margins:
         raise UserError(f"unknown margin {name!r}{nearest(name, margins)}")
     return margins[name]

@@ -32,6 +32,7 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.analysis.deviation import Deviation
 from pipeline.analysis.effects import Effect
 from pipeline.analysis.families import benjamini_hochberg
 from pipeline.analysis.statistics import Estimate, Vector
@@ -52,18 +53,19 @@ class Judgement:
     """What the data say of one statement."""
 
     word: Word
-    effect: Effect  # as measured, first minus second
+    effect: Effect | Deviation  # as measured, first minus second
     interval: Estimate  # of the effect, 95 %
     stated: Stated
     margin: float
-    p: float  # of the word; where it cannot tell, of the one that is nearer
+    null: float  # the effect, as measured, that the word denies
+    p: float  # of the word, two-sided, against `null`; where it cannot tell, of "holds"
 
 
-def judge(effect: Effect, stated: Stated, margin: float) -> Judgement:
+def judge(effect: Effect | Deviation, stated: Stated, margin: float) -> Judgement:
     """The verdict of "first is `stated` than second" from the effect first minus second.
 
-    An effect that is not finite, or has no error, cannot tell and has a p of nan. Raises ValueError
-    unless `margin` > 0.
+    A deviation is compared with the margin itself. An effect that is not finite, or has no error,
+    cannot tell and has a p of nan. Raises ValueError unless `margin` > 0.
 
     >>> gain = Effect(mean=0.0004, error=0.0002, df=9)  # not shown to differ from zero: p is 0.077
     >>> judge(gain, "higher", margin=0.001).word, judge(gain, "not higher", margin=0.001).word
@@ -71,12 +73,14 @@ def judge(effect: Effect, stated: Stated, margin: float) -> Judgement:
     """
     if not margin > 0:
         raise ValueError(f"`margin` must be > 0, but got {margin}")
-    wanted = -effect if stated.endswith("lower") else effect
-    affirmed = word_of(wanted.interval(), margin)
+    mean, low, high = interval = effect.interval()
+    falls = stated.endswith("lower")
+    affirmed = word_of(Estimate(-mean, -high, -low) if falls else interval, margin)
     word = DENIED[affirmed] if stated.startswith("not") else affirmed
     # A denial that holds says "less than m", whether or not the effect is reversed as well.
     against = -margin if word == "reversed" == affirmed else margin
-    return Judgement(word, effect, effect.interval(), stated, margin, wanted.p(against))
+    null = -against if falls else against
+    return Judgement(word, effect, interval, stated, margin, null, effect.p(null))
 
 
 def word_of(interval: Estimate, margin: float) -> Word:

@@ -119,6 +119,11 @@ def _final_problems(name: str, study: Study) -> Iterator[str]:
     own, searches = study.final_of(name), len(study.final.turns)
     where, key = f"techniques.{name}.final", "searches" if study.final.crossed else "replicates"
     got = len(own.turns)
+    if own.seeds > study.final.seeds:
+        yield (
+            f"{where}.seeds: must be at most {study.final.seeds}, those of the study, "
+            f"but got {own.seeds}"
+        )
     if own.crossed and not study.final.crossed:
         yield (
             f"{where}.searches: must be left out, since each of the study's {searches} replicates "

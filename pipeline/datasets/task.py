@@ -19,6 +19,16 @@ Part = Literal["train", "val", "test"]
 Shape = tuple[int, ...]
 
 SIGMAS = (0.1, 0.2, 0.4)  # standard deviations of noise on test inputs, in units of the input
+KEPT = (1.0, 0.5, 0.3, 0.2, 0.1)  # shares of weights that are left after pruning
+
+
+def kept_name(share: float) -> str:
+    """The column of the accuracy with this share of the weights.
+
+    >>> kept_name(0.3)
+    'kept_30_accuracy'
+    """
+    return f"kept_{100 * share:g}_accuracy"
 
 
 @dataclass(frozen=True)
@@ -226,6 +236,7 @@ class Task:
 
 # Measures of the final models of every task.
 EVERY = (
+    Measure("collapsed", share=True),  # 1 if all outputs are the same, else 0
     Measure("epochs_run", averaged=True),
     Measure("last_fit_epochs"),
     Measure("zero_weights", share=True, averaged=True),
@@ -234,6 +245,7 @@ EVERY = (
     Measure("kernel_norm", averaged=True),
     Measure("bias_norm", averaged=True),
     Measure("kernel_gzip_bytes", averaged=True),
+    Measure("pruned_gzip_bytes"),
     Measure("parameters", averaged=True),
     Measure("nonzero_parameters", averaged=True),
     Measure("informative_recall", share=True),
@@ -270,6 +282,9 @@ CLASSIFICATION = Task(
             Measure(f"noise_{sigma:g}_accuracy", share=True, better="higher")
             for sigma in (0.0, *SIGMAS)
         ),
+        Measure("noise_drop", share=True, better="lower"),
+        *(Measure(kept_name(share), share=True, better="higher") for share in KEPT),
+        Measure("fall", share=True, better="lower"),  # from the best epoch's validation accuracy
     ),
     wording=Wording("tell classes apart", aim="accuracy"),
 )

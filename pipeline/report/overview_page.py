@@ -9,8 +9,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from pipeline import results
-from pipeline.analysis import inference, summary, verdicts
-from pipeline.analysis.judging import WORDS, Verdict
+from pipeline.analysis import derived, inference, summary, verdicts
+from pipeline.analysis.judging import Runs, Verdict
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.verdicts import Judged
 from pipeline.datasets import about as studied
@@ -34,11 +34,6 @@ class Entry:
     thumbnail: Markup
     link: str  # to the study's page, relative to the overview
 
-    @property
-    def tuned(self) -> bool:
-        """Whether the finding is about the tuned setting."""
-        return self.finding.setting == "tuned"
-
 
 @dataclass(frozen=True)
 class Overview:
@@ -57,41 +52,47 @@ def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
     reported = [name for name in names if (folder / name / results.SUMMARY).exists()]
     link = Path(os.path.relpath(folder, page.parent))
     entries = [_entry(folder / name, link / name) for name in reported]
-    runs = {
-        name: inference.joined(results.read_runs(folder / name), folder / name) for name in reported
-    }
     missing = [name for name in names if name not in reported]
-    return Overview(entries, verdicts.judge_all(runs), missing)
+    return Overview(entries, verdicts.judge_all(_runs(folder, reported)), missing)
+
+
+def _runs(folder: Path, names: Sequence[str]) -> Runs:
+    """All runs that claims compare, by study."""
+    runs = {}
+    for name in names:
+        final = inference.joined(results.read_runs(folder / name), folder / name)
+        runs[name] = derived.joined(final, folder / name, results.prepared(name))
+    orders = derived.orders()
+    return runs if orders is None else runs | {derived.SHUFFLING: orders}
 
 
 def write_overview(overview: Overview, page: Path) -> None:
     """Writes all studies and the verdicts on the articles' claims to one page."""
     titles = {entry.name: entry.about.title for entry in overview.entries}
-    tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
     text = render(
         "overview.html",
         entries=overview.entries,
         judged=overview.judged,
-        counts=counts(overview.judged),
-        ranks=summary.rank(tuned),
+        counts=verdicts.counts(overview.judged),
         missing=overview.missing,
         titles=titles,
         verdicts=verdicts,
-        where_judged=partial(_where_judged, titles),
+        where=partial(_where, titles),
+        link=partial(_link, {entry.name: entry.link for entry in overview.entries}),
         claims_csv=CLAIMS,
     )
     replace_text(page, text)
 
 
-def _where_judged(titles: Mapping[str, str], verdict: Verdict) -> str:
-    """The study and setting of a verdict, such as Circles, article setting."""
-    return f"{titles[verdict.study]}, {verdict.claim.setting} setting"
+def _where(titles: Mapping[str, str], verdict: Verdict) -> str:
+    """The data of a verdict, such as Circles, fresh draws."""
+    return verdicts.where(verdict, titles.get(verdict.case.study, ""))
 
 
-def counts(judged: Sequence[Judged]) -> str:
-    """The number of claims with each verdict, such as holds 3, reversed 1, not run 12."""
-    words = [judgement.verdict.word for judgement in judged]
-    return ", ".join(f"{word} {words.count(word)}" for word in WORDS if word in words)
+def _link(links: Mapping[str, str], verdict: Verdict) -> str:
+    """The address of the runs of a verdict, in the study's report; empty if it has none."""
+    page = links.get(verdict.case.study)
+    return f"{page}#{verdict.case.setting}" if page and verdict.evidence else ""
 
 
 def _entry(folder: Path, link: Path) -> Entry:

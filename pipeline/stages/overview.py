@@ -29,11 +29,10 @@ def main(argv: list[str]) -> None:
     if arguments.docs:
         blocks.replace(DOCS / "results.md", "results", tables(overview))
         blocks.replace(DOCS / "claims.md", "claims", verdicts.markdown(overview.judged, measured()))
-    print(verdicts.table(overview.judged))
+    print(verdicts.table(overview.judged, CLAIMS.as_posix()))
     print()
     for name in overview.missing:
         print(f"no results yet: {name}; run `dvc repro report@{name}`")
-    print(f"claims: {CLAIMS}")
     print(f"overview: {PAGE}")
 
 

@@ -262,12 +262,11 @@ class Plan:
         if values is None:
             return []
         own_points = setting == "article" and self.study.data.article_points
-        seeds = 1 if own_points else final.seeds
         epochs = self.study.training.epochs
         return [
             self._run(technique, values, setting, seed, replicate, epochs, 0, replicate)
             for replicate in range(final.article)
-            for seed in range(replicate * seeds, (replicate + 1) * seeds)
+            for seed in ([replicate] if own_points else self._seeds(technique, replicate))
         ]
 
     def tuned(
@@ -283,8 +282,13 @@ class Plan:
         return [
             self._run(technique, values, setting, seed, replicate, epochs, search, replicate)
             for replicate in replicates
-            for seed in range(replicate * final.seeds, (replicate + 1) * final.seeds)
+            for seed in self._seeds(technique, replicate)
         ]
+
+    def _seeds(self, technique: str, replicate: int) -> range:
+        """A technique's seeds on a replicate: the first of those that the study has there."""
+        first = replicate * self.study.final.seeds
+        return range(first, first + self.study.final_of(technique).seeds)
 
     @property
     def settings(self) -> tuple[Final, ...]:

@@ -1,0 +1,114 @@
+"""Rows beside those of runs.csv, for what claims compare although no run trained it.
+
+They have the columns of runs.csv that pair them, and of measures only those that they are about.
+
+- `ensemble`: the mean prediction of an L1, an L2 and an L1-L2 model, from stored predictions
+- `dropout_fixed_epochs`: the dropout network at the best fixed number of epochs, from its curves
+- `linear`, `linear_l1`: logistic regression, fitted here
+- a study `shuffling`: fits with one order of the rows and with fresh ones, from a committed table
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import datasets, results
+from pipeline.analysis import ensembles, linear
+from pipeline.analysis.paired import PAIR
+from pipeline.errors import UserError
+
+SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
+ENSEMBLE, FIXED_EPOCHS = "ensemble", "dropout_fixed_epochs"
+NAMES = (ENSEMBLE, FIXED_EPOCHS, linear.PLAIN, linear.L1)
+SHUFFLING = "shuffling"  # the name of its study
+ORDERS = ("seeded", "unseeded", "engine")
+MEASURED_ORDERS = Path("benchmarks/shuffling.csv")
+
+
+def joined(runs: pd.DataFrame, folder: Path, prepared: Path) -> pd.DataFrame:
+    """The final runs of the study in `folder` and the rows of this module that it allows.
+
+    Raises UserError if its predictions or curves lack a run.
+    """
+    return pd.concat([runs, *_added(runs, folder, prepared)], ignore_index=True)
+
+
+def _added(runs: pd.DataFrame, folder: Path, prepared: Path) -> Iterator[pd.DataFrame]:
+    members = runs[(runs["setting"] == "tuned") & runs["technique"].isin(ensembles.PENALTIES)]
+    if set(ensembles.PENALTIES) <= set(members["technique"]):
+        yield ensemble(members, ensembles.read(folder, members))
+    stopped = runs[(runs["setting"] == "article") & (runs["technique"] == "dropout_early_stopping")]
+    dropout = runs[(runs["setting"] == "article") & (runs["technique"] == "dropout")]
+    if len(stopped) and dropout["replicate"].nunique() > 1:
+        yield fixed_epochs(dropout, results.read_curves(folder, dropout, ["val_accuracy"]))
+    if "informative_recall" in runs and prepared.is_file():
+        data = datasets.load(prepared)
+        shared = {name: runs[name].iloc[0] for name in ("study", "task")}
+        yield linear.fitted(data).assign(**shared, setting="article", leaks=False, diverged=False)
+
+
+def ensemble(members: pd.DataFrame, predictions: ensembles.Predictions) -> pd.DataFrame:
+    """A row for each pair that has all three members: `test_accuracy` of their mean prediction."""
+    rows = [
+        group.iloc[0][[*SHARED]].to_dict()
+        | {"technique": ENSEMBLE, "test_accuracy": predictions.score(list(group["key"]))[0]}
+        for _, group in members.groupby(list(PAIR))
+        if len(group) == len(ensembles.PENALTIES)
+    ]
+    return pd.DataFrame(rows, columns=[*SHARED, "technique", "test_accuracy"])
+
+
+def fixed_epochs(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """A row for each run: `val_accuracy` at the epoch that is best for the other replicates.
+
+    Args:
+        runs: of one technique and setting, with at least two replicates.
+        curves: key, epoch and val_accuracy of these runs, which all have the same epochs.
+
+    A number of epochs that is chosen on the run itself would look better than it is.
+    """
+    by_run = curves.astype({"key": str}).pivot(index="key", columns="epoch", values="val_accuracy")
+    heights = by_run.loc[runs["key"]].to_numpy(np.float64)  # (runs, epochs)
+    epochs = []
+    for replicate in runs["replicate"]:
+        others = heights[(runs["replicate"] != replicate).to_numpy()]
+        epochs.append(int(others.mean(axis=0).argmax()))
+    return runs[[*SHARED]].assign(
+        technique=FIXED_EPOCHS,
+        val_accuracy=heights[np.arange(len(runs)), epochs],
+        epochs_run=by_run.columns.to_numpy()[epochs],
+    )
+
+
+def orders(path: Path = MEASURED_ORDERS) -> pd.DataFrame | None:
+    """The runs of benchmarks/shuffling.csv as final runs of a study; None without the file.
+
+    Run i of each kind makes a pair, which is as good as any: runs of two kinds are independent.
+    Raises UserError unless it has the columns kind, run and test_accuracy, and known kinds.
+    """
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    if not {"kind", "run", "test_accuracy"} <= {*table}:
+        raise UserError(
+            f"{path} must have the columns kind, run, test_accuracy, but has {[*table]}"
+        )
+    if unknown := sorted({*table["kind"]} - {*ORDERS}):
+        raise UserError(f"{path}: kind must be one of {', '.join(ORDERS)}, but is {unknown[0]!r}")
+    return pd.DataFrame(
+        {
+            "study": SHUFFLING,
+            "task": "classification",
+            "technique": table["kind"],
+            "setting": "article",
+            "leaks": False,
+            "search": 0,
+            "replicate": table["run"],
+            "seed": table["run"],
+            "overlap": 0.0,
+            "diverged": False,
+            "test_accuracy": table["test_accuracy"],
+        }
+    )
