@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import deviation, paired, power, verdict_rule
+from pipeline.analysis import derived, deviation, paired, power, verdict_rule
 from pipeline.analysis.paired import PAIR, Pairs
 from pipeline.analysis.power import Needed
 from pipeline.analysis.statements import Case, Claim, Side, Statement
@@ -162,7 +162,7 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
         yield f"it needs {claim.needs}"
         return
     if study not in runs:
-        yield f"no runs of {study}"
+        yield f"no runs of {study}{_made_of(study)}"
         return
     task = task_of(runs[study])
     if any(not _comparable(statement.measure, task) for statement in claim.statements):
@@ -172,7 +172,8 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
     sides = dict.fromkeys(side for statement in claim.statements for side in statement.sides)
     absent = [side for side in sides if _runs_of(side, runs[study]).empty]
     for side in absent:
-        yield f"no {side.setting} runs of {side.technique} on {study}"
+        made_of = _made_of(side.technique)
+        yield f"no {side.setting} runs of {side.technique} on {study}{made_of}"
     measures = dict.fromkeys(statement.measure for statement in claim.statements)
     unmeasured = [measure for measure in measures if measure not in runs[study]]
     for measure in unmeasured:
@@ -181,6 +182,11 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
         return
     if not all(_in_common(statement, runs[study]) for statement in claim.statements):
         yield f"the runs to compare on {study} have no pair in common"
+
+
+def _made_of(name: str) -> str:
+    """What rows of this technique or study need, if no run trains it."""
+    return f", which need {derived.NEEDS[name]}" if name in derived.NEEDS else ""
 
 
 def _comparable(measure: str, task: Task) -> bool:
