@@ -27,6 +27,7 @@ $(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
 	@touch $@
 
 run: setup ## study circles and digits, which need no download; a few minutes
+	@dvc repro --quiet prepare@circles && $(PYTHON) -m pipeline article circles
 	@dvc repro --quiet report@circles && dvc repro --quiet report@digits
 	@$(PYTHON) -m pipeline overview & overview=$$!; \
 	$(PYTHON) -m pipeline publish circles digits > /dev/null; \

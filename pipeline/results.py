@@ -33,13 +33,15 @@ MODELS = Path("models")
 PREPARED = Path("data/prepared")
 
 TRIALS, TUNED = "trials.csv", "tuned.json"
+TRIAL_RUNS = "trial_runs.csv"  # validation scores of each trial on each draw
+CHOICES = "choices.csv"  # what the choices were worth on test examples
 RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
 PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
 TIMES = "inference.csv"
 SUMMARY, ADVICE = "summary.csv", "advice.json"
 MADE_BY: Mapping[str, str] = {
-    **dict.fromkeys((TRIALS, TUNED), "tune"),
-    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS), "train"),
+    **dict.fromkeys((TRIALS, TRIAL_RUNS, TUNED), "tune"),
+    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS, CHOICES), "train"),
     TIMES: "timing",
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
 }
@@ -48,16 +50,28 @@ STUDY = "study_digest"  # a column: digest of the params and data that decide a 
 PARAM = (
     "params."  # prefix of the columns of hyperparameters, which distinguishes them from measures
 )
-TRIAL_COLUMNS = ("task", "technique", "trial", "state", "val_loss")
+TRIAL_COLUMNS = ("task", "technique", "search", "trial", "state", "draws", "val_loss")
+TRIAL_RUN_COLUMNS = ("task", "technique", "search", "trial", "turn", "key", "val_loss")
+CHOICE_COLUMNS = (
+    *("technique", "search", "trials", "rank_correlation", "rank_low", "rank_high"),
+    *("practitioner_lost", "practitioner_lost_error"),
+)
 RUN_COLUMNS = (
     *("key", "study", "task", "technique", "setting", "leaks"),
     *("search", "replicate", "seed", "overlap"),  # see `analysis.paired`
     *("val_loss", "diverged"),
 )
-SUMMARY_COLUMNS = ("study", "task", "technique", "setting", "leaks", "n", "measure")
-COMPARED = (
-    *("difference", "difference_low", "difference_high", "p", "p_holm", "improvement"),
-    "p_best",  # of "no other technique of the setting is better": see statistics.best_p
+SUMMARY_COLUMNS = (
+    *("study", "task", "technique", "setting", "leaks"),
+    *("outcome", "role"),  # a column of runs.csv; primary, secondary or described
+    *("n", "searches", "runs"),  # replicates, and of how many searches and runs
+    *("mean", "mean_low", "mean_high"),
+    *("difference", "difference_low", "difference_high", "error", "df"),  # technique minus none
+    *("simultaneous_low", "simultaneous_high"),  # of the difference, within its family
+    *("p", "p_holm", "p_simultaneous", "p_flips"),
+    *("seeds_low", "seeds_high"),  # of the difference, if seeds alone varied
+    *("improvement", "group", "needed", "margin"),
+    *("diverged", "collapsed"),  # runs
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}
@@ -195,6 +209,19 @@ def read_trials(folder: Path) -> "pd.DataFrame":
     return _read_table(folder / TRIALS, TRIAL_COLUMNS, lambda task: [task.val.name])
 
 
+def read_trial_runs(folder: Path) -> "pd.DataFrame":
+    """The runs of the trials, one row each.
+
+    Raises UserError if the file or a column is missing.
+    """
+    return _read_table(folder / TRIAL_RUNS, TRIAL_RUN_COLUMNS, lambda task: [task.val.name])
+
+
+def read_choices(folder: Path) -> "pd.DataFrame":
+    """What each search's choice was worth. Raises UserError if the file or a column is missing."""
+    return _read_table(folder / CHOICES, CHOICE_COLUMNS, lambda task: [])
+
+
 def read_runs(folder: Path) -> "pd.DataFrame":
     """The final runs of a study, one row each, without failed runs and their pairs.
 
@@ -261,13 +288,8 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def read_summary(folder: Path) -> "pd.DataFrame":
     """The table of `analysis.summary`. Raises UserError if the file or a column is missing."""
-    columns = (*SUMMARY_COLUMNS, *COMPARED)
-    return _read_table(folder / SUMMARY, columns, lambda task: estimates(task.test.name))
-
-
-def estimates(name: str) -> tuple[str, str, str]:
-    """The columns of a mean and of the ends of its interval."""
-    return name, f"{name}_low", f"{name}_high"
+    table = _read_table(folder / SUMMARY, SUMMARY_COLUMNS, lambda task: ())
+    return table.assign(group=table["group"].astype(object).fillna(""))
 
 
 def write_summary(summary: "pd.DataFrame", folder: Path) -> None:

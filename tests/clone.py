@@ -17,9 +17,11 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
         epochs = 1 if images else 2
         study["training"]["epochs"] = epochs
         study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": epochs}
+        study["tuning"]["race"] = [] if images else [{"candidates": 1, "draws": 2}]
         if study["tuning"].get("pruning"):  # it needs a second epoch
             study["tuning"]["pruning"] = None if images else {"first": 1, "factor": 2}
-        study["final"]["seeds"] = 2
+        searches = {"searches": 1} if "searches" in study["final"] else {}
+        study["final"] = {"replicates": 2, **searches}
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
         study["techniques"] = {n: given for n, given in study["techniques"].items() if n in kept}
         if not images:

@@ -1,5 +1,6 @@
 """Result files of a small study whose truth is known, for the tests of what is made from them."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,31 +28,46 @@ def make_runs(
     dataset: str = "circles",
     leaks: bool = False,
     noise: float = 0.004,
+    searches: int = 1,
+    per_replicate: int = 1,
+    overlap: float = 0.0,
+    losses: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Final runs in which technique t adds `effects[t]` to the test accuracy that a seed gives."""
+    """Final runs in which technique t adds `effects[t]` to the test accuracy of a replicate.
+
+    Args:
+        seeds: of each technique and search. Each is a replicate of its own, or, nested, one of
+            `per_replicate` seeds of a replicate that has its own search.
+        searches: crossed with the seeds: each search's setting is trained on all of them.
+        overlap: n_test / n_train of replicates that are splits of one file.
+        losses: what technique t adds to a test loss of 0.5, with noise; without it all are 0.5.
+    """
     rows = []
     for technique, effect in effects.items():
         rng = np.random.default_rng([*technique.encode()])
-        for seed in range(seeds):
-            base = 0.8 + 0.02 * np.random.default_rng(seed).standard_normal()
+        for search, seed in itertools.product(range(searches), range(seeds)):
+            replicate = seed // per_replicate
+            base = 0.8 + 0.02 * np.random.default_rng(replicate).standard_normal()
             test = base + effect + noise * rng.standard_normal()
+            loss = 0.5 if losses is None else 0.5 + losses[technique] + noise * rng.normal()
+            name = f"{technique}-{search}-{seed}" if search else f"{technique}-{seed}"
             rows.append(
                 {
-                    "key": f"{setting}-{technique}-{seed}",
+                    "key": f"{setting}-{name}",
                     "study": dataset,
                     "task": "classification",
                     "technique": technique,
                     "setting": setting,
                     "leaks": leaks,
-                    "search": 0,
-                    "replicate": seed,
+                    "search": replicate if per_replicate > 1 else search,
+                    "replicate": replicate,
                     "seed": seed,
-                    "overlap": 0.0,
+                    "overlap": overlap,
                     "train_accuracy": 0.97,
                     "val_accuracy": test - 0.01,
                     "test_accuracy": test,
                     "val_loss": 0.6,
-                    "test_loss": 0.5,
+                    "test_loss": loss,
                     "gap": 0.97 - test,
                     "epochs_run": EPOCHS // 2 if technique == "early_stopping" else EPOCHS,
                     "last_fit_epochs": EPOCHS // 2 if technique == "early_stopping" else EPOCHS,
@@ -75,7 +91,7 @@ def make_runs(
                     "diverged": False,
                     "collapsed": False,
                     "seconds": 2.0,
-                    "mlflow_run_id": f"id-{setting}-{technique}-{seed}",
+                    "mlflow_run_id": f"id-{setting}-{name}",
                 }
             )
     return pd.DataFrame(rows)
@@ -106,17 +122,32 @@ def make_predictions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     return arrays
 
 
-def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[str, Any]:
-    """A tuned.json in which the techniques in `at_edge` have a strength at its range's edge."""
+def make_tuned(
+    techniques: Sequence[str], at_edge: Sequence[str] = (), searches: int = 1
+) -> dict[str, Any]:
+    """A tuned.json in which the techniques in `at_edge` have a strength at its range's edge.
+
+    Search s chose `STRENGTH` times 10 to the power s.
+    """
     found = {
         technique: {
-            "values": {"strength": STRENGTH, "learning_rate": LEARNING_RATE},
-            "val_accuracy": 0.8125,
-            "val_loss": 0.4,
-            "trial": 5,
-            "at_edge": ["strength"] if technique in at_edge else [],
             "stops_early": technique == "early_stopping",
             "search": {"strength": SEARCH},
+            "searches": [
+                {
+                    "values": {"strength": STRENGTH * 10**search, "learning_rate": LEARNING_RATE},
+                    "val_accuracy": 0.8125,
+                    "val_loss": 0.4,
+                    "trial": 5,
+                    "at_edge": ["strength"] if technique in at_edge else [],
+                    "draws": 15,
+                    "error": 0.011,
+                    "df": 40,
+                    "as_good_as_off": False,
+                    "by_loss": {"values": {}, "trial": 3, "val_loss": 0.3},
+                }
+                for search in range(searches)
+            ],
         }
         for technique in techniques
     }
@@ -125,7 +156,8 @@ def make_tuned(techniques: Sequence[str], at_edge: Sequence[str] = ()) -> dict[s
         "task": "classification",
         "trials": TRIALS,
         "epochs": EPOCHS,
-        "seeds": 2,
+        "race": [[8, 2], [2, 6]],
+        "crossed": searches > 1,
         "techniques": found,
     }
 
@@ -143,7 +175,9 @@ def make_trials(techniques: Sequence[str], dataset: str = "circles") -> pd.DataF
                     "study": dataset,
                     "task": "classification",
                     "technique": technique,
+                    "search": 0,
                     "trial": trial,
+                    "draws": 2,
                     "state": "complete",
                     "params.strength": STRENGTH if best else 10 ** rng.uniform(-5, -1),
                     "params.learning_rate": LEARNING_RATE,
@@ -152,6 +186,13 @@ def make_trials(techniques: Sequence[str], dataset: str = "circles") -> pd.DataF
                 }
             )
     return pd.DataFrame(rows)
+
+
+CHOICES = """technique,search,trials,rank_correlation,rank_low,rank_high,practitioner_lost,\
+practitioner_lost_error
+l2,0,8,0.71,0.33,0.89,0.0123,0.004
+l1,0,8,0.25,-0.5,0.8,,
+"""
 
 
 def make_inspection(runs: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -176,7 +217,7 @@ def make_inspection(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def write_about(folder: Path, leaks: bool = False) -> None:
+def write_about(folder: Path, leaks: bool = False, outcomes: tuple[str, ...] = ()) -> None:
     """An about.json of points in the plane, of which 30 train and the first 3 trials are random."""
     sizes = {"train": 30, "val": 70, "test": 200}
     about.write(
@@ -191,15 +232,21 @@ def write_about(folder: Path, leaks: bool = False) -> None:
             sizes={"article": sizes, "leak_free": sizes},  # type: ignore[dict-item]
             draws={"article": 1, "leak_free": 64},
             random_trials=3,
+            outcomes=outcomes,
         ),
         folder / about.FILE,
     )
 
 
-def write_results(folder: Path, runs: pd.DataFrame, at_edge: Sequence[str] = ()) -> Path:
+def write_results(
+    folder: Path,
+    runs: pd.DataFrame,
+    at_edge: Sequence[str] = (),
+    outcomes: tuple[str, ...] = (),
+) -> Path:
     """Write the result files that tune and train write, but for optuna.db; return the folder."""
     folder.mkdir(parents=True)
-    write_about(folder, bool(runs["leaks"].any()))
+    write_about(folder, bool(runs["leaks"].any()), outcomes)
     runs.to_csv(folder / "runs.csv", index=False)
     make_curves(runs).to_parquet(folder / "curves.parquet", index=False)
     np.savez(folder / "inspections.npz", **make_inspection(runs))  # type: ignore[arg-type]
@@ -209,4 +256,5 @@ def write_results(folder: Path, runs: pd.DataFrame, at_edge: Sequence[str] = ())
     make_trials(techniques, folder.name).to_csv(folder / "trials.csv", index=False)
     tuned = make_tuned(techniques, at_edge)
     (folder / "tuned.json").write_text(json.dumps(tuned), encoding="utf-8")
+    (folder / "choices.csv").write_text(CHOICES, encoding="utf-8")
     return folder

@@ -18,6 +18,7 @@ from pipeline.execution import journal
 from pipeline.stages import train
 
 from .clone import tiny
+from .plans import chosen
 from .store import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -58,12 +59,11 @@ def test_values_chosen_for_other_params_are_refused(
     monkeypatch.chdir(tmp_path)
     data = prepare("digits", loading.load().study("digits").data, 0, Path("nowhere"))
     datasets.save(data, results.prepared("digits"))
-    chosen = {"values": {"learning_rate": 0.1}, "study_digest": "of-other-params"}
+    none = chosen({"none": {"learning_rate": 0.1}})["none"]
+    tuned = {"none": none | {"study_digest": "of-other-params"}}
     path = results.RESULTS / "digits" / "tuned.json"
     path.parent.mkdir(parents=True)
-    path.write_text(
-        json.dumps({"task": "classification", "techniques": {"none": chosen}}), encoding="utf-8"
-    )
+    path.write_text(json.dumps({"task": "classification", "techniques": tuned}), encoding="utf-8")
     with pytest.raises(
         UserError, match=r"tuned.json was made with other parameters or data \(none\); run `python"
     ):

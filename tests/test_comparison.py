@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.analysis import comparison, statistics, summary
+from pipeline.analysis import comparison, summary
 from pipeline.analysis.comparison import compare
+from pipeline.analysis.telling import count
 from pipeline.errors import UserError
 
 from .synthetic import make_runs
@@ -23,9 +24,10 @@ def runs() -> pd.DataFrame:
     return make_runs(EFFECTS)
 
 
-def study(rng: np.random.Generator, effect: float, seeds: int = 10) -> pd.DataFrame:
-    """Runs of two techniques whose seeds share a base; `effect` in standard deviations of a run."""
-    accuracy = 0.8 + 0.02 * rng.standard_normal(seeds) + 0.01 * rng.standard_normal((2, seeds))
+def study(rng: np.random.Generator, effect: float, replicates: int = 10) -> pd.DataFrame:
+    """Runs of two techniques on common draws; `effect` in standard deviations of a run."""
+    shape = (2, replicates)
+    accuracy = 0.8 + 0.02 * rng.standard_normal(replicates) + 0.01 * rng.standard_normal(shape)
     accuracy[0] += 0.01 * effect
     return pd.DataFrame(
         {
@@ -33,8 +35,11 @@ def study(rng: np.random.Generator, effect: float, seeds: int = 10) -> pd.DataFr
             "task": "classification",
             "setting": "tuned",
             "leaks": False,
-            "technique": np.repeat(["one", "other"], seeds),
-            "seed": np.tile(np.arange(seeds), 2),
+            "technique": np.repeat(["one", "other"], replicates),
+            "search": 0,
+            "replicate": np.tile(np.arange(replicates), 2),
+            "seed": np.tile(np.arange(replicates), 2),
+            "overlap": 0.0,
             "test_accuracy": accuracy.ravel(),
         }
     )
@@ -44,8 +49,7 @@ def winners(effect: float, studies: int) -> list[str]:
     """How each simulated study's verdict begins."""
     random = np.random.default_rng(5)
     verdicts = (
-        comparison.verdict(compare(study(random, effect), "one", "other", resamples=99))
-        for _ in range(studies)
+        comparison.verdict(compare(study(random, effect), "one", "other")) for _ in range(studies)
     )
     return [verdict.split(":")[0] for verdict in verdicts]
 
@@ -53,7 +57,7 @@ def winners(effect: float, studies: int) -> list[str]:
 @pytest.mark.slow
 def test_identical_techniques_are_called_different_in_at_most_7_percent_of_studies() -> None:
     found = winners(effect=0, studies=200)
-    assert 1 - found.count("Cannot tell") / 200 <= 0.07
+    assert np.mean(["better" in words for words in found]) <= 0.07
 
 
 @pytest.mark.slow
@@ -62,13 +66,18 @@ def test_a_difference_of_two_standard_deviations_is_found_in_95_percent_of_studi
     assert found.count("one is better than other") / 200 >= 0.95
 
 
-def test_against_the_baseline_the_numbers_are_those_of_the_summary(runs: pd.DataFrame) -> None:
-    rows = summary.summarize(runs).set_index("technique")
+@pytest.mark.parametrize("design", [{}, {"searches": 3}, {"seeds": 20, "per_replicate": 2}])
+def test_against_the_baseline_the_numbers_are_those_of_the_summary(design: dict[str, int]) -> None:
+    runs = make_runs(EFFECTS, **design)  # type: ignore[arg-type]
+    table = summary.summarize(runs)
+    rows = table[table["role"] == "primary"].set_index("technique")
     for technique in ("l2", "dropout", "l1"):
         found, row = compare(runs, technique, "none"), rows.loc[technique]
-        for estimate, name in ((found.difference, "difference"), (found.means[0], "test_accuracy")):
+        for estimate, name in ((found.difference, "difference"), (found.means[0], "mean")):
             assert estimate == tuple(row[[name, f"{name}_low", f"{name}_high"]])
         assert (found.p, found.improvement, found.n) == (row["p"], row["improvement"], row["n"])
+        assert found.p_flips == pytest.approx(row["p_flips"], nan_ok=True)
+        assert found.margin == row["margin"]
 
 
 def test_exchanging_the_techniques_mirrors_the_comparison(runs: pd.DataFrame) -> None:
@@ -80,7 +89,7 @@ def test_exchanging_the_techniques_mirrors_the_comparison(runs: pd.DataFrame) ->
     assert comparison.verdict(forth) == comparison.verdict(back)
 
 
-def test_runs_are_paired_by_seed_whatever_their_order(runs: pd.DataFrame) -> None:
+def test_runs_are_paired_whatever_their_order(runs: pd.DataFrame) -> None:
     shuffled = runs.sample(frac=1, random_state=2)
     assert compare(shuffled, "l2", "dropout") == compare(runs, "l2", "dropout")
 
@@ -107,29 +116,48 @@ def test_a_lower_loss_is_better_and_of_a_neutral_measure_neither_is(runs: pd.Dat
     assert comparison.verdict(zeros).startswith("l1 is higher than l2 in zero weights, by 8")
 
 
-def test_what_cannot_be_told_says_what_it_would_take(runs: pd.DataFrame) -> None:
-    found = compare(runs, "dropout", "none")
-    words = comparison.verdict(found)
-    assert words.startswith("Cannot tell: the difference could be due to chance. With 10 pairs")
-    detectable = statistics.detectable_effect(10) * found.spread
-    assert f"a true difference of {100 * detectable:.2f} points is detected" in words
-    assert abs(found.difference.mean) < detectable
-    assert words.endswith(" pairs.")
+def test_what_cannot_be_told_says_what_is_ruled_out_and_what_it_would_take() -> None:
+    found = compare(make_runs(EFFECTS, noise=0.02), "dropout", "none")
+    low, high = (f"{abs(100 * end):.2f} points" for end in found.difference[1:])
+    assert comparison.verdict(found) == (
+        "Cannot tell: the difference could be due to chance. Ruled out: that dropout is better by"
+        f" more than {high}, and that none is better by more than {low}. A difference of"
+        f" 0.50 points would take about {count(float(found.needed or 0))} replicates to show."
+    )
+
+
+def test_of_losses_the_sides_of_what_is_ruled_out_are_turned(runs: pd.DataFrame) -> None:
+    losses = runs.assign(test_loss=runs["test_accuracy"])
+    score, loss = (compare(losses, "dropout", "none", measure=m) for m in (None, "test_loss"))
+    assert score.difference == loss.difference
+    ends = [f"{abs(end):.3g}" for end in loss.difference[1:]]
+    assert f"that dropout is better by more than {ends[0]}, and that none" in comparison.verdict(
+        loss
+    )
+
+
+def test_a_difference_too_small_to_matter_is_no_difference() -> None:
+    words = comparison.verdict(compare(make_runs(EFFECTS, noise=0.001), "dropout", "none"))
+    assert words.startswith("No difference of 0.50 points or more. Ruled out: that dropout")
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.004, 0.02])
+def test_verdict_interval_and_p_agree(noise: float) -> None:
+    runs = make_runs({"none": 0.0, "l1": 0.002, "l2": 0.006, "l3": -0.004}, noise=noise)
+    for technique in ("l1", "l2", "l3"):
+        found = compare(runs, technique, "none")
+        outside = not found.difference.low <= 0 <= found.difference.high
+        assert found.significant == outside == ("is better than" in comparison.verdict(found))
 
 
 def test_equal_runs_cannot_be_told_apart(runs: pd.DataFrame) -> None:
     found = compare(runs, "l2", "none", measure="epochs_run")
-    assert comparison.verdict(found) == "Cannot tell: l2 and none are equal on every seed."
+    assert comparison.verdict(found) == "Cannot tell: l2 and none are equal in every pair."
 
 
-def test_too_few_pairs_are_told() -> None:
-    few = comparison.verdict(compare(make_runs(EFFECTS, seeds=5), "l2", "none"))
-    smallest = "the smallest possible p is 0.062"
-    assert few == f"Cannot tell: with 5 pairs {smallest}; at least 6 pairs are needed."
-    assert "better" in comparison.verdict(compare(make_runs(EFFECTS, seeds=6), "l2", "none"))
-    with pytest.raises(
-        UserError, match=r"at least 2 pairs of runs, and 6 to show a difference, but got 1"
-    ):
+def test_too_few_replicates_are_told() -> None:
+    assert "better" in comparison.verdict(compare(make_runs(EFFECTS, seeds=3), "l2", "none"))
+    with pytest.raises(UserError, match=r"needs at least 2 replicates, but l2 and none .* in 1;"):
         compare(make_runs(EFFECTS, seeds=1), "l2", "none")
 
 
@@ -152,9 +180,9 @@ def test_unknown_names_are_answered_with_the_nearest_and_the_list(
         compare(runs, **({"first": "l2", "second": "none"} | arguments))  # type: ignore[arg-type]
 
 
-def test_seeds_that_do_not_pair_up_and_values_that_diverged_are_named(runs: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"same seeds, but only one of them has seed 9"):
-        compare(runs[runs["key"] != "tuned-l2-9"], "l2", "none")
+def test_common_pairs_are_compared_and_values_that_diverged_are_named(runs: pd.DataFrame) -> None:
+    fewer = compare(runs[runs["key"] != "tuned-l2-9"], "l2", "none")
+    assert fewer == compare(runs[runs["seed"] != 9], "l2", "none")
     broken = runs.assign(test_loss=runs["test_loss"].where(runs["key"] != "tuned-l2-3"))
     with pytest.raises(UserError, match="test_loss of l2 is not finite on seed 3"):
         compare(broken, "none", "l2", measure="test_loss")

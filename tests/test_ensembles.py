@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from pipeline import results
 from pipeline.analysis import ensembles
@@ -121,21 +122,58 @@ def test_the_table_is_made_of_the_ensembles_and_their_single_models() -> None:
     assert l2["difference"] == pytest.approx(l2["test_accuracy"] - l2["single_accuracy"])
     assert l2["loss_difference"] < 0
     assert l2["difference_low"] < l2["difference"] < l2["difference_high"]
-    assert (table["p_holm"] >= table["p"]).all()
 
 
-def test_few_ensembles_have_neither_interval_nor_p() -> None:
-    runs = make_runs(EFFECTS, seeds=10)
-    table = ensembles.summarize(runs, predictions(runs)).set_index("kind")
-    intervals = table.filter(regex="_(low|high)$")
-    assert intervals.loc["seeds"].isna().to_numpy().all()
-    assert intervals.loc["techniques"].notna().to_numpy().all()
-    assert table.loc["seeds", ["p", "p_holm"]].isna().to_numpy().all()
-    assert table.loc["techniques", ["p", "p_holm"]].notna().to_numpy().all()
+def test_p_and_interval_of_an_ensemble_never_contradict() -> None:
+    for seeds in (10, 30):
+        runs = make_runs(EFFECTS, seeds=seeds)
+        table = ensembles.summarize(runs, predictions(runs))
+        outside = (table["difference_low"] > 0) | (table["difference_high"] < 0)
+        assert (outside == (table["p"] < 0.05)).all()
+
+
+def nested(seeds: int = 6) -> tuple[pd.DataFrame, Predictions]:
+    """Four replicates with their own search and sample each, and some seeds in each."""
+    runs = make_runs(EFFECTS, seeds=4 * seeds, per_replicate=seeds, overlap=0.3)
+    found = predictions(runs)
+    for run in runs.to_dict("records"):
+        found.samples[run["key"]] = f"tuned.{run['replicate']}"
+        found.labels[f"tuned.{run['replicate']}"] = found.labels["tuned.0"]
+    return runs, found
+
+
+@pytest.mark.parametrize(("seeds", "members"), [(3, 3), (6, 5), (10, 5)])
+def test_seeds_of_one_split_are_combined_and_never_those_of_two(seeds: int, members: int) -> None:
+    runs, found = nested(seeds)
+    replicate = runs.set_index("key")["replicate"]
+    for each in ensembles.of_seeds(runs, found):
+        assert len(each.members) == 4 * (seeds // members)
+        for keys in each.members:
+            assert len(keys) == members
+            assert replicate[keys].nunique() == 1
+
+
+def test_ensembles_of_one_split_count_once_and_splits_overlap() -> None:
+    runs, found = nested(10)
+    table = ensembles.summarize(runs, found).set_index("techniques")
+    (l2,) = (each for each in ensembles.of_seeds(runs, found) if each.single == "l2")
+    scores = np.array([found.score(keys)[0] for keys in l2.members])
+    means = scores.reshape(4, 2).mean(axis=1)  # two ensembles in each of four splits
+    error = means.std(ddof=1) * np.sqrt(1 / 4 + 0.3)
+    low, high = (float(table[f"test_accuracy_{end}"].loc["l2"]) for end in ("low", "high"))
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.975, 3) * error)
+
+
+def test_of_several_searches_on_the_same_draws_the_first_is_combined() -> None:
+    runs = make_runs(EFFECTS, searches=3)
+    first = runs[runs["search"] == 0]
+    pd.testing.assert_frame_equal(
+        ensembles.summarize(runs, predictions(runs)), ensembles.summarize(first, predictions(first))
+    )
 
 
 def test_too_few_runs_for_any_ensemble_leave_the_table_empty() -> None:
-    runs = make_runs({"none": 0.0}, seeds=2)
+    runs = make_runs({"none": 0.0}, seeds=1)
     assert ensembles.summarize(runs, predictions(runs)).empty
 
 

@@ -1,13 +1,16 @@
 """Learning curves as numbers, and figures as files."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from pipeline import formatting
@@ -21,12 +24,29 @@ from pipeline.report import figures, style
 from .synthetic import EPOCHS, SIGMAS, STRENGTH, make_curves, make_runs, make_trials
 
 EFFECTS = {"none": 0.0, "early_stopping": 0.02, "l1": -0.01}
+OUTCOMES = ("test_loss", "noise_accuracy")
 
 
 def read(tmp_path: Path, runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     path = tmp_path / "curves.parquet"
     curves.to_parquet(path, index=False)
     return figures.mean_curves(path.parent, runs)
+
+
+def finding(effects: Mapping[str, float], **runs: Any) -> summary.Finding:
+    return summary.find(summary.summarize(make_runs(effects, **runs), OUTCOMES))
+
+
+def of_score(effects: Mapping[str, float]) -> pd.DataFrame:
+    """The score of each technique, and its costs."""
+    table = summary.summarize(make_runs(effects))
+    rows = pd.DataFrame(summary.rows_of(table, "tuned", "primary"))
+    costs = {cost: summary.means(table, "tuned", cost) for cost in figures.COSTS}
+    return rows.assign(**{cost: rows["technique"].map(mean) for cost, mean in costs.items()})
+
+
+def forest(effects: Mapping[str, float], width: float, **runs: Any) -> Figure:
+    return figures.forest([*finding(effects, **runs).by_outcome.values()], width)
 
 
 @pytest.fixture
@@ -37,7 +57,7 @@ def curves(tmp_path: Path) -> pd.DataFrame:
 
 @pytest.fixture
 def rows() -> pd.DataFrame:
-    return summary.ranked(summary.summarize(make_runs(EFFECTS)), "tuned")
+    return of_score(EFFECTS)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 300, 301, 4_000, 100_000])
@@ -66,14 +86,30 @@ def test_a_curve_is_the_mean_over_seeds_and_its_band_the_middle(tmp_path: Path) 
     assert read_back.loc[7, "val_accuracy_high"] == pytest.approx(values.quantile(0.9))
 
 
-def test_a_run_that_stops_early_counts_on_with_its_final_values(tmp_path: Path) -> None:
-    runs = make_runs({"none": 0.0}, seeds=2)
-    raw = make_curves(runs)
-    stopped = (raw["key"] == "tuned-none-0") & (raw["epoch"] > 3)
-    at_end = read(tmp_path, runs, raw[~stopped]).iloc[-1]
-    assert at_end["epoch"] == EPOCHS
-    for measure in CLASSIFICATION.curves:
-        assert at_end[measure] == pytest.approx(runs[measure].mean(), rel=1e-6)
+def stopping(raw: pd.DataFrame, last: list[int]) -> pd.DataFrame:
+    """The curves of which that of seed s ends at epoch `last[s]`."""
+    ends = raw["key"].astype(str).str.rsplit("-").str[-1].astype(int).map(dict(enumerate(last)))
+    return raw[raw["epoch"] <= ends]
+
+
+def test_a_curve_is_of_the_runs_that_still_train_and_ends_where_half_have_stopped(
+    tmp_path: Path,
+) -> None:
+    runs = make_runs({"none": 0.0}, seeds=5)
+    raw = stopping(make_curves(runs), [3, 5, 6, 9, 12])
+    mean = read(tmp_path, runs, raw).set_index("epoch")
+    assert mean.index.tolist() == [1, 2, 3, 4, 5, 6]
+    for epoch in (2, 4, 6):
+        going = raw[raw["epoch"] == epoch]
+        for measure in CLASSIFICATION.curves:
+            assert mean.loc[epoch, measure] == pytest.approx(going[measure].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("last", [[EPOCHS] * 4, [4] * 4])
+def test_a_curve_of_equal_runs_ends_where_the_runs_end(tmp_path: Path, last: list[int]) -> None:
+    runs = make_runs({"none": 0.0}, seeds=4)
+    mean = read(tmp_path, runs, stopping(make_curves(runs), last))
+    assert mean["epoch"].tolist() == list(range(1, last[0] + 1))
 
 
 def test_a_loss_that_is_not_finite_is_left_out_of_the_curve(tmp_path: Path) -> None:
@@ -134,28 +170,46 @@ def test_curves_without_a_finite_loss_are_drawn_empty(curves: pd.DataFrame) -> N
     assert "<svg" in figures.svg(figures.curve_panel(broken, "none", "loss"), "a", "")
 
 
-def test_forest_shows_every_technique_but_the_baseline(rows: pd.DataFrame) -> None:
-    axes = figures.forest(rows, 7).axes[0]
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["early_stopping", "l1"]
+def test_forest_has_every_technique_but_the_baseline_in_order_for_each_outcome() -> None:
+    axes = forest(EFFECTS, 7).axes
+    assert len(axes) == 3
+    for each in axes:
+        labels = [label.get_text() for label in each.get_yticklabels()]
+        assert labels == ["early_stopping", "l1"]
+    titles = [each.get_xlabel() for each in axes]
+    shares = ("test accuracy, percentage points", "noise accuracy, percentage points")
+    assert titles == [shares[0], "test loss", shares[1]]
+
+
+def test_forest_has_a_second_bar_where_seeds_alone_are_known() -> None:
+    nested = {"seeds": 20, "per_replicate": 2, "overlap": 0.3}
+    found, axes = finding(EFFECTS, **nested), forest(EFFECTS, 7, **nested).axes[0]
+    bars = [bar.get_segments() for bar in axes.collections]  # type: ignore[attr-defined]
+    wide, narrow = (
+        {round(float(bar[0][k][0]), 9) for bar in bars for k in (0, 1)},
+        {
+            round(100 * float(row[f"seeds_{end}"]), 9)
+            for row in found.compared
+            for end in ("low", "high")
+        },
+    )
+    assert narrow < wide
 
 
 def test_one_extreme_difference_does_not_squeeze_the_forest() -> None:
     effects = {"none": 0.0, "l2": 0.01, "dropout": 0.0, "l1_l2": 0.02, "l1": -0.7}
-    rows = summary.ranked(summary.summarize(make_runs(effects)), "tuned")
-    axes = figures.forest(rows, 3.5).axes[0]
+    axes = forest(effects, 3.5).axes[0]
     assert -15 < axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
     written = [text.get_text() for text in axes.texts]
-    assert formatting.points(rows.iloc[-1]["difference"]) in written
+    assert formatting.points(finding(effects).compared[-1]["difference"]) in written
 
 
-def test_a_study_of_one_seed_is_drawn_without_intervals() -> None:
-    rows = summary.ranked(summary.summarize(make_runs(EFFECTS, seeds=1)), "tuned")
-    assert "<svg" in figures.svg(figures.forest(rows, 7), "a", "")
+def test_a_study_of_one_replicate_is_drawn_without_intervals() -> None:
+    assert "<svg" in figures.svg(forest(EFFECTS, 7, seeds=1), "a", "")
 
 
-def test_svg_is_well_formed_and_says_what_it_shows(rows: pd.DataFrame) -> None:
-    root = ElementTree.fromstring(figures.svg(figures.forest(rows, 7), "a", 'l1 "<" l2 & more'))
+def test_svg_is_well_formed_and_says_what_it_shows() -> None:
+    root = ElementTree.fromstring(figures.svg(forest(EFFECTS, 7), "a", 'l1 "<" l2 & more'))
     assert root.get("role") == "img"
     assert root.get("aria-label") == 'l1 "<" l2 & more'
     assert root.get("width") is None
@@ -197,7 +251,7 @@ def test_png_is_written(curves: pd.DataFrame, tmp_path: Path) -> None:
 
 
 VAL = CLASSIFICATION.val
-SEARCHED = figures.Searched("strength", 1e-5, 1e-1, log=True, chosen=STRENGTH, article=None)
+SEARCHED = figures.Searched("strength", 1e-5, 1e-1, log=True, chosen=(STRENGTH,), article=None)
 
 
 def test_every_trial_is_marked_and_the_chosen_one_ringed() -> None:
@@ -227,6 +281,17 @@ def test_a_pruned_trial_is_small_and_grey_and_never_ringed() -> None:
     assert np.asarray(ring.get_ydata())[0] == pytest.approx(81.25)
 
 
+def test_the_choice_of_each_search_has_a_diamond() -> None:
+    trials = make_trials(["l1"])
+    chosen = (STRENGTH, float(trials["params.strength"].iloc[2]))
+    searched = replace(SEARCHED, chosen=chosen)
+    axes = figures.strength_panel(trials, searched, 3, VAL, (0.6, 0.9)).axes[0]
+    (rings,) = [line for line in axes.lines if line.get_marker() == "D"]
+    scores = [81.25, 100 * float(trials["val_accuracy"].iloc[2])]
+    assert np.asarray(rings.get_xdata()).tolist() == [*chosen]
+    assert np.asarray(rings.get_ydata()) == pytest.approx(scores)
+
+
 @pytest.mark.parametrize("article", [1e-4, 1.0])
 def test_the_articles_value_is_marked_even_beyond_the_range(article: float) -> None:
     searched = replace(SEARCHED, article=article)
@@ -245,8 +310,9 @@ def test_the_tuning_curve_ends_at_the_best() -> None:
 
 @pytest.mark.parametrize("cost", figures.COSTS)
 def test_cost_names_every_technique_in_the_order_of_accuracy(rows: pd.DataFrame, cost: str) -> None:
-    axes = figures.cost_panel(rows, cost).axes[0]
-    assert [text.get_text() for text in axes.texts] == list(rows["technique"])
+    axes = figures.cost_panel(rows, cost, CLASSIFICATION.test).axes[0]
+    ranked = rows.sort_values("mean", ascending=False)
+    assert [text.get_text() for text in axes.texts] == list(ranked["technique"])
     heights = [text.xyann[1] for text in axes.texts if isinstance(text, Annotation)]
     assert heights == sorted(heights, reverse=True)
     assert len(set(heights)) == len(rows)
@@ -266,7 +332,7 @@ def test_scores_far_below_the_usual_do_not_stretch_the_axis() -> None:
     assert high > 0.82
 
 
-def test_accuracy_under_noise_is_the_mean_over_seeds_and_drawn_against_the_baseline() -> None:
+def test_accuracy_under_noise_is_the_mean_over_replicates_and_drawn_against_the_baseline() -> None:
     runs = make_runs(EFFECTS | {"l2": -0.7})
     curves = figures.noise_curves(runs)
     assert len(curves) == 4 * len(SIGMAS)
@@ -281,7 +347,7 @@ def test_accuracy_under_noise_is_the_mean_over_seeds_and_drawn_against_the_basel
     assert [text.get_text() for text in panels["l2"].texts] == ["below this axis"]
 
 
-def test_accuracy_under_noise_of_one_seed_has_no_interval() -> None:
+def test_accuracy_under_noise_of_one_replicate_has_no_interval() -> None:
     curves = figures.noise_curves(make_runs(EFFECTS, seeds=1))
     assert curves["low"].isna().all()
     assert "<svg" in figures.svg(figures.noise_panel(curves, "l1"), "a", "")

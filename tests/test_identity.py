@@ -25,7 +25,8 @@ from pipeline.training.runs import Plan
 study = loading.load().study("digits")
 plan = Plan("digits", "digest", study, 1, sections.Engine())
 values = {"none": {}, "l2": {"strength": 0.1}, "dropout": {"rate": 0.5}}
-print(json.dumps({name: plan.tuned(name, given, 0).key for name, given in values.items()}))
+runs = {name: plan.tuned(name, given, 0)[0] for name, given in values.items()}
+print(json.dumps({name: run.key for name, run in runs.items()}))
 """
 ALL = {"none", "l2", "dropout"}
 Edit = Callable[[Path], object]
@@ -143,7 +144,7 @@ def test_what_can_change_a_result_changes_its_key_and_no_other(
 def key(engine: sections.Engine | None = None, data: str = "digest", **values: float) -> str:
     study = loading.load().study("digits")
     plan = Plan("digits", data, study, 1, engine or sections.Engine())
-    return plan.tuned("l2", values or {"strength": 0.1}, 0).key
+    return plan.tuned("l2", values or {"strength": 0.1}, 0)[0].key
 
 
 @pytest.mark.parametrize("library", identity.LIBRARIES)
@@ -174,8 +175,8 @@ def test_settings_that_decide_rounding_move_keys(engine: sections.Engine) -> Non
 def test_the_number_of_workers_and_the_name_of_the_study_move_no_key() -> None:
     assert key(sections.Engine(workers=7)) == key()
     study = loading.load().study("digits")
-    other = Plan("mine", "digest", study, 1, sections.Engine()).tuned("l2", {"strength": 0.1}, 0)
-    assert other.key == key()
+    other = Plan("mine", "digest", study, 1, sections.Engine())
+    assert other.tuned("l2", {"strength": 0.1}, 0)[0].key == key()
 
 
 def test_data_and_values_move_keys() -> None:

@@ -15,7 +15,7 @@ from pipeline.stages import journal as stage
 from pipeline.training.runs import Plan, Result, Run
 
 PLAN = Plan("circles", "digest", loading.load().study("circles"), 1, sections.Engine())
-A, B, C = (PLAN.tuned("l2", {"strength": 0.1}, seed) for seed in range(3))
+A, B, C = PLAN.tuned("l2", {"strength": 0.1}, 0)[:3]
 NUMBERS = {"val_accuracy": 0.5, "diverged": False, "val_loss": float("nan")}
 
 
@@ -147,7 +147,7 @@ def test_a_changed_measure_has_models_measured_again_and_nothing_trained(
     journal = Journal("circles", tmp_path)
     assert journal.states([A, B]) == ["to measure", "to measure"]
     probabilities = np.full((4, 1), 0.9, np.float32)
-    journal.measured(Result(A.key, {}, probabilities=probabilities, measured={"new": 2.0}))
+    journal.measured([Result(A.key, {}, probabilities=probabilities, measured={"new": 2.0})])
     again = Journal("circles", tmp_path)
     assert again.states([A, B]) == ["kept", "to measure"]
     np.testing.assert_equal(again.result(A.key).measures, NUMBERS | {"new": 2.0})
@@ -158,10 +158,37 @@ def test_a_changed_measure_has_models_measured_again_and_nothing_trained(
 def test_a_trial_has_nothing_to_measure_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = PLAN.trial("l2", {"strength": 0.1}, 0)
+    trial = PLAN.trial("l2", {"strength": 0.1}, search=0, turn=0)
     Journal("circles", tmp_path).add([trial], [Result(trial.key, NUMBERS)])
     monkeypatch.setattr(module, "measuring_digest", lambda: "other")
     assert Journal("circles", tmp_path).states([trial]) == ["kept"]
+
+
+def test_a_trial_keeps_its_weights_and_its_test_scores_where_no_search_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = (PLAN.trial("l2", {"strength": 0.1}, search=0, turn=turn) for turn in (0, 1))
+    weights = [np.full((2, 3), index, np.float32) for index in range(12)]
+    journal = Journal("circles", tmp_path)
+    journal.add([small], [Result(small.key, NUMBERS, weights=weights)])
+    journal.add([large], [Result(large.key, NUMBERS)])  # of which no weights are kept
+    kept = journal.weights_path(small.key)
+    assert kept is not None
+    with np.load(kept) as arrays:
+        np.testing.assert_array_equal([arrays[name] for name in sorted(arrays.files)], weights)
+    assert journal.weights_path(large.key) is None
+    assert journal.weights_path("unknown") is None
+    assert journal.scores(small.key) is None
+    journal.measured([Result(small.key, {}, measured={"test_accuracy": 0.75})])
+    again = Journal("circles", tmp_path)
+    assert again.scores(small.key) == {"test_accuracy": 0.75}
+    np.testing.assert_equal(again.result(small.key).measures, NUMBERS)  # what a search is told
+    assert again.states([small, large]) == ["kept", "kept"]
+    assert again.weights_path(small.key) == kept
+    monkeypatch.setattr(module, "measuring_digest", lambda: "other")
+    assert again.scores(small.key) is None  # scored again by the measures of today
+    altered(kept)
+    assert Journal("circles", tmp_path).states([small]) == ["missing"]
 
 
 def test_the_oldest_of_other_code_goes_first_and_todays_stays(

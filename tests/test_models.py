@@ -61,6 +61,22 @@ def test_every_architecture_is_built_and_tested() -> None:
 
 
 @NAMES
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+def test_a_penalty_of_all_kernels_adds_the_output_layers_and_nothing_else(
+    name: str, kind: str
+) -> None:
+    hidden_only, whole = (
+        weighted(build(name, TECHNIQUES[technique].apply({"strength": 0.5})))
+        for technique in (kind, f"{kind}_all")
+    )
+    assert getattr(whole[-1].kernel_regularizer, kind) == 0.5
+    for without, layer in zip(hidden_only[:-1], whole[:-1], strict=True):
+        assert layer.get_config() == without.get_config()
+    added = {"kernel_regularizer": whole[-1].get_config()["kernel_regularizer"]}
+    assert whole[-1].get_config() == hidden_only[-1].get_config() | added
+
+
+@NAMES
 def test_penalties_are_on_all_hidden_layers_and_not_on_the_output(name: str) -> None:
     change = Change(
         KernelPenalty(Penalty(l2=0.5)),
@@ -323,6 +339,7 @@ class Inside(NamedTuple):
     after: Arrays
     gates: Arrays  # log_alpha, of the inputs of every kernel
     behind: list[int]  # weights behind each of these gates
+    output: np.ndarray  # the kernel of the output layer
 
 
 def inside(model: keras.Sequential, values: Arrays) -> Inside:
@@ -336,7 +353,8 @@ def inside(model: keras.Sequential, values: Arrays) -> Inside:
         after.append(h := np.maximum(before[-1], 0))
     behind = [kernel.shape[1] for kernel in named["kernel"]]
     kernels, biases = named["kernel"][:-1], named["bias"][:-1]
-    return Inside(kernels, biases, before, after, named["log_alpha"], behind)
+    output = named["kernel"][-1]
+    return Inside(kernels, biases, before, after, named["log_alpha"], behind, output)
 
 
 def l1(*arrays: np.ndarray) -> float:
@@ -373,6 +391,7 @@ def elastic(name: str, of: Callable[[Inside], Arrays], per: int = 1) -> dict[str
 
 PENALTIES: dict[str, Penalised] = {
     **elastic("{}", lambda found: found.kernels),
+    **elastic("{}_all", lambda found: [*found.kernels, found.output]),
     **elastic("bias_{}", lambda found: found.biases),
     **elastic("activity_{}_before", lambda found: found.before, per=ROWS),
     **elastic("activity_{}_after", lambda found: found.after, per=ROWS),
@@ -409,7 +428,7 @@ def penalised(technique: str) -> tuple[keras.Sequential, Arrays, Callable[[Array
 
 
 def test_every_technique_that_adds_to_the_loss_has_its_formula_here() -> None:
-    parts = {"kernel", "bias", "activity", "gates"}
+    parts = {"kernel", "output_kernel", "bias", "activity", "gates"}
     adding = {name for name, each in TECHNIQUES.items() if parts & each.lowest.parts().keys()}
     assert adding == set(PENALTIES)
 

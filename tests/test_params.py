@@ -19,7 +19,7 @@ from pipeline.techniques.changes import Change
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.noise import Dropout
 from pipeline.techniques.penalties import KernelPenalty, Penalty
-from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.registry import TECHNIQUES, combination
 
 RAW: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -37,7 +37,9 @@ def changed(place: str, value: object) -> dict[str, Any]:
 
 def test_the_projects_own_params_are_valid() -> None:
     studies = loading.load().studies
-    assert [study.final.seeds for study in studies.values()] == [30, 10, 10, 10, 10]
+    assert [study.final.replicates for study in studies.values()] == [30, 10, 10, 10, 10]
+    # Every chosen setting on every draw or seed, or a search for each split or draw.
+    assert [study.final.crossed for study in studies.values()] == [True, False, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -50,9 +52,9 @@ def test_the_projects_own_params_are_valid() -> None:
         ),
         ("studies/circles/techniques/l1l2", {}, "unknown key 'l1l2'; did you mean 'l1_l2'?"),
         (
-            "studies/circles/techniques/l1/artcle",
+            "studies/circles/techniques/l2/artcle",
             {},
-            "techniques.l1: unknown key 'artcle'; did you mean 'article'?",
+            "techniques.l2: unknown key 'artcle'; did you mean 'article'?",
         ),
         (
             "studies/circles/techniques/l1+l2",
@@ -136,9 +138,119 @@ def test_the_projects_own_params_are_valid() -> None:
             "final.seeds: input should be greater than or equal to 1, but got 0",
         ),
         (
-            "studies/circles/final/seeds",
-            63,
-            "data.draws: must be at least tuning.seeds + final.seeds = 65, but got 64",
+            "studies/circles/final/replicates",
+            31,
+            "circles.data.draws: must be at least 76, 31 for the final runs and 45 for the "
+            "searches, but got 75",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"final": {"replicates": 40}},
+            "circles.data.draws: must be at least 85, 40 for the final runs and 45 for the "
+            "searches, but got 75",
+        ),
+        (
+            "studies/digits/data/draws",
+            9,
+            "digits.data.draws: must be at least 10, 10 for the final runs and 0 for the "
+            "searches, but got 9",
+        ),
+        (
+            "studies/mnist/final",
+            {"replicates": 10},
+            "mnist.final.searches: data with one split need a number of searches, such as 1",
+        ),
+        (
+            "studies/circles/tuning/race",
+            [{"candidates": 6, "draws": 6}, {"candidates": 7, "draws": 15}],
+            "circles.tuning.race.1.candidates: must be at most 6, those before, but got 7",
+        ),
+        (
+            "studies/circles/tuning/race",
+            [{"candidates": 25, "draws": 6}],
+            "circles.tuning.race.0.candidates: must be at most 24, those before, but got 25",
+        ),
+        (
+            "studies/circles/tuning/race",
+            [{"candidates": 6, "draws": 2}],
+            "circles.tuning.race.0.draws: must be above 2, those before, but got 2",
+        ),
+        (
+            "studies/circles/tuning/race",
+            [{"candidates": 6, "draw": 6}],
+            "circles.tuning.race.0: unknown key 'draw'; did you mean 'draws'?",
+        ),
+        (
+            "studies/circles/outcomes",
+            ["test_los"],
+            "circles.outcomes: unknown measure 'test_los'; did you mean 'test_loss'? expected",
+        ),
+        (
+            "studies/circles/outcomes",
+            ["test_accuracy"],
+            "circles.outcomes: 'test_accuracy' is the score of the study",
+        ),
+        (
+            "studies/circles/techniques/train_and_validation",
+            {"values_of": "l3"},
+            "techniques.train_and_validation.values_of: no search of 'l3'; expected one of",
+        ),
+        (
+            "studies/circles/techniques/train_and_validation",
+            {"values_of": "activity_l1_after"},
+            "techniques.train_and_validation.values_of: no search of 'activity_l1_after'; did",
+        ),
+        (
+            "studies/circles/techniques/train_and_validation",
+            {"values_of": "l2"},
+            "train_and_validation.values_of: must name a search of the hyperparameters [], but "
+            "got 'l2', which has ['strength']",
+        ),
+        (
+            "studies/circles/techniques/train_and_validation",
+            {},
+            "techniques.train_and_validation.values_of: required, such as `none`",
+        ),
+        (
+            "studies/circles/techniques/train_and_validation",
+            {"values_of": "none", "article": {}},
+            "techniques.train_and_validation.article: must be left out",
+        ),
+        (
+            "studies/circles/techniques/dropout",
+            {"values_of": "dropout", "search": {"rate": {"low": 0.1, "high": 0.2}}},
+            "techniques.dropout.values_of: no search of 'dropout'",
+        ),
+        (
+            "studies/circles/techniques/best_epoch",
+            {"values_of": "none", "article": {}, "tuned": False},
+            "techniques.best_epoch.values_of: has no search of its own; remove `search` or",
+        ),
+        (
+            "studies/circles/techniques/l2",
+            {"final": {"searches": 4}},
+            "techniques.l2.final.searches: must be at most 3, those of the study, but got 4",
+        ),
+        (
+            "studies/mnist/techniques/dropout",
+            {"final": {"searches": 2}},
+            "techniques.dropout.final.searches: must be at most 1, those of the study, but got 2",
+        ),
+        (
+            "studies/circles/techniques/none",
+            {"article": {}, "final": {"searches": 2}},
+            "techniques.none.final.searches: must be 3, those of the study, as the baseline of",
+        ),
+        (
+            "studies/digits/techniques/l2",
+            {"final": {"searches": 3}},
+            "techniques.l2.final.searches: must be left out, since each of the study's 10 "
+            "replicates has a search of its own, but got 3",
+        ),
+        (
+            "studies/features/techniques/l2",
+            {"final": {"replicates": 11}},
+            "techniques.l2.final.replicates: must be at most 10, those of the study, but got 11",
         ),
         ("studies/circles/tuning/round", 99, "tuning.round: must be at most trials="),
         (
@@ -434,7 +546,7 @@ def test_own_ranges_replace_the_registrys_and_the_learning_rate_joins() -> None:
 )
 def test_each_architecture_has_its_own_keys(given: dict[str, Any], expected: object) -> None:
     raw = changed("studies/digits/model", given)
-    raw["studies"]["digits"]["techniques"] = {"none": {}}
+    raw["studies"]["digits"] |= {"techniques": {"none": {}}, "outcomes": []}
     assert loading.parse(raw).study("digits").model == expected
 
 
@@ -476,8 +588,9 @@ def test_the_examples_in_params_yaml_are_valid() -> None:
     for example in examples:
         raw = changed("studies/digits/model", yaml.safe_load(example)["model"])
         digits = raw["studies"]["digits"]
+        digits["outcomes"] = [] if "autoencoder" in example else digits["outcomes"]
         model = MODELS[digits["model"]["architecture"]](**digits["model"])
-        for name in list(digits["techniques"]):
-            if misfit(TECHNIQUES[name].lowest, model):
+        for name, technique in list(digits["techniques"].items()):
+            if misfit(combination(technique.get("combine") or [name]).lowest, model):
                 del digits["techniques"][name]
         loading.parse(raw)

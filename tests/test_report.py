@@ -28,7 +28,8 @@ EFFECTS = {"none": 0.0, "l2": 0.03, "dropout_l2": 0.0, "l1": -0.05}
 NULL = dict.fromkeys(EFFECTS, 0.0)
 GALLERIES = ("boundary", "weights", "filters", "whitening", "noise")
 RUNS = ["about.json", "runs.csv", "curves.parquet", "predictions.npz", "inspections.npz"]
-INPUTS = [*RUNS, "tuned.json", "trials.csv"]
+INPUTS = [*RUNS, "choices.csv", "tuned.json", "trials.csv"]
+OUTCOMES = ("test_loss", "noise_accuracy")
 COSTS = 1  # cost figures of a setting: all techniques run the same number of epochs
 STUDIES = ["circles", "digits", "features", "my-own"]
 
@@ -52,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = pd.concat([article, make_runs(EFFECTS)], ignore_index=True)
     runs.loc[runs["key"].isin(["tuned-l1-0", "tuned-l1-1"]), "collapsed"] = True
     folder = tmp_path_factory.mktemp("results") / "circles"
-    pages.write(write_results(folder, runs, at_edge=["l1"]))
+    pages.write(write_results(folder, runs, at_edge=["l1"], outcomes=OUTCOMES))
     return folder
 
 
@@ -73,7 +74,8 @@ def test_page_holds_every_technique_of_every_setting(page: str) -> None:
     for technique in EFFECTS:
         header = f'<th scope="row">{technique.replace("_", "_<wbr>")}'
         settings = 2 if technique in ("none", "l2") else 1
-        assert page.count(header) == settings + 1  # and once among the tuned values
+        tables = 1 + len(OUTCOMES) + 1 + (technique != "none")  # numbers, costs, components
+        assert page.count(header) == settings * tables + 2  # and twice among the tuned values
         assert page.count(f"<figcaption>{technique.replace('_', '_<wbr>')}: strength<") == 1
 
 
@@ -83,51 +85,71 @@ def test_page_needs_nothing_from_elsewhere(page: str) -> None:
 
 def test_numbers_on_the_page_are_those_of_the_summary(folder: Path, page: str) -> None:
     text = text_of(page)
-    for row in results.read_summary(folder).to_dict("records"):
-        accuracy = formatting.interval(formatting.percent, row, "test_accuracy")
+    table = results.read_summary(folder)
+    for row in table[table["role"] != "described"].to_dict("records"):
+        measure = summary.measure_of(row)
+        mean = formatting.interval(measure.value, row, "mean")
         name = row["technique"]
         if name == "none":
-            assert f"{name} {accuracy} baseline" in text
+            assert f"{name} {mean} baseline" in text
         elif name != "l1":  # whose name is followed by a remark
-            difference = formatting.interval(formatting.points, row, "difference")
-            assert f"{name} {accuracy} {difference} {formatting.p_text(row['p_holm'])}" in text
+            difference, p = summary.difference_text(row), summary.corrected_p(row)
+            assert f"{name} {mean} {difference} {p}" in text
+            assert f"{formatting.p_text(row['p_flips'])} " in text
+
+
+def test_techniques_stand_in_the_order_of_the_runs_in_every_table(page: str) -> None:
+    rows = re.findall(r'<th scope="row">([\w<>]+)', section(page, "tuned"))
+    names = [row.replace("<wbr>", "").split("<")[0] for row in rows]
+    compared = [*EFFECTS] * (1 + len(OUTCOMES) + 1) + [name for name in EFFECTS if name != "none"]
+    assert names[: len(compared)] == compared
 
 
 def test_a_planted_improvement_is_named(page: str) -> None:
     text = text_of(page)
-    assert "On Circles (tuned setting), l2 has the highest mean test accuracy" in text
-    assert "compared with no regularization (corrected p = 0.006)." in text
-    assert "Could be the best l2 Better than no regularization l2 Worse" in text
-    assert "Worse than no regularization l1 No difference" in text
-    assert "No difference to no regularization shown dropout_l2 " in text
+    assert "On Circles (tuned setting), test accuracy rises by 3." in text
+    assert "with l2, against no regularization, over 10 replicates. l2 is shown to be" in text
+    assert "Better than no regularization l2 Worse than no regularization l1 " in text
+    assert "Better in noise accuracy l2 " in text
+
+
+def test_how_sure_each_choice_was_is_told(page: str) -> None:
+    text = text_of(section(page, "values")).split("How sure the choices are")[1]
+    assert "l2 1 1.10 0.71 [0.33, 0.89] +1.23 0 of 1 \N{EN DASH}" in text
+    assert "l1 1 1.10 0.25 [-0.50, 0.80] \N{EN DASH} 0 of 1 strength" in text
+    assert "dropout_l2 1 1.10 \N{EN DASH} \N{EN DASH} 0 of 1 \N{EN DASH}" in text
+
+
+@pytest.mark.slow
+def test_seeds_and_replicates_have_their_share_of_the_variance(tmp_path: Path) -> None:
+    runs = make_runs(EFFECTS, seeds=20, per_replicate=2, overlap=0.3)
+    pages.write(write_results(tmp_path / "circles", runs))
+    text = text_of((tmp_path / "circles" / pages.PAGE).read_text(encoding="utf-8"))
+    assert "technique draw or split, with its search seed l2 " in text
 
 
 @pytest.mark.slow
 def test_no_improvement_is_claimed_where_there_is_none(tmp_path: Path) -> None:
     pages.write(write_results(tmp_path / "digits", make_runs(NULL, dataset="digits")))
     text = text_of((tmp_path / "digits" / "report.html").read_text(encoding="utf-8"))
-    of_baseline = "training without regularization has the highest mean"
-    assert "could be due to chance" in text or of_baseline in text
+    assert "no technique is shown to improve test accuracy over 10 replicates. Gains in" in text
+    assert "are ruled out." in text
     assert "Better than no regularization" not in text
     assert "Worse than no regularization" not in text
-    assert "No difference to no regularization shown" in text
 
 
-def test_headline_does_not_praise_a_technique_when_the_baseline_is_best() -> None:
-    runs = make_runs({"none": 0.0, "l2": -0.05, "l1": -0.1})
-    finding = summary.find(summary.summarize(runs))
-    best = "training without regularization has the highest mean test accuracy"
-    assert best in sentences.headline(finding, "Circles")
-    assert "l2" not in sentences.headline(finding, "Circles")
-
-
-def test_too_few_seeds_are_told() -> None:
-    few, enough = (
-        sentences.caution(summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds))))
-        for seeds in (4, 10)
+def test_what_forbids_a_comparison_is_told() -> None:
+    one, enough, unequal = (
+        sentences.caution(summary.find(summary.summarize(runs)))
+        for runs in (
+            make_runs(EFFECTS, seeds=1),
+            make_runs(EFFECTS),
+            make_runs({"none": 0.0, "early_stopping": 0.0}),
+        )
     )
-    assert "With 4 paired seeds" in few
+    assert "With a single replicate or technique, no difference can be shown." in one
     assert enough == ""
+    assert "early_stopping trained other epochs than no regularization" in unequal
 
 
 def test_a_leak_is_told_where_the_setting_leaks_and_only_there(page: str) -> None:
@@ -143,10 +165,10 @@ def test_collapsed_runs_are_told_beside_their_technique(page: str) -> None:
 
 def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
     text = text_of(section(page, "values"))
-    assert "l2 strength 0.00031 (1e-5 to 0.1, log scale) learning_rate 0.002 (held fixed)" in text
-    assert text.count("strength lies at the edge of its range") == 1
-    assert "81.25 5" in text
-    assert "Each technique had 8 trials of 12 epochs, each the mean of 2 seeds." in text
+    assert "l2 strength 0.00031 (1e-5 to 0.1, log scale) learning rate 0.002 (held fixed)" in text
+    assert text.count("strength lies at the edge of its range in 1 of 1 searches") == 1
+    raced = "raced over more and more draws or seeds: 8 candidates on 2, 2 candidates on 6."
+    assert f"Each search had 8 trials of 12 epochs, {raced}" in text
 
 
 def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> None:
@@ -156,7 +178,7 @@ def test_every_figure_says_what_it_shows_and_over_how_many_seeds(page: str) -> N
     wide_and_narrow, panels = 2 * 2, 2 + len(GALLERIES)
     expected = 2 * wide_and_narrow + 2 * COSTS + panels * (4 + 2) + 4 + 4
     assert len(labels) == page.count("<svg") == expected
-    told = r"10 (pairs|seeds)|[Ii]n 8 trials of 2 seeds|1 to 8 trials of 2 s|seed 0( of 10)?\.$"
+    told = r"10 replicates|in 8 trials\.|1 to 8 trials\.|seed 0( of replicate 0)?\.$"
     for label in labels:
         assert label.startswith("Circles, ")
         assert re.search(told, label)
@@ -186,8 +208,8 @@ def test_tags_are_closed_in_order(page: str) -> None:
 def test_a_setting_of_the_baseline_alone_has_no_comparison(tmp_path: Path) -> None:
     pages.write(write_results(tmp_path / "circles", make_runs({"none": 0.0})))
     page = (tmp_path / "circles" / "report.html").read_text(encoding="utf-8")
-    assert "training without regularization has the highest mean test accuracy" in page
-    assert "Test accuracy against" not in page
+    assert "nothing was compared; without regularization test accuracy is 80.01 %" in page
+    assert "Differences to no regularization" not in page
 
 
 def test_names_are_escaped() -> None:
@@ -196,13 +218,14 @@ def test_names_are_escaped() -> None:
 
 def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    rows = results.read_summary(folder).to_dict("records")
+    table = results.read_summary(folder)
+    rows = table[table["role"] == "primary"].to_dict("records")
     assert {(s, t) for s in metrics for t in metrics[s]} == {
         (row["setting"], row["technique"]) for row in rows
     }
     for row in rows:
         found = metrics[row["setting"]][row["technique"]]
-        assert found["test_accuracy"] == round(row["test_accuracy"], 6)
+        assert found["test_accuracy"] == round(row["mean"], 6)
         assert ("difference" in found) == (row["technique"] != "none")
 
 
@@ -217,7 +240,7 @@ def test_figures_are_also_written_as_files(folder: Path) -> None:
     assert {path.name for path in (folder / "figures").iterdir() if path.is_file()} == {
         *("forest-tuned.png", "accuracy-tuned.png", "loss-tuned.png", "active-tuned.svg"),
         *("forest-article.png", "accuracy-article.png", "loss-article.png", "active-article.svg"),
-        "best.svg",
+        "curve.svg",
     }
 
 
@@ -248,8 +271,8 @@ def test_overview_joins_the_data_sets_and_names_those_without_results(tmp_path: 
     assert missing == ["features", "my-own"]
     assert_stands_alone(page)
     text = text_of(page)
-    assert "On Circles (tuned setting), l2 has the highest" in text
-    assert "On Digits (tuned setting), l2 has the highest" in text
+    assert "On Circles (tuned setting), test accuracy rises by 3." in text
+    assert "On Digits (tuned setting), test accuracy rises by 3." in text
     assert "my-own: run dvc repro report@my-own ." in text
     assert page.count("<svg") == 2
     links = re.findall(r'href="([^"#]*\.html)"', page)
@@ -332,7 +355,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_data(folder: Path, tmp_path:
     tuned = results.read_tuned(folder)["techniques"]
     for each in given:
         if each["technique"] is not None:
-            assert each["values"] == tuned[each["technique"]]["values"]
+            assert each["values"] == tuned[each["technique"]]["searches"][0]["values"]
 
 
 def test_drawings_are_whole_files_by_technique(folder: Path) -> None:
@@ -358,7 +381,7 @@ def test_pruned_trials_are_told(tmp_path: Path, page: str) -> None:
     table.to_csv(folder / "trials.csv", index=False)
     pages.write(folder)
     text = text_of(section((folder / pages.PAGE).read_text(encoding="utf-8"), "values"))
-    assert "2 trials were pruned by successive halving: small and grey" in text
+    assert "2 trials were pruned: small and grey" in text
     assert "A pruned trial counts with the accuracy it had when it was pruned." in text
 
 
@@ -377,7 +400,8 @@ def test_every_run_is_listed_with_its_mlflow_run(folder: Path, page: str) -> Non
     assert table.count("<tr>") == 1 + len(runs)
     for run in runs.to_dict("records"):
         link = f'<a href="{pages.UI}/#/runs/{run["mlflow_run_id"]}">'
-        row = f"<td>{run['seed']}</td><td>{formatting.percent(run['test_accuracy'])}</td><td>{link}"
+        score = formatting.percent(run["test_accuracy"])
+        row = f"<td>{run['replicate']}</td><td>{run['seed']}</td><td>{score}</td><td>{link}"
         assert row in table
 
 
@@ -392,20 +416,6 @@ def test_a_run_that_mlflow_lacks_says_what_creates_it(tmp_path: Path) -> None:
 
 def test_a_page_is_far_below_12_megabytes(page: str) -> None:
     assert len(page.encode()) < 2_000_000
-
-
-@pytest.mark.slow
-def test_techniques_are_ranked_over_the_data_sets_that_share_them(tmp_path: Path) -> None:
-    results, index = tmp_path / "results", tmp_path / "index.html"
-    pages.write(write_results(results / "circles", make_runs(EFFECTS)))
-    overview(results, index)
-    assert "Across studies" not in index.read_text(encoding="utf-8")
-    others = make_runs({"none": 0.0, "l1": -0.05, "dropout": 0.1}, dataset="digits")
-    pages.write(write_results(results / "digits", others))
-    overview(results, index)
-    text = text_of(section(index.read_text(encoding="utf-8"), "ranks"))
-    assert "of the 2 techniques that these 2 studies share" in text
-    assert "none 1.00 1 1 l1 2.00 2 2" in text
 
 
 @pytest.mark.parametrize("stage", ["report", "overview"])

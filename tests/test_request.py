@@ -43,7 +43,7 @@ def test_the_word_params_yaml_leaves_everything_as_it_is() -> None:
     studies=st.none() | st.lists(st.sampled_from([*STUDIES]), min_size=1),
     techniques=st.none() | st.lists(st.sampled_from(FIT_ALL), min_size=1),
     trials=st.none() | st.integers(1, 50),
-    seeds=st.none() | st.integers(1, 60),
+    seeds=st.none() | st.integers(1, 10),  # digits has ten splits
     workers=st.none() | st.integers(1, 8),
 )
 def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
@@ -64,7 +64,15 @@ def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
     for name, found in settings.studies.items():
         own = STUDIES[name]
         assert found.tuning.trials == (trials or own.tuning.trials)
-        assert found.final.seeds == (seeds or own.final.seeds)
+        heats = own.tuning.heats
+        assert [heat.candidates for heat in found.tuning.heats] == [
+            min(heat.candidates, trials or heat.candidates) if index else found.tuning.trials
+            for index, heat in enumerate(heats)
+        ]
+        assert [heat.draws for heat in found.tuning.heats] == [heat.draws for heat in heats]
+        assert found.final.replicates == (seeds or own.final.replicates)
+        assert found.final.article == (seeds or own.final.article)
+        assert (found.final.searches, found.final.seeds) == (own.final.searches, own.final.seeds)
         expected = own.techniques.keys() if techniques is None else {"none", *techniques}
         assert found.techniques.keys() == expected
         for technique in found.techniques.keys() & own.techniques.keys():
@@ -90,13 +98,33 @@ def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
             {"techniques": "mixed_penalties", "studies": "digits"},
             "digits.techniques.mixed_penalties: needs 3 hidden layers, but got 2",
         ),
-        ({"seeds": "63", "studies": "circles"}, "final.seeds = 65, but got 64"),
+        (
+            {"seeds": "63", "studies": "circles"},
+            "circles.data.draws: must be at least 108, 63 for the final runs and 45 for the "
+            "searches, but got 75",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(words: dict[str, str], expected: str) -> None:
     with pytest.raises(UserError) as caught:
         applied(**words)
     assert expected in str(caught.value)
+
+
+def test_the_seeds_of_a_command_line_are_those_of_every_technique() -> None:
+    raw = copy.deepcopy(RAW)
+    own = {"replicates": 20, "article_seeds": 15, "searches": 2}
+    raw["studies"]["circles"]["techniques"]["l2"] = {"final": own}
+    study = loading.parse(Request.of({"seeds": "4"}).applied(raw)).study("circles")
+    (final,) = {study.final_of(name) for name in study.techniques if name != "l2"}
+    assert study.final_of("l2") == replace(final, searches=2)
+    assert (final.replicates, final.article) == (4, 4)
+
+
+def test_a_technique_that_trains_on_validation_data_takes_the_baselines_values() -> None:
+    digits = applied(studies="digits", techniques="train_and_validation").study("digits")
+    assert digits.techniques["train_and_validation"].values_of == "none"
+    assert digits.searched == ["none"]
 
 
 def test_a_request_spells_what_was_asked() -> None:

@@ -20,6 +20,8 @@ from pipeline.training import runs as runs_module
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 
+from .plans import chosen
+
 MEASURES = {
     "val_accuracy": 0.5,
     "val_loss": 1.0,
@@ -72,14 +74,19 @@ def plan() -> Plan:
     study = loading.load().study("circles")
     kept = {name: study.techniques[name] for name in ("none", "l2", "dropout")}
     tuning = sections.Tuning(trials=6, seeds=2, round=3, epochs=4)
-    few = replace(study, techniques=kept, tuning=tuning, final=sections.Final(4))
+    final = sections.Final(4, searches=1)
+    few = replace(study, techniques=kept, tuning=tuning, final=final, outcomes=())
     return Plan("circles", "digest", few, 1, sections.Engine())
 
 
 @pytest.fixture(scope="module")
 def runs(plan: Plan) -> list[Run]:
-    chosen = {"none": {}, "l2": {"strength": 0.1}, "dropout": {"rate": 0.5}}
-    return rounds.final_runs(plan, chosen)
+    values: dict[str, dict[str, float]] = {
+        "none": {},
+        "l2": {"strength": 0.1},
+        "dropout": {"rate": 0.5},
+    }
+    return rounds.final_runs(plan, chosen(values))
 
 
 def results(executor: Instant, runs: list[Run], root: Path) -> dict[str, Result]:
@@ -123,6 +130,18 @@ def test_a_model_whose_building_kills_workers_fails_alone(
     assert failed == ({"l2"} if times == 3 else set())
 
 
+def test_every_run_of_such_a_model_is_told_wherever_it_stands(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    # Searches that go on at different times ask for the same program in several places.
+    tuned = [run for run in runs if run.setting == "tuned"]
+    of_l2 = [run for run in tuned if run.technique == "l2"]
+    of_none = [run for run in tuned if run.technique == "none"]
+    mixed = [*of_l2[:2], *of_none, *of_l2[2:]]
+    found = results(Instant(deaths={"program of l2": 3}), mixed, tmp_path)
+    assert {key for key, result in found.items() if result.failed} == {run.key for run in of_l2}
+
+
 def test_what_the_journal_has_is_told_and_not_trained(runs: list[Run], tmp_path: Path) -> None:
     results(Instant(), runs[:5], tmp_path)
     executor = Instant()
@@ -137,7 +156,7 @@ def test_what_the_journal_has_is_told_and_not_trained(runs: list[Run], tmp_path:
 def test_a_switch_to_other_code_and_back_amid_a_search_trains_nothing_twice(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def search(executor: Instant, trials: int | None = None) -> list[rounds.Row]:
+    def search(executor: Instant, trials: int | None = None) -> list[rounds.Ended]:
         with Runner(executor, Journal("circles", tmp_path)) as runner:
             return [*islice(rounds.tune(plan, rounds.searches(plan), runner), trials)]
 
@@ -160,4 +179,4 @@ def test_a_switch_to_other_code_and_back_amid_a_search_trains_nothing_twice(
 
 def trials_of(plan: Plan) -> int:
     """The trials of all searches."""
-    return sum(search.trials for search in rounds.searches(plan).values())
+    return sum(search.trials for search in rounds.searches(plan))

@@ -8,19 +8,40 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from pipeline import formatting, results
-from pipeline.analysis import statistics, summary
+from pipeline.analysis import families, summary
+from pipeline.analysis.margins import read_margins
+from pipeline.analysis.summary import Finding
 from pipeline.errors import UserError
 
 from .synthetic import make_runs
 
 EFFECTS = {"none": 0.0, "l2": 0.03, "dropout": 0.0, "l1": -0.05}
+LOSSES = {"none": 0.0, "l2": -0.1, "dropout": -0.2, "l1": 0.1}
 NULL = dict.fromkeys(("none", "l2", "dropout", "l1"), 0.0)
+SECONDARY = ("test_loss", "noise_accuracy")
+DESIGNS: dict[str, dict[str, Any]] = {
+    "draws": {},
+    "crossed": {"searches": 3},
+    "nested": {"seeds": 30, "per_replicate": 3, "overlap": 0.3},
+}
 
 
-def row(table: pd.DataFrame, technique: str) -> "pd.Series[Any]":
-    return table[table["technique"] == technique].iloc[0].rename(technique)
+def row(
+    table: pd.DataFrame, technique: str, outcome: str = "test_accuracy", setting: str = "tuned"
+) -> "pd.Series[Any]":
+    chosen = table[
+        (table["technique"] == technique)
+        & (table["outcome"] == outcome)
+        & (table["setting"] == setting)
+    ]
+    return chosen.iloc[0].rename(technique)
+
+
+def find(*arguments: Any, outcomes: tuple[str, ...] = (), **options: Any) -> Finding:
+    return summary.find(summary.summarize(make_runs(*arguments, **options), outcomes))
 
 
 def write(runs: pd.DataFrame, tmp_path: Path) -> Path:
@@ -31,34 +52,139 @@ def write(runs: pd.DataFrame, tmp_path: Path) -> Path:
     return path.parent
 
 
-def test_a_row_holds_the_means_of_its_runs_and_their_intervals() -> None:
+def test_a_row_holds_the_mean_of_its_runs_and_students_interval() -> None:
     runs = make_runs(EFFECTS)
     l2 = row(summary.summarize(runs), "l2")
     accuracy = runs[runs["technique"] == "l2"]["test_accuracy"]
-    assert l2["test_accuracy"] == pytest.approx(accuracy.mean())
-    interval = statistics.mean_interval(accuracy, np.random.default_rng(0))
-    assert (l2["test_accuracy_low"], l2["test_accuracy_high"]) == pytest.approx(interval[1:])
-    assert (l2["n"], l2["epochs_run"], l2["zero_weights"], l2["seconds"]) == (10, 12, 0.25, 2)
+    expected = stats.ttest_1samp(accuracy, 0.0).confidence_interval()
+    assert l2["mean"] == pytest.approx(accuracy.mean())
+    assert (l2["mean_low"], l2["mean_high"]) == pytest.approx(tuple(expected))
+    assert (l2["n"], l2["searches"], l2["runs"]) == (10, 1, 10)
 
 
-def test_differences_are_paired_by_seed_whatever_the_order_of_runs() -> None:
+def test_every_measure_has_a_row_and_only_named_ones_are_compared() -> None:
+    table = summary.summarize(make_runs(EFFECTS), SECONDARY)
+    roles = table.drop_duplicates("outcome").set_index("outcome")["role"]
+    assert roles[roles == "primary"].index.tolist() == ["test_accuracy"]
+    assert roles[roles == "secondary"].index.tolist() == [*SECONDARY]
+    assert roles[["epochs_run", "gap", "train_accuracy", "seconds"]].eq("described").all()
+    described = table[table["role"] == "described"]
+    assert described[["difference", "p", "p_simultaneous", "margin", "needed"]].isna().all().all()
+    assert (described["group"] == "").all()
+    assert not table.duplicated(["setting", "technique", "outcome"]).any()
+
+
+def test_differences_are_paired_whatever_the_order_of_runs() -> None:
     runs = make_runs(EFFECTS)
     table = summary.summarize(runs)
     by_seed = runs.pivot(index="seed", columns="technique", values="test_accuracy")
     difference = by_seed["l2"] - by_seed["none"]
-    assert row(table, "l2")["difference"] == pytest.approx(difference.mean())
-    assert row(table, "l2")["improvement"] == (difference > 0).mean()
+    l2, expected = row(table, "l2"), stats.ttest_1samp(difference, 0.0)
+    assert l2["difference"] == pytest.approx(difference.mean())
+    assert l2["p"] == pytest.approx(expected.pvalue)
+    ends = l2["difference_low"], l2["difference_high"]
+    assert ends == pytest.approx(tuple(expected.confidence_interval()))
+    assert l2["improvement"] == (difference > 0).mean()
     shuffled = summary.summarize(runs.sample(frac=1, random_state=1))
     for technique in EFFECTS:
         pd.testing.assert_series_equal(row(shuffled, technique), row(table, technique))
 
 
+def crossed_error(d: np.ndarray) -> float:
+    """The error of the mean of searches by draws, from the two-way analysis of variance."""
+    rows, columns = d.mean(axis=1), d.mean(axis=0)
+    between = [rows.size * columns.var(ddof=1), columns.size * rows.var(ddof=1)]
+    rest = ((d - rows[:, None] - columns + d.mean()) ** 2).sum()
+    rest /= (rows.size - 1) * (columns.size - 1)
+    square = max(between) if rest >= min(between) else sum(between) - rest
+    return float(np.sqrt(square / d.size))
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_each_design_has_the_error_of_its_source_of_variance(design: str) -> None:
+    runs = make_runs(EFFECTS, **DESIGNS[design])
+    keys = ["search", "replicate", "seed"]
+    of = {name: own.set_index(keys)["test_accuracy"] for name, own in runs.groupby("technique")}
+    d = of["l2"] - of["none"]
+    by_replicate = d.groupby("replicate").mean()
+    n, s = len(by_replicate), by_replicate.std()
+    if design == "crossed":
+        expected = crossed_error(d.droplevel("seed").unstack("replicate").to_numpy())
+    else:
+        expected = s * np.sqrt(1 / n + DESIGNS[design].get("overlap", 0.0))
+    found = row(summary.summarize(runs), "l2")
+    assert found["error"] == pytest.approx(expected)
+    assert found["n"] == n
+    assert found["searches"] == {"draws": 1, "crossed": 3, "nested": 10}[design]
+    assert np.isfinite(found["seeds_low"]) == (design == "nested")
+    assert np.isfinite(found["p_flips"]) == (design == "draws")
+
+
+def test_seeds_alone_give_a_narrower_interval_than_all_that_varied() -> None:
+    table = summary.summarize(make_runs(EFFECTS, **DESIGNS["nested"]))
+    for technique in ("l2", "dropout", "l1"):
+        found = row(table, technique)
+        assert found["simultaneous_low"] < found["seeds_low"] < found["difference"]
+        assert found["difference"] < found["seeds_high"] < found["simultaneous_high"]
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_interval_and_p_never_contradict_each_other(design: str) -> None:
+    effects_ = {f"t{i}": effect for i, effect in enumerate(np.linspace(-0.02, 0.02, 12))}
+    runs = make_runs({"none": 0.0, **effects_}, **DESIGNS[design])
+    table = summary.summarize(runs, SECONDARY)
+    compared = table[table["p"].notna()].to_dict("records")
+    assert {each["group"] for each in compared} >= {"better", "worse", "unresolved"}
+    for each in compared:
+        outside = not each["simultaneous_low"] <= 0 <= each["simultaneous_high"]
+        assert outside == (each["p_simultaneous"] < 0.05) == summary.told_apart(each)
+        assert each["p_holm"] <= each["p_simultaneous"] + 1e-12
+        words = summary.corrected_p(each)
+        assert ("Holm" in words) == (each["p_holm"] < 0.05 and not outside)
+        first = words.split(" (")[0].lstrip("< ")
+        assert (words.startswith("<") or float(first) < 0.05) == outside
+
+
 def test_p_values_are_corrected_over_the_techniques_of_one_setting() -> None:
     runs = pd.concat([make_runs(EFFECTS), make_runs(NULL, setting="article")])
     table = summary.summarize(runs)
-    for _, rows in table.groupby("setting"):
-        expected = statistics.holm(rows["p"])
+    for _, rows in table[table["role"] == "primary"].groupby("setting"):
+        expected = families.holm(rows["p"])
         assert rows["p_holm"].to_numpy() == pytest.approx(expected, nan_ok=True)
+        assert rows["p_simultaneous"].max() == min(1.0, 3 * rows["p"].max())
+
+
+def test_all_secondary_outcomes_are_one_family() -> None:
+    table = summary.summarize(make_runs(EFFECTS, losses=LOSSES), SECONDARY)
+    rows = table[(table["role"] == "secondary") & (table["technique"] != "none")]
+    assert len(rows) == 6
+    assert rows["p_simultaneous"].to_numpy() == pytest.approx(np.minimum(6 * rows["p"], 1.0))
+    alone = row(summary.summarize(make_runs(EFFECTS, losses=LOSSES)), "l2")
+    pd.testing.assert_series_equal(row(table, "l2"), alone)  # the score's family is its own
+
+
+def test_a_lower_loss_is_better() -> None:
+    table = summary.summarize(make_runs(EFFECTS, losses=LOSSES), ("test_loss",))
+    groups = {name: row(table, name, "test_loss")["group"] for name in ("l2", "dropout", "l1")}
+    assert groups == {"l2": "better", "dropout": "better", "l1": "worse"}
+    assert row(table, "l2", "test_loss")["improvement"] == 1
+
+
+def test_the_margin_of_a_loss_is_a_share_of_the_baselines() -> None:
+    table = summary.summarize(make_runs(EFFECTS, losses=LOSSES), ("test_loss",))
+    share = read_margins()["test_loss"].value
+    baseline = row(table, "none", "test_loss")["mean"]
+    assert row(table, "l2", "test_loss")["margin"] == pytest.approx(share * baseline)
+    assert row(table, "l2")["margin"] == read_margins()["test_accuracy"].value
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [("test_los", "unknown outcome 'test_los'; did you mean 'test_loss'"), ("gap", "neither more")],
+)
+def test_an_outcome_that_cannot_be_compared_is_refused(outcome: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        summary.summarize(make_runs(EFFECTS), (outcome,))
 
 
 def failing(runs: pd.DataFrame, lost: "pd.Series[bool]") -> pd.DataFrame:
@@ -96,14 +222,16 @@ def test_failed_runs_that_leave_no_seed_are_told(tmp_path: Path) -> None:
 
 def test_the_baseline_is_not_compared_with_itself() -> None:
     none = row(summary.summarize(make_runs(EFFECTS)), "none")
-    columns = ["difference", "difference_low", "difference_high", "p", "p_holm", "improvement"]
+    columns = ["difference", "difference_low", "p", "p_holm", "p_simultaneous", "improvement"]
     assert none[columns].isna().all()
+    assert none["group"] == ""
 
 
-def test_a_technique_that_is_left_out_changes_no_other_interval_or_p() -> None:
+def test_a_technique_that_is_left_out_changes_no_uncorrected_number_of_another() -> None:
     table = summary.summarize(make_runs(EFFECTS))
     fewer = summary.summarize(make_runs({"none": 0.0, "l1": -0.05}))
-    same = [name for name in table.columns if name not in ("p_holm", "p_best")]
+    corrected = ("p_holm", "p_simultaneous", "simultaneous_low", "simultaneous_high", "needed")
+    same = [name for name in table.columns if name not in corrected]
     pd.testing.assert_series_equal(row(fewer, "l1")[same], row(table, "l1")[same])
 
 
@@ -119,30 +247,39 @@ def test_diverged_and_collapsed_runs_are_counted_and_leaks_are_told() -> None:
     assert told == ["3 of 10 runs of l1 diverged; they count with their values before that"]
 
 
-def test_a_loss_that_is_not_finite_leaves_no_mean_loss() -> None:
-    runs = make_runs(EFFECTS)
+def test_a_loss_that_is_not_finite_leaves_no_mean_and_is_not_counted_in_its_family() -> None:
+    runs = make_runs(EFFECTS, losses=LOSSES)
     runs.loc[runs["key"] == "tuned-l1-0", "test_loss"] = np.nan
-    table = summary.summarize(runs)
-    assert np.isnan(row(table, "l1")["test_loss"])
-    assert row(table, "l2")["test_loss"] == 0.5
+    table = summary.summarize(runs, ("test_loss",))
+    l1, l2 = row(table, "l1", "test_loss"), row(table, "l2", "test_loss")
+    assert l1[["mean", "difference", "p", "simultaneous_low"]].isna().all()
+    assert l1["group"] == "unresolved"
+    assert l2["p_simultaneous"] == pytest.approx(2 * l2["p"])
 
 
-def test_an_accuracy_that_is_unknown_is_never_the_best() -> None:
+def test_an_accuracy_that_is_unknown_is_never_better() -> None:
     runs = make_runs(EFFECTS)
     runs.loc[runs["key"] == "tuned-l2-0", "test_accuracy"] = np.nan
     finding = summary.find(summary.summarize(runs))
-    assert finding.best["technique"] != "l2"
-    assert "l2" not in finding.candidates + finding.better
+    assert "l2" in finding.of_group("unresolved")
+    assert finding.champion is None
+    assert np.isnan(finding.ruled_out)
 
 
-@pytest.mark.parametrize(
-    ("technique", "words"), [("l2", "l2 has no seed 3, 7"), ("none", "l2, has no seed 3, 7")]
-)
-def test_missing_pairs_are_named(technique: str, words: str) -> None:
+def test_differences_are_of_the_pairs_that_both_have() -> None:
+    runs = make_runs(EFFECTS, searches=3)
+    table = summary.summarize(runs[(runs["technique"] != "l2") | (runs["search"] == 0)])
+    l2 = row(table, "l2")
+    assert (l2["n"], l2["searches"], l2["runs"]) == (10, 1, 10)
+    first = summary.summarize(runs[runs["search"] == 0])
+    assert l2["difference"] == pytest.approx(row(first, "l2")["difference"])
+
+
+def test_a_technique_without_a_common_pair_is_refused() -> None:
     runs = make_runs(EFFECTS)
-    gone = (runs["technique"] == technique) & runs["seed"].isin([3, 7])
-    with pytest.raises(UserError, match=words):
-        summary.summarize(runs[~gone])
+    runs.loc[runs["technique"] == "l2", "search"] = 1
+    with pytest.raises(UserError, match="l2 must have a run with the search, replicate and seed"):
+        summary.summarize(runs)
 
 
 def test_a_setting_without_baseline_is_refused() -> None:
@@ -181,38 +318,92 @@ def test_two_runs_on_one_seed_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
-    table = summary.summarize(make_runs(EFFECTS))
+    table = summary.summarize(make_runs(EFFECTS, **DESIGNS["nested"]), SECONDARY)
     results.write_summary(table, tmp_path)
     again = results.read_summary(tmp_path)
     pd.testing.assert_frame_equal(again, table, rtol=1e-9, check_dtype=False)
+    assert summary.find(again).groups == summary.find(table).groups
 
 
-def test_planted_differences_are_found() -> None:
-    finding = summary.find(summary.summarize(make_runs(EFFECTS)))
-    assert (finding.study, finding.setting, finding.n, finding.techniques) == (
-        "circles",
-        "tuned",
-        10,
-        4,
-    )
-    assert finding.best["technique"] == "l2"
-    assert finding.candidates == finding.better == ("l2",)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_planted_differences_are_found(design: str) -> None:
+    finding = find(EFFECTS, **DESIGNS[design])
+    assert (finding.study, finding.setting, finding.n) == ("circles", "tuned", 10)
+    assert finding.better == ("l2",)
     assert finding.worse == ("l1",)
-    assert finding.unclear == ("dropout",)
+    assert finding.champion == finding.winner == "l2"
+    assert finding.conclusive
 
 
 def test_no_difference_is_found_where_there_is_none() -> None:
-    finding = summary.find(summary.summarize(make_runs(NULL)))
+    finding = find(NULL, noise=0.001)
     assert finding.better == finding.worse == ()
-    assert set(finding.unclear) == {"l2", "dropout", "l1"}
-    assert set(finding.candidates) == set(NULL)
+    assert finding.champion is finding.winner is None
+    assert set(finding.of_group("no difference")) == {"l2", "dropout", "l1"}
+    assert 0 < finding.ruled_out < finding.margin
+    assert np.isnan(finding.needed)  # nothing is unresolved
 
 
-@pytest.mark.parametrize(("seeds", "conclusive"), [(6, False), (7, True)])
-def test_a_study_with_too_few_seeds_is_inconclusive(seeds: int, conclusive: bool) -> None:
-    finding = summary.find(summary.summarize(make_runs(EFFECTS, seeds=seeds)))
-    assert finding.conclusive == conclusive
-    assert bool(finding.better) == conclusive
+def test_an_unresolved_difference_says_what_it_would_take() -> None:
+    finding = find(NULL, noise=0.02)
+    assert finding.of_group("unresolved")
+    assert 10 < finding.needed < 10_000
+    assert np.isinf(find(NULL, noise=0.02, overlap=0.3).needed)  # splits share their rows
+
+
+def test_techniques_keep_the_order_of_the_runs_whatever_their_means() -> None:
+    names = ["none", "a", "b", "c", "d"]
+    for seed in range(5):
+        sizes = np.random.default_rng(seed).normal(0, 0.02, len(names))
+        finding = find(dict(zip(names, sizes, strict=True)), outcomes=("test_loss",))
+        assert [row["technique"] for row in finding.primary] == names
+        for group in finding.groups.values():
+            assert list(group) == sorted(group)
+        assert sorted(sum(finding.groups.values(), ())) == names[1:]
+
+
+def test_every_technique_stands_in_one_group() -> None:
+    finding = find(EFFECTS)
+    assert tuple(finding.groups) == summary.GROUPS
+    assert sorted(sum(finding.groups.values(), ())) == ["dropout", "l1", "l2"]
+
+
+def test_a_winner_is_named_only_if_it_is_shown() -> None:
+    close = find({"none": 0.0, "l2": 0.03, "l1_l2": 0.0301})
+    assert close.better == ("l2", "l1_l2")
+    assert close.winner is None
+    apart = find({"none": 0.0, "l2": 0.03, "l1_l2": 0.09})
+    assert apart.winner == apart.champion == "l1_l2"
+
+
+def test_of_several_better_ones_validation_names_the_champion() -> None:
+    runs = make_runs({"none": 0.0, "l2": 0.03, "l1_l2": 0.0301})
+    for name in ("l2", "l1_l2"):
+        ahead = runs.assign(val_accuracy=np.where(runs["technique"] == name, 0.9, 0.8))
+        assert summary.find(summary.summarize(ahead)).champion == name
+
+
+def test_a_gain_in_a_secondary_outcome_is_a_finding() -> None:
+    losses = {"none": 0.0, "l2": -0.2, "dropout": -0.2, "l1": 0.1}
+    effects_ = {**NULL, "dropout": -0.05}
+    finding = find(effects_, losses=losses, outcomes=("test_loss",))
+    assert finding.better == ()
+    assert [row["technique"] for row in finding.side_gains["test_loss"]] == ["l2", "dropout"]
+    assert finding.harmless == ("l2",)  # dropout loses accuracy
+    assert finding.champion == "l2"
+
+
+def test_only_tuned_values_make_a_champion() -> None:
+    finding = find(EFFECTS, setting="article")
+    assert finding.better == ("l2",)
+    assert finding.champion is None
+
+
+def test_unequal_epochs_are_told() -> None:
+    finding = find(NULL | {"early_stopping": 0.0})
+    assert finding.unequal_epochs == ("early_stopping",)
+    table = summary.table(summary.summarize(make_runs(NULL | {"early_stopping": 0.0})))
+    assert "early_stopping trained 6 epochs, none 12" in table
 
 
 def test_the_tuned_setting_is_told_first() -> None:
@@ -230,42 +421,28 @@ def test_a_setting_with_the_baseline_alone_is_no_finding() -> None:
     assert not summary.find(summary.summarize(alone)).conclusive
 
 
-def test_ranks_are_means_over_the_data_sets_of_what_they_share() -> None:
-    findings = {
-        name: summary.find(summary.summarize(make_runs(effects, dataset=name)))
-        for name, effects in (
-            ("circles", {"none": 0.0, "l2": 0.1, "l1": -0.1, "dropout": 0.2}),
-            ("digits", {"none": 0.0, "l2": -0.1, "l1": -0.2}),
-        )
-    }
-    ranks = summary.rank(findings)
-    assert ranks is not None
-    assert ranks.table.to_dict("index") == {
-        "none": {"circles": 2, "digits": 1, "mean": 1.5},
-        "l2": {"circles": 1, "digits": 2, "mean": 1.5},
-        "l1": {"circles": 3, "digits": 3, "mean": 3},
-    }
-    assert ranks.difference == pytest.approx(statistics.critical_difference(3, 2))
-    assert summary.rank({"circles": findings["circles"]}) is None
-
-
-def test_one_seed_gives_means_and_no_more() -> None:
+def test_one_replicate_gives_means_and_no_more() -> None:
     table = summary.summarize(make_runs(EFFECTS, seeds=1))
-    assert table["test_accuracy"].notna().all()
-    assert table["test_accuracy_low"].isna().all()
+    assert table["mean"].notna().all()
+    assert table["mean_low"].isna().all()
     assert not summary.find(table).conclusive
 
 
 def test_table_is_aligned_and_holds_every_technique_and_its_numbers() -> None:
-    table = summary.summarize(make_runs(EFFECTS))
-    title, head, rule, *lines = summary.table(table).splitlines()
+    table = summary.summarize(make_runs(EFFECTS), SECONDARY)
+    score, side = summary.table(table).split("\n\n")
+    title, head, rule, *lines = score.splitlines()
     assert title.startswith("circles, tuned setting")
     assert len(rule) == max(map(len, [head, *lines]))
-    assert [line.split()[0] for line in lines] == list(summary.ranked(table, "tuned")["technique"])
+    assert [line.split()[0] for line in lines] == list(EFFECTS)
     column = head.index("test accuracy")
     for line in lines:
         name = line.split()[0]
-        assert line[column:].startswith(f"{100 * row(table, name)['test_accuracy']:.2f} [")
+        assert line[column:].startswith(f"{100 * row(table, name)['mean']:.2f} [")
+    for name in ("l2", "dropout", "l1"):
+        (line,) = (line for line in side.splitlines() if line.startswith(name))
+        assert summary.difference_text(row(table, name, "noise_accuracy").to_dict()) in line
+        assert summary.difference_text(row(table, name, "test_loss").to_dict()) in line
 
 
 def test_table_tells_that_a_setting_leaks() -> None:

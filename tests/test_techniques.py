@@ -16,7 +16,14 @@ from pipeline.techniques.part import Part
 from pipeline.techniques.penalties import Activity, BiasPenalty, Gates, KernelPenalty, Penalty
 from pipeline.techniques.registry import TECHNIQUES, combination
 from pipeline.techniques.structure import BatchNorm
-from pipeline.techniques.training import Ema, ProximalGroupLasso, ProximalL1, Stopping, Swa
+from pipeline.techniques.training import (
+    Ema,
+    ProximalGroupLasso,
+    ProximalL1,
+    Stopping,
+    Swa,
+    ValidationToo,
+)
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)
@@ -73,6 +80,7 @@ def test_the_order_in_which_parts_are_given_changes_nothing() -> None:
         (Change(BatchNorm()), Change(BiasPenalty(Penalty(l2=1))), "which removes the biases"),
         (Change(Ema(10)), Change(Stopping(1, "val_loss", again=True)), "continues from the last"),
         (Change(Ema(10)), Change(Swa(0.5)), "both techniques change averaging"),
+        (Change(ValidationToo()), Change(Stopping(1, "val_loss")), "validation examples that are"),
     ],
 )
 def test_parts_that_exclude_each_other_are_rejected_in_either_order(

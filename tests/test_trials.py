@@ -14,7 +14,13 @@ from pipeline.errors import UserError
 from pipeline.techniques.ranges import Range
 from pipeline.tuning.search import Search
 
-from .synthetic import make_trials
+from . import synthetic
+
+
+def make_trials(techniques: list[str]) -> pd.DataFrame:
+    """Trials of one search of each technique, on two draws."""
+    return synthetic.make_trials(techniques).assign(search=0, draws=2)
+
 
 SCORES = [0.71, 0.80, 0.62, 0.80, 0.75]
 
@@ -53,7 +59,7 @@ def test_the_curve_goes_on_from_the_random_trials_with_the_best_so_far(random: i
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (4, 4), (10, 5), (24, 8), (30, 5), (31, 5)])
 def test_random_trials_are_those_that_the_search_enqueues(count: int, size: int) -> None:
-    search = Search("l2", {"strength": Range(1e-6, 1e-1, log=True)}, count, size, 0)
+    search = Search("l2", 0, {"strength": Range(1e-6, 1e-1, log=True)}, count, size, 0)
     assert random_trials(count, size) == len(search.study.trials)
 
 
@@ -78,7 +84,7 @@ def test_mistakes_are_told_with_the_command_that_mends_them(tmp_path: Path) -> N
     path.parent.mkdir()
     pd.DataFrame({"technique": ["l1"]}).to_csv(path, index=False)
     with pytest.raises(
-        UserError, match="lacks the columns task, trial, state, val_loss; it has technique"
+        UserError, match="lacks the columns task, search, trial, state, draws, val_loss; it has"
     ):
         results.read_trials(path.parent)
     make_trials(["l1"]).drop(columns="val_accuracy").to_csv(path, index=False)

@@ -36,7 +36,9 @@ from pipeline.execution.worker import Job, Worker
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 
-DATA = CirclesData(input="data/sources/circles.yaml", test=50, draws=8)
+from .plans import chosen
+
+DATA = CirclesData(input="data/sources/circles.yaml", test=50, draws=12)
 GRAPH = Engine(program="graph")
 
 pytestmark = pytest.mark.slow
@@ -58,16 +60,22 @@ def plan(prepared: Path) -> Plan:
         data=DATA,
         training=Training("adam", 0.01, 32, 5),
         tuning=Tuning(trials=4, seeds=2, round=2, epochs=4),
-        final=Final(seeds=3),
+        final=Final(replicates=3, searches=1),
+        outcomes=(),
         techniques={name: given.techniques[name] for name in kept},
     )
     return Plan("circles", datasets.load(prepared).digest, tiny, 1, Engine())
 
 
 def final_runs(plan: Plan) -> list[Run]:
-    chosen = {"l2": {"strength": 0.01}, "dropout": {"rate": 0.3}, "none": {}}
-    chosen |= {"activity_l1_before": {"strength": 0.01}, "early_stopping": {"patience": 1}}
-    return rounds.final_runs(plan, chosen)
+    values = {"l2": {"strength": 0.01}, "dropout": {"rate": 0.3}, "none": {}}
+    values |= {"activity_l1_before": {"strength": 0.01}, "early_stopping": {"patience": 1}}
+    return rounds.final_runs(plan, chosen(values, len(plan.study.final.turns)))
+
+
+def rows_of(plan: Plan, pool: rounds.Pool) -> list[rounds.Row]:
+    """The rows of all trials, in the order in which they ended."""
+    return [ended.row for ended in rounds.tune(plan, rounds.searches(plan), pool)]
 
 
 def local(prepared: Path, journal: Journal, workers: int = 1) -> Runner:
@@ -188,8 +196,8 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
     def tune(name: str, workers: int, stop_after: int | None = None) -> list[dict[str, object]]:
         journal = Journal(name, tmp_path)
         with local(prepared, journal, workers) as pool:
-            rows = rounds.tune(pruned, rounds.searches(pruned), pool)
-            found = [row for _, row in zip(range(stop_after or 99), rows, strict=False)]
+            ended = rounds.tune(pruned, rounds.searches(pruned), pool)
+            found = [trial.row for _, trial in zip(range(stop_after or 99), ended, strict=False)]
         if stop_after:
             journal.keep_checkpoints(())  # so that some start again and others go on
         return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
@@ -217,8 +225,8 @@ def test_checkpoints_of_pruned_trials_are_deleted_when_the_others_go_on(
     pruned = replace(plan, study=replace(plan.study, tuning=tuning, techniques=techniques))
     journal, left = Journal("pruned", tmp_path), []
     with local(prepared, journal) as pool:
-        for row in rounds.tune(pruned, rounds.searches(pruned), pool):
-            left.append((row["state"], len(list(journal.folder.glob("*.checkpoint.npz")))))
+        for ended in rounds.tune(pruned, rounds.searches(pruned), pool):
+            left.append((ended.row["state"], len(list(journal.folder.glob("*.checkpoint.npz")))))
     # Of two trials of two seeds, one goes on; then nothing goes on from its last checkpoints.
     assert left == [("pruned", 2), ("complete", 0)] * 2
 
@@ -229,9 +237,10 @@ def test_a_unit_that_goes_on_from_a_checkpoint_gives_the_same_bits(
     tuning = replace(plan.study.tuning, pruning=Pruning(first=2, factor=2))
     pruned = replace(plan, study=replace(plan.study, tuning=tuning))
     begun, whole = (
-        [pruned.trial("dropout", {"rate": 0.3}, seed, rung) for seed in range(2)] for rung in (0, 1)
+        [pruned.trial("dropout", {"rate": 0.3}, 0, turn, rung) for turn in range(2)]
+        for rung in (0, 1)
     )
-    fresh = [plan.trial("dropout", {"rate": 0.3}, seed) for seed in range(2)]
+    fresh = [plan.trial("dropout", {"rate": 0.3}, 0, turn) for turn in range(2)]
     assert [unit.key for unit in fresh] == [unit.key for unit in whole]
     journal = Journal("go on", tmp_path)
     run(prepared, begun, journal, 1)
@@ -253,7 +262,7 @@ def alike(plan: Plan) -> list[Run]:
         "dropout_early_stopping": sections.TechniqueParams(article=stopped, search=search),
     }
     few = replace(plan, study=replace(plan.study, techniques=techniques), engine=GRAPH)
-    return rounds.final_runs(few, {"none": {}, "dropout_early_stopping": stopped})
+    return rounds.final_runs(few, chosen({"none": {}, "dropout_early_stopping": stopped}))
 
 
 def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Run]) -> None:
@@ -264,12 +273,16 @@ def test_final_runs_go_on_from_those_that_end_before_them(alike: list[Run]) -> N
         if unit.goes_on_from is not None and by_key[unit.goes_on_from].seed == unit.seed
     }
     assert chain == {
-        ("dropout", "article"): "dropout_early_stopping",
-        ("dropout_early_stopping_again", "article"): "dropout",
+        (technique, setting): before
+        for setting in ("article", "article_fresh")
+        for technique, before in (
+            ("dropout", "dropout_early_stopping"),
+            ("dropout_early_stopping_again", "dropout"),
+        )
     }
     begun = {unit.goes_on_from for unit in alike} - {None}
     assert {unit.key for unit in alike if unit.resumable} == begun
-    assert len(begun) == 2 * 3  # seeds
+    assert len(begun) == 2 * 2 * 3  # settings and seeds
 
 
 def test_going_on_from_other_units_changes_no_result_and_leaves_no_checkpoint(
@@ -301,9 +314,9 @@ def test_an_interrupted_rung_keeps_the_checkpoints_it_has_made(
 ) -> None:
     tuning = replace(plan.study.tuning, pruning=Pruning(first=2, factor=2))
     pruned = replace(plan, study=replace(plan.study, tuning=tuning))
-    units = [pruned.trial("dropout", {"rate": 0.3}, seed, rung=0) for seed in range(2)]
+    units = [pruned.trial("dropout", {"rate": 0.3}, 0, turn, rung=0) for turn in range(2)]
     journal = Journal("interrupted", tmp_path)
-    another = pruned.trial("dropout", {"rate": 0.4}, 0, rung=0)
+    another = pruned.trial("dropout", {"rate": 0.4}, 0, 0, rung=0)
     for unit in (units[0], another):
         journal.add([unit], [Result(unit.key, {}, checkpoint={"curves": np.zeros((2, 5))})])
     run(prepared, units, journal, 1)
@@ -511,26 +524,27 @@ def test_techniques_share_the_data_the_weights_and_the_order_of_a_seed(plan: Pla
 
 
 def test_tuning_never_sees_the_draws_and_seeds_of_the_final_runs(plan: Plan) -> None:
-    trials = [plan.trial("l2", {"strength": 0.1}, seed) for seed in range(2)]
+    trials = [plan.trial("l2", {"strength": 0.1}, 0, turn) for turn in range(2)]
     final = [unit for unit in final_runs(plan) if unit.setting == "tuned"]
     assert not {unit.draw for unit in trials} & {unit.draw for unit in final}
     assert not {unit.seed for unit in trials} & {unit.seed for unit in final}
 
 
 def test_keys_tell_units_apart(plan: Plan) -> None:
-    base = plan.tuned("l2", {"strength": 0.1}, 0)
-    other_plan = replace(plan, study_seed=2)
+    values = {"strength": 0.1}
+    base = plan.tuned("l2", values, 0)
     others = [
-        plan.tuned("l2", {"strength": 0.2}, 0),
-        plan.tuned("l2", {"strength": 0.1, "learning_rate": 0.5}, 0),
-        plan.tuned("l2", {"strength": 0.1}, 1),
-        plan.tuned("activity_l1_before", {"strength": 0.1}, 0),
-        plan.trial("l2", {"strength": 0.1}, 0),
-        other_plan.tuned("l2", {"strength": 0.1}, 0),
-        replace(plan, data_digest="other").tuned("l2", {"strength": 0.1}, 0),
+        *plan.tuned("l2", {"strength": 0.2}, 0),
+        *plan.tuned("l2", values | {"learning_rate": 0.5}, 0),
+        *plan.tuned("l2", values, 1),
+        *plan.tuned("l2", values, 0, "tuned_by_loss"),
+        *plan.tuned("activity_l1_before", values, 0),
+        *(plan.trial("l2", values, search, turn) for search in range(2) for turn in range(2)),
+        *replace(plan, study_seed=2).tuned("l2", values, 0),
+        *replace(plan, data_digest="other").tuned("l2", values, 0),
     ]
-    assert len({unit.key for unit in [base, *others]}) == 8
-    assert plan.tuned("l2", {"strength": 0.1}, 0).key == base.key
+    assert len({unit.key for unit in [*base, *others]}) == 8 * 3 + 4
+    assert [unit.key for unit in plan.tuned("l2", values, 0)] == [unit.key for unit in base]
 
 
 class Fake:
@@ -558,20 +572,20 @@ class Fake:
 
 def test_every_technique_gets_the_same_budget_and_the_choice_is_the_best(plan: Plan) -> None:
     searching, fake = rounds.searches(plan), Fake()
-    rows = list(rounds.tune(plan, searching, fake))
+    rows = [ended.row for ended in rounds.tune(plan, searching, fake)]
     for name in ("l2", "dropout", "activity_l1_before", "early_stopping"):
         assert [row["trial"] for row in rows if row["technique"] == name] == [0, 1, 2, 3]
     assert len([row for row in rows if row["technique"] == "none"]) == 1  # nothing to search
     assert len(fake.seen) == 2 * len(rows)
     assert rounds.budget(plan, searching) == (len(fake.seen), 4 * len(fake.seen))  # epochs
-    content = rounds.tuned(plan, searching)["techniques"]["l2"]
+    (content,) = rounds.tuned(plan, searching)["techniques"]["l2"]["searches"]
     own = [row for row in rows if row["technique"] == "l2"]
     assert content["val_accuracy"] == max(row["val_accuracy"] for row in own)
     assert content["values"]["learning_rate"] == 0.01
 
 
 def test_no_search_waits_for_another(plan: Plan) -> None:
-    rows = list(rounds.tune(plan, rounds.searches(plan), Fake()))
+    rows = rows_of(plan, Fake())
     in_turn = [name for name, _ in groupby(row["technique"] for row in rows)]
     assert in_turn == ["early_stopping", "activity_l1_before", "dropout", "l2", "none"]
 
@@ -582,28 +596,29 @@ def test_equal_trials_are_trained_once_and_stay_two_trials(plan: Plan) -> None:
     stopping = {"early_stopping": sections.TechniqueParams(search=search)}
     few = replace(plan, study=replace(plan.study, tuning=tuning, techniques=stopping))
     fake = Fake()
-    rows = list(rounds.tune(few, rounds.searches(few), fake))
+    rows = rows_of(few, fake)
     assert len(rows) == len({row["key"] for row in rows}) == 8
     assert len(fake.seen) == len({row["params.patience"] for row in rows}) < 8
 
 
 def test_values_that_were_not_searched_are_told_with_the_command(plan: Plan) -> None:
     with pytest.raises(UserError, match=r"no values for l2.*pipeline tune circles"):
-        rounds.final_runs(plan, {name: {} for name in plan.study.tuned if name != "l2"})
+        rounds.final_runs(plan, chosen({name: {} for name in plan.study.tuned if name != "l2"}))
 
 
 def test_a_technique_that_is_not_tuned_has_the_articles_runs_alone(plan: Plan) -> None:
     given = dict(plan.study.techniques)
     given["activity_l1_before"] = replace(given["activity_l1_before"], tuned=False)
     some = replace(plan, study=replace(plan.study, techniques=given))
-    assert "activity_l1_before" not in rounds.searches(some)
+    assert "activity_l1_before" not in {search.name for search in rounds.searches(some)}
     settings = {(unit.technique, unit.setting) for unit in final_runs(some)}
-    assert {s for name, s in settings if name == "activity_l1_before"} == {"article"}
-    assert {s for name, s in settings if name == "none"} == {"article", "tuned"}
+    articles = {"article", "article_fresh"}
+    assert {s for name, s in settings if name == "activity_l1_before"} == articles
+    assert {s for name, s in settings if name == "none"} == {*articles, "tuned"}
 
 
 def test_a_trial_that_diverges_failed_and_counts_as_no_hits(plan: Plan) -> None:
-    rows = list(rounds.tune(plan, rounds.searches(plan), Fake()))
+    rows = rows_of(plan, Fake())
     lost = [row for row in rows if row["diverged"]]
     assert lost
     assert all(row["val_accuracy"] == 0 and np.isinf(row["val_loss"]) for row in lost)
@@ -618,10 +633,9 @@ def test_a_trial_of_which_a_run_failed_counts_as_diverged(plan: Plan) -> None:
                 doomed = result.key == self.seen[0].key  # one seed of the first technique's trial 0
                 yield Result(result.key, {}, failed="worker died") if doomed else result
 
-    searching = rounds.searches(plan)
+    names = [search.name for search in rounds.searches(plan)]
     first, *others = sorted(
-        rounds.tune(plan, searching, Failing()),
-        key=lambda row: ([*searching].index(row["technique"]), row["trial"]),
+        rows_of(plan, Failing()), key=lambda row: (names.index(row["technique"]), row["trial"])
     )
     assert (first["state"], first["diverged"], first["failed"]) == ("failed", 2, "worker died")
     assert first["val_accuracy"] == 0
@@ -633,7 +647,7 @@ def test_progress_counts_epochs_of_runs_in_work(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    units = [plan.trial("l2", {"strength": 0.1}, seed) for seed in range(4)]  # 4 epochs each
+    units = [plan.trial("l2", {"strength": 0.1}, 0, turn) for turn in range(4)]  # 4 epochs each
     with Progress("tune circles", runs=4, epochs=16) as progress:
         progress.spared(units[:1])
         progress.add(units[1:3])  # the last one comes later
@@ -647,7 +661,7 @@ def test_progress_counts_epochs_of_runs_in_work(
 def test_progress_is_silent_when_not_a_terminal(
     plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    units = [plan.trial("l2", {"strength": 0.1}, 0)]
+    units = [plan.trial("l2", {"strength": 0.1}, 0, 0)]
     with Progress("tune circles") as progress:
         progress.add(units)
         progress.finished(units)

@@ -1,8 +1,9 @@
 """The paired comparison of any two techniques, from the final runs of a study.
 
-The same statistics as in the summary, which compares with `none` only: means and their paired
-difference with BCa intervals, a sign-flip test, the probability of improvement. The p-value is not
-corrected for other comparisons.
+On the same basis as the summary, which compares with `none` only: means over replicates and their
+paired difference with Student's intervals (`analysis.paired`), sign flips beside them as a check,
+what the interval rules out, and the replicates that would tell. The p-value is of this comparison
+alone, so p and interval are a little narrower than in the summary, which corrects for its family.
 """
 
 from collections.abc import Callable
@@ -11,13 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import statistics
+from pipeline.analysis import paired, power, statistics
+from pipeline.analysis.families import group
+from pipeline.analysis.paired import PAIR
 from pipeline.analysis.statistics import Estimate
-from pipeline.analysis.summary import SIGNIFICANCE
+from pipeline.analysis.summary import SIGNIFICANCE, margin_of
+from pipeline.analysis.telling import amount, count
 from pipeline.datasets.task import Measure
 from pipeline.errors import UserError, nearest
 from pipeline.formatting import p_text
 from pipeline.results import task_of
+
+FEWEST = 2  # replicates of a comparison
 
 
 def measures(runs: pd.DataFrame) -> dict[str, Measure]:
@@ -27,24 +33,27 @@ def measures(runs: pd.DataFrame) -> dict[str, Measure]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Techniques `first` and `second` in one setting, compared over pairs of runs of one seed."""
+    """Techniques `first` and `second` in one setting, compared over pairs of runs."""
 
     study: str
     setting: str
     measure: Measure
     first: str
     second: str
-    n: int  # pairs
+    n: int  # replicates
+    runs: int  # pairs of runs
     leaks: bool  # whether the setting's validation data leak
-    means: tuple[Estimate, Estimate]
+    means: tuple[Estimate, Estimate]  # over the common pairs
     difference: Estimate  # first minus second
-    spread: float  # standard deviation of the pairs' differences; nan for a single pair
     p: float
+    p_flips: float  # nan for fewer than nine replicates, or for splits of one file
     improvement: float  # share of pairs in which `first` is better, or higher; ties count half
+    margin: float  # the smallest difference that matters, in the measure's unit
+    needed: int | None  # replicates that show a difference of `margin` in 80 % of studies
 
     @property
     def significant(self) -> bool:
-        """Whether the sign-flip test shows a difference."""
+        """Whether a difference is shown: then the interval leaves out zero."""
         return self.p < SIGNIFICANCE
 
 
@@ -55,14 +64,12 @@ def compare(
     setting: str = "tuned",
     measure: str | None = None,
     seed: int = 0,
-    resamples: int = statistics.RESAMPLES,
 ) -> Comparison:
     """Compare two techniques of `runs`, as read by `results.read_runs`.
 
     `measure` defaults to the score on test data, which is the accuracy for classifiers. `seed`
-    fixes bootstrap and random sign flips as in the summary, so a comparison with `none` gives the
-    numbers in summary.csv. Raises UserError for a technique, setting or measure that `runs` does
-    not have, for fewer than two pairs, seeds that do not pair up, or values that are not finite.
+    fixes random sign flips. Raises UserError for a technique, setting or measure that `runs` does
+    not have, for fewer than two common replicates, or values that are not finite.
     """
     comparable, measure = measures(runs), measure or task_of(runs).test.name
     if measure not in comparable:
@@ -70,28 +77,34 @@ def compare(
     in_setting = _of_setting(runs, setting)
     if first == second:
         raise UserError(f"expected two different techniques, but got {first!r} twice")
-    firsts, seconds = (_values(in_setting, name, measure, setting) for name in (first, second))
-    _check_pairs(firsts, seconds, first, second)
-    a, b = firsts.to_numpy(float), seconds.to_numpy(float)
-    differences = statistics.differences(a, b)
-    lower = comparable[measure].better == "lower"
+    firsts, seconds = _common(*(_runs_of(in_setting, name, measure) for name in (first, second)))
+    _check_replicates(firsts, first, second)
+    pairs, compared = paired.pairs(firsts, seconds, measure), comparable[measure]
+    means = [paired.pairs(side, None, measure).effect.interval() for side in (firsts, seconds)]
+    margin = _margin(compared, means[1].mean)
+    flips = pairs.flips(np.random.default_rng(seed))
     return Comparison(
         study=str(runs["study"].iloc[0]),
         setting=setting,
-        measure=comparable[measure],
+        measure=compared,
         first=first,
         second=second,
-        n=len(a),
+        n=pairs.replicates,
+        runs=len(pairs.values),
         leaks=bool(in_setting["leaks"].any()),
-        means=(
-            statistics.mean_interval(a, np.random.default_rng(seed), resamples),
-            statistics.mean_interval(b, np.random.default_rng(seed), resamples),
-        ),
-        difference=statistics.paired_difference(a, b, np.random.default_rng(seed), resamples),
-        spread=float(np.std(differences, ddof=1)),
-        p=statistics.sign_flip_p(differences, np.random.default_rng(seed)),
-        improvement=statistics.improvement(*((b, a) if lower else (a, b))),
+        means=(means[0], means[1]),
+        difference=pairs.effect.interval(),
+        p=pairs.effect.p(),
+        p_flips=flips.p() if flips else np.nan,
+        improvement=statistics.improvement(compared.sign * pairs.values),
+        margin=margin,
+        needed=pairs.needed(margin),
     )
+
+
+def _margin(measure: Measure, second: float) -> float:
+    margin = margin_of(measure)
+    return margin.value * (abs(second) if margin.kind == "ratio" else 1)
 
 
 def _of_setting(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
@@ -101,35 +114,37 @@ def _of_setting(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
     return runs[runs["setting"] == setting]
 
 
-def _values(runs: pd.DataFrame, technique: str, measure: str, setting: str) -> "pd.Series[float]":
-    """One technique's values, indexed by seed."""
+def _runs_of(runs: pd.DataFrame, technique: str, measure: str) -> pd.DataFrame:
+    """One technique's runs, whose values must be finite."""
     names = list(runs["technique"].unique())
     if technique not in names:
         raise UserError(
-            f"technique {technique!r} has no runs in the {setting} setting"
+            f"technique {technique!r} has no runs in the {runs['setting'].iloc[0]} setting"
             f"{nearest(technique, names)}"
         )
-    values = runs[runs["technique"] == technique].set_index("seed")[measure].sort_index()
-    if not np.isfinite(values).all():
-        seeds = ", ".join(map(str, values.index[~np.isfinite(values)]))
+    own = runs[runs["technique"] == technique]
+    infinite = own[~np.isfinite(own[measure])]
+    if len(infinite):
+        seeds = ", ".join(map(str, infinite["seed"].unique()))
         raise UserError(
             f"{measure} of {technique} is not finite on seed {seeds}, where the run"
             " diverged; choose another measure"
         )
-    return values
+    return own
 
 
-def _check_pairs(a: "pd.Series[float]", b: "pd.Series[float]", first: str, second: str) -> None:
-    unpaired = sorted(set(a.index) ^ set(b.index))
-    if unpaired:
+def _common(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of pairs that both techniques have."""
+    pairs = first[list(PAIR)].merge(second[list(PAIR)])
+    return first.merge(pairs), second.merge(pairs)
+
+
+def _check_replicates(common: pd.DataFrame, first: str, second: str) -> None:
+    if common["replicate"].nunique() < FEWEST:
         raise UserError(
-            f"{first} and {second} must have runs on the same seeds, but only one of them has"
-            f" seed {', '.join(map(str, unpaired))}"
-        )
-    if len(a) < 2:
-        raise UserError(
-            f"a comparison needs at least 2 pairs of runs, and {statistics.FEWEST_PAIRS} to show a"
-            f" difference, but got {len(a)}; raise final.seeds in params.yaml"
+            f"a comparison needs at least {FEWEST} replicates, but {first} and {second} have runs"
+            f" of the same search, replicate and seed in {common['replicate'].nunique()}; raise"
+            " the replicates or seeds of `final` in params.yaml"
         )
 
 
@@ -147,13 +162,14 @@ def text(comparison: Comparison) -> str:
             f"{comparison.first} \N{MINUS SIGN} {comparison.second}",
             _interval(measure.difference, difference, measure.difference_unit),
         ),
-        ("p, sign-flip test", f"{p_text(comparison.p)} (this comparison only, not corrected)"),
+        ("p, paired t-test", f"{p_text(comparison.p)} (this comparison only, not corrected)"),
+        ("p, sign flips", p_text(comparison.p_flips)),
         _won(comparison),
     ]
     width = max(len(label) for label, _ in rows)
     title = (
-        f"{comparison.study}, {comparison.setting} setting: {measure.title}, {comparison.n} pairs"
-        f" of runs with the same seed (95 % BCa intervals{leak})"
+        f"{comparison.study}, {comparison.setting} setting: {measure.title}, {comparison.n}"
+        f" replicates, {comparison.runs} pairs of runs (95 % intervals{leak})"
     )
     return "\n".join(
         [title, *(f"{label:<{width}}  {value}" for label, value in rows), "", verdict(comparison)]
@@ -163,30 +179,22 @@ def text(comparison: Comparison) -> str:
 def _won(comparison: Comparison) -> tuple[str, str]:
     share, first = f"{100 * comparison.improvement:.0f} %", comparison.first
     if not comparison.measure.better:
-        return "seeds higher", f"{share} for {first}, ties counting half"
-    return "seeds won", f"{share} by {first} (probability of improvement), ties counting half"
+        return "pairs higher", f"{share} for {first}, ties counting half"
+    return "pairs won", f"{share} by {first} (probability of improvement), ties counting half"
 
 
 def verdict(comparison: Comparison) -> str:
-    """One or two plain sentences: which technique is better, or why this cannot be told."""
+    """One or two plain sentences: which technique is better, or what is ruled out."""
     if comparison.significant:
         return _winner(comparison)
-    if comparison.n < statistics.FEWEST_PAIRS:
-        smallest = p_text(statistics.smallest_p(comparison.n))
+    if comparison.difference.low == comparison.difference.high == 0:
+        return f"Cannot tell: {comparison.first} and {comparison.second} are equal in every pair."
+    excluded = _ruled_out(comparison)
+    if group(comparison.difference, comparison.margin) == "no difference":
         return (
-            f"Cannot tell: with {comparison.n} pairs the smallest possible p is {smallest};"
-            f" at least {statistics.FEWEST_PAIRS} pairs are needed."
+            f"No difference of {amount(comparison.measure, comparison.margin)} or more. {excluded}"
         )
-    if comparison.spread == 0 and comparison.difference.mean == 0:
-        return f"Cannot tell: {comparison.first} and {comparison.second} are equal on every seed."
-    # A bootstrap interval is a little narrow, so it can exclude zero where the test is not
-    # significant.
-    despite = (
-        ", although its interval excludes zero; the p-value decides"
-        if comparison.difference.low * comparison.difference.high > 0
-        else ""
-    )
-    return f"Cannot tell: the difference could be due to chance{despite}. {sensitivity(comparison)}"
+    return f"Cannot tell: the difference could be due to chance. {excluded} {_needed(comparison)}"
 
 
 def _winner(comparison: Comparison) -> str:
@@ -214,27 +222,24 @@ def _size(comparison: Comparison) -> str:
     return f"{mean}{measure.difference_unit} [{low}, {high}]"
 
 
-def sensitivity(comparison: Comparison) -> str:
-    """The smallest difference that would be detected, and the pairs needed for the one seen."""
-    measure = comparison.measure
-    detectable = statistics.detectable_effect(comparison.n) * comparison.spread
-    size = f"{measure.difference(detectable).lstrip('+')}{measure.difference_unit}"
-    power = (
-        f"With {comparison.n} pairs, a true difference of {size} is detected in four of five"
-        " studies (80 % power), a smaller one less often"
+def _ruled_out(comparison: Comparison) -> str:
+    """What the interval excludes on either side."""
+    measure, excluded = comparison.measure, power.ruled_out(comparison.difference)
+    sizes = (excluded.gain, excluded.loss)[:: measure.sign]
+    word = "better" if measure.better else "higher"
+    first, second = (
+        f"{name} is {word} by more than {amount(measure, size)}"
+        for name, size in zip((comparison.first, comparison.second), sizes, strict=True)
     )
-    seen = abs(comparison.difference.mean)
-    if seen == 0:
-        return f"{power}."
-    needed = statistics.pairs_needed(seen / comparison.spread)
-    return f"{power}; detecting the difference seen here would need about {_count(needed)} pairs."
+    return f"Ruled out: that {first}, and that {second}."
 
 
-def _count(pairs: int) -> str:
-    """A number of pairs to two significant digits, since it is an estimate."""
-    if pairs > 10_000:
-        return "more than 10,000"
-    return f"{float(f'{pairs:.2g}'):,.0f}"
+def _needed(comparison: Comparison) -> str:
+    """What it would take to show the smallest difference that matters."""
+    size = amount(comparison.measure, comparison.margin)
+    if comparison.needed is None:
+        return f"No number of replicates would show a difference of {size}."
+    return f"A difference of {size} would take about {count(comparison.needed)} replicates to show."
 
 
 def _interval(write: Callable[[float], str], estimate: Estimate, unit: str) -> str:

@@ -2,13 +2,17 @@
 
 Two kinds, which need no further training:
 
-- *seeds*: `SEEDS` runs of one technique on the same data, in disjoint groups of consecutive seeds,
-  each compared with the mean of its members. No two ensembles share a run. If every seed draws its
-  own data, as in the tuned setting of circles, there are none, because the members were trained and
-  would be tested on different examples.
-- *techniques*: for every seed of the tuned setting, one run of each of several techniques, compared
-  with the run of the same seed by the technique with the highest mean validation accuracy. For
-  early stopping this is the accuracy of the best epoch, which is slightly too high.
+- *seeds*: up to `SEEDS` runs of one technique on the same training and test examples, in disjoint
+  groups of consecutive seeds, each compared with the mean of its members. No two ensembles share a
+  run. If every run draws its own data, as in the tuned setting of circles, there are none.
+- *techniques*: for every replicate and seed of the tuned setting, one run of each of several
+  techniques, compared with the run of the same pair by the technique with the highest mean
+  validation accuracy. For early stopping this is the accuracy of the best epoch, which is slightly
+  too high.
+
+Where several searches met the same replicates, the runs of the first are combined. The unit is the
+replicate, as everywhere: ensembles of one draw or split are averaged, and splits of one file count
+as overlapping (`effects.resplit`). In a setting with one split every ensemble is its own unit.
 
 The ensembles are fixed beforehand, so nothing is chosen on test data.
 
@@ -25,18 +29,20 @@ import numpy as np
 import pandas as pd
 
 from pipeline import results
-from pipeline.analysis import statistics
+from pipeline.analysis import effects
+from pipeline.analysis.effects import Effect
+from pipeline.analysis.families import family
 from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.files import replace_csv
 
-SEEDS = 5  # members of an ensemble of seeds
+SEEDS = 5  # members of an ensemble of seeds, at most
 PENALTIES = ("l1", "l2", "l1_l2")  # combined if all are present, as are all tuned techniques
 SMALLEST = 1e-7  # lower bound on probabilities, because a mean of probabilities has no logits
 COLUMNS = (
     *("study", "setting", "kind", "techniques", "members", "n"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss"),
     *("single", "single_accuracy", "single_loss"),
-    *("difference", "difference_low", "difference_high", "p", "p_holm"),
+    *("difference", "difference_low", "difference_high", "p"),
     *("loss_difference", "loss_difference_low", "loss_difference_high"),
 )
 
@@ -118,28 +124,45 @@ class Ensembles:
     singles: list[list[str]]  # for each, the keys of the runs whose mean it is compared with
 
 
+def of_first_search(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of each technique and replicate the runs of the first search."""
+    first = runs.groupby(["technique", "replicate"])["search"].transform("min")
+    return runs[runs["search"] == first]
+
+
 def of_seeds(runs: pd.DataFrame, predictions: Predictions) -> Iterator[Ensembles]:
-    """The ensembles of each technique with enough runs on one sample; `runs` is one setting."""
+    """The ensembles of each technique with enough runs on one sample.
+
+    `runs`: of one setting and of first searches. An ensemble has `SEEDS` members, or as many as the
+    sample with the fewest runs of any technique has, but at least two.
+    """
+    samples = runs["key"].map(predictions.samples)
+    size = min(SEEDS, int(runs.groupby(["technique", samples]).size().min()))
+    if size < 2:
+        return
     for technique, group in runs.groupby("technique", sort=False):
         keys = group.sort_values("seed")["key"]
         members = [
-            list(shared[first : first + SEEDS])
-            for _, shared in keys.groupby(keys.map(predictions.samples), sort=False)
-            for first in range(0, len(shared) - SEEDS + 1, SEEDS)
+            list(shared[first : first + size])
+            for _, shared in keys.groupby(samples, sort=False)
+            for first in range(0, len(shared) - size + 1, size)
         ]
-        if members:
-            yield Ensembles("seeds", (str(technique),), str(technique), members, members)
+        yield Ensembles("seeds", (str(technique),), str(technique), members, members)
 
 
 def of_techniques(runs: pd.DataFrame) -> Iterator[Ensembles]:
-    """Ensembles across techniques, one per seed; `runs` is a setting without a leak."""
+    """Ensembles across techniques, one per replicate and seed that all of them have.
+
+    `runs`: of a setting without a leak and of first searches.
+    """
     present = tuple(str(name) for name in runs["technique"].unique())
     wanted = [PENALTIES] if set(PENALTIES) <= set(present) else []
     for techniques in dict.fromkeys([*wanted, present]):
         if len(techniques) > 1:
-            keys = runs.pivot(index="seed", columns="technique", values="key")
+            keys = runs.pivot(index=["replicate", "seed"], columns="technique", values="key")
+            keys = keys[list(techniques)].dropna()
             single = _best_by_validation(runs[runs["technique"].isin(techniques)])
-            members = keys[list(techniques)].to_numpy().tolist()
+            members = keys.to_numpy().tolist()
             yield Ensembles(
                 "techniques", techniques, single, members, keys[[single]].to_numpy().tolist()
             )
@@ -154,16 +177,15 @@ def _best_by_validation(runs: pd.DataFrame) -> str:
 # The table
 
 
-def summarize(runs: pd.DataFrame, predictions: Predictions, seed: int = 0) -> pd.DataFrame:
+def summarize(runs: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
     """One row per kind of ensemble and setting, with the columns `COLUMNS`.
 
     `members` is the number of models in an ensemble, `n` the number of ensembles. Differences are
-    ensemble minus single model; `p_holm` is corrected over the rows of a setting. With fewer than
-    six ensembles, intervals and p are empty: bootstrap intervals would be too narrow, and no
-    sign-flip p can be below 0.05. `seed` fixes bootstrap and random sign flips.
+    ensemble minus single model, with intervals that are simultaneous over the rows of a setting;
+    `p` is that of the difference in accuracy and agrees with its interval.
     """
     tables = [
-        _summarize_setting(group, predictions, seed)
+        _summarize_setting(of_first_search(group), predictions)
         for _, group in runs.groupby("setting", sort=False)
     ]
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
@@ -174,50 +196,72 @@ def write(table: pd.DataFrame, path: Path) -> None:
     replace_csv(path, table, digits=10)
 
 
-def _summarize_setting(runs: pd.DataFrame, predictions: Predictions, seed: int) -> pd.DataFrame:
+def _summarize_setting(runs: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
     first = runs.iloc[0]
     kinds = list(of_seeds(runs, predictions))
     if first["setting"] == "tuned":
         kinds += of_techniques(runs)
-    names = {name: first[name] for name in ("study", "setting")}
-    rows = [names | _row(ensembles, predictions, seed) for ensembles in kinds]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.assign(p_holm=statistics.holm(table["p"].to_numpy(float)))
-
-
-def _row(ensembles: Ensembles, predictions: Predictions, seed: int) -> dict[str, Any]:
-    scores = np.array([predictions.score(keys) for keys in ensembles.members])
-    singles = np.array(
-        [np.mean([predictions.score([key]) for key in keys], axis=0) for keys in ensembles.singles]
+    scored = [_Scored(each, runs.set_index("key"), predictions) for each in kinds]
+    gains = family(
+        {index: each.effect(each.differences[:, 0]) for index, each in enumerate(scored)}
     )
-    differences = scores - singles
-    return {
-        "kind": ensembles.kind,
-        "techniques": "+".join(ensembles.techniques),
-        "members": len(ensembles.members[0]),
-        "n": len(scores),
-        **_columns("test_accuracy", scores[:, 0], seed),
-        "test_loss": scores[:, 1].mean(),
-        "single": ensembles.single,
-        "single_accuracy": singles[:, 0].mean(),
-        "single_loss": singles[:, 1].mean(),
-        **_columns("difference", differences[:, 0], seed),
-        "p": _p(differences[:, 0], seed),
-        **_columns("loss_difference", differences[:, 1], seed),
-    }
+    losses = family(
+        {index: each.effect(each.differences[:, 1]) for index, each in enumerate(scored)}
+    )
+    names = {name: first[name] for name in ("study", "setting")}
+    rows = [
+        names
+        | each.row()
+        | _columns("difference", gains[index].interval)
+        | {"p": gains[index].p_simultaneous}
+        | _columns("loss_difference", losses[index].interval)
+        for index, each in enumerate(scored)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _p(differences: Vector, seed: int) -> float:
-    """The sign-flip p-value; nan with too few values for any significance."""
-    if len(differences) < statistics.FEWEST_PAIRS:
-        return np.nan
-    return statistics.sign_flip_p(differences, np.random.default_rng(seed))
+class _Scored:
+    """Accuracies and losses of ensembles and of their single models, each of shape (n, 2)."""
+
+    def __init__(self, ensembles: Ensembles, runs: pd.DataFrame, predictions: Predictions) -> None:
+        self.ensembles = ensembles
+        self.scores = np.array([predictions.score(keys) for keys in ensembles.members])
+        self.singles = np.array(
+            [
+                np.mean([predictions.score([key]) for key in keys], axis=0)
+                for keys in ensembles.singles
+            ]
+        )
+        samples = [predictions.samples[keys[0]] for keys in ensembles.members]
+        several = len(set(samples)) > 1
+        self.units = np.array(samples if several else list(map(str, range(len(samples)))))
+        self.overlap = float(runs["overlap"].loc[ensembles.members[0][0]])
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Ensemble minus single model."""
+        differences: np.ndarray = self.scores - self.singles
+        return differences
+
+    def effect(self, values: Vector) -> Effect:
+        """The mean of `values`, shape (n,), over units, with its standard error."""
+        means = [values[self.units == unit].mean() for unit in dict.fromkeys(self.units)]
+        return effects.resplit(means, self.overlap)
+
+    def row(self) -> dict[str, Any]:
+        """What stands in the table without a comparison."""
+        return {
+            "kind": self.ensembles.kind,
+            "techniques": "+".join(self.ensembles.techniques),
+            "members": len(self.ensembles.members[0]),
+            "n": len(self.scores),
+            **_columns("test_accuracy", self.effect(self.scores[:, 0]).interval()),
+            "test_loss": self.scores[:, 1].mean(),
+            "single": self.ensembles.single,
+            "single_accuracy": self.singles[:, 0].mean(),
+            "single_loss": self.singles[:, 1].mean(),
+        }
 
 
-def _columns(name: str, values: Vector, seed: int) -> dict[str, float]:
-    """A mean and its interval, which is nan with too few values."""
-    if len(values) < statistics.FEWEST_PAIRS:
-        estimate = Estimate(float(values.mean()), np.nan, np.nan)
-    else:
-        estimate = statistics.mean_interval(values, np.random.default_rng(seed))
+def _columns(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -5,34 +5,44 @@ under two techniques. The replicate is the unit: seeds within it are averaged.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from pipeline.analysis import effects, sign_flips, variance
-from pipeline.analysis.effects import Effect, Matrix
+from pipeline.analysis import effects, power, sign_flips, variance
+from pipeline.analysis.effects import Effect, Matrix, mean_squares
 from pipeline.analysis.sign_flips import SignFlips
 from pipeline.analysis.statistics import Vector
 from pipeline.analysis.variance import Component
+
+Index = NDArray[np.int64]
 
 PAIR = ("search", "replicate", "seed")  # columns of runs.csv that name a pair
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Values of pairs of runs, such as differences of accuracies.
+    """Values of n pairs of runs, such as differences of accuracies, sorted by `PAIR`.
 
-    `values`: indexed by `PAIR`. `overlap`: n_test / n_train if the replicates are splits of one
-    file, which share rows; 0 for fresh draws, and for seeds on the same rows.
+    `overlap`: n_test / n_train if the replicates are splits of one file, which share rows; 0 for
+    fresh draws, and for seeds on the same rows.
     """
 
-    values: "pd.Series[float]"
+    index: Index  # (n, 3): search, replicate and seed
+    values: Vector  # (n,)
     overlap: float
 
-    @property
-    def cells(self) -> "pd.Series[float]":
-        """The mean over seeds of each search and replicate."""
-        return self.values.groupby(level=["search", "replicate"]).mean()
+    @cached_property
+    def _cells(self) -> tuple[Matrix, Index]:
+        """Means over seeds and their counts, searches by replicates, both (a, b)."""
+        searches, replicates = (_places(self.index[:, column]) for column in (0, 1))
+        shape = searches.max() + 1, replicates.max() + 1
+        cell = searches * shape[1] + replicates
+        counts = np.bincount(cell, minlength=shape[0] * shape[1])
+        sums = np.bincount(cell, weights=self.values, minlength=counts.size)
+        return (sums / np.maximum(counts, 1)).reshape(shape), counts.reshape(shape)
 
     @property
     def table(self) -> Matrix | None:
@@ -40,20 +50,26 @@ class Pairs:
 
         None if each replicate has its own search, or if there is one search.
         """
-        table = self.cells.unstack("replicate").to_numpy(np.float64)
-        return None if min(table.shape) < 2 or np.isnan(table).any() else table
+        means, counts = self._cells
+        return means if min(means.shape) > 1 and counts.all() else None
 
-    @property
+    @cached_property
     def by_replicate(self) -> Vector:
-        """The mean of each replicate over searches and seeds, (R,)."""
-        return self.cells.groupby(level="replicate").mean().to_numpy(np.float64)
+        """The mean of each replicate over searches and seeds, (R,); nan if a value is not known."""
+        means, counts = self._cells
+        return np.asarray(means.sum(axis=0) / (counts > 0).sum(axis=0))
 
     @property
     def replicates(self) -> int:
         """The number of replicates."""
-        return self.values.index.get_level_values("replicate").nunique()
+        return len(self._cells[0][0])
 
     @property
+    def searches(self) -> int:
+        """The number of searches."""
+        return len(self._cells[0])
+
+    @cached_property
     def effect(self) -> Effect:
         """The mean with its standard error, corrected for the one source that needs it."""
         table = self.table
@@ -71,20 +87,45 @@ class Pairs:
         error = float(np.sqrt(table.var(axis=1, ddof=1).mean() / (a * b)))
         return Effect(float(table.mean()), error, a * (b - 1.0))
 
-    @property
+    @cached_property
     def by_seed(self) -> Matrix | None:
         """Replicates by seeds within them, (R, b), means over searches; None unless b >= 2."""
-        of_seed = self.values.groupby(level=["replicate", "seed"]).mean()
-        groups = [group.to_numpy(np.float64) for _, group in of_seed.groupby(level="replicate")]
-        same = len({len(group) for group in groups}) == 1
-        return np.stack(groups) if same and len(groups) > 1 and len(groups[0]) > 1 else None
+        pairs, seed = np.unique(self.index[:, 1:], axis=0, return_inverse=True)
+        means = np.bincount(seed, weights=self.values) / np.bincount(seed)
+        seeds = np.bincount(_places(pairs[:, 0]))
+        if len(seeds) < 2 or seeds.min() < 2 or seeds.min() < seeds.max():
+            return None
+        return means.reshape(len(seeds), seeds[0])
 
     def flips(self, rng: np.random.Generator) -> SignFlips | None:
-        """Sign flips of the replicates' means; None for fewer than nine, or if they overlap.
+        """Sign flips of the replicates' means; None where they are fewer than nine or dependent.
 
-        Splits of one file are not independent, which sign flips would need.
+        Splits of one file share rows, and draws that all settings of some searches meet share what
+        the searches found: signs are not independent then.
         """
-        return None if self.overlap else sign_flips.sign_flips(self.by_replicate, rng)
+        dependent = self.overlap or self.table is not None
+        return None if dependent else sign_flips.sign_flips(self.by_replicate, rng)
+
+    def needed(self, difference: float, level: float = power.LEVEL) -> int | None:
+        """The fewest replicates that show a true `difference` at `level` in 80 % of such studies.
+
+        What stays as it is with more replicates is counted: the number of searches that chose the
+        values, and the rows that splits of one file share. None if no number of replicates
+        suffices, or if a single replicate leaves the spread unknown.
+        """
+        spread = float(self.by_replicate.std(ddof=1)) if self.replicates > 1 else np.nan
+        if not (spread > 0 and difference > 0):
+            return None
+        floor = self.overlap + self._of_searches / spread**2
+        return power.replicates_needed(difference, spread, floor, level)
+
+    @property
+    def _of_searches(self) -> float:
+        """The variance of the mean that the number of searches decides, whatever the draws."""
+        if self.table is None:
+            return 0.0
+        ms = mean_squares(self.table)
+        return max(ms.rows - ms.rest, 0.0) / self.table.size
 
     def components(self) -> tuple[Component, ...]:
         """Where the variance of the values comes from, as far as the design can tell."""
@@ -108,18 +149,29 @@ def pairs(
 
     Raises ValueError if no pair is common.
     """
-    values = _indexed(first, measure)
+    index, values = _indexed(first, measure)
     if second is not None:
-        values, others = values.align(_indexed(second, measure), join="inner")
+        where, others = _indexed(second, measure)
+        place = {pair: row for row, pair in enumerate(map(tuple, where.tolist()))}
+        common = [row for row, pair in enumerate(map(tuple, index.tolist())) if pair in place]
+        index, values = index[common], values[common]
+        others = others[[place[pair] for pair in map(tuple, index.tolist())]]
         values = values - others
         if relative:
             with np.errstate(divide="ignore", invalid="ignore"):  # no share of zero is finite
-                values = values / others.abs()
-    if values.empty:
+                values = values / np.abs(others)
+    if not len(index):
         raise ValueError("`first` and `second` must have a pair in common, but have none")
-    return Pairs(values, float(first["overlap"].iloc[0]))
+    return Pairs(index, values, float(first["overlap"].iloc[0]))
 
 
-def _indexed(runs: pd.DataFrame, measure: str) -> "pd.Series[float]":
-    values: pd.Series[float] = runs.set_index(list(PAIR))[measure].astype(float).sort_index()
-    return values
+def _indexed(runs: pd.DataFrame, measure: str) -> tuple[Index, Vector]:
+    """The pairs of runs, (n, 3), in their order, and the values of a measure."""
+    index = np.column_stack([runs[name].to_numpy(np.int64) for name in PAIR])
+    order = np.lexsort(index.T[::-1])
+    return index[order], runs[measure].to_numpy(np.float64)[order]
+
+
+def _places(values: Index) -> Index:
+    """The rank of each value among the distinct ones, shape (n,)."""
+    return np.asarray(np.unique(values, return_inverse=True)[1])

@@ -1,56 +1,19 @@
-"""Intervals, paired tests, corrections: arrays in, floats out. SciPy and statsmodels do the work.
+"""What all statistics here share: the level, an estimate, and the probability of improvement.
 
-Runs are paired by seed: entry i of two arrays has the same data draw, initial weights and batch
-order under two techniques. Every comparison uses the differences of these pairs.
+Intervals and tests of a mean are in `effects`, their check by sign flips in `sign_flips`, what
+corrects them for each other in `families`, and power in `power`.
 
-Coverage. A BCa interval for a mean uses the quantiles of the sample, and small samples have short
-tails. How often, in %, the 95 % interval contained the true mean in 10,000 simulated studies:
-
-    seeds   values        BCa    bootstrap-t   Student's t
-        5   normal        84.0   94.7          94.9
-        5   uniform       86.5   95.7          93.0
-        5   exponential   79.4   93.0          88.1
-        5   accuracy      83.7   94.1          94.8
-       10   normal        90.0   95.1          95.0
-       10   uniform       93.4   97.5          94.8
-       10   exponential   87.6   94.0          90.0
-       10   accuracy      89.5   94.9          94.8
-       20   normal        92.4   94.6          94.8
-       20   uniform       94.4   96.9          94.8
-       20   exponential   91.2   94.4          91.6
-       20   accuracy      92.4   94.9          94.7
-       30   normal        93.5   94.9          95.0
-       30   uniform       94.8   96.4          94.9
-       30   exponential   92.0   94.2          92.4
-       30   accuracy      93.7   95.0          94.9
-
-where an accuracy is the share of 352 examples that are right, each with probability 98 %. With 10
-seeds, read a BCa interval as a 90 % interval. Bootstrap-t contains the mean in 94 to 97.5 % of the
-studies, with intervals about 1.3 times as long with 10 seeds and twice as long with 5. Verdicts use
-the sign-flip test, which is exact if the differences are symmetric about the mean that is tested,
-and about as good as Student's t if they are skewed.
-
-Sources: Efron 1987 (BCa); Hall 1988 (bootstrap-t); Fisher 1935 (sign flips); Holm 1979; Hsu 1984;
-Demsar 2006 (mean ranks); Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement);
-Bouthillier et al. 2021, arXiv 2103.03098.
+Source: Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement).
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 Vector = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-RESAMPLES = 9_999  # bootstrap samples behind one interval
-ARRANGEMENTS = 2**16  # up to this many sign flips, so up to 16 pairs, all are tried
-RANDOM_FLIPS = 19_999  # tried with more pairs
-FEWEST_PAIRS = 6  # with fewer, no sign-flip p-value can be below 0.05
 POWER = 0.8  # the share of studies that should detect a difference
 
 
@@ -62,227 +25,15 @@ class Estimate(NamedTuple):
     high: float
 
 
-def mean_interval(
-    values: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Estimate:
-    """Mean of `values`, shape (n,), with its 95 % BCa bootstrap interval.
+def improvement(gains: ArrayLike) -> float:
+    """Probability of improvement: the share of `gains`, shape (n,), above zero, ties counting half.
 
-    Equal values give an interval of width zero; a single value has no interval (nan); a value
-    that is not finite makes all three nan. Raises ValueError unless n >= 1.
-
-    >>> mean_interval([0.5, 0.5, 0.5], np.random.default_rng(0))
-    Estimate(mean=0.5, low=0.5, high=0.5)
-    """
-    x = _vector("values", values)
-    if not np.isfinite(x).all():
-        return Estimate(np.nan, np.nan, np.nan)
-    mean, spread = float(x.mean()), float(np.ptp(x))
-    if x.size == 1:
-        return Estimate(mean, np.nan, np.nan)
-    if spread == 0:
-        return Estimate(float(x[0]), float(x[0]), float(x[0]))
-    # Standardized, so that the interval moves and stretches exactly with the values.
-    interval = stats.bootstrap(
-        ((x - mean) / spread,),
-        _mean,
-        n_resamples=resamples,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        vectorized=True,
-        rng=rng,
-    ).confidence_interval
-    return Estimate(mean, mean + spread * float(interval.low), mean + spread * float(interval.high))
-
-
-def paired_difference(
-    values: ArrayLike,
-    baseline: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """Mean of `values - baseline`, both of shape (n,) and in the same order of seeds.
-
-    With the same state of `rng`, exchanging the two sides mirrors the interval. Raises ValueError
-    unless both have the same n >= 1.
-
-    >>> l2, none = [0.80, 0.82, 0.79, 0.83, 0.81, 0.84], [0.78, 0.79, 0.78, 0.80, 0.80, 0.81]
-    >>> estimate = paired_difference(l2, none, np.random.default_rng(0))
-    >>> [round(value, 3) for value in estimate]
-    [0.022, 0.013, 0.028]
-    """
-    return mean_interval(differences(values, baseline), rng, resamples)
-
-
-def differences(values: ArrayLike, baseline: ArrayLike) -> Vector:
-    """`values - baseline` for each pair, shape (n,). Raises ValueError if the lengths differ."""
-    a, b = _vector("values", values), _vector("baseline", baseline)
-    if a.size != b.size:
-        raise ValueError(
-            f"`values` and `baseline` must pair up, but have {a.size} and {b.size} entries"
-        )
-    return a - b
-
-
-def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
-    """Two-sided p-value of "the differences, shape (n,), are symmetric about zero".
-
-    Compares their mean with its value under sign flips: all 2^n up to n = 16 (the smallest p is
-    then 2 / 2^n), 19,999 random ones for larger n. A difference that is not finite gives nan.
     Raises ValueError unless n >= 1.
 
-    >>> sign_flip_p([0.02, 0.03, 0.01, 0.03, 0.01, 0.03], np.random.default_rng(0))
-    0.03125
-    """
-    d = _vector("differences", differences)
-    scale = float(np.abs(d).max())
-    if not np.isfinite(scale):
-        return np.nan
-    return _flip(d / (scale or 1.0), _mean, "two-sided", rng)
-
-
-def smallest_p(n: int) -> float:
-    """The smallest p-value that `sign_flip_p` can give for `n` pairs.
-
-    >>> smallest_p(6)
-    0.03125
-    """
-    return 2 / (2**n if 2**n <= ARRANGEMENTS else RANDOM_FLIPS + 1)
-
-
-def detectable_effect(n: int) -> float:
-    """The smallest true mean difference that `n` >= 6 pairs detect in about 80 % of studies.
-
-    In standard deviations of the pairs' differences. Computed from the power of the paired t-test
-    (Cohen 1988) at the largest level below 0.05 that sign flips reach. The power of the sign-flip
-    test is as high with 7 or more pairs, and 73 % with 6.
-
-    >>> round(detectable_effect(10), 2)
-    1.0
-    """
-    step = smallest_p(n)
-    level = step * np.ceil((1 - CONFIDENCE) / step - 1)
-    return float(TTestPower().solve_power(nobs=n, alpha=level, power=POWER))
-
-
-def pairs_needed(effect: float) -> int:
-    """How many pairs detect a true mean difference of `effect` > 0 in about 80 % of studies.
-
-    The inverse of `detectable_effect`, and never fewer than a sign-flip test needs.
-
-    >>> pairs_needed(0.5)
-    34
-    """
-    if effect >= detectable_effect(FEWEST_PAIRS):
-        return FEWEST_PAIRS
-    needed = TTestPower().solve_power(effect_size=effect, alpha=1 - CONFIDENCE, power=POWER)
-    return int(np.ceil(needed))
-
-
-def best_p(values: ArrayLike, rng: np.random.Generator) -> Vector:
-    """For each row of `values`, shape (m, n): the p-value of "no other row has a higher mean".
-
-    Column i of all rows is paired. The rows with p >= 0.05 include the truly best one with 95 %
-    confidence. The statistic of a row is its largest standardized shortfall against any other row,
-    under sign flips that all rows share. The p-value is doubled, to be as strict as the two-sided
-    test of a pair. A row that is not finite gives nan and is left out of the comparisons. Raises
-    ValueError unless m, n >= 1. Multiple comparisons with the best: Hsu 1984.
-
-    >>> scores = [[0.8, 0.9, 0.8, 0.9, 0.8, 0.9, 0.8], [0.7, 0.8, 0.6, 0.8, 0.7, 0.7, 0.6]]
-    >>> best_p(scores, np.random.default_rng(0)).tolist()
-    [1.0, 0.015625]
-    """
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 2 or x.size == 0:
-        raise ValueError(f"`values` must have shape (m, n) with m, n >= 1, but has shape {x.shape}")
-    p = np.full(len(x), np.nan)
-    known = np.isfinite(x).all(axis=1)
-    state = rng.bit_generator.state
-    for row in np.flatnonzero(known):
-        rng.bit_generator.state = state  # so that the result does not depend on the order of rows
-        p[row] = _shortfall_p(np.delete(x, row, axis=0)[np.delete(known, row)] - x[row], rng)
-    return p
-
-
-def _shortfall_p(shortfalls: Vector, rng: np.random.Generator) -> float:
-    """Doubled p-value of "no row of `shortfalls`, shape (m, n), has a mean above zero"."""
-    sizes = np.sqrt(np.mean(shortfalls**2, axis=1, keepdims=True))
-    scaled = shortfalls / np.where(sizes > 0, sizes, 1.0)
-    if not len(scaled):
-        return 1.0
-
-    def largest(signs: Vector, axis: int) -> Any:
-        return np.round((signs @ scaled.T / signs.shape[axis]).max(axis=-1), 12)
-
-    # Flipping a row of ones gives the signs themselves, which all rows share.
-    return min(1.0, 2 * _flip(np.ones(scaled.shape[1]), largest, "greater", rng))
-
-
-def _flip(
-    sample: Vector,
-    statistic: Callable[..., Any],
-    alternative: Literal["two-sided", "greater"],
-    rng: np.random.Generator,
-) -> float:
-    if sample.size == 1:  # SciPy rejects it; both signs are equally extreme
-        return 1.0
-    test = stats.permutation_test(
-        (sample,),
-        statistic,
-        permutation_type="samples",
-        n_resamples=ARRANGEMENTS if 2**sample.size <= ARRANGEMENTS else RANDOM_FLIPS,
-        alternative=alternative,
-        vectorized=True,
-        rng=rng,
-    )
-    return float(test.pvalue)
-
-
-def holm(p_values: ArrayLike) -> Vector:
-    """Holm's corrected p-values of one family, shape (m,); nan stays nan and is not counted.
-
-    >>> holm([0.01, 0.04, 0.03]).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    corrected = np.full_like(p, np.nan)
-    known = ~np.isnan(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
-    return corrected
-
-
-def critical_difference(techniques: int, datasets: int) -> float:
-    """The smallest difference of two mean ranks that is significant at 0.05 in Nemenyi's test.
-
-    `q * sqrt(k (k + 1) / (6 N))` for k >= 2 techniques on N data sets, where q is the quantile of
-    the studentized range divided by sqrt(2). Demsar 2006.
-
-    >>> round(critical_difference(techniques=5, datasets=10), 3)
-    1.929
-    """
-    q = float(stats.studentized_range.ppf(CONFIDENCE, techniques, np.inf)) / np.sqrt(2)
-    return float(q * np.sqrt(techniques * (techniques + 1) / (6 * datasets)))
-
-
-def improvement(values: ArrayLike, baseline: ArrayLike) -> float:
-    """Probability of improvement: the share of pairs with `values > baseline`, ties counting half.
-
-    Raises ValueError unless both have the same n >= 1.
-
-    >>> improvement([0.9, 0.8, 0.7, 0.7], [0.8, 0.7, 0.7, 0.8])
+    >>> improvement([0.1, 0.2, 0.0, -0.1])
     0.625
     """
-    d = differences(values, baseline)
+    d = np.asarray(gains, dtype=np.float64)
+    if d.ndim != 1 or d.size == 0:
+        raise ValueError(f"`gains` must have shape (n,) with n >= 1, but has shape {d.shape}")
     return float(np.mean(d > 0) + np.mean(d == 0) / 2)
-
-
-def _vector(name: str, values: ArrayLike) -> Vector:
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 1 or x.size == 0:
-        raise ValueError(f"`{name}` must have shape (n,) with n >= 1, but has shape {x.shape}")
-    return x
-
-
-def _mean(x: Vector, axis: int) -> Any:
-    # Rounded: accuracies have many equal means, which rounding errors of the sum would separate.
-    return np.round(np.mean(x, axis=axis), 12)

@@ -1,151 +1,280 @@
-"""Final runs -> one row per technique and setting, and the conclusions that they support.
+"""Final runs -> one row per technique, setting and outcome, and what they show.
 
-Every comparison is paired by seed with the technique `none` of the same setting. Bootstrap and sign
-flips start from the same seed in every row, so that adding or removing a technique changes no
-interval of another one.
+Every difference is paired with the technique `none` of the same setting (`analysis.paired`). The
+primary outcome is the task's score on test data; its family is the techniques of one setting. The
+secondary outcomes are named before a study; all techniques and secondary outcomes of a setting are
+one family more. Other measures are described: their mean and its interval, without a comparison.
+
+A group follows from the simultaneous interval and the outcome's margin (`families.group`), and
+`Finding` says what follows from the groups. Headline, advice and champion all read the one
+`Finding` of a study.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import statistics
-from pipeline.analysis.statistics import Estimate, Vector
+from pipeline.analysis import paired, statistics
+from pipeline.analysis.families import Group, Member, family, group, simultaneous_level
+from pipeline.analysis.margins import Margin, read_margins
+from pipeline.analysis.paired import Pairs
+from pipeline.analysis.statistics import Estimate
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import Measure, Task
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest
 from pipeline.formatting import interval, p_text
-from pipeline.results import COMPARED, SUMMARY_COLUMNS, estimates, task_of
+from pipeline.results import SUMMARY_COLUMNS, task_of
+
+Role = Literal["primary", "secondary", "described"]
+Row = Mapping[Any, Any]  # of the summary
 
 BASELINE = "none"
+# Baselines with more labels. They say what those are worth, are compared on their own, and are
+# never advised.
+REFERENCES = ("train_and_validation",)
 SIGNIFICANCE = 0.05
 COUNTS = ("diverged", "collapsed")
-
-
-def columns(task: Task, measured: Collection[str]) -> tuple[str, ...]:
-    """The columns of the summary of a task; `measured` are the columns of the runs.
-
-    `difference`, p and `improvement` are about the score that the column `measure` names.
-    """
-    names = [
-        *SUMMARY_COLUMNS,
-        *estimates(task.test.name),
-        *COMPARED,
-        *estimates(task.train.name),
-        task.val.name,
-        *estimates(task.gap_measure.name),
-        *estimates("test_loss"),
-        *(name for name, measure in task.measures.items() if measure.averaged),
-        *COUNTS,
-    ]
-    available = {*SUMMARY_COLUMNS, *COMPARED, *measured}
-    sources = {name: name.removesuffix("_low").removesuffix("_high") for name in names}
-    return tuple(name for name, source in sources.items() if source in available)
+GROUPS: tuple[Group, ...] = ("better", "worse", "no difference", "unresolved")
+UNEQUAL = 0.05  # a share of the baseline's epochs; a larger difference is told
 
 
 # Rows
 
 
-def summarize(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """One row per technique and setting, with the columns of `columns`, in the order of `runs`.
+def outcomes(
+    task: Task, measured: Collection[str], secondary: Sequence[str] = ()
+) -> dict[str, Role]:
+    """The outcomes of a task's runs and their roles; `measured` are the columns of the runs.
 
-    Shares are in [0, 1]. Gaps and differences are about the score that `measure` names. `p_holm`
-    is corrected for the techniques of one setting. Columns that compare with `none` are empty in
-    the row of `none`. `seed` fixes bootstrap and random sign flips. Raises UserError if a setting
-    has no baseline or a technique does not have the same seeds as the baseline.
+    Raises UserError for a secondary outcome that the runs lack, or of which neither more nor less
+    is better.
+    """
+    known = {name: measure for name, measure in task.measures.items() if name in measured}
+    for name in secondary:
+        if name not in known:
+            raise UserError(f"unknown outcome {name!r}{nearest(name, known)}")
+        if not known[name].better:
+            raise UserError(f"outcome {name!r} cannot be compared: neither more nor less is better")
+    described = [task.train.name, task.val.name, task.gap_measure.name, "val_loss", "test_loss"]
+    described += [name for name, measure in task.measures.items() if measure.averaged]
+    roles: dict[str, Role] = {task.test.name: "primary"}
+    for name in secondary:
+        roles.setdefault(name, "secondary")
+    for name in described:
+        if name in known:
+            roles.setdefault(name, "described")
+    return roles
+
+
+def summarize(runs: pd.DataFrame, secondary: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
+    """The table summary.csv: one row per setting, outcome and technique, each in its first order.
+
+    Args:
+        runs: final runs, as read by `results.read_runs`.
+        secondary: columns of `runs` that are compared beside the score, named beforehand.
+        seed: fixes random sign flips.
+
+    Shares are in [0, 1], differences technique minus `none`, in the outcome's own unit.
+    `improvement` is the share of pairs in which the technique is better; `needed` the replicates
+    that would show a difference of `margin`, at the family's level, in 80 % of studies. Columns
+    that compare are empty in the rows of `none` and of described outcomes.
+
+    Raises UserError for an outcome that cannot be compared, if a setting has no baseline, or if a
+    technique has no run on a pair of the baseline.
     """
     task = task_of(runs)
-    names = columns(task, set(runs.columns))
-    tables = [
-        _summarize_setting(group, task, names, seed)
-        for _, group in runs.groupby("setting", sort=False)
+    roles = outcomes(task, set(runs.columns), secondary)
+    rows = [
+        row
+        for _, of_setting in runs.groupby("setting", sort=False)
+        for row in _Setting.of(of_setting, task).rows(roles, seed)
     ]
-    return pd.concat(tables, ignore_index=True)[list(names)]
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
-def _summarize_setting(
-    runs: pd.DataFrame, task: Task, names: Collection[str], seed: int
-) -> pd.DataFrame:
-    setting, measure = str(runs["setting"].iloc[0]), task.test
-    groups = {
-        str(name): group.sort_values("seed")
-        for name, group in runs.groupby("technique", sort=False)
-    }
-    _check_pairs(groups, setting)
-    rows = [_row(group, groups[BASELINE], measure, names, seed) for group in groups.values()]
-    table = pd.DataFrame(rows)
-    table["p_holm"] = statistics.holm(table["p"])
-    scores = np.stack([_scores(group, measure) for group in groups.values()])
-    table["p_best"] = statistics.best_p(scores, np.random.default_rng(seed))
-    return table
+@dataclass(frozen=True)
+class _Setting:
+    """The runs of one setting by technique, in their first order."""
+
+    task: Task
+    runs: Mapping[str, pd.DataFrame]
+    facts: Mapping[str, Mapping[str, Any]]  # technique -> what all its rows have in common
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame, task: Task) -> "_Setting":
+        groups = {str(name): own for name, own in runs.groupby("technique", sort=False)}
+        _check_baseline(groups, str(runs["setting"].iloc[0]))
+        return cls(task, groups, {name: _facts(own) for name, own in groups.items()})
+
+    def rows(self, roles: Mapping[str, Role], seed: int) -> Iterator[dict[str, Any]]:
+        """All rows of the setting."""
+        for role in ("primary", "secondary"):
+            yield from self._compared([name for name in roles if roles[name] == role], role, seed)
+        for name in (name for name in roles if roles[name] == "described"):
+            for technique in self.runs:
+                yield self._described(technique, name, "described")
+
+    def _compared(self, names: Sequence[str], role: Role, seed: int) -> Iterator[dict[str, Any]]:
+        """The rows of outcomes that are compared as one family."""
+        techniques = [name for name in self.runs if name != BASELINE]
+        compared = {
+            (name, technique): self._pairs(technique, name)
+            for name in names
+            for technique in techniques
+        }
+        families = [
+            {key: pairs for key, pairs in compared.items() if (key[1] in REFERENCES) == reference}
+            for reference in (False, True)
+        ]
+        told = {
+            key: (pairs, member, level)
+            for pairs_of in families
+            for level, members in [_family(pairs_of)]
+            for key, member in members.items()
+            for pairs in [pairs_of[key]]
+        }
+        for name in names:
+            size = self._margin(self.task.measures[name])
+            for technique in self.runs:
+                row, key = self._described(technique, name, role), (name, technique)
+                if key in told:
+                    pairs, member, level = told[key]
+                    measure = self.task.measures[name]
+                    row |= _comparison(pairs, member, measure, size, level, seed)
+                yield row
+
+    def _pairs(self, technique: str, name: str) -> Pairs:
+        """Differences to the baseline."""
+        try:
+            return paired.pairs(self.runs[technique], self.runs[BASELINE], name)
+        except ValueError as error:
+            setting = self.runs[technique]["setting"].iloc[0]
+            raise UserError(
+                f"{technique} must have a run with the search, replicate and seed of a run of"
+                f" {BASELINE!r} in the {setting} setting, but has none"
+            ) from error
+
+    def _described(self, technique: str, name: str, role: Role) -> dict[str, Any]:
+        """A row without a comparison."""
+        values = paired.pairs(self.runs[technique], None, name)
+        row = {**self.facts[technique], "outcome": name, "role": role, "group": ""}
+        row |= {"n": values.replicates, "searches": values.searches}
+        return row | _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}
+
+    def _margin(self, measure: Measure) -> float:
+        """The smallest difference in a measure that matters, in its own unit."""
+        margin = margin_of(measure)
+        if margin.kind == "difference":
+            return margin.value
+        return margin.value * abs(paired.pairs(self.runs[BASELINE], None, measure.name).effect.mean)
 
 
-def _scores(runs: pd.DataFrame, measure: Measure) -> Vector:
-    """The scores of runs with the sign that makes larger ones better, shape (n,)."""
-    return measure.sign * runs[measure.name].to_numpy(float)
+def _family(
+    compared: Mapping[tuple[str, str], Pairs],
+) -> tuple[float, dict[tuple[str, str], Member]]:
+    """Comparisons that are corrected for each other, and the level of each."""
+    members = family({key: pairs.effect for key, pairs in compared.items()})
+    known = sum(np.isfinite(member.p) for member in members.values())
+    return 1 - simultaneous_level(max(known, 1)), members
 
 
-def _check_pairs(groups: dict[str, pd.DataFrame], setting: str) -> None:
+def margin_of(measure: Measure) -> Margin:
+    """The margin of an outcome: its own, or that of all shares, or of all other measures."""
+    margins = _margins()
+    return margins.get(measure.name) or margins["other_share" if measure.share else "other_measure"]
+
+
+@cache
+def _margins() -> Mapping[str, Margin]:
+    return read_margins()
+
+
+def _facts(runs: pd.DataFrame) -> dict[str, Any]:
+    """What all rows of a technique and setting have in common."""
+    names = ("study", "task", "technique", "setting")
+    facts = {name: runs[name].iloc[0] for name in names}
+    counts = {name: int(runs[name].sum()) for name in COUNTS if name in runs}
+    return facts | {"leaks": bool(runs["leaks"].any()), "runs": len(runs)} | counts
+
+
+def _check_baseline(groups: Mapping[str, pd.DataFrame], setting: str) -> None:
     if BASELINE not in groups:
         raise UserError(
             f"setting {setting!r} has no runs of the baseline {BASELINE!r}, only of"
             f" {', '.join(groups)}"
         )
-    seeds = {name: set(group["seed"]) for name, group in groups.items()}
-    unpaired = [
-        f"{technique} has no seed {', '.join(str(seed) for seed in sorted(missing))}"
-        for name in groups
-        for technique, missing in (
-            (name, seeds[BASELINE] - seeds[name]),
-            (f"{BASELINE}, unlike {name},", seeds[name] - seeds[BASELINE]),
-        )
-        if missing
-    ]
-    if unpaired:
-        raise UserError(
-            f"techniques of setting {setting!r} must have the same seeds as {BASELINE!r}, but "
-            + "; ".join(unpaired)
-        )
-
-
-def _row(
-    runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, names: Collection[str], seed: int
-) -> dict[str, Any]:
-    """One technique's row, without corrected p-values; both tables are sorted by seed."""
-    first = runs.iloc[0]
-    row: dict[str, Any] = {name: first[name] for name in ("study", "task", "technique")}
-    row |= {"setting": first["setting"], "leaks": bool(runs["leaks"].any()), "n": len(runs)}
-    row |= {"measure": measure.name, **_comparison(runs, baseline, measure, seed)}
-    row |= {name: int(runs[name].sum()) for name in COUNTS if name in names}
-    for name in (name for name in names if name in runs and name not in row):
-        if f"{name}_low" in names:
-            row |= _columns(name, statistics.mean_interval(runs[name], np.random.default_rng(seed)))
-        else:
-            # No mean if a value is not finite: skipping it would make the technique look better.
-            row[name] = float(runs[name].mean(skipna=False))
-    return row
 
 
 def _comparison(
-    runs: pd.DataFrame, baseline: pd.DataFrame, measure: Measure, seed: int
-) -> dict[str, float]:
-    if runs["technique"].iloc[0] == BASELINE:
-        undefined = Estimate(np.nan, np.nan, np.nan)
-        return _columns("difference", undefined) | {"p": np.nan, "improvement": np.nan}
-    values = runs[measure.name], baseline[measure.name]
-    estimate = statistics.paired_difference(*values, np.random.default_rng(seed))
-    p = statistics.sign_flip_p(statistics.differences(*values), np.random.default_rng(seed))
-    return _columns("difference", estimate) | {
-        "p": p,
-        "improvement": statistics.improvement(_scores(runs, measure), _scores(baseline, measure)),
+    pairs: Pairs, member: Member, measure: Measure, margin: float, level: float, seed: int
+) -> dict[str, Any]:
+    """The columns that compare a technique with the baseline."""
+    effect, flips = member.effect, pairs.flips(np.random.default_rng(seed))
+    return {
+        "n": pairs.replicates,
+        "searches": pairs.searches,
+        "difference": effect.mean,
+        **_columns("difference", effect.interval()),
+        "error": effect.error,
+        "df": effect.df,
+        **_columns("simultaneous", member.interval),
+        "p": member.p,
+        "p_holm": member.p_holm,
+        "p_simultaneous": member.p_simultaneous,
+        "p_flips": flips.p() if flips else np.nan,
+        **_columns("seeds", pairs.of_seeds.interval() if pairs.of_seeds else UNDEFINED),
+        "improvement": statistics.improvement(measure.sign * pairs.values),
+        "group": group(_gain(measure, member.interval), max(margin, np.finfo(float).tiny)),
+        "needed": pairs.needed(margin, level) or np.nan,
+        "margin": margin,
     }
 
 
+UNDEFINED = Estimate(np.nan, np.nan, np.nan)
+
+
 def _columns(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _gain(measure: Measure, estimate: Estimate) -> Estimate:
+    """An interval of a difference, turned so that more is better."""
+    if measure.sign > 0:
+        return estimate
+    return Estimate(-estimate.mean, -estimate.high, -estimate.low)
+
+
+# One row
+
+
+def measure_of(row: Row) -> Measure:
+    """The measure of a row's outcome."""
+    return tasks.named(row["task"]).measures[row["outcome"]]
+
+
+def gain(row: Row) -> Estimate:
+    """How much better than `none` a row is, with its simultaneous interval."""
+    ends = row["difference"], row["simultaneous_low"], row["simultaneous_high"]
+    return _gain(measure_of(row), Estimate(*ends))
+
+
+def told_apart(row: Row) -> bool:
+    """Whether the simultaneous interval of a row leaves out zero."""
+    return bool(row["group"] in ("better", "worse"))
+
+
+def told_better(row: Row) -> bool:
+    """Whether a row is shown to be better than the baseline."""
+    return bool(row["group"] == "better")
+
+
+def by_holm_alone(row: Row) -> bool:
+    """Whether Holm shows a difference whose size the simultaneous interval does not bound."""
+    return bool(row["p_holm"] < SIGNIFICANCE and not told_apart(row))
 
 
 # What they show
@@ -153,57 +282,179 @@ def _columns(name: str, estimate: Estimate) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one setting of a study shows; groups of techniques are lists of names, best first.
-
-    Better and worse mean a corrected p-value below 0.05. The technique with the best mean need not
-    be the truly best one, which `candidates` include with 95 % confidence.
-    """
+    """What one setting of a study shows. Techniques stand in the order of runs.csv throughout."""
 
     study: str
     setting: str
-    techniques: int  # number compared, including the baseline
-    n: int  # paired seeds
-    rows: tuple[dict[str, Any], ...]  # of the summary, the best first
-    candidates: tuple[str, ...]  # could be the best
-    better: tuple[str, ...]  # than the baseline
-    worse: tuple[str, ...]  # than the baseline
-    unclear: tuple[str, ...]  # not shown to differ from the baseline
-    conclusive: bool  # whether n is large enough for any corrected p-value below 0.05
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The row with the best mean on test data."""
-        return self.rows[0]
+    primary: tuple[Row, ...]  # rows of the score, that of the baseline included
+    secondary: tuple[Row, ...]  # rows of the secondary outcomes, of what `compared` has
+    validation: Mapping[str, float]  # technique -> mean validation score, more being better
+    epochs: Mapping[str, float]  # technique -> mean epochs that its runs trained
 
     @property
     def measure(self) -> Measure:
         """The score that is compared."""
-        return measure_of(self.best)
+        return measure_of(self.primary[0])
+
+    @property
+    def baseline(self) -> Row:
+        """The row of the baseline."""
+        return next(row for row in self.primary if row["technique"] == BASELINE)
+
+    @property
+    def compared(self) -> tuple[Row, ...]:
+        """The rows of the score without those of the baseline and of references."""
+        apart = (BASELINE, *REFERENCES)
+        return tuple(row for row in self.primary if row["technique"] not in apart)
+
+    @property
+    def references(self) -> tuple[Row, ...]:
+        """The rows of the score of baselines with more labels."""
+        return tuple(row for row in self.primary if row["technique"] in REFERENCES)
+
+    @property
+    def n(self) -> int:
+        """The smallest number of replicates of a technique."""
+        return min(int(row["n"]) for row in self.primary)
+
+    @property
+    def margin(self) -> float:
+        """The smallest difference in the score that matters; nan without a comparison."""
+        return float(self.compared[0]["margin"]) if self.compared else np.nan
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether a technique has an interval at all, which takes two replicates."""
+        return any(np.isfinite(row["simultaneous_low"]) for row in self.compared)
+
+    def of_group(self, title: Group) -> tuple[str, ...]:
+        """The techniques of one group, by their score."""
+        return tuple(row["technique"] for row in self.compared if row["group"] == title)
+
+    @property
+    def groups(self) -> dict[Group, tuple[str, ...]]:
+        """The techniques of each group; every technique but the baseline stands in one."""
+        return {title: self.of_group(title) for title in GROUPS}
+
+    @property
+    def better(self) -> tuple[str, ...]:
+        """The techniques that are shown to have a better score than the baseline."""
+        return self.of_group("better")
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """The techniques that are shown to have a worse score than the baseline."""
+        return self.of_group("worse")
+
+    @property
+    def by_holm_alone(self) -> tuple[Row, ...]:
+        """The rows of the score that Holm alone tells apart."""
+        return tuple(row for row in self.compared if by_holm_alone(row))
+
+    @property
+    def ruled_out(self) -> float:
+        """Gains above it are ruled out for every technique, at once; nan if not for all."""
+        highs = [gain(row).high for row in self.compared] or [np.nan]
+        return float(np.maximum(np.max(highs), 0.0))
+
+    @property
+    def needed(self) -> float:
+        """Replicates that would show a difference of `margin` in each unresolved technique.
+
+        nan if nothing is unresolved; infinity if no number of replicates suffices.
+        """
+        needed = [row["needed"] for row in self.compared if row["group"] == "unresolved"]
+        return float(np.max(np.nan_to_num(needed, nan=np.inf))) if needed else np.nan
+
+    @property
+    def by_outcome(self) -> dict[str, tuple[Row, ...]]:
+        """Outcome -> the rows that compare in it, the score first."""
+        names = dict.fromkeys(row["outcome"] for row in (*self.compared, *self.secondary))
+        rows = (*self.compared, *self.secondary)
+        return {name: tuple(row for row in rows if row["outcome"] == name) for name in names}
+
+    @property
+    def side_gains(self) -> dict[str, tuple[Row, ...]]:
+        """Secondary outcome -> the rows of the techniques that are shown to be better in it."""
+        rows = {
+            name: tuple(
+                row for row in self.secondary if row["outcome"] == name and told_better(row)
+            )
+            for name in dict.fromkeys(row["outcome"] for row in self.secondary)
+        }
+        return {name: better for name, better in rows.items() if better}
+
+    @property
+    def harmless(self) -> tuple[str, ...]:
+        """Techniques better in a secondary outcome and worse in none, the score included."""
+        gaining = {row["technique"] for rows in self.side_gains.values() for row in rows}
+        losing = {
+            row["technique"] for row in (*self.primary, *self.secondary) if row["group"] == "worse"
+        }
+        names = (row["technique"] for row in self.compared)
+        return tuple(name for name in names if name in gaining - losing)
+
+    @property
+    def winner(self) -> str | None:
+        """The technique that is shown to be the best; None if none is.
+
+        All of its simultaneous interval is above zero and above those of all others.
+        """
+        gains = {row["technique"]: gain(row) for row in self.compared}
+        for name in self.better:
+            rest = [each.high for other, each in gains.items() if other != name]
+            if all(gains[name].low > high for high in rest):
+                return name
+        return None
+
+    @property
+    def champion(self) -> str | None:
+        """The technique to use, by the one rule of headline, advice and registered model.
+
+        The shown best; else, of those shown to have a better score, the one with the best mean
+        validation score; else, of those that gain in a secondary outcome and lose in none, the same
+        one. None if nothing is shown to help, or if no values were tuned.
+        """
+        if self.setting != "tuned":
+            return None
+        candidates = self.better or self.harmless
+        best = max(candidates, key=lambda name: self.validation.get(name, -np.inf), default=None)
+        return self.winner or best
+
+    @property
+    def unequal_epochs(self) -> tuple[str, ...]:
+        """Techniques whose epochs differ from the baseline's by more than 5 %."""
+        own = self.epochs.get(BASELINE, np.nan)
+        return tuple(
+            name for name, epochs in self.epochs.items() if abs(epochs - own) > UNEQUAL * own
+        )
 
 
-def find(summary: pd.DataFrame) -> Finding:
-    """The finding of the tuned setting, or of the article's if only that compares techniques."""
-    settings = ordered_settings(summary)
-    techniques = summary["setting"].value_counts()
-    compared = [setting for setting in settings if techniques[setting] > 1] or settings
-    setting = compared[0]
-    rows = ranked(summary, setting)
-    others = rows[rows["technique"] != BASELINE]
-    differs = others["p_holm"] < SIGNIFICANCE
-    gains = measure_of(rows.iloc[0]).sign * others["difference"]
-    n = int(rows["n"].min())
+def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
+    """The finding of a setting: by default of the tuned one, or the first that compares."""
+    setting = setting or _telling(summary)
+    primary = rows_of(summary, setting, "primary")
+    secondary = rows_of(summary, setting, "secondary")
+    task = tasks.named(primary[0]["task"])
     return Finding(
-        study=str(rows["study"].iloc[0]),
+        study=str(primary[0]["study"]),
         setting=setting,
-        techniques=len(rows),
-        n=n,
-        rows=tuple({str(k): v for k, v in row.items()} for row in rows.to_dict("records")),
-        candidates=_names(rows, rows["p_best"] >= SIGNIFICANCE),
-        better=_names(others, differs & (gains > 0)),
-        worse=_names(others, differs & (gains < 0)),
-        unclear=_names(others, ~differs),
-        conclusive=bool(len(others)) and statistics.smallest_p(n) * len(others) < SIGNIFICANCE,
+        primary=tuple(primary),
+        secondary=tuple(
+            row for row in secondary if row["technique"] not in (BASELINE, *REFERENCES)
+        ),
+        validation={
+            name: round(task.val.sign * mean, 12)  # rounding errors make equal means differ
+            for name, mean in means(summary, setting, task.val.name).items()
+        },
+        epochs=means(summary, setting, "epochs_run"),
     )
+
+
+def _telling(summary: pd.DataFrame) -> str:
+    settings = ordered_settings(summary)
+    compared = [name for name in settings if len(rows_of(summary, name, "primary")) > 1]
+    return (compared or settings)[0]
 
 
 def ordered_settings(table: pd.DataFrame) -> list[str]:
@@ -211,96 +462,116 @@ def ordered_settings(table: pd.DataFrame) -> list[str]:
     return sorted(table["setting"].unique(), key=lambda setting: setting != "tuned")
 
 
-def ranked(summary: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """The rows of one setting by mean score on test data, best first; ties keep their order."""
-    rows = summary[summary["setting"] == setting]
-    measure = measure_of(rows.iloc[0])
-    return rows.sort_values(
-        measure.name,
-        ascending=measure.better == "lower",
-        kind="stable",
-        ignore_index=True,
-        key=lambda means: means.round(12),  # rounding errors make equal means differ
-    )
+def rows_of(summary: pd.DataFrame, setting: str, role: Role) -> list[dict[str, Any]]:
+    """The rows of one setting and role, in the order of the table."""
+    chosen = summary[(summary["setting"] == setting) & (summary["role"] == role)]
+    return [{str(name): value for name, value in row.items()} for row in chosen.to_dict("records")]
 
 
-def measure_of(row: "Mapping[Any, Any] | pd.Series[Any]") -> Measure:
-    """The score on test data that a row of the summary compares."""
-    return tasks.named(row["task"]).test
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Ranks of the techniques that all studies have; rank 1 has the best mean on test data.
-
-    `table`: one row per technique, best mean rank first, with a column per study and `mean`.
-    `difference`: mean ranks that differ by less could differ by chance (Nemenyi, 0.05).
-    """
-
-    table: pd.DataFrame
-    difference: float
-
-
-def rank(findings: Mapping[str, Finding]) -> Ranks | None:
-    """Ranks over studies (Demsar 2006); None with fewer than two studies or techniques.
-
-    A technique without a finite mean in every study is left out. Ranks say which technique tends
-    to do well, not by how much.
-    """
-    scores = pd.DataFrame(
-        {
-            name: {
-                row["technique"]: finding.measure.sign * row[finding.measure.name]
-                for row in finding.rows
-            }
-            for name, finding in findings.items()
-        }
-    ).dropna()
-    if min(scores.shape) < 2:
-        return None
-    ranks = scores.rank(ascending=False)
-    ranks["mean"] = ranks.mean(axis=1)
-    difference = statistics.critical_difference(len(ranks), len(findings))
-    return Ranks(ranks.sort_values("mean", kind="stable"), difference)
-
-
-def _names(rows: pd.DataFrame, chosen: "pd.Series[bool]") -> tuple[str, ...]:
-    return tuple(rows.loc[chosen, "technique"])
+def means(summary: pd.DataFrame, setting: str, outcome: str) -> dict[str, float]:
+    """Technique -> its mean in an outcome; empty if the summary lacks it."""
+    chosen = summary[(summary["setting"] == setting) & (summary["outcome"] == outcome)]
+    return {str(name): float(mean) for name, mean in chosen[["technique", "mean"]].to_numpy()}
 
 
 # As text
 
 
+def difference_text(row: Row, unit: bool = False) -> str:
+    """A row's difference and simultaneous interval, such as +3.10 [+2.40, +3.80]."""
+    measure = measure_of(row)
+    shown = {
+        "difference": row["difference"],
+        "difference_low": row["simultaneous_low"],
+        "difference_high": row["simultaneous_high"],
+    }
+    return interval(
+        measure.difference, shown, "difference", measure.difference_unit if unit else ""
+    )
+
+
+def corrected_p(row: Row) -> str:
+    """The p-value that agrees with the interval; Holm's, named so, where that alone is below 0.05.
+
+    Between them is no contradiction: Holm shows that there is a difference, and gives no bounds.
+    """
+    if by_holm_alone(row):
+        return f"{p_text(row['p_simultaneous'])} (Holm {p_text(row['p_holm'])})"
+    return p_text(row["p_simultaneous"])
+
+
 def table(summary: pd.DataFrame) -> str:
-    """The summary as aligned plain text: one block a setting, the best technique first."""
-    return "\n\n".join(_block(ranked(summary, setting)) for setting in ordered_settings(summary))
+    """The summary as plain text: for each setting the score, then the secondary outcomes."""
+    blocks = []
+    for setting in ordered_settings(summary):
+        finding = find(summary, setting)
+        blocks += [_score_block(finding), *_side_block(finding)]
+    return "\n\n".join(blocks)
 
 
-def _block(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    leak = "; its validation data leak" if rows["leaks"].any() else ""
-    title = f"{first['study']}, {first['setting']} setting (95 % intervals over seeds{leak})"
-    measure = measure_of(first)
+def _score_block(finding: Finding) -> str:
+    measure, rows = finding.measure, finding.primary
+    leak = "; its validation data leak" if any(row["leaks"] for row in rows) else ""
+    title = (
+        f"{finding.study}, {finding.setting} setting (95 % intervals, of differences"
+        f" simultaneous{leak})"
+    )
     difference = f"difference to none{', points' if measure.share else ''}"
-    head = ("technique", measure.heading, difference, "p (Holm)", "n")
-    cells = [head, *(_cells(row) for row in rows.to_dict("records"))]
+    head = ("technique", measure.heading, difference, "corrected p", "group", "n")
+    return _aligned(title, [head, *map(_cells, rows)], notes(finding))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    measure, name, n = measure_of(row), row["technique"], str(row["n"])
+    score = interval(measure.value, row, "mean")
+    if name == BASELINE:
+        return (name, score, "baseline", "", "", n)
+    return (name, score, difference_text(row), corrected_p(row), row["group"], n)
+
+
+def notes(finding: Finding) -> list[str]:
+    """What a reader must know of single techniques: unequal epochs and diverged runs."""
+    own = finding.epochs.get(BASELINE, np.nan)
+    unequal = [
+        f"{name} trained {finding.epochs[name]:,.0f} epochs, {BASELINE} {own:,.0f}"
+        for name in finding.unequal_epochs
+    ]
+    diverged = [
+        f"{row['diverged']:.0f} of {row['runs']} runs of {row['technique']} diverged; they count"
+        " with their values before that"
+        for row in finding.primary
+        if row["diverged"] > 0
+    ]
+    return [*unequal, *diverged]
+
+
+def _side_block(finding: Finding) -> list[str]:
+    """A block of the secondary outcomes: a column of differences for each; none without them."""
+    names = list(dict.fromkeys(row["outcome"] for row in finding.secondary))
+    if not names:
+        return []
+    by_key = {(row["technique"], row["outcome"]): row for row in finding.secondary}
+    measures = [measure_of(next(r for r in finding.secondary if r["outcome"] == n)) for n in names]
+    head = ("technique", *(f"{m.title}{', points' if m.share else ''}" for m in measures))
+    cells = [
+        (row["technique"], *(_marked(by_key[row["technique"], name]) for name in names))
+        for row in finding.compared
+    ]
+    title = (
+        f"{finding.study}, {finding.setting} setting: difference to none in secondary outcomes"
+        " (simultaneous 95 % intervals; *: shown)"
+    )
+    return [_aligned(title, [head, *cells])]
+
+
+def _marked(row: Row) -> str:
+    return difference_text(row) + ("*" if told_apart(row) else "")
+
+
+def _aligned(title: str, cells: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-    notes = [
-        f"{row['diverged']} of {row['n']} runs of {row['technique']} diverged; they count with"
-        " their values before that"
-        for row in rows[rows["diverged"] > 0].to_dict("records")
-    ]
     return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])
-
-
-def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    measure = measure_of(row)
-    score = interval(measure.value, row, measure.name)
-    if row["technique"] == BASELINE:
-        return (BASELINE, score, "baseline", "", str(row["n"]))
-    difference = interval(measure.difference, row, "difference")
-    return (row["technique"], score, difference, p_text(row["p_holm"]), str(row["n"]))

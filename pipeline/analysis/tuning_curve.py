@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import comb
 
 from pipeline.analysis.statistics import Vector
+from pipeline.datasets.task import Measure
 from pipeline.results import task_of
 
 
@@ -30,7 +31,7 @@ def ordered(trials: pd.DataFrame) -> pd.DataFrame:
     scores = trials[name].where(np.isfinite(trials[name]))
     worst = task.worst if np.isfinite(task.worst) else sign * (sign * scores).min()
     finite = trials.assign(**{name: scores.fillna(worst)})
-    return finite.sort_values(["technique", "trial"], kind="stable")
+    return finite.sort_values(["technique", "search", "trial"], kind="stable")
 
 
 def expected_best(values: ArrayLike) -> Vector:
@@ -61,3 +62,16 @@ def tuning_curve(scores: ArrayLike, random: int, sign: int = 1) -> pd.DataFrame:
     curve.loc[: random - 1, "expected"] = sign * expected_best(v[:random])
     curve.loc[random - 1 :, "best_so_far"] = sign * np.maximum.accumulate(v)[random - 1 :]
     return curve
+
+
+def mean_curve(trials: pd.DataFrame, random: int, measure: Measure) -> pd.DataFrame:
+    """The mean of the tuning curves of one technique's searches, with the columns of each.
+
+    `trials`: as `ordered` gives them. It ends where the shortest search does.
+    """
+    curves = [
+        tuning_curve(own[measure.name].to_list(), random, measure.sign)
+        for _, own in trials.groupby("search", sort=False)
+    ]
+    shortest = min(map(len, curves))
+    return pd.concat([curve.head(shortest) for curve in curves]).groupby(level=0).mean()

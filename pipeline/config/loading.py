@@ -125,7 +125,8 @@ def _holds(container: Mapping[Any, Any] | list[Any], part: object) -> bool:
 def _known_keys(kind: Any, raw: Any, section: Sequence[str]) -> list[str]:
     """The keys that are valid in a section of `raw`, which is checked as a `kind`."""
     for part in section:
-        raw, kind = raw[part], _kind_of_value(kind, part)
+        raw = raw[int(part) if isinstance(raw, list) else part]
+        kind = _kind_of_value(kind, part)
         if kind == Data:
             kind = SOURCES[raw["source"]].section
         elif kind == Model:
@@ -134,11 +135,13 @@ def _known_keys(kind: Any, raw: Any, section: Sequence[str]) -> list[str]:
 
 
 def _kind_of_value(kind: Any, key: str) -> Any:
-    """The type of the value under a key of a section or a mapping."""
+    """The type of the value under a key of a section, a mapping or a list."""
     if get_origin(kind) is Mapping:
         return get_args(kind)[1]
+    if get_origin(kind) is tuple:
+        return get_args(kind)[0]
     hint = get_type_hints(kind, include_extras=True)[key]
-    if hint in (Data, Model):
+    if hint in (Data, Model) or get_origin(hint) is tuple:
         return hint
     kinds = [hint, *get_args(hint)]
     return next((kind for kind in kinds if is_dataclass(kind) or get_origin(kind) is Mapping), hint)

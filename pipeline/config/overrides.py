@@ -13,6 +13,7 @@ from pipeline.config.sections import Auto
 from pipeline.datasets.section import FROZEN, Count
 from pipeline.errors import UserError, nearest
 from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.training import ValidationToo
 
 LISTS = ("studies", "techniques")
 NAMES = (*LISTS, "trials", "seeds", "workers")
@@ -30,7 +31,7 @@ class Request:
     studies: tuple[str, ...] | None = None  # the studies to run
     techniques: tuple[str, ...] | None = None  # of every study, beside the baseline
     trials: Count | None = None  # per search
-    seeds: Count | None = None  # of the final runs
+    seeds: Count | None = None  # replicates of the final runs
     workers: Count | Auto | None = None
 
     @classmethod
@@ -91,18 +92,40 @@ class Request:
         )
         if self.trials is not None:
             tuning |= {"trials": self.trials, "round": min(tuning["round"], self.trials)}
+            tuning["race"] = _race(tuning.get("race", []), self.trials)
         if self.seeds is not None:
-            final["seeds"] = self.seeds
+            numbers = {"replicates": self.seeds, "article_seeds": self.seeds}
+            final |= numbers
+            techniques = {name: _without_own(given, numbers) for name, given in techniques.items()}
         if self.techniques is not None:
             wanted = {"none", *self.techniques}
             # Every comparison needs `none`. A technique that the study does not have gets the
             # default ranges and no article setting. A technique that is asked for is tuned.
             techniques = {
-                name: {**techniques.get(name, {}), "tuned": True}
+                name: {**techniques.get(name, _default(name)), "tuned": True}
                 for name in {**TECHNIQUES, **techniques}
                 if name in wanted
             }
         return {**study, "tuning": tuning, "final": final, "techniques": techniques}
+
+
+def _race(heats: Iterable[Mapping[str, int]], trials: int) -> list[dict[str, int]]:
+    """The rounds of a race that has no more candidates than there are trials."""
+    return [{**heat, "candidates": min(heat["candidates"], trials)} for heat in heats]
+
+
+def _without_own(technique: Mapping[str, Any], numbers: Iterable[str]) -> Mapping[str, Any]:
+    """A technique without these numbers of final runs, which the command line sets for all."""
+    if "final" not in technique:
+        return technique
+    kept = {name: value for name, value in technique["final"].items() if name not in numbers}
+    return {**technique, "final": kept}
+
+
+def _default(name: str) -> dict[str, str]:
+    """The section of a technique that a study does not have."""
+    trains_on_validation = TECHNIQUES[name].lowest.get(ValidationToo) is not None
+    return {"values_of": "none"} if trains_on_validation else {}
 
 
 def _check_names(parameter: str, words: Iterable[str], known: Iterable[str]) -> None:

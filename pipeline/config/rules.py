@@ -5,12 +5,17 @@ Each rule yields its problems as text, with their location within the study.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 from pipeline.config.sections import SearchRange, Study, TechniqueParams
+from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.registry import TECHNIQUES, Technique
+from pipeline.techniques.training import ValidationToo
+
+BASELINE = "none"
 
 LONGEST_NAME = 64  # characters; it names a folder, an experiment and files
 # Words that pandas reads as a missing value, a truth value or a number, in any case.
@@ -67,9 +72,89 @@ def study_problems(study: Study) -> Iterator[str]:
             f"tuning.round: must be at most trials={study.tuning.trials}, "
             f"but got {study.tuning.round}"
         )
-    draws, least = getattr(study.data, "draws", None), study.tuning.seeds + study.final.seeds
-    if draws is not None and draws < least:
-        yield f"data.draws: must be at least tuning.seeds + final.seeds = {least}, but got {draws}"
+    yield from _race_problems(study)
+    yield from _replicate_problems(study)
+    for name in study.techniques:
+        yield from _final_problems(name, study)
+    yield from _outcome_problems(study)
+
+
+def _race_problems(study: Study) -> Iterator[str]:
+    """A race has fewer and fewer candidates on more and more draws."""
+    heats = study.tuning.heats
+    for index, (before, heat) in enumerate(pairwise(heats)):
+        where = f"tuning.race.{index}"
+        if heat.candidates > before.candidates:
+            yield (
+                f"{where}.candidates: must be at most {before.candidates}, those before, "
+                f"but got {heat.candidates}"
+            )
+        if heat.draws <= before.draws:
+            yield f"{where}.draws: must be above {before.draws}, those before, but got {heat.draws}"
+
+
+def _replicate_problems(study: Study) -> Iterator[str]:
+    """Enough draws for final runs and searches, which share none unless each has its own."""
+    final = study.final
+    draws = getattr(study.data, "draws", None)
+    if draws is None:
+        if final.searches is None and final.replicates > 1:
+            yield (
+                f"final.searches: data with one split need a number of searches, such as 1; each "
+                f"of {final.replicates} replicates cannot have its own"
+            )
+        return
+    own = map(study.final_of, study.techniques)
+    most = max((max(each.replicates, each.article) for each in own), default=0)
+    searches = len(final.turns) * study.tuning.draws if final.crossed else 0
+    if draws < most + searches:
+        yield (
+            f"data.draws: must be at least {most + searches}, {most} for the final runs and "
+            f"{searches} for the searches, but got {draws}"
+        )
+
+
+def _final_problems(name: str, study: Study) -> Iterator[str]:
+    """Every search of a technique needs one of the baseline, and values need a search."""
+    own, searches = study.final_of(name), len(study.final.turns)
+    where, key = f"techniques.{name}.final", "searches" if study.final.crossed else "replicates"
+    got = len(own.turns)
+    if own.seeds > study.final.seeds:
+        yield (
+            f"{where}.seeds: must be at most {study.final.seeds}, those of the study, "
+            f"but got {own.seeds}"
+        )
+    if own.crossed and not study.final.crossed:
+        yield (
+            f"{where}.searches: must be left out, since each of the study's {searches} replicates "
+            f"has a search of its own, but got {own.searches}"
+        )
+    elif got > searches:
+        yield f"{where}.{key}: must be at most {searches}, those of the study, but got {got}"
+    elif name == BASELINE and got < searches:
+        yield (
+            f"{where}.{key}: must be {searches}, those of the study, as the baseline of every "
+            f"search, but got {got}"
+        )
+    source = study.techniques[name].values_of
+    if (
+        source is not None
+        and source in study.techniques
+        and got > (most := len(study.final_of(source).turns))
+    ):
+        yield f"{where}.{key}: must be at most {most}, those of {source!r}, but got {got}"
+
+
+def _outcome_problems(study: Study) -> Iterator[str]:
+    """Outcomes are measures of the task of which less or more is better."""
+    task = study.model.own_task or CLASSIFICATION
+    comparable = {name for name, measure in task.measures.items() if measure.better}
+    comparable.discard(task.test.name)
+    for name in study.outcomes:
+        if name == task.test.name:
+            yield f"outcomes: {name!r} is the score of the study, which is always compared"
+        elif name not in comparable:
+            yield f"outcomes: unknown measure {name!r}{nearest(name, sorted(comparable))}"
 
 
 def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
@@ -115,6 +200,44 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
         expected = ", ".join(fitting(study.model, images))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
     yield from _value_problems(name, params, technique)
+    yield from _values_of_problems(name, study)
+    if technique.lowest.get(ValidationToo) is not None:
+        yield from _validation_problems(name, study)
+
+
+def _values_of_problems(name: str, study: Study) -> Iterator[str]:
+    """A technique that takes the values of another one's search needs that search."""
+    params = study.techniques[name]
+    where = f"techniques.{name}.values_of"
+    if params.values_of is None:
+        return
+    if params.values_of not in study.searched:
+        hint = nearest(params.values_of, study.searched)
+        yield f"{where}: no search of {params.values_of!r}{hint}"
+        return
+    if params.search or not params.tuned:
+        yield f"{where}: has no search of its own; remove `search` or `tuned`"
+    own, others = ([*study.technique(each).search] for each in (name, params.values_of))
+    if sorted(own) != sorted(others):
+        yield (
+            f"{where}: must name a search of the hyperparameters {own}, but got "
+            f"{params.values_of!r}, which has {others}"
+        )
+
+
+def _validation_problems(name: str, study: Study) -> Iterator[str]:
+    """Of a technique that trains on the validation examples too: their score says nothing."""
+    params = study.techniques[name]
+    if params.tuned and params.values_of is None:
+        yield (
+            f"techniques.{name}.values_of: required, such as `none`: {name!r} trains on the "
+            "validation examples, so their score cannot choose its values"
+        )
+    if params.article is not None and study.data.article_points:
+        yield (
+            f"techniques.{name}.article: must be left out: {name!r} trains on the validation "
+            "examples, which an article may use as its test examples"
+        )
 
 
 def _range_problems(location: str, search_range: SearchRange) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
@@ -79,15 +80,34 @@ class Pruning:
 
 
 @dataclass(frozen=True, config=FROZEN)
+class Heat:
+    """One round of a race: the best candidates so far go on to more draws."""
+
+    candidates: Count
+    draws: Count  # of each candidate, those of earlier rounds included
+
+
+@dataclass(frozen=True, config=FROZEN)
 class Tuning:
     """The search for hyperparameters, with the same budget for every technique."""
 
     trials: Count
-    seeds: Count  # a trial's score is the mean over these paired seeds
+    seeds: Count  # a trial's score is the mean over these paired seeds, each with its own draw
     round: Count  # trials proposed at a time; fixed, so that results do not depend on the machine
     epochs: Count  # of every trial, and of the final runs of the tuned setting
     learning_rate: SearchRange | None = None  # None: fixed at the article's value
     pruning: Pruning | None = None  # None: every trial is trained to the last epoch
+    race: tuple[Heat, ...] = ()  # after all trials, so that the choice is no lottery
+
+    @property
+    def heats(self) -> tuple[Heat, ...]:
+        """All rounds of the race; in the first one are all trials, on `seeds` draws."""
+        return (Heat(self.trials, self.seeds), *self.race)
+
+    @property
+    def draws(self) -> int:
+        """The most draws that a candidate is trained on."""
+        return self.heats[-1].draws
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -106,9 +126,42 @@ def random_trials(trials: int, round_size: int) -> int:
 
 @dataclass(frozen=True, config=FROZEN)
 class Final:
-    """The final runs of each setting."""
+    """The final runs of each setting.
 
-    seeds: Count
+    A replicate is a draw or a split of the data, or, where there is one split, a seed. With
+    `searches` every chosen setting is trained on every replicate; without it each replicate has a
+    search of its own, on its own training and validation examples.
+    """
+
+    replicates: Count
+    searches: Count | None = None  # None: one for each replicate
+    seeds: Count = 1  # on each replicate
+    article_seeds: Count | None = None  # replicates of the article's settings; None: as many
+
+    @property
+    def article(self) -> int:
+        """The number of replicates of the article's settings."""
+        return self.article_seeds or self.replicates
+
+    @property
+    def crossed(self) -> bool:
+        """Whether every chosen setting is trained on every replicate."""
+        return self.searches is not None
+
+    @property
+    def turns(self) -> range:
+        """The indices of the searches of one technique."""
+        return range(self.searches or self.replicates)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class FinalOverride:
+    """Other numbers of final runs for one technique; pairs are what it shares with `none`."""
+
+    replicates: Count | None = None
+    searches: Count | None = None
+    seeds: Count | None = None
+    article_seeds: Count | None = None
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -118,6 +171,8 @@ class TechniqueParams:
     article: Mapping[str, float] | None = None
     tuned: bool = True  # False: the article setting only, if only a claim needs it
     search: Mapping[str, SearchRange] = Field(default_factory=dict)
+    values_of: str | None = None  # no search of its own: the values chosen for this technique
+    final: FinalOverride = Field(default_factory=FinalOverride)
     # The parts of a combination with a name of its own: [l2, dropout], or [l1/first] for one layer.
     combine: tuple[str, ...] = ()
 
@@ -132,11 +187,23 @@ class Study:
     tuning: Tuning
     final: Final
     techniques: Mapping[str, TechniqueParams]
+    # Compared beside the score, as one family of its own; columns of runs.csv.
+    outcomes: tuple[str, ...] = ()
 
     @property
     def tuned(self) -> list[str]:
-        """The techniques that are tuned, and then trained with the values found."""
+        """The techniques that are trained with tuned values."""
         return [name for name, technique in self.techniques.items() if technique.tuned]
+
+    @property
+    def searched(self) -> list[str]:
+        """The techniques that have searches of their own."""
+        return [name for name in self.tuned if self.techniques[name].values_of is None]
+
+    def final_of(self, technique: str) -> Final:
+        """The numbers of a technique's final runs."""
+        own = asdict(self.techniques[technique].final)
+        return replace(self.final, **{key: value for key, value in own.items() if value})
 
     def technique(self, name: str) -> Technique:
         """The registered technique or the study's combination of this name."""

@@ -51,6 +51,9 @@ class Dataset:
     y: Ints  # (N,) int32 in [0, n_classes)
     splits: Splits  # protocol → part → rows of the pool, (draws, n) int32
     informative: Ints | None = None  # indices of informative inputs, (k,) int32, if known
+    # Rows of the training sample that are in no part, (draws, n) int32: what somebody who has one
+    # sample would choose by; of the protocol leak_free.
+    held_out: Ints | None = None
     source: str = ""  # its name in `sources.SOURCES`
     title: str = ""  # of pages and figures
     description: str = ""  # what the examples are, and what is predicted
@@ -65,6 +68,8 @@ class Dataset:
             _check_rows(label, rows, len(self.x))
         for protocol in PROTOCOLS:
             _check_draws(protocol, self.splits[protocol])
+        if self.held_out is not None:
+            _check_rows("held_out", self.held_out, len(self.x))
         if self.informative is not None:
             _check_informative(self.informative, self.input_shape)
 
@@ -95,6 +100,19 @@ class Dataset:
         """The examples of one part: x (n, *input_shape) and y (n,)."""
         rows = self.rows(protocol, part, draw)
         return self.x[rows], self.y[rows]
+
+    def overlap(self, protocol: Protocol) -> float:
+        """Test examples over training examples if the draws are splits of one file, else 0.
+
+        The correction of Nadeau and Bengio for replicates that share examples.
+        """
+        first, second = (
+            np.concatenate([self.rows(protocol, part, draw) for part in PARTS])
+            for draw in (0, self.draws(protocol) - 1)
+        )
+        if self.draws(protocol) == 1 or not np.intersect1d(first, second).size:
+            return 0.0
+        return self.rows(protocol, "test", 0).size / self.rows(protocol, "train", 0).size
 
     def sample(self, protocol: Protocol, draw: int) -> str:
         """A name such as leak_free.3, the same for all draws that have the same rows."""
@@ -127,6 +145,8 @@ class Dataset:
         yield from self._labelled_rows()
         if self.informative is not None:
             yield "informative", self.informative
+        if self.held_out is not None:
+            yield "held_out", self.held_out
 
     def _labelled_rows(self) -> Iterator[tuple[str, Ints]]:
         for protocol in PROTOCOLS:
@@ -239,5 +259,6 @@ def _dataset(archive: Any) -> Dataset:
             for protocol in PROTOCOLS
         },
         informative=archive.get("informative"),
+        held_out=archive.get("held_out"),
         task=named(str(archive["task"])),
     )

@@ -29,9 +29,12 @@ class About:
     sizes: Mapping[Protocol, Mapping[Part, int]]  # examples of each part, in one draw
     draws: Mapping[Protocol, int]
     random_trials: int  # of each search: its first ones, which do not depend on earlier trials
+    outcomes: tuple[str, ...] = ()  # compared beside the score, as one family; named beforehand
 
     @classmethod
-    def of(cls, data: Dataset, task: str, random_trials: int) -> Self:
+    def of(
+        cls, data: Dataset, task: str, random_trials: int, outcomes: tuple[str, ...] = ()
+    ) -> Self:
         """The description of a prepared data set."""
         return cls(
             study=data.name,
@@ -47,6 +50,7 @@ class About:
             },
             draws={protocol: data.draws(protocol) for protocol in PROTOCOLS},
             random_trials=random_trials,
+            outcomes=outcomes,
         )
 
 

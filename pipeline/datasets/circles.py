@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets import Dataset, Floats, Ints, Part
+from pipeline.datasets import PARTS, Dataset, Floats, Ints
 from pipeline.datasets.section import FROZEN, Count, Section
 
 ARTICLE_POINTS = 100
@@ -20,27 +20,31 @@ class CirclesData(Section):
     """Two noisy circles, one inside the other. Counts are points per draw."""
 
     images: ClassVar[bool] = False
+    article_points: ClassVar[bool] = True
 
     source: Literal["circles"] = "circles"
     noise: Annotated[float, Field(ge=0)] = 0.1  # standard deviation, in radii of the outer circle
     train: Annotated[int, Field(ge=2)] = 30
-    validation: Annotated[int, Field(ge=2)] = 70
-    test: Annotated[int, Field(ge=2)] = 10_000
-    draws: Count = 64  # independent draws; tuning and final seeds never share one
+    held_out: Annotated[int, Field(ge=2)] = 70  # the other points of the training sample
+    validation: Annotated[int, Field(ge=2)] = 70  # a sample of its own, as the test points are
+    test: Annotated[int, Field(ge=2)] = 4_000
+    draws: Count = 75  # independent draws; searches and final runs never share one
 
 
 def prepare(study: str, data: CirclesData, seed: int) -> Dataset:
     """The article's 100 points, then independent draws of training, validation and test points.
 
-    As in the article, one sample of a draw is split into training and validation points; its test
-    points are a second sample. Draw i depends only on `seed` and i, so more draws do not change the
-    earlier ones.
+    As in the article, a draw trains on the first points of a sample. `make_circles` spaces angles
+    evenly, so the sample's other points lie midway between training points and are harder than new
+    ones: a classifier's accuracy on them is about four points lower. Validation and test points are
+    therefore samples of their own, and the other points are only what somebody with one sample
+    would choose by. Draw i depends only on `seed` and i, so more draws do not change earlier ones.
     """
     samples = [_sample(ARTICLE_POINTS, ARTICLE_NOISE, ARTICLE_SEED)]
     for draw in range(data.draws):
         samples.extend(_draw(data, seed, draw))
     article = np.arange(ARTICLE_POINTS, dtype=np.int32)[np.newaxis]
-    held_out = article[:, ARTICLE_TRAIN:]
+    held_out, rows = article[:, ARTICLE_TRAIN:], _fresh_rows(data)
     return Dataset(
         name=study,
         n_classes=2,
@@ -48,8 +52,9 @@ def prepare(study: str, data: CirclesData, seed: int) -> Dataset:
         y=np.concatenate([y for _, y in samples]),
         splits={
             "article": {"train": article[:, :ARTICLE_TRAIN], "val": held_out, "test": held_out},
-            "leak_free": _fresh_rows(data),
+            "leak_free": {part: rows[part] for part in PARTS},
         },
+        held_out=rows["held_out"],
     )
 
 
@@ -62,15 +67,21 @@ def _sample(n: int, noise: float, seed: int) -> tuple[Floats, Ints]:
 
 
 def _draw(data: CirclesData, seed: int, draw: int) -> list[tuple[Floats, Ints]]:
-    """Two samples: the training and validation points, and the test points."""
-    states = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(2)
-    sizes = (data.train + data.validation, data.test)
+    """Three samples: the training points and those held out, validation points, test points."""
+    states = np.random.SeedSequence(seed, spawn_key=(draw,)).generate_state(3)
+    sizes = (data.train + data.held_out, data.validation, data.test)
     return [_sample(n, data.noise, int(state)) for n, state in zip(sizes, states, strict=True)]
 
 
-def _fresh_rows(data: CirclesData) -> dict[Part, Ints]:
+def _fresh_rows(data: CirclesData) -> dict[str, Ints]:
     """Rows of each draw in the pool, where draws follow the article's points one by one."""
-    size = data.train + data.validation + data.test
-    rows = ARTICLE_POINTS + np.arange(data.draws * size, dtype=np.int32).reshape(data.draws, size)
-    train, val, test = np.split(rows, [data.train, data.train + data.validation], axis=1)
-    return {"train": train, "val": val, "test": test}
+    sizes = {
+        "train": data.train,
+        "held_out": data.held_out,
+        "val": data.validation,
+        "test": data.test,
+    }
+    total = sum(sizes.values())
+    rows = ARTICLE_POINTS + np.arange(data.draws * total, dtype=np.int32).reshape(-1, total)
+    parts = np.split(rows, np.cumsum([*sizes.values()])[:-1], axis=1)
+    return dict(zip(sizes, parts, strict=True))

@@ -24,6 +24,7 @@ class FeaturesData(Section):
     """
 
     images: ClassVar[bool] = False
+    article_points: ClassVar[bool] = False
 
     source: Literal["features"] = "features"
     inputs: Annotated[int, Field(ge=2)] = 50
@@ -32,7 +33,7 @@ class FeaturesData(Section):
     train: Annotated[int, Field(ge=2)] = 480
     validation: Annotated[int, Field(ge=2)] = 480
     test: Annotated[int, Field(ge=2)] = 2_000
-    draws: Count = 64  # independent draws; tuning and final seeds never share one
+    draws: Count = 30  # independent draws
 
     def __post_init__(self) -> None:
         if self.informative >= self.inputs:

@@ -35,6 +35,7 @@ class ImagesData(Section):
     """Which of the 60,000 training images are for validation."""
 
     images: ClassVar[bool] = True
+    article_points: ClassVar[bool] = True
 
     source: Literal["idx"] = "idx"
     validation: Annotated[int, Field(ge=1, lt=60_000)]

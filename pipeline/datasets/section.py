@@ -17,6 +17,7 @@ class Section:
     """
 
     images: ClassVar[bool]  # whether examples are images, which can be moved or blurred
+    article_points: ClassVar[bool]  # whether an article's own examples and split are among them
 
     source: str  # its name in `sources.SOURCES`
     input: str  # path of the file about the data's origin; DVC repeats the study if it changes

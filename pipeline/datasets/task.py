@@ -188,12 +188,17 @@ class Task:
         """How much better the score is on training data than on test data."""
         return Measure("gap", share=self.score.share)
 
+    @property
+    def fall_measure(self) -> Measure:
+        """By how much the validation score fell from its best epoch to the last one."""
+        return Measure("fall", share=self.score.share, averaged=True)
+
     @cached_property
     def measures(self) -> Mapping[str, Measure]:
         """All measures by which final runs can be compared, by column; a run may lack some."""
         parts: tuple[Part, ...] = ("train", "val", "test")
         scores = [self.of(part, score) for score in self.scores for part in parts]
-        every = (*scores, self.gap_measure, *self.own, *EVERY)
+        every = (*scores, self.gap_measure, self.fall_measure, *self.own, *EVERY)
         return {measure.name: measure for measure in every}
 
     @property

@@ -1,7 +1,7 @@
 """The jobs of a worker, as values that any executor can send."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +72,15 @@ class Measure:
             measured=evaluation.measures,
         )
         return Timed([result], time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Scores trials on test examples, after the choice. `weights`: for each run its .npz file."""
+
+    runs: Sequence[Run]
+    weights: Sequence[Path]
+
+    def run(self, worker: Worker) -> Sequence[Mapping[str, float]]:
+        """The scores of each run, by column."""
+        return worker.trainer.scores(self.runs, self.weights)

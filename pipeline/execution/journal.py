@@ -32,7 +32,7 @@ OTHERS_BYTES = 5 * 10**9  # at most, of a study's results from other versions of
 WORKERS_OWN = "programs-"
 SYNCS = 16  # at once: the file system writes them to the disk together, in a third of the time
 CHECKPOINT = ".checkpoint.npz"
-TRAINED = {"curves": ".npz", "model": ".keras"}
+TRAINED = {"curves": ".npz", "model": ".keras", "weights": ".weights.npz"}
 MEASURED = {"probabilities": ".probabilities.npy", "inspection": ".inspection.npz"}
 
 State = Literal["kept", "to measure", "missing"]
@@ -95,6 +95,11 @@ class Entry:
     def size(self) -> int:
         """Bytes of its files, without the checkpoint, which is deleted later."""
         return sum(stamp.size for ending, stamp in self.files.items() if ending != CHECKPOINT)
+
+    @property
+    def final(self) -> bool:
+        """Whether it is a final run, which has a model."""
+        return TRAINED["model"] in self.files
 
     @property
     def is_current(self) -> bool:
@@ -198,22 +203,37 @@ class Journal:
         self._damaged += bool(damaged)
         if damaged & {*TRAINED.values()}:
             return "missing"
-        outdated = entry.measuring not in (None, measuring_digest())
+        outdated = entry.final and entry.measuring != measuring_digest()
         return "to measure" if damaged or outdated else "kept"
 
     def _path(self, key: str, ending: str) -> Path:
         return self.folder / f"{key}{ending}"
 
     def result(self, key: str) -> Result:
-        """A finished run's measures and curves; larger files have their own methods."""
+        """A finished run's measures and curves; larger files have their own methods.
+
+        Without a trial's test scores, so that no search can read them.
+        """
         entry = self._entries[key]
         path = self._path(key, TRAINED["curves"])
         curves = _arrays(path) if TRAINED["curves"] in entry.files else None
-        return Result(key, entry.trained, curves, measured=entry.measured)
+        measured = entry.measured if entry.final else {}
+        return Result(key, entry.trained, curves, measured=measured)
+
+    def scores(self, key: str) -> Mapping[str, float] | None:
+        """A trial's scores on test examples, computed after the choice; None if they are not."""
+        entry = self._entries[key]
+        return entry.measured if entry.measuring == measuring_digest() else None
 
     def model_path(self, key: str) -> Path:
         """The path of a final run's .keras file."""
         return self._path(key, TRAINED["model"])
+
+    def weights_path(self, key: str) -> Path | None:
+        """The path of a trial's weights; None if they are not kept, since they are large."""
+        entry = self._entries.get(key)
+        kept = entry is not None and TRAINED["weights"] in entry.files
+        return self._path(key, TRAINED["weights"]) if kept else None
 
     def probabilities(self, key: str) -> np.ndarray:
         """The outputs of a final run's model for the test examples, (n, units) float32."""
@@ -256,23 +276,22 @@ class Journal:
         ]
         self._append(entries)
 
-    def measured(self, result: Result) -> None:
-        """Replaces the measures of a finished run whose model was measured again."""
-        entry = self._entries[result.key]
-        files = {result.key: _contents(result)}
+    def measured(self, results: Sequence[Result]) -> None:
+        """Replaces the measures of finished runs whose models were measured, or measured again."""
+        files = {result.key: _contents(result) for result in results}
         self._write(files)
-        others = {
+        self._append([self._measured(result, files[result.key]) for result in results])
+
+    def _measured(self, result: Result, files: Mapping[str, bytes]) -> Entry:
+        entry = self._entries[result.key]
+        kept = {
             ending: stamp
             for ending, stamp in entry.files.items()
             if ending not in MEASURED.values()
         }
-        stamps = {ending: Stamp.of(content) for ending, content in files[result.key].items()}
-        fields = asdict(entry) | {
-            "measuring": measuring_digest(),
-            "measured": result.measured,
-            "files": others | stamps,
-        }
-        self._append([Entry(**fields)])
+        stamps = {ending: Stamp.of(content) for ending, content in files.items()}
+        measured = {"measuring": measuring_digest(), "measured": result.measured}
+        return Entry(**asdict(entry) | measured | {"files": kept | stamps})
 
     def _write(self, contents: Mapping[str, Mapping[str, bytes]]) -> None:
         """Writes files, key → ending → content; all are on the disk before any is renamed."""
@@ -403,6 +422,9 @@ def _contents(result: Result) -> dict[str, bytes]:
         files[TRAINED["curves"]] = _archive(result.curves)
     if result.model is not None:
         files[TRAINED["model"]] = result.model
+    if result.weights is not None:
+        numbered = {f"{index:03}": array for index, array in enumerate(result.weights)}
+        files[TRAINED["weights"]] = _archive(numbered)
     if result.probabilities is not None:
         files[MEASURED["probabilities"]] = _array(result.probabilities)
     if result.inspection is not None:

@@ -145,11 +145,11 @@ class Runner:
         self, groups: Sequence[tuple[Shared, Sequence[Run]]], idle: Sequence[int]
     ) -> None:
         """Asks idle slots, in turn, for the programs of runs whose program is not known yet."""
-        unknown = {
-            shared: [run for run in runs if run.key in self._missing]
-            for shared, runs in groups
-            if shared not in self._programs
-        }
+        unknown: dict[Shared, list[Run]] = {}  # two groups may need the same program
+        for shared, runs in groups:
+            if shared not in self._programs:
+                missing = [run for run in runs if run.key in self._missing]
+                unknown.setdefault(shared, []).extend(missing)
         answers = {
             shared: (slot, self._executor.submit(slot, Program(runs[0])))
             for (shared, runs), slot in zip(unknown.items(), cycle(idle), strict=False)
@@ -205,7 +205,7 @@ class Runner:
     ) -> Iterator[Result]:
         """Adds results to the journal, all of them before any is yielded."""
         if isinstance(assignment, Run):
-            self._journal.measured(results[0])
+            self._journal.measured(results)
             progress.spared([assignment])
             yield self._journal.result(assignment.key)
             return

@@ -180,6 +180,12 @@ class Stack:
         """Adds a layer after whitening."""
         self._disturbance.append(getattr(keras.layers, kind)(name=name, **options))
 
+    def regularize_output_layer(self, kind: str, **options: Any) -> None:
+        """Puts a penalty on the kernel of the last dense layer."""
+        output = [layer for layer in self._parts if isinstance(layer, keras.layers.Dense)][-1]
+        changed = output.get_config() | {"kernel_regularizer": _regularizer(kind, options)}
+        self._parts[self._parts.index(output)] = type(output).from_config(changed)
+
     def gate(self, strength: float) -> None:
         """Puts gates before dense layers and after convolutions, except whitening."""
         self._gates = strength / self._rows

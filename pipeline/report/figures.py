@@ -19,11 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.analysis import statistics
+from pipeline.analysis import paired
 from pipeline.analysis.curves import thinned
-from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, measure_of
+from pipeline.analysis.statistics import Vector
+from pipeline.analysis.summary import BASELINE, Row, difference_text, measure_of, told_apart
 from pipeline.datasets.task import TASKS, Measure
-from pipeline.formatting import interval, number, signed
+from pipeline.formatting import number, signed
 from pipeline.report.style import (
     BAND,
     GRID,
@@ -60,31 +61,31 @@ COSTS = {  # column -> axis label
 def mean_curves(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """Thinned mean curves of a study's runs: one row per setting, technique and epoch.
 
-    Each of the task's `curves` is a mean over the seeds, with the middle 80 % of them in
-    `_low` and `_high`. A run that stops early continues with the values of its final model, because
-    a mean over the remaining runs would be a selection. Raises UserError if the file or the curve
-    of a run is missing.
+    Each of the task's `curves` is a mean over the runs that still train, with the middle 80 % of
+    them in `_low` and `_high`. A curve ends at the median of the epochs at which its runs end:
+    later means would be of fewer than half of them. Raises UserError if the file or the curve of a
+    run is missing.
     """
     measures = task_of(runs).curves
-    curves = read_curves(folder, runs, measures)
+    curves = read_curves(folder, runs, measures).astype({"key": str})
     means = []
     for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
         own = curves[curves["key"].isin(group["key"])]
-        mean = _mean_curve(own, group.set_index("key"), measures)
+        mean = _mean_curve(own, measures)
         means.append(mean.assign(setting=str(setting), technique=str(technique)))
     return pd.concat(means, ignore_index=True)
 
 
-def _mean_curve(curves: pd.DataFrame, runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    kept = curves[curves["epoch"].isin(thinned(int(curves["epoch"].max())))]
-    kept = kept.astype({"key": str}).replace([np.inf, -np.inf], np.nan)
-    columns = {}
-    for measure in measures:
-        by_run = kept.pivot(index="epoch", columns="key", values=measure).fillna(runs[measure])
-        columns[measure] = by_run.mean(axis=1)
-        columns[f"{measure}_low"] = by_run.quantile(BAND[0], axis=1)
-        columns[f"{measure}_high"] = by_run.quantile(BAND[1], axis=1)
-    return pd.DataFrame(columns).reset_index()
+def _mean_curve(curves: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    end = int(curves.groupby("key")["epoch"].max().median())
+    kept = curves[curves["epoch"].isin(thinned(end))].replace([np.inf, -np.inf], np.nan)
+    by_epoch = kept.groupby("epoch")[list(measures)]
+    parts = {"": by_epoch.mean()}
+    parts |= {
+        f"_{name}": by_epoch.quantile(q) for name, q in zip(("low", "high"), BAND, strict=True)
+    }
+    frames = [part.add_suffix(suffix) for suffix, part in parts.items()]
+    return pd.concat(frames, axis=1).reset_index()
 
 
 # Figures
@@ -164,59 +165,65 @@ def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title:
         return figure
 
 
-def forest(rows: pd.DataFrame, width: float, title: str = "") -> Figure:
-    """Paired differences of the test score to the baseline, with their intervals.
+def forest(outcomes: Sequence[Sequence[Row]], width: float, title: str = "") -> Figure:
+    """Differences to the baseline with their intervals: a group of rows for each outcome.
 
-    `rows` is one setting of a summary, drawn from top to bottom. `width` is in inches; figures of
-    six or more have the numbers beside the marks. A difference far outside the others is drawn as
-    an arrow at the edge.
+    Args:
+        outcomes: for each outcome the rows of a summary that compare, drawn from top to bottom.
+        width: in inches; figures of six or more have the numbers beside the marks.
+
+    The thin bar is the simultaneous interval, of all that varied; the thick one that of seeds
+    alone, where they are known. A difference far outside the others is an arrow at the edge.
     """
-    measure = measure_of(rows.iloc[0])
-    rows = rows[rows["technique"] != BASELINE]
+    counts = [len(rows) for rows in outcomes]
+    heights = [0.9 + 0.3 * count for count in counts] or [1.0]
     with mpl.rc_context(STYLE):
-        height = 0.75 + 0.3 * len(rows) + (0.45 if title else 0)
+        height = sum(heights) + (0.45 if title else 0)
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE)
-        axes = figure.add_subplot()
-        low, high = _forest_limits(rows, measure)
-        axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
-        axes.axvline(0, color=MUTED, linewidth=1)
-        for index, row in enumerate(rows.to_dict("records")):
-            _draw_difference(axes, index, row, measure, numbers=width >= 6)
-        axes.set_yticks(range(len(rows)), rows["technique"])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        set_grid(axes, "x")
-        axes.xaxis.set_major_locator(MaxNLocator(5 if width < 6 else 8, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}")))
-        axes.set_xlabel("percentage points" if measure.share else measure.title)
-        sides = ("worse", "better")[:: measure.sign]
-        for text, side, offset in (
-            (f"← {sides[0]}", "right", -7),
-            (f"{sides[1]} →", "left", 7),
-        ):
-            axes.annotate(
-                text,
-                (0, 1),
-                xytext=(offset, 2),
-                xycoords=axes.get_xaxis_transform(),
-                textcoords="offset points",
-                ha=side,
-                color=MUTED,
-            )
+        axes = figure.subplots(
+            max(len(outcomes), 1), squeeze=False, gridspec_kw={"height_ratios": heights}
+        )[:, 0]
+        for each, rows in zip(axes, outcomes, strict=False):
+            _draw_outcome(each, rows, numbers=width >= 6)
         return figure
 
 
-def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
-    """The test score, with its interval, against the mean of `cost`, a column of `rows`.
+def _draw_outcome(axes: Axes, rows: Sequence[Row], numbers: bool) -> None:
+    """One outcome's differences, under its title."""
+    measure = measure_of(rows[0])
+    axes.set(xlim=_forest_limits(rows, measure), ylim=(len(rows) - 0.4, -0.6))
+    axes.axvline(0, color=MUTED, linewidth=1)
+    for index, row in enumerate(rows):
+        _draw_difference(axes, index, row, measure, numbers)
+    axes.set_yticks(range(len(rows)), [row["technique"] for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    set_grid(axes, "x")
+    axes.xaxis.set_major_locator(MaxNLocator(8 if numbers else 5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}")))
+    axes.set_xlabel(f"{measure.title}, percentage points" if measure.share else measure.title)
+    sides = ("worse", "better")[:: measure.sign]
+    for text, side, offset in ((f"← {sides[0]}", "right", -7), (f"{sides[1]} →", "left", 7)):
+        axes.annotate(
+            text,
+            (0, 1),
+            xytext=(offset, 2),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            ha=side,
+            color=MUTED,
+        )
 
-    `rows` is one setting of a summary. The names are right of the axes, in the order of the marks
+
+def cost_panel(rows: pd.DataFrame, cost: str, measure: Measure) -> Figure:
+    """The score `measure`, with its interval, against the mean of `cost`, a column of `rows`.
+
+    `rows` has a technique in each row, with `mean`, `mean_low` and `mean_high` of the score. The
+    names are right of the axes, in the order of the marks
     from top to bottom, each with a line to its mark.
     """
-    measure = measure_of(rows.iloc[0])
-    rows = rows[np.isfinite(rows[measure.name])].sort_values(
-        measure.name, ascending=False, kind="stable"
-    )
+    rows = rows[np.isfinite(rows["mean"])].sort_values("mean", ascending=False, kind="stable")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.9, max(2.6, 0.75 + 0.2 * len(rows))))
         figure.subplots_adjust(left=0.12, right=0.6, bottom=0.45 / figure.get_figheight(), top=0.96)
@@ -225,7 +232,7 @@ def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
         low, high = _cost_limits(rows, measure)
         axes.set_ylim(low, high)
         frame = Frame(2, low, high, log=False)
-        heights = _apart([frame.height(measure.scale * value) for value in rows[measure.name]])
+        heights = _apart([frame.height(measure.scale * value) for value in rows["mean"]])
         for height, row in zip(heights, rows.to_dict("records"), strict=True):
             _draw_cost(axes, row, cost, measure, height)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -233,12 +240,12 @@ def cost_panel(rows: pd.DataFrame, cost: str) -> Figure:
         return figure
 
 
-def noise_curves(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def noise_curves(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean test accuracy under input noise: a row per setting, technique and standard deviation.
 
     Made from the columns `noise_<sigma>_accuracy`. Has the columns `setting`, `technique`, `sigma`
-    (in units of the input), `accuracy`, `low` and `high`; the last two are the ends of the 95 % BCa
-    interval over the seeds.
+    (in units of the input), `accuracy`, `low` and `high`; the last two are the ends of the 95 %
+    interval over replicates.
     """
     sigmas = {
         float(match[1]): name for name in runs.columns if (match := NOISY.fullmatch(str(name)))
@@ -246,8 +253,7 @@ def noise_curves(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     for (setting, technique), group in runs.groupby(["setting", "technique"], sort=False):
         for sigma in sorted(sigmas):
-            rng = np.random.default_rng(seed)
-            estimate = statistics.mean_interval(group[sigmas[sigma]], rng)
+            estimate = paired.pairs(group, None, sigmas[sigma]).effect.interval()
             rows.append((setting, technique, sigma, *estimate))
     names = ["setting", "technique", "sigma", "accuracy", "low", "high"]
     return pd.DataFrame(rows, columns=names)
@@ -303,7 +309,7 @@ class Searched:
     low: float
     high: float
     log: bool
-    chosen: float
+    chosen: tuple[float, ...]  # by each search
     article: float | None  # the article's value, if it has one
 
 
@@ -317,8 +323,8 @@ def strength_panel(
     """The validation score against one hyperparameter, with a mark per trial of one technique.
 
     The first `random` trials are hollow. Pruned ones are small and grey, with the score they had
-    when they were pruned. The chosen value has a diamond, the article's a dotted line. A trial
-    worse than `limits` is a triangle at the edge.
+    when they were pruned. A value that a search chose has a diamond, the article's a dotted line. A
+    trial worse than `limits` is a triangle at the edge.
     """
     x = trials[f"{PARAM}{searched.name}"].to_numpy(float)
     y = trials[measure.name].to_numpy(float)
@@ -341,11 +347,9 @@ def strength_panel(
                 axes.plot(x[inside], y[inside], "o", **style)
                 edge = np.full(beyond.sum(), worst + inward)
                 axes.plot(x[beyond], edge, "v" if measure.sign > 0 else "^", **style)
-        scores = measure.sign * y[np.isclose(x, searched.chosen) & ~pruned]
-        best = measure.sign * scores.max(initial=measure.sign * worst)
         axes.plot(
             searched.chosen,
-            best,
+            [_best_at(value, x[~pruned], y[~pruned], worst, measure) for value in searched.chosen],
             "D",
             color=VALIDATION,
             markerfacecolor="none",
@@ -355,6 +359,12 @@ def strength_panel(
         _set_searched(axes, searched)
         _set_scores(axes, low, high)
         return figure
+
+
+def _best_at(value: float, x: Vector, y: Vector, worst: float, measure: Measure) -> float:
+    """The best score of the trials at a value; `worst`, the edge of the axis, without any."""
+    scores = measure.sign * y[np.isclose(x, value)]
+    return float(measure.sign * scores.max(initial=measure.sign * worst))
 
 
 def tuning_panel(
@@ -472,9 +482,7 @@ def _set_cost(axes: Axes, values: "pd.Series[float]", cost: str) -> None:
 def _cost_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
     """Limits that include all intervals except those of techniques far below the median."""
     scale = measure.sign * measure.scale
-    ends = [
-        scale * rows[f"{measure.name}_{end}"].fillna(rows[measure.name]) for end in ("low", "high")
-    ]
+    ends = [scale * rows[f"mean_{end}"].fillna(rows["mean"]) for end in ("low", "high")]
     worst, best = ends[:: measure.sign]
     usual, top = float(worst.median()), float(best.max())
     low = max(float(worst.min()), usual - max(3 * (top - usual), 1.0 if measure.share else 0))
@@ -487,10 +495,10 @@ def _draw_cost(
     axes: Axes, row: Mapping[Any, Any], cost: str, measure: Measure, height: float
 ) -> None:
     """One technique's mark, its name at `height` right of the axes, and a line between them."""
-    x, y = row[cost], measure.scale * row[measure.name]
+    x, y = row[cost], measure.scale * row["mean"]
     color = MUTED if row["technique"] == BASELINE else TRAIN
     low, high = axes.get_ylim()
-    ends = (measure.scale * row[f"{measure.name}_{end}"] for end in ("low", "high"))
+    ends = (measure.scale * row[f"mean_{end}"] for end in ("low", "high"))
     axes.vlines(x, *ends, color=color, alpha=0.45)
     inside, edge = low <= y <= high, 0.02 * (high - low)
     marker = "s" if row["technique"] == BASELINE else "o"
@@ -588,35 +596,34 @@ def _set_frame(axes: Axes, limits: Frame) -> None:
     set_grid(axes, "y")
 
 
-def _forest_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+def _forest_limits(rows: Sequence[Row], measure: Measure) -> tuple[float, float]:
     """Limits that include zero and all intervals except those of extreme techniques."""
-    if rows.empty:
-        return -1.0, 1.0
-    lows = measure.scale * rows["difference_low"].fillna(rows["difference"])
-    highs = measure.scale * rows["difference_high"].fillna(rows["difference"])
-    reach = lows.abs().combine(highs.abs(), max)
-    limit = max(4 * float(reach.median()), 0.1 if measure.share else 0)
+    means = measure.scale * np.array([row["difference"] for row in rows])
+    ends = measure.scale * np.array(
+        [[row[f"simultaneous_{end}"] for row in rows] for end in ("low", "high")]
+    )
+    lows, highs = np.where(np.isfinite(ends), ends, np.nan_to_num(means))
+    reach = np.maximum(np.abs(lows), np.abs(highs))
+    limit = max(4 * float(np.median(reach)), 0.1 if measure.share else 0)
     low, high = max(-limit, min(lows.min(), 0.0)), min(limit, max(highs.max(), 0.0))
     margin = 0.06 * (high - low) or 0.1
     return low - margin, high + margin
 
 
-def _draw_difference(
-    axes: Axes, y: int, row: Mapping[Any, Any], measure: Measure, numbers: bool
-) -> None:
+def _draw_difference(axes: Axes, y: int, row: Row, measure: Measure, numbers: bool) -> None:
     value, (low, high) = measure.scale * row["difference"], axes.get_xlim()
-    color = TRAIN if row["p_holm"] < SIGNIFICANCE else MUTED
-    filled = color if row["p_holm"] < SIGNIFICANCE else PAPER
-    ends = measure.scale * row["difference_low"], measure.scale * row["difference_high"]
-    axes.hlines(y, *ends, color=color, linewidth=1.8)
+    color = TRAIN if told_apart(row) else MUTED
+    filled = color if told_apart(row) else PAPER
+    for name, width in (("simultaneous", 1.4), ("seeds", 4.0)):
+        ends = (measure.scale * row[f"{name}_{end}"] for end in ("low", "high"))
+        axes.hlines(y, *ends, color=color, linewidth=width)
     if low <= value <= high:
         axes.plot(value, y, "o", color=color, markerfacecolor=filled, markersize=6)
-    else:
+    elif np.isfinite(value):
         text = "" if numbers else measure.difference(row["difference"])
         _draw_arrow(axes, y, text, value > 0, color)
     if numbers:
-        text = interval(measure.difference, row, "difference")
-        axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center")
+        axes.text(1.03, y, difference_text(row), transform=axes.get_yaxis_transform(), va="center")
 
 
 def _draw_arrow(axes: Axes, y: int, text: str, right: bool, color: str) -> None:

@@ -34,11 +34,6 @@ class Entry:
     thumbnail: Markup
     link: str  # to the study's page, relative to the overview
 
-    @property
-    def tuned(self) -> bool:
-        """Whether the finding is about the tuned setting."""
-        return self.finding.setting == "tuned"
-
 
 @dataclass(frozen=True)
 class Overview:
@@ -74,13 +69,11 @@ def _runs(folder: Path, names: Sequence[str]) -> Runs:
 def write_overview(overview: Overview, page: Path) -> None:
     """Writes all studies and the verdicts on the articles' claims to one page."""
     titles = {entry.name: entry.about.title for entry in overview.entries}
-    tuned = {entry.name: entry.finding for entry in overview.entries if entry.tuned}
     text = render(
         "overview.html",
         entries=overview.entries,
         judged=overview.judged,
         counts=verdicts.counts(overview.judged),
-        ranks=summary.rank(tuned),
         missing=overview.missing,
         titles=titles,
         verdicts=verdicts,

@@ -13,28 +13,30 @@ import pandas as pd
 from markupsafe import Markup
 
 from pipeline import results
-from pipeline.analysis import advice, ensembles, summary, tuning_curve
+from pipeline.analysis import advice, chosen, ensembles, paired, summary, tuning_curve
 from pipeline.analysis.advice import Advice
-from pipeline.analysis.summary import BASELINE, measure_of
+from pipeline.analysis.chosen import Chosen
+from pipeline.analysis.summary import BASELINE, Finding, Row, difference_text, measure_of
+from pipeline.analysis.variance import Component
 from pipeline.datasets import about as studied
-from pipeline.datasets.task import Measure, Task
+from pipeline.datasets.task import Measure, Task, named
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
-from pipeline.formatting import interval, number
+from pipeline.formatting import number
 from pipeline.report import figures, model_figures, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
 from pipeline.report.rendering import render
-from pipeline.report.sentences import scope
+from pipeline.report.sentences import scope, setting_words
 
 Part = Callable[[], Any]  # makes a part of the page
 Call = Callable[[Sequence[Part]], list[Any]]  # makes several parts
 
 PAGE = "report.html"
 FIGURES = "figures"
-THUMBNAIL = f"{FIGURES}/best.svg"
+THUMBNAIL = f"{FIGURES}/curve.svg"
 UI = "http://127.0.0.1:5000"  # where `make ui` opens MLflow
-COLUMNS = (  # of a setting's table, after score, difference and gap: measure and heading
+DESCRIBED = (  # of a setting's second table: measure and heading
     ("epochs_run", "epochs run"),
     ("zero_weights", "zero weights, %"),
     ("zero_activations", "zero activations, %"),
@@ -43,37 +45,49 @@ COLUMNS = (  # of a setting's table, after score, difference and gap: measure an
 
 @dataclass(frozen=True)
 class Setting:
-    """What the page shows of one setting."""
+    """What the page shows of one setting; techniques are in the order of runs.csv."""
 
     name: str
-    n: int  # paired seeds
+    finding: Finding
     leaks: bool
-    rows: list[dict[Any, Any]]  # of the summary, best first
+    compared: dict[str, list[Row]]  # outcome -> rows, the baseline's first as it comes
+    described: dict[str, dict[str, float]]  # technique -> means by measure
+    components: dict[str, tuple[Component, ...]]  # technique -> of its difference in the score
     ensembles: list[dict[Any, Any]]  # of ensembles.csv
-    forest: tuple[Markup, Markup]  # for a wide page and for a phone
+    forest: tuple[Markup, Markup] | None  # for a wide page and for a phone
     cost: list[Panel]
     curves: list[Panel]  # of the score
     loss: list[Panel]  # empty if the loss is the score
     galleries: list[Gallery]
     activations: tuple[Markup, Markup] | None
 
+    @property
+    def n(self) -> int:
+        """The number of replicates."""
+        return self.finding.n
+
+    @property
+    def title(self) -> str:
+        """The heading of its section."""
+        words = setting_words(self.name)
+        return words[0].upper() + words[1:]
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen value of a hyperparameter, and its search range."""
+    """What the searches of a technique chose, and what choices.csv says of it, if it does."""
 
-    name: str
-    value: float
-    searched: str
-    at_edge: bool
+    chosen: Chosen
+    rank: tuple[float, float, float] | None  # rank correlation: mean over searches, low, high
+    lost: float | None  # by choosing on few points, in the score's unit: mean over searches
 
 
 def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
-    Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, tuned.json and
-    trials.csv. Draws in `processes` processes. The page links each run to MLflow at the address
-    `ui`. Raises UserError if a file is missing or incomplete.
+    Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, choices.csv,
+    tuned.json and trials.csv. Draws in `processes` processes. The page links each run to MLflow at
+    the address `ui`. Raises UserError if a file is missing or incomplete.
     """
     about = studied.read(folder)
     runs, tuned = results.read_runs(folder), results.read_tuned(folder)
@@ -83,7 +97,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     inspected = model_figures.read(folder)
     call = _helpers(processes)  # which import while the tables are made
     noise = figures.noise_curves(runs)
-    table = summary.summarize(runs)
+    table = summary.summarize(runs, about.outcomes)
     ensembled = _ensembles(folder, runs)
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
@@ -132,8 +146,8 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         settings=settings,
         tuned=tuned,
         task=task,
-        columns=(*COLUMNS, *task.wording.columns),
-        choices={name: _choices(chosen) for name, chosen in tuned["techniques"].items()},
+        columns=(*DESCRIBED, *task.wording.columns),
+        choices=choices_of(tuned, results.read_choices(folder)),
         search=search,
         runs=runs_of(runs, task),
         ui=ui.rstrip("/"),
@@ -174,9 +188,8 @@ def _ensembles(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def write_metrics(table: pd.DataFrame, path: Path) -> None:
     """Writes mean test score and difference by setting and technique, for `dvc metrics show`."""
     metrics: dict[str, dict[str, dict[str, float]]] = {}
-    for row in table.to_dict("records"):
-        names = (measure_of(row).name, "difference")
-        values = {name: round(row[name], 6) for name in names}
+    for row in table[table["role"] == "primary"].to_dict("records"):
+        values = {row["outcome"]: round(row["mean"], 6), "difference": round(row["difference"], 6)}
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         metrics.setdefault(row["setting"], {})[row["technique"]] = finite
     replace_text(path, json.dumps(metrics, indent=2) + "\n")
@@ -200,7 +213,7 @@ def article_values(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def runs_of(runs: pd.DataFrame, task: Task) -> list[dict[Any, Any]]:
     """The final runs as the page lists them; `run_id` is None if a run is not in MLflow."""
-    names = ["setting", "technique", "seed", task.test.name, "mlflow_run_id"]
+    names = ["setting", "technique", "search", "replicate", "seed", task.test.name, "mlflow_run_id"]
     listed = runs.reindex(columns=names)
     ids = [text if isinstance(text, str) else None for text in listed.pop("mlflow_run_id")]
     rows = listed.to_dict("records")
@@ -240,19 +253,24 @@ def drawings(folder: Path) -> dict[str, list[Path]]:
 
 
 def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path, title: str) -> None:
-    """Writes each setting's figures as PNG, and the best technique's curve for the overview."""
+    """Writes each setting's figures as PNG, and the champion's curve for the overview."""
     for setting in summary.ordered_settings(table):
-        rows = summary.ranked(table, setting)
-        forest = figures.forest(rows, 8.5, _title(rows, "difference", title))
-        style.png(forest, folder / f"figures/forest-{setting}.png")
+        finding = summary.find(table, setting)
+        if finding.compared:
+            forest = figures.forest(
+                [*finding.by_outcome.values()], 8.5, _caption(finding, "difference", title)
+            )
+            style.png(forest, folder / f"figures/forest-{setting}.png")
         shown = curves[curves["setting"] == setting]
-        for measure in dict.fromkeys((_score(rows).name, "loss")):
-            text = f"{_title(rows, measure, title)}; dotted: validation of {BASELINE}"
-            grid = figures.curve_grid(shown, list(rows["technique"]), measure, text)
+        techniques = [row["technique"] for row in finding.primary]
+        for measure in dict.fromkeys((_score(finding).name, "loss")):
+            text = f"{_caption(finding, measure, title)}; dotted: validation of {BASELINE}"
+            grid = figures.curve_grid(shown, techniques, measure, text)
             style.png(grid, folder / f"figures/{measure}-{setting}.png")
-    first = summary.ranked(table, summary.ordered_settings(table)[0])
-    best = _panels(first.head(1), curves, _score(first).name, title)[0]
-    replace_text(folder / THUMBNAIL, best.svg)
+    first = summary.find(table)
+    champion = [first.champion or BASELINE]
+    panel = _panels(first, champion, curves, _score(first).name, title)[0]
+    replace_text(folder / THUMBNAIL, panel.svg)
 
 
 def _setting(
@@ -265,53 +283,94 @@ def _setting(
     noise: pd.DataFrame,
     inspected: Mapping[str, Arrays],
 ) -> Setting:
-    rows = summary.ranked(table, name)
+    finding = summary.find(table, name)
+    techniques = [str(row["technique"]) for row in finding.primary]
     source = Source(
-        where=f"{title}, {name} setting",
+        where=f"{title}, {setting_words(name)}",
         name=name,
-        n=int(rows["n"].iloc[0]),
-        techniques=list(rows["technique"]),
+        n=finding.n,
+        techniques=techniques,
         runs=runs,
         noise=noise,
         inspected=inspected,
     )
-    wide, narrow = (
-        Markup(
-            figures.svg(figures.forest(rows, width), f"forest-{name}-{width:g}", _alt(rows, title))
-        )
-        for width in (7.6, 3.5)
-    )
+    score = _score(finding).name
     return Setting(
         name=name,
-        n=int(rows["n"].min()),
-        leaks=bool(rows["leaks"].any()),
-        rows=rows.to_dict("records"),
+        finding=finding,
+        leaks=any(row["leaks"] for row in finding.primary),
+        compared=_compared(table, name),
+        described=_described(table, name),
+        components=_components(runs, finding),
         ensembles=ensembled[ensembled["setting"] == name].to_dict("records"),
-        forest=(wide, narrow),
-        cost=[
-            _cost_panel(rows, cost, title)
-            for cost in figures.COSTS
-            if cost in rows and (cost == "seconds" or _varies(rows[cost]))
-        ],
-        curves=_panels(rows, curves, _score(rows).name, title),
-        loss=[] if _score(rows).name == "loss" else _panels(rows, curves, "loss", title),
+        forest=_forest(finding, title) if finding.compared else None,
+        cost=_costs(table, finding, title),
+        curves=_panels(finding, techniques, curves, score, title),
+        loss=[] if score == "loss" else _panels(finding, techniques, curves, "loss", title),
         galleries=panels.galleries(source),
         activations=panels.activations(source),
     )
 
 
-def _score(rows: pd.DataFrame) -> Measure:
-    """The score of one setting's task, such as accuracy."""
-    return results.task_of(rows).score
+def _compared(table: pd.DataFrame, setting: str) -> dict[str, list[Row]]:
+    """Outcome -> its rows with the baseline's, the score first."""
+    rows: dict[str, list[Row]] = {}
+    for role in ("primary", "secondary"):
+        for row in summary.rows_of(table, setting, role):
+            rows.setdefault(row["outcome"], []).append(row)
+    return rows
 
 
-def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str, title: str) -> list[Panel]:
-    """A panel for each row of one setting."""
-    setting, text = rows["setting"].iloc[0], _title(rows, measure, title)
-    shown = curves[curves["setting"] == setting]
+def _described(table: pd.DataFrame, setting: str) -> dict[str, dict[str, float]]:
+    """Technique -> its means by outcome."""
+    means: dict[str, dict[str, float]] = {}
+    for row in table[table["setting"] == setting].to_dict("records"):
+        means.setdefault(row["technique"], {})[row["outcome"]] = row["mean"]
+    return means
+
+
+def _components(runs: pd.DataFrame, finding: Finding) -> dict[str, tuple[Component, ...]]:
+    """Technique -> where the variance of its difference in the score comes from."""
+    groups = {str(name): own for name, own in runs.groupby("technique", sort=False)}
+    pairs = {
+        row["technique"]: paired.pairs(
+            groups[row["technique"]], groups[BASELINE], finding.measure.name
+        )
+        for row in finding.compared
+    }
+    return {name: each.components() for name, each in pairs.items() if each.replicates > 1}
+
+
+def _score(finding: Finding) -> Measure:
+    """The score of a setting's task, such as accuracy, for no part of the data yet."""
+    return named(finding.primary[0]["task"]).score
+
+
+def _forest(finding: Finding, title: str) -> tuple[Markup, Markup]:
+    """The forest plot for a wide page and for a phone."""
+    outcomes = [*finding.by_outcome.values()]
+    wide, narrow = (
+        Markup(
+            figures.svg(
+                figures.forest(outcomes, width),
+                f"forest-{finding.setting}-{width:g}",
+                _alt(finding, title),
+            )
+        )
+        for width in (7.6, 3.5)
+    )
+    return wide, narrow
+
+
+def _panels(
+    finding: Finding, techniques: Sequence[str], curves: pd.DataFrame, measure: str, title: str
+) -> list[Panel]:
+    """A panel with the learning curve of each technique of one setting."""
+    text = _caption(finding, measure, title)
+    shown = curves[curves["setting"] == finding.setting]
     panels = []
-    for technique in rows["technique"]:
-        name = "-".join((rows["study"].iloc[0], setting, measure, technique))
+    for technique in techniques:
+        name = "-".join((finding.study, finding.setting, measure, technique))
         figure = figures.curve_panel(shown, technique, measure)
         panels.append(
             Panel(technique, Markup(figures.svg(figure, name, f"{text}: {technique}.")), technique)
@@ -319,59 +378,74 @@ def _panels(rows: pd.DataFrame, curves: pd.DataFrame, measure: str, title: str) 
     return panels
 
 
-def _varies(costs: "pd.Series[float]") -> bool:
-    """Whether techniques differ by more than 5 % in a cost, so that a figure shows something."""
-    return bool(costs.max() > 1.05 * costs.min())
-
-
-def _cost_panel(rows: pd.DataFrame, cost: str, title: str) -> Panel:
-    first, words = rows.iloc[0], figures.COSTS[cost]
-    measure = measure_of(first)
-    compared = f"{words[0].upper()}{words[1:]} and {measure.spoken}"
-    values = (
-        f"{row['technique']} {number(row[cost])}, {measure.value(row[measure.name])}"
-        for row in rows.to_dict("records")
-    )
-    label = (
-        f"{title}, {first['setting']} setting: {compared}, means of"
-        f" {first['n']} seeds. {'; '.join(values)}."
-    )
-    name = f"{first['setting']}-cost-{cost}"
-    return Panel(compared, Markup(figures.svg(figures.cost_panel(rows, cost), name, label)))
-
-
-def _title(rows: pd.DataFrame, shown: str, title: str) -> str:
-    first = rows.iloc[0]
-    seeds = f"by epoch, mean and middle 80 % of {first['n']} seeds"
-    content = {
-        _score(rows).name: f"{_score(rows).spoken} {seeds}",
-        "loss": f"validation loss without penalty {seeds}",
-        "difference": f"{measure_of(first).title} against none, mean of {first['n']} pairs and 95 %"
-        " interval",
-    }[shown]
-    return f"{title}, {first['setting']} setting: {content}"
-
-
-def _alt(rows: pd.DataFrame, title: str) -> str:
-    others = rows[rows["technique"] != BASELINE].to_dict("records")
-    measure = measure_of(rows.iloc[0])
-    values = (
-        f"{row['technique']} {interval(measure.difference, row, 'difference')}" for row in others
-    )
-    unit = ", in points" if measure.share else ""
-    return f"{_title(rows, 'difference', title)}{unit}. {'; '.join(values)}."
-
-
-def _choices(chosen: Mapping[str, Any]) -> list[Choice]:
-    """The chosen values of one technique, from its entry in tuned.json."""
+def _costs(table: pd.DataFrame, finding: Finding, title: str) -> list[Panel]:
+    """The score against each cost that differs between the techniques, and against seconds."""
+    costs = {cost: summary.means(table, finding.setting, cost) for cost in figures.COSTS}
+    rows = pd.DataFrame(finding.primary)
     return [
-        Choice(name, value, _range(chosen["search"].get(name)), name in chosen["at_edge"])
-        for name, value in chosen["values"].items()
+        _cost_panel(rows.assign(**{cost: rows["technique"].map(means)}), cost, finding, title)
+        for cost, means in costs.items()
+        if means and (cost == "seconds" or _varies([*means.values()]))
     ]
 
 
-def _range(searched: Mapping[str, Any] | None) -> str:
-    return "held fixed" if searched is None else advice.range_text(searched)
+def _varies(costs: Sequence[float]) -> bool:
+    """Whether techniques differ by more than 5 % in a cost, so that a figure shows something."""
+    return max(costs) > 1.05 * min(costs)
+
+
+def _cost_panel(rows: pd.DataFrame, cost: str, finding: Finding, title: str) -> Panel:
+    words, measure = figures.COSTS[cost], finding.measure
+    compared = f"{words[0].upper()}{words[1:]} and {measure.spoken}"
+    values = (
+        f"{row['technique']} {number(row[cost])}, {measure.value(row['mean'])}"
+        for row in rows.to_dict("records")
+    )
+    label = (
+        f"{title}, {setting_words(finding.setting)}: {compared}, means of {finding.n} replicates."
+        f" {'; '.join(values)}."
+    )
+    name = f"{finding.setting}-cost-{cost}"
+    return Panel(
+        compared, Markup(figures.svg(figures.cost_panel(rows, cost, measure), name, label))
+    )
+
+
+def _caption(finding: Finding, shown: str, title: str) -> str:
+    runs = f"by epoch, mean and middle 80 % of the runs of {finding.n} replicates"
+    score = _score(finding)
+    content = {
+        score.name: f"{score.spoken} {runs}",
+        "loss": f"validation loss without penalty {runs}",
+        "difference": f"differences to none, means of {finding.n} replicates and simultaneous 95 %"
+        " intervals",
+    }[shown]
+    return f"{title}, {setting_words(finding.setting)}: {content}"
+
+
+def _alt(finding: Finding, title: str) -> str:
+    outcomes = (
+        f"{measure_of(rows[0]).title}: "
+        + "; ".join(f"{row['technique']} {difference_text(row, unit=True)}" for row in rows)
+        for rows in finding.by_outcome.values()
+    )
+    return f"{_caption(finding, 'difference', title)}. {'. '.join(outcomes)}."
+
+
+def choices_of(tuned: chosen.Tuned, sure: pd.DataFrame) -> dict[str, Choice]:
+    """The choices of each technique that was searched; `sure` is the table choices.csv."""
+    return {name: _choice(each, sure) for name, each in chosen.choices(tuned).items()}
+
+
+def _choice(each: Chosen, sure: pd.DataFrame) -> Choice:
+    own = sure[sure["technique"] == each.technique]
+    if own.empty:
+        return Choice(each, None, None)
+    rank, low, high = (
+        float(own[name].mean()) for name in ("rank_correlation", "rank_low", "rank_high")
+    )
+    lost = own["practitioner_lost"].dropna()
+    return Choice(each, (rank, low, high), None if lost.empty else float(lost.mean()))
 
 
 @dataclass(frozen=True)
@@ -394,11 +468,8 @@ def _search(
 ) -> Search:
     """The figures of the search, from its trials and `tuned.json`, without test data."""
     groups = {str(name): group for name, group in trials.groupby("technique", sort=False)}
-    choices = {name: chosen for name, chosen in tuned["techniques"].items() if name in groups}
-    curves = {
-        name: tuning_curve.tuning_curve(groups[name][measure.name].to_list(), random, measure.sign)
-        for name in choices
-    }
+    choices = {name: each for name, each in chosen.choices(tuned).items() if name in groups}
+    curves = {name: tuning_curve.mean_curve(groups[name], random, measure) for name in choices}
     scores = figures.score_limits(trials[measure.name], measure)
     bests = figures.score_limits(
         pd.concat(
@@ -415,13 +486,13 @@ def _search(
                     figures.strength_panel(groups[technique], searched, random, measure, scores),
                     f"strength-{technique}-{searched.name}",
                     f"{where.format(technique)}{measure.spoken} against {searched.name} in"
-                    f" {len(groups[technique])} trials of {tuned['seeds']} seeds each. Chosen:"
-                    f" {number(searched.chosen)}.",
+                    f" {len(groups[technique])} trials. Chosen:"
+                    f" {', '.join(map(number, searched.chosen))}.",
                 )
             ),
         )
-        for technique, chosen in choices.items()
-        for searched in _searched(chosen, article.get(technique, {}))
+        for technique in choices
+        for searched in _searched(tuned["techniques"][technique], article.get(technique, {}))
     ]
     tuning = [
         Panel(
@@ -436,7 +507,7 @@ def _search(
                     ),
                     f"tuning-{technique}",
                     f"{where.format(technique)}best {measure.spoken} after 1 to"
-                    f" {len(curve)} trials of {tuned['seeds']} seeds each.",
+                    f" {len(curve)} trials.",
                 )
             ),
         )
@@ -446,9 +517,9 @@ def _search(
     return Search(random, pruned, strength, tuning)
 
 
-def _searched(chosen: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
+def _searched(entry: Mapping[str, Any], article: Mapping[str, float]) -> list[figures.Searched]:
     """A technique's own hyperparameters; its learning rate if it has no others."""
-    ranges = chosen["search"]
+    ranges = entry["search"]
     own = [name for name in ranges if name != "learning_rate"] or list(ranges)
     return [
         figures.Searched(
@@ -456,7 +527,7 @@ def _searched(chosen: Mapping[str, Any], article: Mapping[str, float]) -> list[f
             low=ranges[name]["low"],
             high=ranges[name]["high"],
             log=ranges[name]["log"],
-            chosen=chosen["values"][name],
+            chosen=tuple(search["values"][name] for search in entry["searches"]),
             article=article.get(name),
         )
         for name in own

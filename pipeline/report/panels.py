@@ -12,7 +12,7 @@ from pipeline.formatting import percent
 from pipeline.report import figures, model_figures
 from pipeline.report.model_figures import Arrays
 
-INSPECTED = 0  # the seed whose runs `inspections.npz` shows
+INSPECTED = 0  # the search and the seed whose runs `inspections.npz` shows
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Source:
 
     where: str  # study and setting, such as Circles, tuned setting
     name: str  # one word, unique among the settings of a page
-    n: int  # paired seeds
+    n: int  # replicates
     techniques: list[str]
     runs: pd.DataFrame  # of the setting
     noise: pd.DataFrame  # of the setting, from `figures.noise_curves`
@@ -85,8 +85,8 @@ def _boundaries(source: Source) -> Iterator[Gallery]:
             "Decision boundaries",
             "What each model predicts in the plane: stronger colour means more confidence, and on"
             " the line both classes are equally likely. All models met the same training points and"
-            f" started from the same weights, seed {INSPECTED} of {source.n}; 300 test points are"
-            " small.",
+            f" started from the same weights, seed {INSPECTED} of replicate {INSPECTED}; 300 test"
+            " points are small.",
             panels,
             (("circle", "outer circle, class 0"), ("square", "inner circle, class 1")),
         )
@@ -97,7 +97,8 @@ def _weights(source: Source) -> Iterator[Gallery]:
         return
     edges = model_figures.weight_edges(source.inspected)
     baseline = source.inspected.get(BASELINE)
-    seen = source.runs[source.runs["seed"] == INSPECTED].set_index("technique")
+    of_one = (source.runs["seed"] == INSPECTED) & (source.runs["search"] == INSPECTED)
+    seen = source.runs[of_one].set_index("technique")
 
     def draw(arrays: Arrays) -> Figure:
         return model_figures.weight_panel(arrays, None if arrays is baseline else baseline, edges)
@@ -111,7 +112,7 @@ def _weights(source: Source) -> Iterator[Gallery]:
         "Weights, in % of all by value",
         "All kernels of one model, without biases; the vertical axis is logarithmic. Weights"
         " beyond the axis count in the outermost bins. Near zero: smaller than 0.001."
-        f" Seed {INSPECTED} of {source.n}.",
+        f" Seed {INSPECTED} of replicate {INSPECTED}.",
         list(_inspected(source, "weights", draw, title)),
         (("train", "the technique"), ("baseline", "without regularization")),
     )
@@ -125,7 +126,7 @@ def _filters(source: Source) -> Iterator[Gallery]:
             "First-layer filters",
             "The weights between the pixels and the first units of the first trained layer, each"
             " unit as an image. Every panel has the same units, which started from the same"
-            f" weights, and its own colour scale. Seed {INSPECTED} of {source.n}.",
+            f" weights, and its own colour scale. Seed {INSPECTED} of replicate {INSPECTED}.",
             panels,
             (("square", "positive weight"), ("negative", "negative weight")),
         )
@@ -151,14 +152,14 @@ def _noise(source: Source) -> Iterator[Gallery]:
     def label(name: str) -> str:
         rows = source.noise[source.noise["technique"] == name].to_dict("records")
         values = "; ".join(f"at {row['sigma']:g}: {percent(row['accuracy'])}" for row in rows)
-        return f"means of {source.n} seeds, {values}"
+        return f"means of {source.n} replicates, {values}"
 
     mean = source.runs.groupby("technique")["noise_accuracy"].mean()
     yield Gallery(
         "noise",
         "Test accuracy in % under input noise",
         "Gaussian noise is added to at most 2,000 test inputs, the same noise for every run; its"
-        f" standard deviation is in units of the input. Mean of {source.n} seeds with its 95 %"
+        f" standard deviation is in units of the input. Mean of {source.n} replicates with its 95 %"
         " interval. The title gives the mean of the curve.",
         [
             _panel(
@@ -183,7 +184,12 @@ def _inspected(
         arrays = source.inspected.get(name, {})
         if needed in arrays:
             yield _panel(
-                source, needed, name, draw(arrays), title(name), f"seed {INSPECTED} of {source.n}"
+                source,
+                needed,
+                name,
+                draw(arrays),
+                title(name),
+                f"seed {INSPECTED} of replicate {INSPECTED}",
             )
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from pipeline.analysis.summary import BASELINE, SIGNIFICANCE
+from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, corrected_p, told_apart
+from pipeline.analysis.telling import amount
+from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
 from pipeline.report.sentences import caution, groups, headline
 
@@ -37,6 +39,10 @@ def render(template: str, **values: Any) -> str:
         headline=headline,
         groups=groups,
         caution=caution,
+        told_apart=told_apart,
+        corrected_p=corrected_p,
+        amount=amount,
+        deviation=_deviation,
         BASELINE=BASELINE,
         SIGNIFICANCE=SIGNIFICANCE,
     )
@@ -46,6 +52,11 @@ def render(template: str, **values: Any) -> str:
 def breakable(technique: str) -> Markup:
     """A technique's name that can break after an underscore, for narrow columns."""
     return Markup("_<wbr>").join(technique.split("_"))
+
+
+def _deviation(measure: Measure, deviation: float) -> str:
+    """A standard deviation or error, in points for a share, without a sign."""
+    return measure.difference(deviation).lstrip("+")
 
 
 def _loss(loss: float) -> str:

@@ -4,36 +4,74 @@ from pathlib import Path
 
 from pipeline import results
 from pipeline.analysis import summary
-from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, Finding
+from pipeline.analysis.families import Group
+from pipeline.analysis.summary import Finding, Row, told_better
+from pipeline.analysis.telling import (
+    amount,
+    evidence,
+    gains,
+    listed,
+    ruled_out,
+    side_gains,
+    to_resolve,
+)
 from pipeline.datasets import about as studied
 from pipeline.datasets.about import About
-from pipeline.formatting import interval, p_words
+from pipeline.formatting import interval
+
+SETTINGS = {
+    "tuned": "tuned setting",
+    "tuned_by_loss": "tuned by loss",
+    "article": "article setting",
+    "article_fresh": "article's values on fresh draws",
+}
+
+
+def setting_words(setting: str) -> str:
+    """A setting's name in a sentence or heading, such as tuned setting."""
+    return SETTINGS.get(setting, f"{setting} setting")
 
 
 def headline(finding: Finding, title: str) -> str:
-    """The main finding of a study in one or two sentences, no stronger than the runs support.
+    """What is known about a study's score and its secondary outcomes, in their own units.
 
     `title` is the title of the study.
     """
-    best, where = finding.best, f"On {title} ({finding.setting} setting)"
+    where = f"On {title} ({setting_words(finding.setting)})"
     measure = finding.measure
-    score = f"{interval(measure.value, best, measure.name, measure.unit)} over {finding.n} seeds"
-    if best["technique"] == BASELINE:
-        return (
-            f"{where}, training without regularization has the {measure.best} mean"
-            f" {measure.title}: {score}."
-        )
-    lead = interval(measure.difference, best, "difference", measure.difference_unit)
-    p = p_words(best["p_holm"])
-    verdict = (
-        f"That is {lead} compared with no regularization ({p})."
-        if best["technique"] in finding.better
-        else f"Its lead over no regularization, {lead}, could be due to chance ({p})."
-    )
+    if not finding.compared:
+        score = interval(measure.value, finding.baseline, "mean", measure.unit)
+        return f"{where}, nothing was compared; without regularization {measure.title} is {score}."
+    if not finding.conclusive:
+        return f"{where}, nothing is known: a comparison needs at least two replicates."
+    told = _shown(finding) if finding.better else _not_shown(finding)
+    parts = (f"{where}, {told}", side_gains(finding), *map(_reference, finding.references))
+    return " ".join(part for part in parts if part)
+
+
+def _reference(row: Row) -> str:
+    """What more labels are worth to the baseline, if that is shown."""
+    if not told_better(row):
+        return ""
     return (
-        f"{where}, {best['technique']} has the {measure.best} mean {measure.title}: {score}."
-        f" {verdict}"
+        f"Trained on the validation examples as well, the baseline gains {evidence(row)}: more"
+        " labels, no regularization."
     )
+
+
+def _shown(finding: Finding) -> str:
+    """Which techniques have a better score, and whether one of them is the best."""
+    rows = [row for row in finding.compared if row["technique"] in finding.better]
+    known = f"{gains(rows)}, against no regularization, over {finding.n} replicates."
+    if finding.winner:
+        return f"{known} {finding.winner} is shown to be the best of the techniques compared."
+    return f"{known} Which of them is the best is not shown." if len(rows) > 1 else known
+
+
+def _not_shown(finding: Finding) -> str:
+    """That no technique has a better score, what is ruled out, and what it would take."""
+    known = f"no technique is shown to improve {finding.measure.title} over {finding.n} replicates."
+    return " ".join(part for part in (known, ruled_out(finding), to_resolve(finding)) if part)
 
 
 def told(folder: Path) -> tuple[str, str]:
@@ -51,24 +89,32 @@ def scope(about: About, epochs: int) -> str:
 
 
 def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
-    """The techniques that could be the best, are better, worse or unclear, by label on the page.
+    """The techniques of each group, by label on the page, and who gains beside the score.
 
     Empty groups are left out.
     """
-    labelled = {
-        "Could be the best": finding.candidates,
-        "Better than no regularization": finding.better,
-        "Worse than no regularization": finding.worse,
-        "No difference to no regularization shown": finding.unclear,
+    margin = amount(finding.measure, finding.margin) if finding.compared else ""
+    labels: dict[Group, str] = {
+        "better": "Better than no regularization",
+        "worse": "Worse than no regularization",
+        "no difference": f"No difference above {margin}",
+        "unresolved": "Unresolved",
     }
+    beside = {
+        f"Better in {summary.measure_of(rows[0]).title}": tuple(row["technique"] for row in rows)
+        for rows in finding.side_gains.values()
+    }
+    labelled = {labels[title]: names for title, names in finding.groups.items()} | beside
     return {label: names for label, names in labelled.items() if names}
 
 
 def caution(finding: Finding) -> str:
-    """Why a study is too small to show any difference; empty if it is large enough."""
-    if finding.conclusive:
+    """What a reader must know before comparing; empty if there is nothing."""
+    if not finding.conclusive:
+        return "With a single replicate or technique, no difference can be shown."
+    if not finding.unequal_epochs:
         return ""
     return (
-        f"With {finding.n} paired seeds and {finding.techniques} techniques, no corrected p-value"
-        f" can be below {SIGNIFICANCE}: more seeds are needed to show any difference."
+        f"{listed(finding.unequal_epochs)} trained other epochs than no regularization: their"
+        " differences are of both, technique and epochs."
     )

@@ -17,6 +17,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "fetch": Stage(of_study=True, step=True),
     "prepare": Stage(of_study=True, step=True),
+    "article": Stage(of_study=True, workers=True),
     "tune": Stage(of_study=True, workers=True, step=True, files=("tuned.json", "trials.csv")),
     "train": Stage(of_study=True, workers=True, step=True, files=("runs.csv",)),
     "timing": Stage(of_study=True),

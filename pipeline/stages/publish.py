@@ -88,7 +88,7 @@ def records(study: str, architecture: str, results: Path = RESULTS) -> Iterator[
         yield trial_record(row, architecture)
     curves = read_each_curve(folder)
     for row in read_rows(folder / RUNS):
-        model = row["model"]
+        model = row.get("model")
         yield final_record(
             row, curves.get(row["key"]), Path(model) if isinstance(model, str) else None
         )

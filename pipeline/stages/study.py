@@ -15,13 +15,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from hashlib import sha256
 from importlib import import_module
+from math import isnan
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from pipeline import logs
-from pipeline.analysis import summary
+from pipeline.analysis import chosen, summary
+from pipeline.analysis.chosen import Chosen
 from pipeline.config import loading
 from pipeline.config.overrides import NAMES, Request
 from pipeline.datasets import about
@@ -82,7 +84,7 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
         "studies": "studies to run, such as circles,digits",
         "techniques": "such as l1,l2; `none`, the baseline, is always included",
         "trials": "trials per search",
-        "seeds": "seeds of the final runs",
+        "seeds": "replicates: draws, splits or seeds of the final runs",
         "workers": "processes, or auto",
     }
     for name in NAMES:
@@ -185,27 +187,29 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     steps = _steps(until)
     files = [home / name for step in steps for name in STAGES[step].files]
     tuned = read_tuned(home)
-    choices = tuned["techniques"]
-    val = named(tuned["task"]).val
-    scores = {name: choice[val.name] for name, choice in choices.items()}
-    metrics = {f"{val.name}/{name}": score for name, score in scores.items() if score is not None}
+    val, choices = named(tuned["task"]).val, chosen.choices(tuned)
+    metrics = {
+        f"{val.name}/{name}": choice.score
+        for name, choice in choices.items()
+        if choice.score is not None
+    }
     if "report" not in steps:
         headline = f"{len(choices)} techniques, each searched in {tuned['trials']} trials."
         return Outcome(study, _choices(study, choices, val), headline, metrics, files)
     table = read_summary(home)
     finding = summary.find(table)
-    rows = summary.ranked(table, finding.setting).set_index("technique")
-    for column in (finding.measure.name, "difference"):
-        metrics |= {f"{column}/{name}": value for name, value in rows[column].dropna().items()}
+    for row in finding.primary:
+        metrics[f"{finding.measure.name}/{row['technique']}"] = row["mean"]
+    for row in finding.compared:
+        metrics[f"difference/{row['technique']}"] = row["difference"]
+    known = {name: value for name, value in metrics.items() if not isnan(value)}
     headline = sentences.headline(finding, about.read(home).title)
-    return Outcome(study, summary.table(table), headline, metrics, files)
+    return Outcome(study, summary.table(table), headline, known, files)
 
 
-def _choices(study: str, choices: Mapping[str, Any], val: Measure) -> str:
+def _choices(study: str, choices: Mapping[str, Chosen], val: Measure) -> str:
     """The values that the searches chose, as plain text."""
     lines = [
-        f"{name:<24}{val.told(choice[val.name])}  "
-        + ", ".join(f"{parameter} {value:.3g}" for parameter, value in choice["values"].items())
-        for name, choice in choices.items()
+        f"{name:<24}{val.told(choice.score)}  {choice.text}" for name, choice in choices.items()
     ]
-    return "\n".join([f"{study}: {val.title} of the best trial, and its values", *lines])
+    return "\n".join([f"{study}: {val.title} of the best trials, and their values", *lines])

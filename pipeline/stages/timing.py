@@ -21,7 +21,9 @@ def main(argv: list[str]) -> None:
     study = parser.parse_args(argv).study
     folder = results.RESULTS / study
     runs = results.read_runs(folder)
-    compared = runs[runs["technique"].isin(claims.compared_by(inference.COLUMN, study))]
+    compared = runs[
+        runs["technique"].isin(claims.compared_by(inference.COLUMN, study)) & runs["model"].notna()
+    ]
     table = pd.DataFrame(columns=COLUMNS) if compared.empty else _table(compared, study)
     replace_csv(folder / results.TIMES, table, digits=6)
     print(
@@ -46,7 +48,7 @@ def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:
     import keras
 
     first = runs.iloc[0]
-    x, _ = data.split(first["protocol"], "test", int(first["seed"]))
+    x, _ = data.split(first["protocol"], "test", int(first["replicate"]))
     examples = x[: inference.ROWS]
     models = {run["key"]: keras.models.load_model(run["model"]) for _, run in runs.iterrows()}
     calls = {

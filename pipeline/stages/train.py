@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,22 +15,22 @@ from pipeline.config import loading
 from pipeline.config.sections import random_trials
 from pipeline.datasets import about
 from pipeline.errors import UserError
-from pipeline.execution.executor import LocalExecutor, OnDemand
+from pipeline.execution.executor import Executor, LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
-from pipeline.files import replacing_together
+from pipeline.files import replace_csv, replacing_together
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import final_record
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.rows import curve_table, final_row
-from pipeline.training.runs import INSPECTED, Plan, Run
-from pipeline.tuning import rounds
+from pipeline.training.runs import Plan, Run
+from pipeline.tuning import choices, rounds
 
 _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes about.json, runs.csv, curves, predictions, inspections and the models."""
+    """Writes about.json, runs.csv, curves, predictions, inspections, choices and the models."""
     parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
@@ -48,27 +49,30 @@ def _train(study: str) -> None:
     example, _ = data.split("leak_free", "train", 0)
     table = results.RESULTS / study / results.RUNS
     context = Context.of_study(study, settings, data.digest, example[:1])
-    runs = rounds.final_runs(plan, _chosen(plan, context))
+    tuned = _tuned(plan, context)
+    runs = rounds.final_runs(plan, tuned)
     by_key, remaining = {run.key: run for run in runs}, Counter(run.technique for run in runs)
     leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
+    overlap = {protocol: data.overlap(protocol) for protocol in datasets.PROTOCOLS}
     with replacing_together(_outputs(study)) as scratch:
         with Tracker(context, settings.tracking.system_metrics) as tracker:
             executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
             with Runner(executor, journal) as runner:
                 for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]
-                    row = final_row(run, result, leaks[run.protocol])
+                    row = final_row(run, result, leaks[run.protocol], overlap[run.protocol])
                     row[results.STUDY] = context.study_digest(run.technique, "train")
                     rows[run.key] = row
                     model = None
                     if not result.failed:
                         curves[run.key] = curve_table(result)
-                        model = journal.model_path(run.key)
+                        model = journal.model_path(run.key) if run.keeps_model else None
                     tracker.log(final_record(row, curves.get(run.key), model))
                     remaining[run.technique] -= 1
                     if not remaining[run.technique]:
                         tracker.finish(run.technique)
                         _log.info(_line(run.technique, rows.values()))
+                worth = _choices(plan, tuned, journal, executor)
             # Meanwhile, the tracker writes the remaining records.
             journal.keep_checkpoints(())
             if not curves:
@@ -76,6 +80,7 @@ def _train(study: str) -> None:
             trained = [run for run in runs if run.key in curves]
             _write(trained, journal, data, {run.key: curves[run.key] for run in trained}, scratch)
             about.write(_about(plan, data), scratch[table.with_name(about.FILE)])
+            replace_csv(scratch[table.with_name(results.CHOICES)], worth, digits=10)
         # In the order of the runs, whatever finished first.
         ordered = [rows[run.key] | {"mlflow_run_id": tracker.run_ids.get(run.key)} for run in runs]
         results.write_rows(ordered, scratch[table])
@@ -84,13 +89,13 @@ def _train(study: str) -> None:
     print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
-def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
-    """Technique → chosen values. Raises UserError if other parameters or data were tuned."""
+def _tuned(plan: Plan, context: Context) -> dict[str, Any]:
+    """Technique → what its searches chose. Raises UserError if other parameters were tuned."""
     folder = results.RESULTS / plan.name
-    tuned = results.read_tuned(folder)["techniques"]
+    tuned: dict[str, Any] = results.read_tuned(folder)["techniques"]
     changed = [
         name
-        for name in plan.study.tuned
+        for name in plan.study.searched
         if name in tuned and tuned[name].get(results.STUDY) != context.study_digest(name, "tune")
     ]
     if changed:
@@ -98,13 +103,24 @@ def _chosen(plan: Plan, context: Context) -> dict[str, dict[str, float]]:
             f"{folder / results.TUNED} was made with other parameters or data "
             f"({', '.join(changed)}); run `python -m pipeline tune {plan.name}` again"
         )
-    return {name: choice["values"] for name, choice in tuned.items()}
+    return tuned
+
+
+def _choices(
+    plan: Plan, tuned: Mapping[str, Any], journal: Journal, executor: Executor
+) -> pd.DataFrame:
+    """What the choices were worth, which is looked up only now that they are written."""
+    folder = results.RESULTS / plan.name
+    trials, trial_runs = results.read_trials(folder), results.read_trial_runs(folder)
+    scored = choices.score_trials(plan, trials, trial_runs, journal, executor)
+    return choices.choices(scored, tuned, plan.task)
 
 
 def _about(plan: Plan, data: datasets.Dataset) -> about.About:
     """What reports say about the study's data."""
     tuning = plan.study.tuning
-    return about.About.of(data, plan.task.name, random_trials(tuning.trials, tuning.round))
+    trials = random_trials(tuning.trials, tuning.round)
+    return about.About.of(data, plan.task.name, trials, plan.study.outcomes)
 
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:
@@ -124,7 +140,7 @@ def _outputs(study: str) -> list[Path]:
     """The outputs of the stage; the table of runs is the last one."""
     files = (
         *(about.FILE, results.INSPECTIONS, results.CURVES, results.PREDICTIONS),
-        results.RUNS,
+        *(results.CHOICES, results.RUNS),
     )
     return [results.MODELS / study, *(results.RESULTS / study / name for name in files)]
 
@@ -147,15 +163,16 @@ def _write(
             (
                 journal.model_path(run.key),
                 scratch[models]
-                / results.model_path(run.study, run.technique, run.setting, run.seed).relative_to(
-                    models
-                ),
+                / results.model_path(
+                    run.study, run.technique, run.setting, run.search, run.seed
+                ).relative_to(models),
             )
             for run in runs
+            if run.keeps_model
         ),
     )
     results.write_inspections(
-        ((run, journal.inspection(run.key)) for run in runs if run.seed == INSPECTED),
+        ((run, journal.inspection(run.key)) for run in runs if run.inspected),
         scratch[folder / results.INSPECTIONS],
     )
     results.write_curves(curves, scratch[folder / results.CURVES])

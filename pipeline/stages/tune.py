@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes tuned.json, trials.csv and optuna.db of one study."""
+    """Writes tuned.json, trials.csv, trial_runs.csv and optuna.db of one study."""
     parser = argparse.ArgumentParser(prog="python -m pipeline tune", description=__doc__)
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
@@ -31,30 +31,41 @@ def _tune(study: str) -> None:
     settings, journal, began = loading.load(), Journal(study), time.perf_counter()
     prepared, folder = results.prepared(study), results.RESULTS / study
     rows: list[results.Row] = []
+    trial_runs: list[results.Row] = []
     data, section = datasets.load(prepared), settings.study(study)
     plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
     context = Context.of_study(study, settings, data.digest)
     searching = rounds.searches(plan)
+    searches = {(search.name, search.index): search for search in searching}
+    remaining = {key: search.trials for key, search in searches.items()}
     executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
             Runner(executor, journal) as runner,
             search.storing(folder / "optuna.db") as store,
         ):
-            for row in rounds.tune(plan, searching, runner):
+            for ended in rounds.tune(plan, searching, runner):
+                row = ended.row
+                trial_runs += ended.run_rows()
                 row[results.STUDY] = context.study_digest(row["technique"], "tune")
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
-                finished = searching[row["technique"]]
-                if sum(trial["technique"] == finished.name for trial in rows) == finished.trials:
-                    tracker.finish(finished.name)
+                remaining[row["technique"], row["search"]] -= 1
+                if not remaining[row["technique"], row["search"]]:
+                    finished = searches[row["technique"], row["search"]]
                     store(finished)
                     _log.info(_line(finished))
+                    if not any(remaining[key] for key in remaining if key[0] == finished.name):
+                        tracker.finish(finished.name)
         # Meanwhile, the tracker writes the remaining records.
         journal.keep_checkpoints(())
         (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
-        rows.sort(key=lambda row: (list(searching).index(row["technique"]), row["trial"]))
-        results.write_rows(rows, folder / results.TRIALS)
+        order = list(searches)
+        for written, name in ((rows, results.TRIALS), (trial_runs, results.TRIAL_RUNS)):
+            written.sort(
+                key=lambda row: (order.index((row["technique"], row["search"])), row["trial"])
+            )
+            results.write_rows(written, folder / name)
     content = rounds.tuned(plan, searching)
     for name, technique in content["techniques"].items():
         technique[results.STUDY] = context.study_digest(name, "tune")
@@ -69,4 +80,4 @@ def _line(finished: search.Search) -> str:
     best = finished.outcomes[finished.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
     score = f"best validation {finished.task.score.name} {best.score:.4f}"
-    return f"{finished.name}: {finished.trials} trials, {score} (trial {finished.best}{values})"
+    return f"{finished.title}: {finished.trials} trials, {score} (trial {finished.best}{values})"

@@ -95,6 +95,9 @@ class Network(Protocol):
     def disturb(self, kind: str, name: str, **options: Any) -> None:
         """Adds a layer before the first hidden layer, after whitening."""
 
+    def regularize_output_layer(self, kind: str, **options: Any) -> None:
+        """Puts a penalty of `keras.regularizers` on the kernel of the output layer."""
+
     def gate(self, strength: float) -> None:
         """Puts hard concrete gates on inputs and maps; `strength`: that of `penalties.Gates`."""
 
@@ -124,6 +127,7 @@ class TrainingPlan:
     decay: float = 0.0  # of an average over steps
     average_after: int = 0  # of an average over epochs: the number of epochs before its first
     smoothing: float | None = None  # share of each label that is spread over the classes
+    validation_too: bool = False  # whether the validation examples are trained on as well
     mixup: float | None = None  # alpha of the shares in which examples are mixed
     kernel_steps: dict[type["Part"], StepOnKernels] = field(default_factory=dict)
 

@@ -58,6 +58,20 @@ class KernelPenalty(Part):
 
 
 @dataclass(frozen=True)
+class OutputKernelPenalty(Part):
+    """A penalty on the kernel of the output layer, which other penalties leave alone."""
+
+    slot = "output_kernel"
+
+    penalty: Penalty
+
+    def on_network(self, network: Network) -> None:
+        """On the last dense layer."""
+        kind, options = self.penalty.as_keras()
+        network.regularize_output_layer(kind, **options)
+
+
+@dataclass(frozen=True)
 class LayerPenalties(Part):
     """Penalties on the kernels of the hidden layers, one for each in order."""
 

@@ -27,6 +27,7 @@ from pipeline.techniques.penalties import (
     LayerPenalties,
     MaxNorm,
     Orthogonal,
+    OutputKernelPenalty,
     Penalty,
 )
 from pipeline.techniques.ranges import Range
@@ -40,6 +41,7 @@ from pipeline.techniques.training import (
     ProximalL1,
     Stopping,
     Swa,
+    ValidationToo,
     WeightDecay,
 )
 
@@ -101,6 +103,7 @@ STRENGTH = Range(1e-6, 1e-1, log=True, default=1e-4)  # articles A and B
 STEP_STRENGTH = Range(1e-3, 10.0, log=True, default=0.1)
 RATE = Range(0.05, 0.8, default=0.25)  # article B
 EPSILON = Range(1e-4, 1.0, log=True, default=0.1)  # the variance of our pixels is at most 0.1
+NEVER = 10**9  # epochs of patience: longer than any training
 PATIENCE = Range(1, 200, log=True, integer=True, default=10)
 
 
@@ -162,6 +165,10 @@ def _penalties(
     return {name.format(kind): entry(norm) for kind, norm in _NORMS.items()}
 
 
+def _every_kernel(penalty: Penalty) -> Change:
+    return Change(KernelPenalty(penalty), OutputKernelPenalty(penalty))
+
+
 TECHNIQUES: Mapping[str, Technique] = {
     # The learning rate is searched with every technique, so this is also the baseline with a tuned
     # learning rate.
@@ -173,6 +180,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         change=Change,
     ),
     **_penalties("{}", lambda penalty: Change(KernelPenalty(penalty)), "the hidden kernels", "w"),
+    **_penalties("{}_all", _every_kernel, "all kernels, the output layer's included", "w"),
     "mixed_penalties": Technique(
         summary="a different penalty on the kernel of each of three hidden layers",
         formula="loss + l1 * sum(|w1|) + l2 * sum(w2**2) + l1_l2 * sum(|w3| + w3**2)",
@@ -427,6 +435,22 @@ TECHNIQUES: Mapping[str, Technique] = {
         source="Morgan and Bourlard 1990; Prechelt 1998",
         search={"patience": PATIENCE},
         change=lambda patience: Change(Stopping(patience, "val_accuracy")),
+    ),
+    "best_epoch": Technique(
+        summary="no regularization, but the weights of the epoch with the best validation accuracy",
+        formula="argmax over epochs of validation accuracy; trains to the last epoch",
+        source="the baseline of early stopping, which keeps these weights too",
+        search={},
+        change=lambda: Change(Stopping(NEVER, "val_accuracy")),
+        off_at_zero=False,
+    ),
+    "train_and_validation": Technique(
+        summary="no regularization, trained on training and validation examples",
+        formula="the baseline's loss, on more examples",
+        source="the baseline of techniques that read the validation labels while training",
+        search={},
+        change=lambda: Change(ValidationToo()),
+        off_at_zero=False,
     ),
     "early_stopping_loss": Technique(
         summary="stops when the validation loss, without penalty, no longer falls",

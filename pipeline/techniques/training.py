@@ -221,6 +221,20 @@ class Stopping(Part):
 
 
 @dataclass(frozen=True)
+class ValidationToo(Part):
+    """Trains on the validation examples as well, so that their score says nothing any more."""
+
+    slot = "examples"
+    excludes: ClassVar = {
+        "stopping": "early stopping cannot watch validation examples that are trained on"
+    }
+
+    def on_training(self, training: TrainingPlan) -> None:
+        """In every epoch."""
+        training.validation_too = True
+
+
+@dataclass(frozen=True)
 class _OfLabels(Part):
     """Needs labels."""
 

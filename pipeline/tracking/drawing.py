@@ -82,7 +82,9 @@ def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -
     ]
     charts.draw_search(trials, ranges, folder, task)
     labelled = [
-        record.curve.assign(key=record.key, setting=record.setting, seed=record.seed)
+        record.curve.assign(
+            key=record.key, setting=record.setting, search=record.search, seed=record.seed
+        )
         for record in records
         if record.curve is not None
     ]

@@ -201,6 +201,8 @@ class Experiment:
             **record.tags,
             "setting": record.setting,
             "trial" if record.phase == "tune" else "seed": str(record.seed),
+            "search": str(record.search),
+            "replicate": str(record.replicate),
             "unit_key": record.key,
             "mlflow.parentRunId": parent_id,
         }
@@ -230,7 +232,7 @@ class Experiment:
 
         assert record.model is not None
         params = {name: as_text(value) for name, value in record.params.items()}
-        name = f"{record.technique}-{record.setting}-{record.seed}"
+        name = f"{record.technique}-{record.setting}-{record.search}-{record.seed}"
         logged = self._client.create_logged_model(self._id, name, run_id, params=params)
         folder = self._packages.pack(record.model, logged, run_id)
         self._client.log_model_artifacts(logged.model_id, str(folder))

@@ -45,7 +45,7 @@ def _table(records: Iterable[Record]) -> pd.DataFrame:
 def _means(table: pd.DataFrame, task: Task) -> dict[str, float]:
     means = table.groupby(level="setting").mean()
     deviations = table.groupby(level="setting").std()
-    metrics = dict(means.iloc[-1])  # `tuned` sorts after `article`
+    metrics = dict(means.loc["tuned" if "tuned" in means.index else means.index[0]])
     for setting in means.index:
         for name in means.columns.intersection(list(task.headlines)):
             metrics[f"{name}/{setting}"] = means.loc[setting, name]

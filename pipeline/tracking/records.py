@@ -13,13 +13,26 @@ from pipeline.datasets.task import Task, named
 from pipeline.results import PARAM, STUDY, params_of
 
 Phase = Literal["tune", "train"]
-Setting = Literal["trial", "article", "tuned"]
+Setting = Literal["trial", "article", "article_fresh", "tuned", "tuned_by_loss"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 IDENTITY = {
     *("key", "study", "task", "architecture", "technique", "made_of", "setting", "protocol"),
-    *("leaks", "stops_early", "seed", "trial", "state", "mlflow_run_id", "model", "failed", STUDY),
+    *(
+        "leaks",
+        "stops_early",
+        "search",
+        "replicate",
+        "seed",
+        "overlap",
+        "trial",
+        "state",
+        "mlflow_run_id",
+        "model",
+        "failed",
+        STUDY,
+    ),
 }
 
 
@@ -35,6 +48,8 @@ class Record:
     phase: Phase
     setting: Setting
     seed: int  # a trial's number, a final run's seed
+    search: int  # of which its values are, or to which the trial belongs
+    replicate: int  # a final run's draw or split; a trial's search
     params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
     metrics: Mapping[str, float]  # finite
     status: Status = "FINISHED"
@@ -46,11 +61,14 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The name in lists of runs, such as `l2 · tuned · seed 3` or `l2 · trial 7`."""
-        suffix = (
-            f"trial {self.seed}" if self.phase == "tune" else f"{self.setting} · seed {self.seed}"
-        )
-        return f"{self.technique} · {suffix}"
+        """The name in lists of runs, such as `l2 · search 0 · trial 7`.
+
+        A final run's is such as `l2 · tuned · search 0 · seed 3`.
+        """
+        search = f"search {self.search} · " if "tuned" in self.setting else ""
+        if self.phase == "tune":
+            return f"{self.technique} · search {self.search} · trial {self.seed}"
+        return f"{self.technique} · {self.setting} · {search}seed {self.seed}"
 
 
 def trial_record(row: Row, architecture: str) -> Record:
@@ -62,6 +80,8 @@ def trial_record(row: Row, architecture: str) -> Record:
         phase="tune",
         setting="trial",
         seed=int(row["trial"]),
+        search=int(row["search"]),
+        replicate=int(row["search"]),
         metrics=_metrics(row),
         status=STATES[state],
         tags={"state": state} | _texts(row, "made_of"),
@@ -82,6 +102,8 @@ def final_record(row: Row, curve: pd.DataFrame | None, model: Path | None) -> Re
         phase="train",
         setting=row["setting"],
         seed=int(row["seed"]),
+        search=int(row["search"]),
+        replicate=int(row["replicate"]),
         metrics=_metrics(row) | _best(curve, named(row["task"])),
         curve=curve,
         model=model,

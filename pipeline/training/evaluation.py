@@ -4,7 +4,7 @@ It depends on the model and the data alone, so a changed measure needs no new tr
 processes run this module; the parent does not import it, nor TensorFlow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.datasets import PARTS, Dataset
 from pipeline.training.inspection import inspect
-from pipeline.training.measures import MEASURED, input_norms, selection
-from pipeline.training.runs import INSPECTED, Run
+from pipeline.training.measures import MEASURED, SCORED, input_norms, selection
+from pipeline.training.runs import Run
 
 
 class Evaluation(NamedTuple):
@@ -32,5 +32,20 @@ def evaluate(run: Run, model: keras.Sequential, dataset: Dataset) -> Evaluation:
     if dataset.informative is not None:
         measures |= selection(input_norms(model), dataset.informative)
     measures["gap"] = run.task.gap(measures)
-    inspection = inspect(model, parts) if run.seed == INSPECTED else None
+    inspection = inspect(model, parts) if run.inspected else None
     return Evaluation(measures, exported.probabilities, inspection)
+
+
+def score(
+    run: Run, model: keras.Sequential, dataset: Dataset, weights: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """A trial's score and loss on test examples, and on those held out, if there are any.
+
+    For after the choice: what the trials would have scored. `model` is set to `weights`.
+    """
+    model.set_weights(weights)
+    parts = {"test": dataset.split(run.protocol, "test", run.draw)}
+    if dataset.held_out is not None:
+        rows = dataset.held_out[run.draw]
+        parts["held_out"] = dataset.x[rows], dataset.y[rows]
+    return SCORED[run.task.name](model, parts)

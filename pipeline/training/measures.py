@@ -79,8 +79,7 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
     for name, (x, y) in parts.items():
         predicted = predict(model, x, y)
         classes = predicted.classes
-        scores[f"{name}_accuracy"] = float(np.mean(classes == y))
-        scores[f"{name}_loss"] = float(np.mean(predicted.losses, dtype=np.float64))
+        scores |= _accuracy_and_loss(name, predicted, y)
     stride = -(-len(x) // NOISE_ROWS)  # over the whole part: MNIST's first test images are easier
     sample = x[::stride], y[::stride]
     measures = scores | {
@@ -91,6 +90,32 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
         **_inside(model, x),
     }
     return Measured(measures, predicted.outputs)
+
+
+def _accuracy_and_loss(part: str, predicted: Predicted, y: np.ndarray) -> dict[str, float]:
+    return {
+        f"{part}_accuracy": float(np.mean(predicted.classes == y)),
+        f"{part}_loss": float(np.mean(predicted.losses, dtype=np.float64)),
+    }
+
+
+def score(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+    """A classifier's accuracy and loss on each part, as `measure` names them."""
+    return {
+        name: value
+        for part, (x, y) in parts.items()
+        for name, value in _accuracy_and_loss(part, predict(model, x, y), y).items()
+    }
+
+
+def score_reconstruction(
+    model: keras.Sequential, parts: Mapping[Any, Labelled]
+) -> dict[str, float]:
+    """The mean squared error on each part, as `measure_reconstruction` names it."""
+    return {
+        f"{part}_loss": float(np.mean(np.square(outputs(model, x) - x), dtype=np.float64))
+        for part, (x, _) in parts.items()
+    }
 
 
 def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
@@ -117,6 +142,11 @@ def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled
 MEASURED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], Measured]] = {
     "classification": measure,
     "reconstruction": measure_reconstruction,
+}
+
+SCORED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], dict[str, float]]] = {
+    "classification": score,
+    "reconstruction": score_reconstruction,
 }
 
 

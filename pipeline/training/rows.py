@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
+def final_row(run: Run, result: Result, leaks: bool, overlap: float) -> results.Row:
     """A row of runs.csv, without the MLflow run, which is not known yet.
 
-    A failed run has no measures and no model, and the reason in the column `failed`.
+    `overlap`: of the replicates, as in `analysis.paired`. A failed run has no measures and no
+    model, and the reason in the column `failed`.
     """
-    model = results.model_path(run.study, run.technique, run.setting, run.seed)
+    path = results.model_path(run.study, run.technique, run.setting, run.search, run.seed)
+    model = {"model": path.as_posix()} if run.keeps_model else {}
     return {
         "key": run.key,
         "study": run.study,
@@ -28,11 +30,14 @@ def final_row(run: Run, result: Result, leaks: bool) -> results.Row:
         "protocol": run.protocol,
         "leaks": leaks,
         "stops_early": run.stops_early,
+        "search": run.search,
+        "replicate": run.replicate,
         "seed": run.seed,
+        "overlap": overlap,
         **results.param_columns(run.hyperparameters),
         **result.measures,
         **results.param_columns({"epochs": run.training.epochs}),
-        **({"failed": result.failed} if result.failed else {"model": model.as_posix()}),
+        **({"failed": result.failed} if result.failed else model),
     }
 
 

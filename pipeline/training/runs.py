@@ -22,20 +22,27 @@ from pipeline.training.identity import canonical, code_digest, key_of
 from pipeline.training.seeds import derived_seed
 
 Protocol = Literal["article", "leak_free"]
-Phase = Literal["trial", "article", "tuned"]
+Phase = Literal["trial", "article", "article_fresh", "tuned", "tuned_by_loss"]
+Final = Literal["article", "article_fresh", "tuned", "tuned_by_loss"]
 
 PROTOCOLS: Mapping[Phase, Protocol] = {
     "trial": "leak_free",
     "article": "article",
+    "article_fresh": "leak_free",  # the article's values on draws that it never saw
     "tuned": "leak_free",
+    "tuned_by_loss": "leak_free",
 }
-INSPECTED = 0  # the seed whose final runs are inspected
+INSPECTED = 0  # the seed whose final runs are inspected, of the first search
+MODELS = 10  # seeds whose models are kept beside the results, of the first search
 FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run. All techniques share `seed`; `draw` selects a draw of the data, where drawn."""
+    """One run. All techniques share `seed`; `draw` selects a draw or split of the data.
+
+    `replicate` and `search` say what a run is compared with; see `analysis.paired`.
+    """
 
     study: str
     data_digest: str
@@ -56,6 +63,8 @@ class Run:
     resumable: bool = False  # whether another run may resume from its checkpoint
     combine: tuple[str, ...] = ()  # the parts of a combination that the study names
     task: Task = CLASSIFICATION
+    search: int = 0  # of which search its values are; in a trial, which search it belongs to
+    replicate: int = 0
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +74,8 @@ class Run:
     def meaning(self) -> dict[str, Any]:
         """Everything that decides the result, for JSON.
 
-        `technique` is the exception: it separates the rows of techniques with equal changes.
+        `technique`, and `search` if it is not the first, are the exceptions: they separate rows
+        of equal runs.
         """
         change = self.change
         return {
@@ -87,6 +97,7 @@ class Run:
             "population": self.population,
             "deterministic": self.deterministic,
             "code": code_digest(change.part_classes()),
+            **({"search": self.search} if self.search else {}),
         }
 
     @property
@@ -114,7 +125,18 @@ class Run:
             training = replace(training, epochs=1)
         values = {**self.__dict__, "change": change, "training": training}
         ignored = {"key", "technique", "values", "combine", "goes_on_from", "resumable"}
+        ignored |= {"search", "replicate"}
         return tuple(value for name, value in sorted(values.items()) if name not in ignored)
+
+    @property
+    def inspected(self) -> bool:
+        """Whether arrays from inside its model are kept, for figures."""
+        return self.setting != "trial" and self.seed == INSPECTED and self.search == 0
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether its model is kept beside the results; predictions are kept of all runs."""
+        return self.setting != "trial" and self.seed < MODELS and self.search == 0
 
     @property
     def made_of(self) -> dict[str, str]:
@@ -143,9 +165,9 @@ class Result:
     `trained`: scalars from the training. `measured`: scalars from a final run's model, which can be
     computed again. Final runs also have `curves`, name → (epochs_run,) float32; `model`, the bytes
     of a .keras file; and, of a classifier, `probabilities`, its outputs for the test examples, (n,
-    units) float32. Resumable runs have `checkpoint`: name → array. Final runs with the seed
-    `INSPECTED` have `inspection`: the arrays of `inspection.inspect`. `failed`: why a run has no
-    result.
+    units) float32. Trials have `weights`, of which test scores are computed after the choice.
+    Resumable runs have `checkpoint`: name → array. Inspected final runs have `inspection`: the
+    arrays of `inspection.inspect`. `failed`: why a run has no result.
     """
 
     key: str
@@ -155,6 +177,7 @@ class Result:
     probabilities: np.ndarray | None = None
     checkpoint: Mapping[str, np.ndarray] | None = None
     inspection: Mapping[str, np.ndarray] | None = None
+    weights: Sequence[np.ndarray] | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
     failed: str | None = None
 
@@ -203,34 +226,76 @@ class Plan:
         """The task of the models: that of the data, unless the architecture has its own."""
         return self.study.model.own_task or self.data_task
 
-    def trial(self, technique: str, values: Mapping[str, float], seed: int, rung: int = -1) -> Run:
-        """One seed (0 … tuning.seeds - 1) of one trial, trained up to a rung of the pruning.
+    def trial(
+        self,
+        technique: str,
+        values: Mapping[str, float],
+        search: int,
+        turn: int,
+        rung: int = -1,
+    ) -> Run:
+        """One run (turn 0 … tuning.draws - 1) of one trial, trained up to a rung of the pruning.
 
-        `values` may include a learning rate.
+        Each run has a seed of its own, and, where all settings meet all draws, a draw of its own
+        that no final run has; else all runs of a search have the draw of their replicate. `values`
+        may include a learning rate.
         """
-        # Draws count from the end, so that they differ from those of the final seeds.
-        draw = getattr(self.study.data, "draws", 1) - 1 - seed
+        final, index = self.study.final, search * self.study.tuning.draws + turn
+        # Draws count from the end, so that they differ from those of final runs.
+        draw = self.draws_of("trial") - 1 - index if final.crossed else search
         rungs = self.study.tuning.rungs
         previous = None
         for epochs in rungs[: range(len(rungs))[rung] + 1]:
-            run = self._run(
-                technique, values, "trial", FIRST_TUNING_SEED + seed, max(0, draw), epochs
-            )
+            seed = FIRST_TUNING_SEED + index
+            run = self._run(technique, values, "trial", seed, draw, epochs, search, search)
             run = replace(run, goes_on_from=previous, resumable=epochs < rungs[-1])
             previous = run.key if run.change.grows else None
         return run
 
-    def article(self, technique: str, seed: int) -> Run | None:
-        """One final run of the article's setting; None if the technique has none."""
-        values = self.study.techniques[technique].article
-        epochs = self.study.training.epochs
-        return (
-            None if values is None else self._run(technique, values, "article", seed, seed, epochs)
-        )
+    def article(self, technique: str, setting: Final = "article") -> list[Run]:
+        """The final runs of the article's values; none if the technique has none.
 
-    def tuned(self, technique: str, values: Mapping[str, float], seed: int) -> Run:
-        """One final run with tuned values."""
-        return self._run(technique, values, "tuned", seed, seed, self.study.tuning.epochs)
+        In the setting `article` they have the article's own examples, if it has some, and each
+        replicate is a seed; else they have draws or splits.
+        """
+        values, final = self.study.techniques[technique].article, self.study.final_of(technique)
+        if values is None:
+            return []
+        own_points = setting == "article" and self.study.data.article_points
+        epochs = self.study.training.epochs
+        return [
+            self._run(technique, values, setting, seed, replicate, epochs, 0, replicate)
+            for replicate in range(final.article)
+            for seed in ([replicate] if own_points else self._seeds(technique, replicate))
+        ]
+
+    def tuned(
+        self,
+        technique: str,
+        values: Mapping[str, float],
+        search: int,
+        setting: Final = "tuned",
+    ) -> list[Run]:
+        """The final runs with the values that one search chose."""
+        final, epochs = self.study.final_of(technique), self.study.tuning.epochs
+        replicates = range(final.replicates) if final.crossed else (search,)
+        return [
+            self._run(technique, values, setting, seed, replicate, epochs, search, replicate)
+            for replicate in replicates
+            for seed in self._seeds(technique, replicate)
+        ]
+
+    def _seeds(self, technique: str, replicate: int) -> range:
+        """A technique's seeds on a replicate: the first of those that the study has there."""
+        first = replicate * self.study.final.seeds
+        return range(first, first + self.study.final_of(technique).seeds)
+
+    @property
+    def settings(self) -> tuple[Final, ...]:
+        """The settings with the article's values."""
+        data = self.study.data
+        fresh = data.article_points and hasattr(data, "draws")
+        return ("article", "article_fresh") if fresh else ("article",)
 
     def _run(
         self,
@@ -240,6 +305,8 @@ class Plan:
         seed: int,
         draw: int,
         epochs: int,
+        search: int,
+        replicate: int,
     ) -> Run:
         training, own = self.study.training, dict(values)
         learning_rate = own.pop("learning_rate", training.learning_rate)
@@ -253,11 +320,18 @@ class Plan:
             values=own,
             setting=setting,
             seed=seed,
-            draw=draw,
+            draw=draw if self.draws_of(setting) > 1 else 0,
             study_seed=self.study_seed,
             program=self.engine.program,
             population=self.engine.population,
             deterministic=self.engine.deterministic,
             combine=self.study.techniques[technique].combine,
             task=self.task,
+            search=search,
+            replicate=replicate,
         )
+
+    def draws_of(self, setting: Phase) -> int:
+        """How many draws or splits the data have in a setting."""
+        own_points = PROTOCOLS[setting] == "article" and self.study.data.article_points
+        return 1 if own_points else getattr(self.study.data, "draws", 1)

@@ -24,10 +24,11 @@ from pipeline.techniques.changes import Change
 from pipeline.techniques.part import TrainingPlan
 from pipeline.techniques.structure import Whitening
 from pipeline.training import exports
-from pipeline.training.evaluation import evaluate
+from pipeline.training.evaluation import evaluate, score
 from pipeline.training.runs import Result, Run
 
 MODELS_KEPT = 64
+LARGEST_KEPT = 2**20  # bytes of a trial's weights; a search may have hundreds of trials
 
 
 def training_of(
@@ -107,6 +108,21 @@ class Trainer:
         trained = self.engine.train(members, training, self.dataset.x, self.dataset.y, on_chunk)
         return [self._result(*pair) for pair in zip(runs, trained, strict=True)]
 
+    def scores(self, runs: Sequence[Run], weights: Sequence[Path]) -> list[dict[str, float]]:
+        """The scores of trials on test examples, from .npz files of their weights."""
+        model = building.build(
+            runs[0].model,
+            runs[0].change,
+            self.dataset.input_shape,
+            self.dataset.n_classes,
+            len(self._train_rows(runs[0])),
+            runs[0].task,
+        )
+        return [
+            score(run, model, self.dataset, _read_weights(path))
+            for run, path in zip(runs, weights, strict=True)
+        ]
+
     def _training(self, run: Run) -> Training:
         model = self._model(run)
         n_classes = self.dataset.n_classes if run.task.labels else None
@@ -114,8 +130,7 @@ class Trainer:
         return replace(training, resumable=run.resumable)
 
     def _member(self, run: Run) -> Member:
-        model = self._model(run)
-        train_rows = self.dataset.rows(run.protocol, "train", run.draw)
+        model, train_rows = self._model(run), self._train_rows(run)
         return Member(
             model=model,
             weights=initial_weights(
@@ -127,6 +142,12 @@ class Trainer:
             seed=run.derived_seed("order"),
             **member_hyperparameters(run.change, run.training.epochs),
         )
+
+    def _train_rows(self, run: Run) -> np.ndarray:
+        """The rows that the run trains on, (n,): with those of validation if its change says so."""
+        train, val = (self.dataset.rows(run.protocol, part, run.draw) for part in ("train", "val"))
+        too = planned(run.change, run.training.epochs).validation_too
+        return np.concatenate([train, val]) if too else train
 
     def _fitted(self, run: Run, rows: np.ndarray) -> dict[str, Arrays]:
         """The weights of layers that are fitted to the training examples, by the layers' names.
@@ -147,7 +168,7 @@ class Trainer:
         A trial's model is an outline, since it makes no predictions.
         """
         make = building.outline if run.setting == "trial" else building.build
-        rows = len(self.dataset.rows(run.protocol, "train", run.draw))
+        rows = len(self._train_rows(run))
         key = (make, run.model, run.technique, tuple(sorted(run.values.items())), rows)
         if key not in self._models:
             if len(self._models) == MODELS_KEPT:  # a search has a model for every trial
@@ -160,7 +181,10 @@ class Trainer:
     def _result(self, run: Run, trained: Trained) -> Result:
         measures = training_measures(run, trained)
         if run.setting == "trial":
-            return Result(run.key, measures, checkpoint=_checkpoint_arrays(trained.checkpoint))
+            checkpoint = _checkpoint_arrays(trained.checkpoint)
+            small = sum(weight.nbytes for weight in trained.weights) <= LARGEST_KEPT
+            weights = trained.weights if small else None
+            return Result(run.key, measures, checkpoint=checkpoint, weights=weights)
         model = self._model(run)
         model.set_weights(trained.weights)
         model = plain(model)
@@ -180,13 +204,16 @@ class Trainer:
 def training_measures(run: Run, trained: Trained) -> dict[str, float]:
     """The values of the curves in the epoch whose weights were kept, and the epochs that were run.
 
-    A run that diverges in its first epoch has the values of that epoch.
+    `fall`: by how much the validation score fell from its best epoch to the last one. A run that
+    diverges in its first epoch has the values of that epoch.
     """
     epochs_before = run.change.before_last_fit(run.training.epochs)
     finite = trained.epochs_run - (trained.diverged is not None)
     kept = max(0, (trained.best_epoch or finite) - 1)
     last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
+    score = run.task.val.sign * trained.curves[run.task.val.name][: max(1, finite)]
     return last | {
+        "fall": float(score.max() - score[-1]),
         "epochs_run": trained.epochs_run,
         "last_fit_epochs": max(0, trained.epochs_run - epochs_before),
         "diverged": trained.diverged is not None,
@@ -203,6 +230,11 @@ def _checkpoint_arrays(checkpoint: Checkpoint | None) -> dict[str, np.ndarray] |
         for index, array in enumerate(arrays)
     }
     return {"curves": checkpoint.curves, "seconds": np.array(checkpoint.seconds), **state}
+
+
+def _read_weights(path: Path) -> list[np.ndarray]:
+    with np.load(path) as arrays:
+        return [arrays[name] for name in sorted(arrays.files)]
 
 
 def _read_checkpoint(path: Path) -> Checkpoint:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
@@ -29,11 +30,28 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's mean score and loss over its seeds, on validation data."""
+    """A trial's scores and losses on validation data, one of each for every seed it was trained on.
+
+    A run that diverged has the worst score and an infinite loss.
+    """
 
     values: Values
-    score: float
-    val_loss: float
+    scores: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        """The mean score."""
+        return float(np.mean(self.scores))
+
+    @property
+    def val_loss(self) -> float:
+        """The mean loss."""
+        return float(np.mean(self.losses))
+
+    def after(self, draws: int) -> "Outcome":
+        """The outcome on the first `draws` seeds."""
+        return Outcome(self.values, self.scores[:draws], self.losses[:draws])
 
 
 class Search:
@@ -44,6 +62,7 @@ class Search:
 
     Args:
         name: the technique.
+        index: which of the technique's searches.
         ranges: hyperparameter → its range.
         trials: the budget.
         round_size: trials proposed at a time.
@@ -51,9 +70,11 @@ class Search:
         task: says which scores are better. Between equal scores, which are common on a small
             validation set, the loss decides.
 
-    >>> search = Search("l2", {"strength": Range(1e-6, 1e-1, log=True)}, 2, round_size=2, seed=0)
+    >>> ranges = {"strength": Range(1e-6, 1e-1, log=True)}
+    >>> search = Search("l2", 0, ranges, 2, round_size=2, seed=0)
     >>> trials = search.ask()
-    >>> search.tell(trials, [Outcome(t.params, score, 0.5) for t, score in zip(trials, (0.8, 0.9))])
+    >>> found = [Outcome(t.params, (score,), (0.5,)) for t, score in zip(trials, (0.8, 0.9))]
+    >>> search.tell(trials, found)
     >>> search.best, search.ask()
     (1, [])
     """
@@ -61,21 +82,24 @@ class Search:
     def __init__(
         self,
         name: str,
+        index: int,
         ranges: Mapping[str, Range],
         trials: int,
         round_size: int,
         seed: int,
         task: Task = CLASSIFICATION,
     ) -> None:
-        self.name, self.ranges, self.task = name, dict(ranges), task
+        self.name, self.index, self.ranges, self.task = name, index, dict(ranges), task
         self.trials = trials if ranges else 1
         self.round = round_size
         self._asked = 0
         self.outcomes: dict[int, Outcome] = {}  # of the trials trained to the end, by number
+        self.racing: list[int] = []  # the trials that are still in the race
         n_random = random_trials(self.trials, round_size)
-        seed = (seed + zlib.crc32(name.encode())) % 2**32
+        self.title = f"{name} {index}"
+        seed = (seed + zlib.crc32(self.title.encode())) % 2**32
         self.study = optuna.create_study(
-            study_name=name,
+            study_name=self.title,
             direction=task.direction,
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_random),
         )
@@ -98,6 +122,7 @@ class Search:
             trial.set_user_attr("val_loss", outcome.val_loss)
             self.study.tell(trial, outcome.score)
             self.outcomes[trial.number] = outcome
+            self.racing.append(trial.number)
 
     def prune(
         self,
@@ -121,10 +146,28 @@ class Search:
                 self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return [trial for trial in trials if trial.number not in pruned]
 
+    def narrow(self, candidates: int) -> None:
+        """Leaves the best `candidates` of the trials in the race; equal ones in their order."""
+        ordered = sorted(self.racing, key=lambda number: self._order(self.outcomes[number]))
+        self.racing = sorted(ordered[:candidates])
+
+    def raced(self, number: int, outcome: Outcome) -> None:
+        """Replaces the outcome of a trial in the race, which was trained on more seeds."""
+        self.outcomes[number] = outcome
+
     @property
     def best(self) -> int:
-        """The number of the best trial."""
-        return min(self.outcomes, key=lambda number: self._order(self.outcomes[number]))
+        """The number of the best trial that is still in the race."""
+        return min(self.racing, key=lambda number: self._order(self.outcomes[number]))
+
+    def lowest_loss(self, draws: int) -> int:
+        """The number of the trial with the lowest loss on the first `draws` seeds, raced or not."""
+
+        def loss(number: int) -> tuple[float, float]:
+            outcome = self.outcomes[number].after(draws)
+            return outcome.val_loss, self._order(outcome)[0]
+
+        return min(self.outcomes, key=loss)
 
     def _order(self, outcome: Outcome) -> tuple[float, float]:
         return self.task.order(outcome.score, outcome.val_loss)
@@ -141,7 +184,7 @@ class Search:
     def store(self, storage: optuna.storages.BaseStorage) -> None:
         """Copies the finished study into another Optuna storage, for its dashboard."""
         optuna.copy_study(
-            from_study_name=self.name,
+            from_study_name=self.title,
             from_storage=self.study._storage,
             to_storage=storage,
         )

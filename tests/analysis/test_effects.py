@@ -86,7 +86,7 @@ def test_shapes_and_sizes_are_checked() -> None:
         independent([])
     with pytest.raises(ValueError, match=r"`differences` must have shape \(a, b\)"):
         crossed([0.1, 0.2])
-    with pytest.raises(ValueError, match="`overlap` must be >= 0, but got -0.1"):
+    with pytest.raises(ValueError, match=r"`overlap` must be >= 0, but got -0\.1"):
         resplit([0.1, 0.2], -0.1)
     with pytest.raises(ValueError, match="`level` must lie in"):
         independent([0.1, 0.2]).interval(95)

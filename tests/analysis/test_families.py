@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.effects import Effect, independent
-from pipeline.analysis.families import Member, benjamini_hochberg, family, group, groups
+from pipeline.analysis.families import Member, benjamini_hochberg, family, group, groups, holm
 from pipeline.analysis.statistics import Estimate
 
 STUDIES = 1_000
@@ -100,6 +100,13 @@ def test_intervals_hold_all_true_differences_at_once() -> None:
         ends = np.array([member.interval for member in found])
         held += int(np.all((ends[:, 1] <= truth) & (truth <= ends[:, 2])))
     assert held / STUDIES >= 0.935
+
+
+def test_holm_gives_known_values_and_leaves_nan_out_of_the_family() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    corrected = holm([0.01, np.nan, 0.04, 0.03])
+    assert corrected == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert np.isnan(holm([np.nan])).all()
 
 
 def test_benjamini_and_hochberg_by_hand() -> None:

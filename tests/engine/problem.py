@@ -17,7 +17,7 @@ from pipeline.techniques.fit import misfit
 from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.techniques.structure import Whitening
-from pipeline.training.trainer import member_hyperparameters, training_of
+from pipeline.training.trainer import member_hyperparameters, planned, training_of
 
 ROWS, VAL_ROWS, WIDTH = 50, 30, 6
 POINT, IMAGE = (WIDTH,), (6, 6)
@@ -80,12 +80,13 @@ class Problem:
             spectrum = whitening.fit(self.data()[0][:ROWS])
             fitted[WHITENING] = spectrum.layer(wanted.epsilon)
         weights = initial_weights(model, seed, fitted)
+        rows = ROWS + VAL_ROWS if planned(change, self.epochs).validation_too else ROWS
         weights[-2] = weights[-2] * self.confidence
         return Member(
             model=model,
             weights=weights,
             learning_rate=learning_rate or self.learning_rate,
-            train_rows=np.arange(ROWS, dtype=np.int32),
+            train_rows=np.arange(rows, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
             **member_hyperparameters(change, self.epochs),

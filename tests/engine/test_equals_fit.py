@@ -297,10 +297,11 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
     for begin, end in ((0, first), (first, problem.epochs)):
         if begin == end:
             continue
-        rows = batches(x[:ROWS], y[:ROWS], batch_size, member.seed, begin)
+        used = member.train_rows
+        rows = batches(x[used], y[used], batch_size, member.seed, begin)
         found = model.fit(
             mixed(rows, member) if member.mixup else rows,
-            steps_per_epoch=-(-ROWS // batch_size),
+            steps_per_epoch=-(-len(used) // batch_size),
             epochs=end - begin,
             validation_data=(x[ROWS:], y[ROWS:]),
             callbacks=callbacks if end == problem.epochs else [steps],

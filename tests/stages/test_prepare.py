@@ -29,7 +29,7 @@ def test_circles_have_the_draws_of_params(here: Path, capsys: pytest.CaptureFixt
     assert dataset.splits["leak_free"]["test"].shape == (data.draws, data.test)
     article, fresh = capsys.readouterr().out.splitlines()[1:]
     assert article.endswith("1 draw(s) of 30 train, 70 val, 70 test; leaks")
-    assert fresh.endswith(f"{data.draws} draw(s) of 30 train, 70 val, 10000 test")
+    assert fresh.endswith(f"{data.draws} draw(s) of 30 train, 70 val, {data.test} test")
 
 
 def test_images_that_were_not_fetched_are_named(here: Path) -> None:

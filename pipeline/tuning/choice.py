@@ -5,13 +5,12 @@ the error of their difference, the choice is a lottery, and the chosen value say
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import special, stats
+from numpy.typing import ArrayLike, NDArray
 
-from pipeline.analysis.effects import Matrix, array_of
-from pipeline.analysis.statistics import CONFIDENCE, Estimate, Vector
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def choice_error(scores: ArrayLike) -> ChoiceError:
     A race keeps what was lucky, which makes the deviation 3 % too small where all candidates are
     equal, and less so where they differ (24 on 2 draws, 6 on 6, 2 on 15: 400 simulated searches).
     """
-    x = array_of("scores", scores, dims=2)
+    x = _floats("scores", scores, dims=2)
     if np.isinf(x).any():
         raise ValueError("`scores` must be finite, or nan where a candidate was not evaluated")
     candidates, draws = np.nonzero(~np.isnan(x))
@@ -54,8 +53,16 @@ def choice_error(scores: ArrayLike) -> ChoiceError:
     return ChoiceError(deviation, df, len(np.unique(candidates)))
 
 
-def _columns(x: Matrix) -> Vector:
+def _columns(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.arange(x.shape[1], dtype=np.float64)
+
+
+def _floats(name: str, values: ArrayLike, dims: int) -> NDArray[Any]:
+    """`values` as floats. Raises ValueError if they are empty or have not `dims` axes."""
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != dims or x.size == 0:
+        raise ValueError(f"`{name}` must have {dims} axes and values, but has shape {x.shape}")
+    return x
 
 
 def as_good_as_off(chosen: ArrayLike, off: ArrayLike, error: float) -> bool:
@@ -68,7 +75,7 @@ def as_good_as_off(chosen: ArrayLike, off: ArrayLike, error: float) -> bool:
     With a score or an error that is not finite the answer is no. The one-standard-error rule of
     Breiman et al. 1984.
     """
-    pairs = array_of("chosen", chosen, dims=1), array_of("off", off, dims=1)
+    pairs = _floats("chosen", chosen, dims=1), _floats("off", off, dims=1)
     if pairs[0].size != pairs[1].size:
         raise ValueError(
             f"`chosen` and `off` must pair up, but have {pairs[0].size} and {pairs[1].size} entries"
@@ -79,10 +86,11 @@ def as_good_as_off(chosen: ArrayLike, off: ArrayLike, error: float) -> bool:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's correlation over the trials of a search, and the p-value of "there is none"."""
+    """Spearman's correlation over the trials of a search, with its 95 % interval."""
 
-    estimate: Estimate
-    p: float
+    mean: float
+    low: float
+    high: float
     n: int  # trials with both scores
 
 
@@ -93,20 +101,23 @@ def rank_correlation(validation: ArrayLike, test: ArrayLike) -> RankCorrelation:
     95 % interval is Fisher's z with the error `sqrt((1 + r^2 / 2) / (n - 3))`; nan for fewer than
     four trials or constant scores. Raises ValueError if the lengths differ. Bonett and Wright 2000.
     """
-    a, b = array_of("validation", validation, dims=1), array_of("test", test, dims=1)
+    a, b = _floats("validation", validation, dims=1), _floats("test", test, dims=1)
     if a.size != b.size:
         raise ValueError(f"`validation` and `test` must pair up, but have {a.size} and {b.size}")
     known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     if a.size < 4 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return RankCorrelation(Estimate(np.nan, np.nan, np.nan), np.nan, a.size)
-    r, p = stats.spearmanr(a, b)
-    return RankCorrelation(_fisher(float(r), a.size), float(p), a.size)
+        return RankCorrelation(np.nan, np.nan, np.nan, a.size)
+    from scipy import stats  # here: the import takes half a second, while workers start
+
+    r = float(stats.spearmanr(a, b).statistic)
+    return RankCorrelation(r, *_fisher(r, a.size), a.size)
 
 
-def _fisher(r: float, n: int) -> Estimate:
+def _fisher(r: float, n: int) -> tuple[float, float]:
+    from scipy import special
+
     if abs(r) >= 1:
-        return Estimate(r, r, r)
+        return r, r
     reach = float(special.ndtri((1 + CONFIDENCE) / 2)) * np.sqrt((1 + r**2 / 2) / (n - 3))
-    low, high = np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach)
-    return Estimate(r, float(low), float(high))
+    return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))

@@ -1,0 +1,47 @@
+"""Train the settings that an article printed, and show them beside its numbers."""
+
+import argparse
+
+import pandas as pd
+
+from pipeline import datasets, results
+from pipeline.analysis import article
+from pipeline.config import loading
+from pipeline.errors import UserError
+from pipeline.execution.executor import LocalExecutor, OnDemand
+from pipeline.execution.journal import Journal, at_work
+from pipeline.execution.runner import Runner
+from pipeline.training.rows import final_row
+from pipeline.training.runs import Plan
+from pipeline.tuning import rounds
+
+
+def main(argv: list[str]) -> None:
+    """Prints a table; the runs are kept in the journal, from which `train` takes them."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline article", description=__doc__)
+    parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
+    study = parser.parse_args(argv).study
+    with at_work(study):
+        print(article.table(_runs(study)))
+
+
+def _runs(study: str) -> pd.DataFrame:
+    """The rows of the article's settings, as in runs.csv. Raises UserError if there are none."""
+    settings, journal = loading.load(), Journal(study)
+    prepared = results.prepared(study)
+    data = datasets.load(prepared)
+    plan = Plan(
+        study, data.digest, settings.study(study), settings.seed, settings.engine, data.task
+    )
+    runs = rounds.article_runs(plan)
+    if not runs:
+        raise UserError(f"{study}: no technique has an `article` setting in params.yaml")
+    executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
+    with Runner(executor, journal) as runner:
+        found = {result.key: result for result in runner.run(runs, f"article {study}")}
+    journal.keep_checkpoints(())
+    rows = [
+        final_row(run, found[run.key], data.leaks(run.protocol), data.overlap(run.protocol))
+        for run in runs
+    ]
+    return pd.DataFrame(rows)

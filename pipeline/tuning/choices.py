@@ -1,0 +1,132 @@
+"""What the choices were worth: trials scored on test examples, after the choice is written.
+
+The rank correlation of validation and test over the trials says whether validation could tell them
+apart at all. Where a draw's training sample has further points, it is also told what somebody who
+has that one sample would have chosen by them, and what it would have lost.
+"""
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.datasets.task import Task
+from pipeline.errors import UserError
+from pipeline.execution.executor import Executor, WorkerDied
+from pipeline.execution.jobs import Score
+from pipeline.execution.journal import Journal
+from pipeline.results import CHOICE_COLUMNS, PARAM, params_of
+from pipeline.training.runs import Plan, Result, Run
+from pipeline.tuning.choice import rank_correlation
+
+Row = dict[str, Any]
+HELD_OUT = "held_out"
+TRIAL = ["technique", "search", "trial"]
+
+
+def score_trials(
+    plan: Plan,
+    trials: pd.DataFrame,
+    trial_runs: pd.DataFrame,
+    journal: Journal,
+    executor: Executor,
+) -> pd.DataFrame:
+    """The runs of `trial_runs` whose weights are kept, with their scores on test examples.
+
+    Only the first round of the race, in which all trials are. Scores that the journal has are not
+    computed again. Raises UserError if a worker dies.
+    """
+    first = trial_runs[trial_runs["turn"] < plan.study.tuning.seeds]
+    complete = trials[trials["state"] == "complete"]
+    params = [name for name in complete.columns if name.startswith(PARAM)]
+    wanted = first.merge(complete[[*TRIAL, *params]], on=TRIAL).to_dict("records")
+    rows = [{str(name): value for name, value in row.items()} for row in wanted]
+    kept = [row for row in rows if journal.weights_path(row["key"])]
+    missing = {row["key"]: _run(plan, row) for row in kept if not journal.scores(row["key"])}
+    _score(missing, journal, executor)
+    columns = [*TRIAL, "turn", "key", plan.task.val.name]
+    return pd.DataFrame(
+        [
+            {name: row[name] for name in columns} | dict(journal.scores(row["key"]) or {})
+            for row in kept
+        ]
+    )
+
+
+def _run(plan: Plan, row: Row) -> Run:
+    """The run of a row, with the file's hyperparameters: a trained model needs only its layers."""
+    given, ranges = params_of(row), plan.study.search(row["technique"])
+    values = {
+        name: int(given[name]) if searched.integer else float(given[name])
+        for name, searched in ranges.items()
+    }
+    return plan.trial(row["technique"], values, int(row["search"]), int(row["turn"]))
+
+
+def _score(runs: Mapping[str, Run], journal: Journal, executor: Executor) -> None:
+    groups: dict[tuple[str, int], dict[str, Run]] = {}
+    for key, run in runs.items():
+        groups.setdefault((run.technique, run.search), {})[key] = run
+    works = []
+    for slot, group in zip(cycle(executor.slots), groups.values(), strict=False):
+        paths = [journal.weights_path(key) for key in group]
+        job = Score([*group.values()], [path.absolute() for path in paths if path])
+        works.append((group, executor.submit(slot, job)))
+    try:
+        for group, work in works:
+            pairs = zip(group, work.result(), strict=True)
+            journal.measured([Result(key, {}, measured=scores) for key, scores in pairs])
+    except WorkerDied as error:
+        raise UserError(f"trials could not be scored: {error}; run the stage again") from error
+
+
+def choices(scored: pd.DataFrame, tuned: Mapping[str, Any], task: Task) -> pd.DataFrame:
+    """A row of choices.csv for each search of `scored`, a result of `score_trials`."""
+    if scored.empty:
+        return pd.DataFrame(columns=["task", *CHOICE_COLUMNS])
+    rows = [
+        {"task": task.name, "technique": name, "search": search}
+        | _choice(own, choice["trial"], task)
+        for name, technique in tuned.items()
+        for search, choice in enumerate(technique["searches"])
+        for own in [scored[(scored["technique"] == name) & (scored["search"] == search)]]
+        if len(own)
+    ]
+    return pd.DataFrame(rows, columns=["task", *CHOICE_COLUMNS])
+
+
+def _choice(runs: pd.DataFrame, chosen: int, task: Task) -> Row:
+    means = runs.groupby("trial")[[task.val.name, task.test.name]].mean()
+    signed = task.test.sign * means
+    correlation = rank_correlation(signed[task.val.name], signed[task.test.name])
+    lost, error = _practitioner(runs, chosen, task)
+    return {
+        "trials": len(means),
+        "rank_correlation": correlation.mean,
+        "rank_low": correlation.low,
+        "rank_high": correlation.high,
+        "practitioner_lost": lost,
+        "practitioner_lost_error": error,
+    }
+
+
+def _practitioner(runs: pd.DataFrame, chosen: int, task: Task) -> tuple[float, float]:
+    """What the pick by the sample's own other points loses on test, and its standard error.
+
+    Each draw is somebody with one sample, who takes the trial with the best score on the sample's
+    other points and, among equal ones, the lowest loss there. nan without such points.
+    """
+    own = task.score.name
+    if f"{HELD_OUT}_{own}" not in runs:
+        return np.nan, np.nan
+    losses = []
+    for _, draw in runs.groupby("turn"):
+        by_trial = draw.set_index("trial")
+        order = by_trial[[f"{HELD_OUT}_{own}", f"{HELD_OUT}_loss"]].to_numpy(float)
+        ranked = sorted(range(len(order)), key=lambda i: task.order(*order[i]))
+        test = task.test.sign * by_trial[task.test.name]
+        losses.append(float(test.get(chosen, np.nan) - test.iloc[ranked[0]]))
+    error = np.std(losses, ddof=1) / np.sqrt(len(losses)) if len(losses) > 1 else np.nan
+    return float(np.mean(losses)), float(error)

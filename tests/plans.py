@@ -1,0 +1,12 @@
+"""Small plans of runs, and what searches would have chosen for them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def chosen(values: Mapping[str, Mapping[str, float]], searches: int = 1) -> dict[str, Any]:
+    """The entry `techniques` of a tuned.json in which all searches of a technique agree."""
+    return {
+        name: {"searches": [{"values": dict(own), "by_loss": {"values": dict(own)}}] * searches}
+        for name, own in values.items()
+    }
