@@ -136,7 +136,7 @@ _COLLAPSES = Claim(
     reading="At a strength of 1 on the hidden kernel, more runs predict a single class for all test"
     " examples than without regularization. The output layer has no penalty, and its weights can"
     " make up for small hidden ones.",
-    studies=("circles",),
+    studies=("features", "circles"),
     statements=(Statement(Side("l1_strong"), NONE, "collapsed", "higher", "share_of_runs"),),
 )
 _COLLAPSES_L2 = replace(
@@ -154,7 +154,7 @@ _ENSEMBLE = Claim(
     source=READER,
     reading="The mean of the three models' probabilities has a higher test accuracy than each of"
     " them alone, at the strengths chosen on validation data.",
-    studies=("circles",),
+    studies=("digits", "circles"),
     statements=tuple(
         beats(Side("ensemble", "tuned"), Side(member, "tuned"), FEW)
         for member in ("l1", "l2", "l1_l2")
