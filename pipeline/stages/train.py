@@ -92,11 +92,14 @@ def _train(study: str) -> None:
 def _tuned(plan: Plan, context: Context) -> dict[str, Any]:
     """Technique → what its searches chose. Raises UserError if other parameters were tuned."""
     folder = results.RESULTS / plan.name
-    tuned: dict[str, Any] = results.read_tuned(folder)["techniques"]
+    content = results.read_tuned(folder)
+    tuned: dict[str, Any] = content["techniques"]
+    other_draws = content.get("crossed") != plan.study.final.crossed
     changed = [
         name
         for name in plan.study.searched
-        if name in tuned and tuned[name].get(results.STUDY) != context.study_digest(name, "tune")
+        if name in tuned
+        and (other_draws or tuned[name].get(results.STUDY) != context.study_digest(name, "tune"))
     ]
     if changed:
         raise UserError(

@@ -54,9 +54,11 @@ class Context:
     def study_digest(self, technique: str, phase: Phase) -> str:
         """A digest of what determines a technique's runs: of its params, a hyphen, of its data.
 
-        The number of final seeds is left out, so more seeds continue the same parents.
+        The numbers of final runs are left out, so more of them continue the same parents; so are
+        the outcomes, by which runs are compared.
         """
-        ignored = ["final.", "data.input"]  # the data have their own digest
+        ignored = ["final.", f"techniques.{technique}.final.", "outcomes"]
+        ignored.append("data.input")  # the data have their own digest
         if phase == "tune":
             ignored.append(f"techniques.{technique}.article")
         params = {

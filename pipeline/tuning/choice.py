@@ -80,7 +80,8 @@ def as_good_as_off(chosen: ArrayLike, off: ArrayLike, error: float) -> bool:
         raise ValueError(
             f"`chosen` and `off` must pair up, but have {pairs[0].size} and {pairs[1].size} entries"
         )
-    difference = float((pairs[0] - pairs[1]).mean())
+    with np.errstate(invalid="ignore"):  # both may have diverged, with infinite scores
+        difference = float((pairs[0] - pairs[1]).mean())
     return bool(np.isfinite(difference) and difference <= error)
 
 

@@ -361,9 +361,14 @@ def final_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
 
     `tuned`: the entry `techniques` of tuned.json. Values with the lowest loss are trained for the
     first search alone if every setting meets every draw. Raises UserError if `tuned` lacks a
-    technique.
+    technique or a search.
     """
-    if missing := [name for name in plan.study.searched if name not in tuned]:
+    missing = [
+        name
+        for name in plan.study.searched
+        if name not in tuned or len(tuned[name]["searches"]) < len(plan.study.final_of(name).turns)
+    ]
+    if missing:
         raise UserError(
             f"tuned.json has no values for {', '.join(missing)};"
             f" run `python -m pipeline tune {plan.name}`"
