@@ -6,6 +6,8 @@ tested because users meet it, and a release of Keras may change it.
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -15,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks import shuffling
 from benchmarks.processes import alone
+from pipeline.datasets import Dataset, Ints, Part
 from pipeline.engine import Engine, Member, Trained, Training, batch_order
 from pipeline.engine.population import Population
 from pipeline.engine.program import Program, Shape
@@ -238,3 +242,38 @@ def test_neither_a_seed_in_each_epoch_nor_a_dataset_shuffled_once_gives_fresh_or
     first, *others = keras_orders[seed][way][:EPOCHS]
     assert sorted(first) == list(range(ROWS))
     assert others == [first] * (EPOCHS - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "orders"), [("engine", EPOCHS), ("engine_one_order", 1)])
+def test_the_benchmarks_engine_has_fresh_orders_or_one(
+    kind: str, orders: int, given_rows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = replace(shuffling.WORK, layers=lambda: [keras.layers.Flatten()], epochs=EPOCHS)
+    monkeypatch.setattr(shuffling, "WORK", work)
+    train_loss = shuffling.KINDS[kind](work.model(), images(), 0)
+    assert np.isfinite(train_loss)
+    seen = np.concatenate(given_rows)
+    np.testing.assert_array_equal(np.sort(seen), np.tile(np.arange(40), (EPOCHS, 1)))
+    assert len({tuple(order) for order in seen}) == orders
+
+
+def images() -> Dataset:
+    """Forty images to train on, ten of which validate, and ten to test."""
+    rng, rows = np.random.default_rng(0), np.arange(50, dtype=np.int32)[None]
+    x, y = rng.random((50, 28, 28), np.float32), rng.integers(10, size=50).astype(np.int32)
+    parts: dict[Part, Ints] = {"train": rows[:, :40], "val": rows[:, :10], "test": rows[:, 40:]}
+    return Dataset("images", 10, x, y, {"article": parts, "leak_free": parts})
+
+
+def test_the_benchmark_goes_on_with_the_runs_that_are_missing(tmp_path: Path) -> None:
+    file = tmp_path / "shuffling.csv"
+    assert shuffling.finished(file) == []
+    runs = list(shuffling.missing([]))
+    assert runs[:5] == [*((kind, 0) for kind in shuffling.KINDS), ("seeded", 1)]
+    assert len(runs) == shuffling.RUNS * len(shuffling.KINDS)
+    lines = [shuffling.Line(kind, run, 0.8875, 0.125) for kind, run in runs[:6]]
+    for line in lines:
+        shuffling.append(line, file)
+    assert shuffling.finished(file) == lines
+    assert list(shuffling.missing(lines)) == runs[6:]
