@@ -1,11 +1,14 @@
 """In which order the engine and `fit` see the training examples.
 
 This `fit` gets arrays and `shuffle=True`, with a seed of TensorFlow and without. Its behaviour is
-tested because users meet it, and a release of Keras may change it.
+tested because docs/shuffling.md tells it, and a release of Keras may change it.
 """
 
+import io
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +29,8 @@ from pipeline.engine.program import Program, Shape
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = pytest.mark.parametrize("kind", ["xla", "graph"])
+PAGE = Path("docs/shuffling.md")
+BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 ROWS, BATCH, EPOCHS = 12, 4, 3
 Orders = list[list[int]]  # an order of the rows for each epoch
@@ -206,7 +211,7 @@ def test_fit_with_a_seed_repeats_one_order(
 ) -> None:
     """In all epochs, and in a second `fit`, however it is compiled.
 
-    Should this fail with a new Keras, the trap is gone, and docs/semantics.md has to say so.
+    Should this fail with a new Keras, the trap is gone, and docs/shuffling.md has to say so.
     """
     orders = np.array(list(keras_orders[seed].values()))
     assert sorted(orders[0, 0]) == list(range(ROWS))
@@ -235,13 +240,48 @@ def test_fit_without_a_seed_of_tensorflow_has_an_order_for_each_epoch(
 @pytest.mark.parametrize(
     ("seed", "way"), [("in each epoch", "compiled"), ("dataset", "shuffled once")]
 )
-def test_neither_a_seed_in_each_epoch_nor_a_dataset_shuffled_once_gives_fresh_orders(
+def test_what_the_page_says_does_not_help_does_not(
     seed: str, way: str, keras_orders: dict[str, dict[str, Orders]]
 ) -> None:
     """Within a `fit`; the second one is built after another seed."""
     first, *others = keras_orders[seed][way][:EPOCHS]
     assert sorted(first) == list(range(ROWS))
     assert others == [first] * (EPOCHS - 1)
+
+
+def shown() -> Iterator[tuple[str, str]]:
+    """Each block of code in the page with the output that follows it."""
+    blocks = BLOCK.findall(PAGE.read_text("utf-8"))
+    assert [language for language, _ in blocks] == ["python", "text"] * (len(blocks) // 2)
+    texts = [text for _, text in blocks]
+    return zip(texts[::2], texts[1::2], strict=True)
+
+
+def printed() -> list[str]:
+    """What the blocks of code print, run one after the other."""
+    namespace: dict[str, Any] = {}
+    outputs = []
+    for code, _ in shown():
+        with redirect_stdout(io.StringIO()) as output:
+            exec(code, namespace)
+        outputs.append(output.getvalue())
+    return outputs
+
+
+def test_the_page_shows_one_order_and_then_fresh_ones_twice() -> None:
+    outputs = [np.array(re.findall(r"\d+", text), int) for _, text in shown()]
+    seeded, *remedies = [output.reshape(-1, ROWS) for output in outputs if len(output) > 1]
+    assert len({tuple(order) for order in seeded}) == 1
+    assert len(remedies) == 3
+    for first, again in (np.split(orders, 2) for orders in remedies):
+        np.testing.assert_array_equal(first, again)
+        assert len({tuple(order) for order in first}) == EPOCHS
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_prints_what_it_shows() -> None:
+    """In a fresh process, as of a reader."""
+    assert alone(printed) == [output for _, output in shown()]
 
 
 @pytest.mark.slow
@@ -277,3 +317,8 @@ def test_the_benchmark_goes_on_with_the_runs_that_are_missing(tmp_path: Path) ->
         shuffling.append(line, file)
     assert shuffling.finished(file) == lines
     assert list(shuffling.missing(lines)) == runs[6:]
+
+
+def test_the_pages_tables_are_those_of_the_benchmarks_runs() -> None:
+    page = PAGE.read_text("utf-8")
+    assert "\n".join(shuffling.table(shuffling.finished(shuffling.CSV))) in page
