@@ -120,7 +120,7 @@ def test_claims_about_accuracy_are_not_judged_on_reconstructions() -> None:
     judged = []
     for claim in CLAIMS:
         measures = {each.measure for each in claim.statements}
-        if claim.setting == "article" and measures <= {*runs.columns}:
+        if measures and claim.setting == "article" and measures <= {*runs.columns}:
             verdict = judge(replace(claim, studies=(NAME,)), {NAME: runs})
             assert (verdict.word == "not run") == bool(measures & of_classes)
             judged.append(verdict.word)

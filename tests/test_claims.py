@@ -276,8 +276,8 @@ def test_what_cannot_be_told_says_how_many_replicates_would_do() -> None:
     claim = by_id("B1")
     evidence = judge(claim, {"mnist": plant(claim, 0, 4)}).evidence[0]
     assert evidence.needed is not None
-    assert evidence.needed.expected is not None
-    assert evidence.needed.expected > PAIRS
+    assert evidence.needed > PAIRS
+    assert judge(claim, {"mnist": plant(claim, AS_STATED, 0.5)}).evidence[0].needed is None
     assert np.isnan(judge(claim, {"mnist": plant(claim, 0, 4, 8)}).evidence[0].p_flips)
 
 
