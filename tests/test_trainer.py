@@ -13,11 +13,12 @@ from pipeline.analysis.claims import CLAIMS
 from pipeline.analysis.summary import COUNTS
 from pipeline.config import loading, sections
 from pipeline.config.sections import Pruning, TechniqueParams, Tuning
-from pipeline.datasets import Dataset, Ints, Part
+from pipeline.datasets import PARTS, Dataset, Ints, Part
 from pipeline.datasets.circles import CirclesData
 from pipeline.datasets.sources import prepare
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.engine import Engine, Trained
+from pipeline.execution.journal import Journal
 from pipeline.models import building, whitening
 from pipeline.models.architectures import MODELS, Cnn, Lstm, Mlp, Model
 from pipeline.models.stack import WHITENING
@@ -169,7 +170,7 @@ def test_whitening_reads_training_images_alone_and_is_exported_with_the_model(
 def small(hidden: int, epochs: int = 1) -> tuple[Dataset, Plan]:
     """Few circles, and a study of few epochs on them."""
     given = loading.load().study("circles")
-    drawn = CirclesData(input="data/sources/circles.yaml", test=50, draws=2)
+    drawn = CirclesData(input="data/sources/circles.yaml", test=50, draws=4)
     data = prepare("circles", drawn, 1, Path("nowhere"))
     tuning = Tuning(trials=1000, seeds=1, round=BATCH, epochs=epochs)
     model = replace(given.model, hidden=(hidden,))
@@ -185,7 +186,7 @@ def test_a_trial_never_meets_the_labels_of_the_test() -> None:
     data, plan = small(20)
     labels = data.y.copy()
     labels[data.splits["leak_free"]["test"]] ^= 1
-    unit = plan.trial("l1", {"strength": 1e-3}, 0)
+    unit = plan.trial("l2", {"strength": 1e-3}, 0, 0)
     one, other = (
         dict(Trainer(given, Engine()).run([unit], [None])[0].measures) | {"seconds": 0.0}
         for given in (data, replace(data, y=labels))
@@ -194,11 +195,74 @@ def test_a_trial_never_meets_the_labels_of_the_test() -> None:
     assert not [name for name in one if name.startswith(("test", "noise", "calibration"))]
 
 
+@pytest.mark.parametrize(
+    ("technique", "values"), [("l2", {"strength": 0.01}), ("ema", {"horizon": 10})]
+)
+def test_a_trial_scored_after_the_choice_scores_as_a_final_run_of_the_same_weights(
+    technique: str, values: dict[str, float], tmp_path: Path
+) -> None:
+    data, plan = small(20, epochs=3)
+    techniques = {**plan.study.techniques, technique: TechniqueParams()}
+    plan = replace(plan, study=replace(plan.study, techniques=techniques))
+    final = plan.tuned(technique, values, 0)[1]
+    trial, trainer = replace(final, setting="trial"), Trainer(data, Engine())
+    (measured,), (tried,) = (trainer.run([run], [None]) for run in (final, trial))
+    assert tried.weights is not None
+    journal = Journal("circles", tmp_path)
+    journal.add([trial], [tried])
+    kept = journal.weights_path(trial.key)
+    assert kept is not None
+    (scores,) = trainer.scores([trial], [kept])
+    for name in ("test_accuracy", "test_loss"):
+        assert scores[name] == pytest.approx(measured.measures[name], rel=1e-6)
+    assert data.held_out is not None
+    rows = data.held_out[trial.draw]
+    assert measured.model is not None
+    (tmp_path / "model.keras").write_bytes(measured.model)
+    model = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    expected = np.mean((model.predict(data.x[rows], verbose=0)[:, 0] > 0.5) == data.y[rows])
+    assert scores["held_out_accuracy"] == pytest.approx(expected)
+    assert scores.keys() == {
+        f"{part}_{score}" for part in ("test", "held_out") for score in ("accuracy", "loss")
+    }
+
+
+def test_weights_of_trials_are_kept_only_if_they_are_small() -> None:
+    data, plan = small(20)
+    run = plan.trial("l2", {"strength": 1e-3}, 0, 0)
+    (small_one,) = Trainer(data, Engine()).run([run], [None])
+    assert small_one.weights is not None
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pipeline.training.trainer.LARGEST_KEPT", 4 * 20)  # bytes: fewer weights
+        (large,) = Trainer(data, Engine()).run([run], [None])
+    assert large.weights is None
+    assert {**large.measures, "seconds": 0} == {**small_one.measures, "seconds": 0}
+
+
+def test_with_the_validation_examples_a_model_learns_them_too() -> None:
+    data, plan = small(20)
+    techniques = {**plan.study.techniques, "train_and_validation": TechniqueParams()}
+    plan = replace(plan, study=replace(plan.study, techniques=techniques))
+    (run, *_), (plain, *_) = (plan.tuned(n, {}, 0) for n in ("train_and_validation", "none"))
+    trainer = Trainer(data, Engine())
+    both, train = (set(trainer._train_rows(each).tolist()) for each in (run, plain))
+    parts = {part: set(data.rows("leak_free", part, run.draw).tolist()) for part in PARTS}
+    assert train == parts["train"]
+    assert both == parts["train"] | parts["val"]
+    assert not both & parts["test"]
+    labels = data.y.copy()
+    labels[data.rows("leak_free", "val", run.draw)] ^= 1
+    other = Trainer(replace(data, y=labels), Engine())
+    for each, same in ((plain, True), (run, False)):
+        losses = [t.run([each], [None])[0].measures["train_loss"] for t in (trainer, other)]
+        assert (losses[0] == losses[1]) == same
+
+
 def test_a_final_run_has_every_column_that_the_claims_need() -> None:
     data, plan = small(20)
     knowing = replace(data, informative=np.array([1], np.int32))
     unknowing, informed = (
-        Trainer(each, Engine()).run([plan.tuned("none", {}, 0)], [None])[0].measures
+        Trainer(each, Engine()).run(plan.tuned("none", {}, 0)[:1], [None])[0].measures
         for each in (data, knowing)
     )
     assert informed.keys() - unknowing.keys() == {"informative_recall", "noise_inputs_dropped"}
@@ -211,8 +275,8 @@ def test_a_final_run_has_every_column_that_the_claims_need() -> None:
 def test_a_second_fit_continues_where_the_first_one_ended() -> None:
     data, plan = small(20, epochs=6)
     values = {"rate": 0.3}
-    once = plan.tuned("dropout", values, 0)
-    again = plan.tuned("dropout_early_stopping_again", values | {"patience": 1}, 0)
+    once = plan.tuned("dropout", values, 0)[0]
+    again = plan.tuned("dropout_early_stopping_again", values | {"patience": 1}, 0)[0]
     first, both = (Trainer(data, Engine()).run([unit], [None])[0] for unit in (once, again))
     assert (once.training.epochs, again.training.epochs) == (6, 12)
     assert first.curves is not None
@@ -239,8 +303,8 @@ def test_trials_of_two_fits_start_anew() -> None:
     tuning = replace(plan.study.tuning, pruning=Pruning(first=1, factor=2))
     plan = replace(plan, study=replace(plan.study, tuning=tuning))
     values = {"rate": 0.3, "patience": 1}
-    assert plan.trial("dropout_early_stopping", values, 0).goes_on_from is not None
-    assert plan.trial("dropout_early_stopping_again", values, 0).goes_on_from is None
+    assert plan.trial("dropout_early_stopping", values, 0, 0).goes_on_from is not None
+    assert plan.trial("dropout_early_stopping_again", values, 0, 0).goes_on_from is None
 
 
 @pytest.mark.exhaustive
@@ -250,7 +314,7 @@ def test_a_thousand_trials_do_not_grow_the_process() -> None:
     resident = []
     for first in range(0, 1000, BATCH):
         strengths = [1e-4 * (1 + i / 1000) for i in range(first, first + BATCH)]
-        units = [plan.trial("l1", {"strength": strength}, 0) for strength in strengths]
+        units = [plan.trial("l2", {"strength": strength}, 0, 0) for strength in strengths]
         trainer.run(units, [None] * BATCH)
         resident.append(process.memory_info().rss / 2**20)
     assert trainer.engine.traces == 1
