@@ -92,6 +92,7 @@ def make_runs(
                     "diverged": False,
                     "collapsed": False,
                     "seconds": 2.0,
+                    "model": f"models/{dataset}/{technique}/{setting}-0-{seed}.keras",
                     "mlflow_run_id": f"id-{setting}-{name}",
                 }
             )
