@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
 ENSEMBLE, FIXED_EPOCHS = "ensemble", "dropout_fixed_epochs"
 SHUFFLING = "shuffling"  # the name of its study
-ORDERS = ("seeded", "unseeded", "engine")
+ORDERS = ("seeded", "unseeded", "engine", "engine_one_order")
 MEASURED_ORDERS = Path("benchmarks/shuffling.csv")
 NEEDS: Mapping[str, str] = {
     ENSEMBLE: "tuned runs of l1, l2 and l1_l2",
