@@ -1,5 +1,6 @@
 """No choice depends on the test set: the stages choose the same when test labels are random."""
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,15 @@ def write_params(path: Path) -> None:
     path.write_text(yaml.safe_dump(given | {"studies": {NAME: study}}), encoding="utf-8")
 
 
+def one_split(data: datasets.Dataset) -> datasets.Dataset:
+    """The data with their first split alone: in others its test examples train and validate."""
+    splits: datasets.Splits = {
+        protocol: {part: rows[:1] for part, rows in parts.items()}
+        for protocol, parts in data.splits.items()
+    }
+    return replace(data, splits=splits)
+
+
 def run_study(folder: Path, data: datasets.Dataset) -> dict[str, Any]:
     """Runs the stages in a folder on these data; everything that was chosen."""
     datasets.save(data, results.prepared(NAME))
@@ -93,7 +103,7 @@ def run_study(folder: Path, data: datasets.Dataset) -> dict[str, Any]:
     names = ["key", STUDY, "seconds"]  # the first two name the data too
     trials = pd.read_csv(home / "trials.csv").drop(columns=names)
     runs = pd.read_csv(home / "runs.csv").drop(columns=[*names, "model"])
-    of_test = ("test_", "gap", "noise_", "calibration_error", "collapsed")
+    of_test = ("test_", "gap", "noise_", "kept_", "calibration_error", "collapsed")
     tuned = yaml.safe_load((home / "tuned.json").read_text(encoding="utf-8"))
     advised = yaml.safe_load((home / "advice.json").read_text(encoding="utf-8"))
     return {
@@ -117,9 +127,11 @@ def test_random_test_labels_change_nothing_that_is_chosen(
     shutil.copytree("data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
     settings = loading.load()
-    data = prepare(NAME, settings.study(NAME).data, settings.seed, Path("nowhere"))
+    data = one_split(prepare(NAME, settings.study(NAME).data, settings.seed, Path("nowhere")))
     labels, rows = data.y.copy(), data.splits["leak_free"]["test"]
     labels[rows] = np.random.default_rng(0).integers(data.n_classes, size=rows.shape)
+    for protocol, part in itertools.product(datasets.PROTOCOLS, datasets.PARTS[:2]):
+        assert not np.isin(data.splits[protocol][part], rows).any()
     found = []
     for name, given in (("true", data), ("random", replace(data, y=labels))):
         folder = tmp_path / name
