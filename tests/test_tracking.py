@@ -47,7 +47,7 @@ CONTEXT = Context("circles", "d1", {"params_digest": "p1"}, {"training.epochs": 
 
 def trial_row(number: int, technique: str = "l2", **changes: Any) -> Row:
     row: Row = {"key": f"{technique}a{number:x}", "study": "circles", "technique": technique}
-    row |= {"task": "classification", "trial": number, "state": "complete"}
+    row |= {"task": "classification", "search": 0, "trial": number, "state": "complete"}
     row |= {"params.strength": 10.0**-number, "params.patience": 3 + number}
     row |= {"val_accuracy": 0.6 + number / 30, "val_loss": 0.1 + 0.2, "seconds": 0.25}
     return row | changes
@@ -61,7 +61,7 @@ def final_row(seed: int, setting: str = "tuned", technique: str = "l2") -> Row:
         "architecture": "mlp",
     }
     row |= {"technique": technique, "setting": setting, "protocol": "leak_free", "leaks": False}
-    row |= {"seed": seed, "params.learning_rate": 0.1 * 3}
+    row |= {"search": 0, "replicate": seed, "seed": seed, "params.learning_rate": 0.1 * 3}
     row |= {"params.strength": 1e-4 if technique == "l2" else None, "params.epochs": 40}
     row |= {"train_accuracy": 1.0, "val_accuracy": 0.7, "test_accuracy": 0.5 + seed / 7}
     row |= {"test_loss": float("nan") if seed == 1 else 1 / 3, "diverged": seed == 1}
@@ -161,7 +161,7 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     assert (pruned.info.status, pruned.data.tags["state"]) == ("KILLED", "pruned")
     assert by_key["l2a5"].info.status == "FAILED"
     assert pruned.data.params == {"strength": "0.0001", "patience": "7"}
-    assert run.info.run_name == "l2 · tuned · seed 2"
+    assert run.info.run_name == "l2 · tuned · search 0 · seed 2"
     assert run.info.end_time - run.info.start_time == 1500
     assert run.data.params == {
         "learning_rate": "0.30000000000000004",
