@@ -1,4 +1,8 @@
-"""The engine compared with `model.fit`, on the same work, in one run."""
+"""The engine compared with `model.fit`, on the same work, in one run.
+
+`fit` trains from arrays with `shuffle=True`, its default, and without a seed of TensorFlow, so its
+order is fresh in each epoch, as the engine's is. Only `shuffling` also has a `fit` with a seed.
+"""
 
 import os
 

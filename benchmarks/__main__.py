@@ -1,9 +1,10 @@
 """`make bench`: prints the tables of benchmarks/README.md as measured here and now.
 
 `python -m benchmarks TABLE …` prints only the named tables: article_a, wide, dropout, population,
-workers, stages, tracking and published; the last two take longer. Engine and `fit` are measured in
-turn, after a first turn that compiles. Printed are medians of the turns, with least and most in
-brackets.
+workers, stages, tracking, published and shuffling; the last three take longer. Engine and `fit` are
+measured in turn, after a first turn that compiles. Printed are medians of the turns, with least and
+most in brackets. `fit` is the default one, on arrays and without a seed of TensorFlow, so that it
+shuffles in every epoch as the engine does; shuffling is about what a seed changes.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from statistics import median
 from benchmarks.processes import Part, Timing, alone, engine, fit, in_turn, peak
 from benchmarks.published import SEEDS as PUBLISHED_SEEDS
 from benchmarks.published import published
+from benchmarks.shuffling import shuffling
 from benchmarks.tracking import CURVES, log, opened
 from benchmarks.work import WORKS
 from pipeline.config import loading
@@ -154,7 +156,7 @@ def tracking() -> None:
 
 
 IN_TURN = (article_a, wide, dropout, population, workers)
-LONG = ("tracking", "published")  # printed only if named
+LONG = ("tracking", "published", "shuffling")  # printed only if named
 
 
 def main(argv: list[str]) -> None:
@@ -164,7 +166,7 @@ def main(argv: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("table", nargs="*", help=f"default: all except {' and '.join(LONG)}")
+    parser.add_argument("table", nargs="*", help=f"default: all except {', '.join(LONG)}")
     parser.add_argument(
         "--turns", type=count, default=TURNS, help=f"measured turns; default: {TURNS}"
     )
@@ -180,6 +182,7 @@ def main(argv: list[str]) -> None:
         *(update_wrapper(partial(table, arguments.turns), table) for table in IN_TURN),
         *(stages, tracking),
         update_wrapper(partial(published, arguments.epochs, arguments.seeds), published),
+        shuffling,
     ]
     tables = {table.__name__: table for table in bound}
     names = arguments.table or [name for name in tables if name not in LONG]

@@ -98,7 +98,8 @@ def seconds(work: Callable[[], object]) -> float:
 def fit(name: str, epochs: int) -> Callable[[], float]:
     """Measures the seconds per epoch of `model.fit` with default arguments.
 
-    This includes its progress bar, although it is not shown.
+    They shuffle, without a seed of TensorFlow in a fresh order each epoch, as the engine does. The
+    time includes that of the progress bar, although it is not shown.
     """
     from benchmarks.work import WORKS
 

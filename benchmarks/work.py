@@ -55,7 +55,7 @@ class Work:
         return Member(model, weights, self.learning_rate, *parts, seed)
 
     def compiled(self) -> keras.Sequential:
-        """The network, compiled for `fit`."""
+        """The network, compiled for `fit`, with weights that no seed decides."""
         model = self.model()
         optimizers = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
         loss = "binary_crossentropy" if self.n_classes == 2 else "sparse_categorical_crossentropy"

@@ -62,7 +62,7 @@ RUN_COLUMNS = (
     *("val_loss", "diverged"),
 )
 SUMMARY_COLUMNS = (
-    *("study", "task", "technique", "setting", "leaks"),
+    *("study", "task", "technique", "reference", "setting", "leaks"),
     *("outcome", "role"),  # a column of runs.csv; primary, secondary or described
     *("n", "searches", "runs"),  # replicates, and of how many searches and runs
     *("mean", "mean_low", "mean_high"),

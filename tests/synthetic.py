@@ -63,6 +63,7 @@ def make_runs(
                     "replicate": replicate,
                     "seed": seed,
                     "overlap": overlap,
+                    "reference": technique == "train_and_validation",
                     "train_accuracy": 0.97,
                     "val_accuracy": test - 0.01,
                     "test_accuracy": test,
@@ -91,6 +92,7 @@ def make_runs(
                     "diverged": False,
                     "collapsed": False,
                     "seconds": 2.0,
+                    "model": f"models/{dataset}/{technique}/{setting}-0-{seed}.keras",
                     "mlflow_run_id": f"id-{setting}-{name}",
                 }
             )

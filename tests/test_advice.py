@@ -139,7 +139,9 @@ def test_more_labels_are_told_but_never_advised() -> None:
     assert "train_and_validation" not in {
         name for group in finding.groups.values() for name in group
     }
-    assert "more labels, no regularization" in sentences.headline(finding, "Circles")
+    assert "For reference, train_and_validation, without a search" in sentences.headline(
+        finding, "Circles"
+    )
 
 
 def test_more_labels_correct_no_other_comparison() -> None:

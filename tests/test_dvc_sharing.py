@@ -105,7 +105,11 @@ def test_every_published_model_has_the_test_accuracy_of_runs_csv(store: str) -> 
 
 @pytest.mark.slow
 def test_the_champion_predicts_from_the_command_line(fresh: Clone, store: str) -> None:
-    uri = f"models:/{model_name('digits')}@champion"
+    name = model_name("digits")
+    version = MlflowClient(store).get_model_version_by_alias(name, "champion")
+    advised = results.read_advice(results.RESULTS / "digits")
+    assert str(version.description).startswith(advised["text"])
+    uri = f"models:/{name}@champion"
     example = f"{mlflow.artifacts.download_artifacts(uri)}/serving_input_example.json"
     asked = ("--env-manager", "local", "--model-uri", uri, "--input-path", example)
     done = fresh.attempt("mlflow", "models", "predict", *asked, MLFLOW_TRACKING_URI=store)

@@ -129,7 +129,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Ite
     clone.edit(longer)
     shutil.copy(empty_database, clone.folder / "mlflow.db")
     study = (sys.executable, "-m", "pipeline", "study", "--studies", "circles", "--seeds", "2")
-    clone.run(*study, "--until", "train")
+    clone.run(*study, "--until", "report")
     server = Server(clone.folder)
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
@@ -159,18 +159,18 @@ def test_the_experiment_lists_parents_and_opens_to_their_children(pages: Pages) 
     for name in ("none · tune", "none · train", "early_stopping · train"):
         pages.text(name)
     pages.click("//a[.='l2 · train']/ancestor::*[@role='gridcell'][1]//button")
-    pages.text("l2 · tuned · seed 0")
+    pages.text("l2 · tuned · search 0 · seed 0")
     pages.shoot("runs")
 
 
 def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
-    run = pages.runs["l2 · tuned · seed 0"].info.run_id
+    run = pages.runs["l2 · tuned · search 0 · seed 0"].info.run_id
     pages.open(f"experiments/{pages.id}/runs/{run}/model-metrics")
     pages.text("val_accuracy")
     pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'scatterlayer')]//*")
     pages.shoot("curves")
     pages.open(f"experiments/{pages.id}/runs/{run}")
-    model = "//a[contains(., 'l2-tuned-0')]"
+    model = "//a[contains(., 'l2-tuned-0-0')]"
     pages.find(model)
     pages.shoot("run")
     pages.follow(model)
@@ -182,7 +182,8 @@ def test_a_run_shows_its_learning_curves_and_its_model(pages: Pages) -> None:
 def test_the_champion_has_a_page_that_says_why_and_links_its_run(pages: Pages) -> None:
     best = pages.client.get_model_version_by_alias("regularization-circles", "champion")
     pages.open(f"models/{best.name}/versions/{best.version}")
-    pages.text("has the highest mean validation accuracy on circles")
+    pages.text("On Circles with 30 training points")  # the advice
+    pages.text("with the highest validation accuracy")
     assert best.run_id is not None
     run = pages.client.get_run(best.run_id)
     pages.text(run.info.run_name)
@@ -190,7 +191,7 @@ def test_the_champion_has_a_page_that_says_why_and_links_its_run(pages: Pages) -
 
 
 def test_three_techniques_can_be_compared(pages: Pages) -> None:
-    names = [f"{technique} · tuned · seed 0" for technique in COMPARED]
+    names = [f"{technique} · tuned · search 0 · seed 0" for technique in COMPARED]
     ids = quote(json.dumps([pages.runs[name].info.run_id for name in names]))
     pages.open(f"compare-runs?runs={ids}&experiments={quote(json.dumps([pages.id]))}")
     pages.text("Comparing 3 Runs from 1 Experiment")

@@ -31,9 +31,9 @@ from pipeline.report import charts
 from pipeline.results import STUDY, Row
 from pipeline.stages import publish
 from pipeline.tracking.attachments import log_figures, studies
+from pipeline.tracking.champion import crown, note, ranked
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing
-from pipeline.tracking.findings import champion, champion_note
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.records import Phase, Record, final_record, thin, trial_record
 from pipeline.tracking.store import describe, model_name, tracking_uri
@@ -252,18 +252,35 @@ def test_figures_go_to_the_parent_of_their_own_study(folder: Path) -> None:
     rows = pd.DataFrame({"technique": ["l2", "l2"], STUDY: ["a-b", "a-b"]})
     figures = {"l2": [drawing], "unheard_of": [drawing]}
     for _ in range(2):
-        assert log_figures("circles", figures, studies(rows)) == 1
+        assert log_figures("circles", figures, studies(rows))
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    (holder,) = (run for run in runs() if client.list_artifacts(run.info.run_id, "report"))
+    files = {run.info.run_id: client.list_artifacts(run.info.run_id, "report") for run in runs()}
+    (holder,) = (run for run in runs() if files[run.info.run_id])
+    assert len(files[holder.info.run_id]) == 1
     assert holder.info.run_name == "l2 · train"
     assert holder.data.tags[STUDY] == "a-b"
 
 
-def test_figures_need_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert log_figures("digits", {"l2": []}, {}) == 0
+def test_a_report_needs_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(study: str) -> bool:
+        return crown(study, table([final_row(0)]), "l2", "") and log_figures(study, {"l2": []}, {})
+
+    assert shown("digits")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/none.db")
-    assert log_figures("circles", {"l2": []}, {}) == 0
+    assert shown("circles")
     assert not (folder / "none.db").exists()
+
+
+def test_a_report_outlives_its_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert not crown("circles", table([final_row(0)]), "l2", "")
+    (warning,) = [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
+    assert "MLflow is away" in warning.getMessage()
+    assert "`python -m pipeline publish circles`" in warning.getMessage()
+    assert "\n" not in warning.getMessage()
+    assert warning.exc_info is None
 
 
 def test_parents_show_figures_of_the_search_and_of_the_curves(logged: Tracker) -> None:
@@ -625,90 +642,87 @@ def test_a_server_that_hangs_is_waited_for_once(
 # The champion
 
 
+def table(rows: list[Row]) -> pd.DataFrame:
+    """runs.csv, as read, of rows whose models are kept unless they say otherwise."""
+    return pd.DataFrame([{"model": "a.keras"} | row for row in rows])
+
+
 @given(
-    accuracies=st.lists(
+    runs=st.lists(
         st.tuples(
             st.sampled_from(["none", "l1", "l2"]),
-            st.sampled_from([0.5, 0.75, 1.0]),  # ties are common
+            st.sampled_from(["tuned", "tuned", "article", "tuned_by_loss"]),
+            st.sampled_from([0.5, 0.75, 1.0, float("nan")]),  # ties are common
             st.sampled_from([0.125, 0.25]),
-            st.floats(0, 1),
+            st.sampled_from(["a.keras", None]),
+            st.booleans(),
         ),
         min_size=1,
         max_size=12,
-    )
+    ),
+    technique=st.sampled_from(["none", "l1", "l2"]),
 )
-def test_the_champion_is_best_by_validation_and_test_data_decide_nothing(
-    accuracies: list[tuple[str, float, float, float]],
+def test_the_run_is_the_kept_one_best_by_validation_and_test_data_decide_nothing(
+    runs: list[tuple[str, str, float, float, str | None, bool]], technique: str
 ) -> None:
     rows = [
-        final_row(seed, technique=technique)
-        | {"val_accuracy": accuracy, "val_loss": loss, "test_accuracy": test, "test_loss": test}
-        for seed, (technique, accuracy, loss, test) in enumerate(accuracies)
+        final_row(seed, setting, name)
+        | {"val_accuracy": accuracy, "val_loss": loss, "model": model, "diverged": diverged}
+        for seed, (name, setting, accuracy, loss, model, diverged) in enumerate(runs)
     ]
-    records = [final_record(row | {"diverged": False}, None, Path("a.keras")) for row in rows]
-    best = champion(records)
-    assert best is not None
-    measures = ["val_accuracy", "val_loss"]
-    table = pd.DataFrame(rows)
-    means = table.groupby("technique")[measures].mean()
-    own = means.loc[best.technique]
-    assert own["val_accuracy"] == means["val_accuracy"].max()
-    ties = means[means["val_accuracy"] == own["val_accuracy"]]
-    assert own["val_loss"] == ties["val_loss"].min()
-    runs = table[table["technique"] == best.technique]
-    assert best.metrics["val_accuracy"] == runs["val_accuracy"].max()
-
-    hidden = [replace(each, metrics=Hidden(each.metrics)) for each in records]
-    assert champion(hidden) is hidden[records.index(best)]
-
-
-class Hidden(dict[str, float]):
-    """Metrics without those of test data: reading one fails."""
-
-    def __getitem__(self, name: str) -> float:
-        assert not name.startswith("test_")
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        assert not name.startswith("test_")
-        return super().get(name, default)
+    every = table(rows)
+    order = [row["seed"] for row in ranked(every, technique)]
+    eligible = every[(every["technique"] == technique) & (every["setting"] == "tuned")]
+    eligible = eligible[eligible["model"].notna()]
+    assert sorted(order) == sorted(eligible["seed"])
+    sound = eligible[~eligible["diverged"] & eligible["val_accuracy"].notna()]
+    if len(sound):
+        best = sound.sort_values(
+            ["val_accuracy", "val_loss", "seed"], ascending=[False, True, True]
+        )
+        assert order[0] == best.iloc[0]["seed"]
+        assert order[: len(sound)] == best["seed"].tolist()
+    hidden = every.drop(columns=[name for name in every if str(name).startswith("test_")])
+    assert [row["seed"] for row in ranked(hidden, technique)] == order
 
 
-def test_only_finished_tuned_runs_compete_and_a_diverged_one_has_no_hits() -> None:
-    def record(seed: int, accuracy: float, **changes: Any) -> Record:
-        row = final_row(seed) | {"diverged": False, "val_accuracy": accuracy} | changes
-        return final_record(row, None, Path("a.keras"))
-
-    good = record(0, 0.6)
-    others = [record(1, 0.9, setting="article"), record(2, 0.9, technique="l1", diverged=True)]
-    trial = trial_record(trial_row(9), "mlp")
-    assert champion([*others, trial, good]) is good
-    assert champion([*others[:1], trial]) is None
-    assert champion([replace(good, model=None)]) is None
+def test_without_a_kept_model_there_is_no_champion() -> None:
+    assert ranked(pd.DataFrame([final_row(0)]), "l2") == []
+    assert note([], "On Circles: use l2.") == ""
 
 
 @pytest.mark.parametrize("stops_early", [False, True])
 def test_a_champion_that_stopped_early_is_told_to_be_its_best_epoch(stops_early: bool) -> None:
-    row = final_row(0) | {"diverged": False, "stops_early": stops_early}
-    best = final_record(row, None, Path("a.keras"))
-    assert ("stopped early" in champion_note(best, [best])) == stops_early
+    kept = ranked(table([final_row(0) | {"stops_early": stops_early}]), "l2")
+    assert ("stopped early" in note(kept, "")) == stops_early
 
 
-def registered() -> tuple[list[Any], str]:
-    """All versions of the registered model, and the run of the champion."""
+def test_the_note_of_a_baseline_gives_the_advice_and_no_other() -> None:
+    kept = ranked(table([final_row(seed, "tuned", "none") for seed in (2, 0)]), "none")
+    assert note(kept, "On Circles: no technique is shown to help.") == (
+        "On Circles: no technique is shown to help.\n\nThis model is `none`, the baseline, tuned: "
+        "search 0, seed 0, with the highest validation accuracy (70.00 %) of 2 models that are "
+        "kept."
+    )
+
+
+def registered() -> tuple[list[Any], str | None]:
+    """All versions of the registered model, and the run of the champion, if there is one."""
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     name = model_name("circles")
-    best = client.get_model_version_by_alias(name, "champion")
-    return list(client.search_model_versions(f"name = '{name}'")), str(best.run_id)
+    versions = client.search_model_versions(f"name = '{name}'")
+    version = client.get_registered_model(name).aliases.get("champion")
+    return list(versions), version and str(client.get_model_version(name, version).run_id)
 
 
 @pytest.mark.parametrize("store", ["sqlite", "server"])
-def test_the_champion_is_registered_once_and_follows_the_results(
+def test_the_champion_is_registered_once_and_follows_the_report(
     store: str,
     folder: Path,
     keras_file: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     import keras
     import mlflow
@@ -717,19 +731,28 @@ def test_the_champion_is_registered_once_and_follows_the_results(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").uri)
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     example = np.array([[0.25, -1]], np.float32)
-    context = replace(CONTEXT, example=example)
-    rows = [final_row(seed, "tuned", "l1") | {"val_accuracy": 0.5} for seed in range(20, 22)]
-    first = [final_record(row | {"diverged": False}, None, keras_file) for row in rows]
-    run_ids = log(first, context).run_ids
+    techniques = {"none": 20, "l1": 22, "l2": 24}
+    rows = [
+        final_row(seed, "tuned", name) | {"val_accuracy": accuracy}
+        for name, first in techniques.items()
+        for seed, accuracy in ((first, 0.5), (first + 1, 0.75))
+    ]
+    every, (*others, l2) = table(rows), rows
+    records = [final_record(row, None, keras_file) for row in others]
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    run_ids = log(records, replace(CONTEXT, example=example)).run_ids
+    assert client.search_registered_models() == []  # training names no champion
+
+    assert crown("circles", every, "l1", "On Circles: use l1.")
     versions, run_id = registered()
     (version,) = versions
-    assert run_id == run_ids[first[0].key]
+    assert run_id == run_ids[rows[3]["key"]]
     assert version.description == (
-        "`l1`, tuned, has the highest mean validation accuracy on circles (0.5000 over 2 seeds; "
-        "techniques compared: 1), and seed 20 is its best (0.5000)."
+        "On Circles: use l1.\n\nThis model is `l1`, tuned: search 0, seed 23, with the highest "
+        "validation accuracy (75.00 %) of 2 models that are kept."
     )
-    log(first, context)
-    assert registered() == (versions, run_id)
+    assert crown("circles", every, "l1", "On Circles: use l1.")
+    assert registered() == (versions, run_id)  # with the time of their last change
 
     uri = "models:/regularization-circles@champion"
     expected = keras.models.load_model(keras_file).predict(example, verbose=0)
@@ -740,13 +763,22 @@ def test_the_champion_is_registered_once_and_follows_the_results(
         mlflow.keras.load_model(uri).predict(example, verbose=0), expected
     )
 
-    row = final_row(22, technique="dropout") | {"val_accuracy": 0.75}
-    better = final_record(row | {"diverged": False}, None, keras_file)
-    run_ids = log([*first, better], context).run_ids
+    assert crown("circles", every, None, "On Circles: no technique is shown to help.")
     versions, run_id = registered()
-    assert (len(versions), run_id) == (2, run_ids[better.key])
-    log(first, context)  # an older version is champion again, and no new one
-    assert (len(registered()[0]), registered()[1]) == (2, run_ids[first[0].key])
+    assert (len(versions), run_id) == (2, run_ids[rows[1]["key"]])
+    assert crown("circles", every, "l1", "On Circles: use l1, again.")  # an older version
+    versions, run_id = registered()
+    assert (len(versions), run_id) == (2, run_ids[rows[3]["key"]])
+    assert versions[0].description.startswith("On Circles: use l1, again.")
+
+    assert caplog.messages == []
+    assert crown("circles", every, "l2", "On Circles: use l2.")  # of which MLflow lacks a run
+    (message,) = caplog.messages
+    assert f"l2, search 0, seed {l2['seed']} is not in MLflow" in message
+    assert "`python -m pipeline publish circles`" in message
+    assert registered() == (versions, run_id)
+    assert crown("circles", every.assign(model=None), "l1", "On Circles: use l1.")
+    assert registered() == (versions, None)
 
 
 def write_results(rows: list[Row], trials: list[Row]) -> None:

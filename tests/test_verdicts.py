@@ -169,7 +169,7 @@ def test_what_cannot_be_told_says_how_many_replicates_would_do() -> None:
     shown = judged[0].verdicts[1]
     assert shown.word == "cannot tell"
     text = verdicts.result(shown.evidence[0])
-    needed = re.search(r"; 0\.1 points would take ([\d,]+) replicates$", text)
+    needed = re.search(r"; to tell 0\.1 points from none takes ([\d,]+) replicates$", text)
     assert needed
     assert int(needed[1].replace(",", "")) > 10
 

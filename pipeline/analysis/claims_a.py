@@ -129,17 +129,21 @@ _ZERO = Claim(
 _COLLAPSES = Claim(
     id="A7",
     article="A",
-    sentence="Under a strong L1 or L2 penalty the network predicts one constant.",
+    sentence="Under a strong L1 penalty the network predicts one constant.",
     explained="A reader's network began to answer the same for every example once a penalty was"
     " added. That happens when the penalty outweighs the data: weights near zero pass nothing on.",
     source=READER,
-    reading="At a strength of 0.1 on the hidden kernel, more runs predict a single class for all"
-    " test examples than without regularization: of L1, and of L2.",
-    studies=("circles",),
-    statements=tuple(
-        Statement(Side(name), NONE, "collapsed", "higher", "share_of_runs")
-        for name in ("l1_strong", "l2_strong")
-    ),
+    reading="At a strength of 1 on the hidden kernel, more runs predict a single class for all test"
+    " examples than without regularization. The output layer has no penalty, and its weights can"
+    " make up for small hidden ones.",
+    studies=("features", "circles"),
+    statements=(Statement(Side("l1_strong"), NONE, "collapsed", "higher", "share_of_runs"),),
+)
+_COLLAPSES_L2 = replace(
+    _COLLAPSES,
+    id="A7 L2",
+    sentence="Under a strong L2 penalty the network predicts one constant.",
+    statements=(Statement(Side("l2_strong"), NONE, "collapsed", "higher", "share_of_runs"),),
 )
 _ENSEMBLE = Claim(
     id="A8",
@@ -150,7 +154,7 @@ _ENSEMBLE = Claim(
     source=READER,
     reading="The mean of the three models' probabilities has a higher test accuracy than each of"
     " them alone, at the strengths chosen on validation data.",
-    studies=("circles",),
+    studies=("digits", "circles"),
     statements=tuple(
         beats(Side("ensemble", "tuned"), Side(member, "tuned"), FEW)
         for member in ("l1", "l2", "l1_l2")
@@ -219,6 +223,7 @@ CLAIMS_A = (
     _REPEATS,
     _ZERO,
     _COLLAPSES,
+    _COLLAPSES_L2,
     _ENSEMBLE,
     _NORMS,
     _BOTH,

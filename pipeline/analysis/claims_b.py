@@ -186,8 +186,8 @@ _LINEAR = Claim(
     explained="If weights are forced to be tiny, units stay in the range where they respond in"
     " proportion to their input. The network then fits no more than a linear model could.",
     source=ARGUED,
-    reading="With L2 of 0.1 on the hidden kernel, ten times article D's, train accuracy is lower"
-    " than without regularization and not higher than that of the same network without its ReLU.",
+    reading="With L2 of 1 on the hidden kernel, 100 times article D's, train accuracy is lower than"
+    " without regularization and not higher than that of the same network without its ReLU.",
     studies=("features",),
     statements=(
         Statement(Side("l2_strong"), NONE, "train_accuracy", "lower", "accuracy_of_few_points"),

@@ -8,7 +8,7 @@ They have the columns of runs.csv that pair them, and of measures only those tha
 - a study `shuffling`: fits with one order of the rows and with fresh ones, from a committed table
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,16 @@ from pipeline.errors import UserError
 
 SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
 ENSEMBLE, FIXED_EPOCHS = "ensemble", "dropout_fixed_epochs"
-NAMES = (ENSEMBLE, FIXED_EPOCHS, linear.PLAIN, linear.L1)
 SHUFFLING = "shuffling"  # the name of its study
-ORDERS = ("seeded", "unseeded", "engine")
+ORDERS = ("seeded", "unseeded", "engine", "engine_one_order")
 MEASURED_ORDERS = Path("benchmarks/shuffling.csv")
+NEEDS: Mapping[str, str] = {
+    ENSEMBLE: "tuned runs of l1, l2 and l1_l2",
+    FIXED_EPOCHS: "article runs of dropout_early_stopping, and of dropout on several replicates",
+    **dict.fromkeys((linear.PLAIN, linear.L1), "prepared data whose informative inputs are known"),
+    SHUFFLING: MEASURED_ORDERS.as_posix(),
+}
+"""By technique or study: what its rows are made of."""
 
 
 def joined(runs: pd.DataFrame, folder: Path, prepared: Path) -> pd.DataFrame:

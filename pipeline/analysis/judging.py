@@ -8,7 +8,8 @@ runs are missing. A claim that compares a network with itself does not hold, wha
 Each claim has a verdict for each of its cases: on the article's own data and beyond them.
 
 Beside the interval stand the p of inverted sign flips, which need no normal distribution, and the
-number of replicates that would show a difference as large as the margin. Neither decides a word.
+number of replicates that would tell a difference as large as the margin from none, in 80 % of
+studies. Neither decides a word.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +19,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import deviation, paired, power, verdict_rule
-from pipeline.analysis.paired import PAIR, Pairs
-from pipeline.analysis.power import Needed
+from pipeline.analysis import derived, deviation, paired, power, verdict_rule
+from pipeline.analysis.paired import PAIR
 from pipeline.analysis.statements import Case, Claim, Side, Statement
 from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.verdict_rule import REFUTED, ClaimJudgement, Judgement
@@ -41,7 +41,7 @@ class Evidence:
     judgement: Judgement
     n: int  # replicates: draws, splits or, on an article's own points, seeds
     p_flips: float  # of sign flips, against the same null as the judgement's p; nan if n < 9
-    needed: Needed | None  # replicates that show the margin in 80 % of studies; None if unknown
+    needed: int | None = None  # replicates that tell the margin from none, if it cannot tell
 
     @property
     def word(self) -> verdict_rule.Word:
@@ -127,8 +127,8 @@ def judge(claim: Claim, runs: Runs, case: Case | None = None) -> Verdict:
         return Verdict(claim, case, "not run", notes=reasons)
     frame = runs[case.study]
     evidence = tuple(find(statement, frame) for statement in claim.statements)
-    sides = tuple(dict.fromkeys(side for each in claim.statements for side in each.sides))
-    compared = pd.concat(_runs_of(side, frame) for side in sides)
+    sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
+    compared = pd.concat(_runs_of(side, frame, "leaks", "diverged") for side in sides)
     leaks = bool(compared["leaks"].any())
     return Verdict(
         claim,
@@ -145,14 +145,13 @@ def _curves(claim: Claim, frame: pd.DataFrame) -> dict[str, tuple[Estimate, ...]
     """The means of the claim's curve with their intervals, if the runs have all its measures."""
     if not claim.curve or not {*claim.curve} <= {*frame}:
         return {}
-    sides = {
-        side.technique: _runs_of(side, frame) for each in claim.statements for side in each.sides
-    }
+    sides = dict.fromkeys(side for each in claim.statements for side in each.sides)
     return {
-        technique: tuple(
-            paired.pairs(runs, None, measure).effect.interval() for measure in claim.curve
+        side.technique: tuple(
+            paired.pairs(_runs_of(side, frame, measure), None, measure).effect.interval()
+            for measure in claim.curve
         )
-        for technique, runs in sides.items()
+        for side in sides
     }
 
 
@@ -162,7 +161,7 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
         yield f"it needs {claim.needs}"
         return
     if study not in runs:
-        yield f"no runs of {study}"
+        yield f"no runs of {study}{_made_of(study)}"
         return
     task = task_of(runs[study])
     if any(not _comparable(statement.measure, task) for statement in claim.statements):
@@ -170,9 +169,10 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
         yield f"the models of {study} {task.wording.models}, and the claim is about {about}"
         return
     sides = dict.fromkeys(side for statement in claim.statements for side in statement.sides)
-    absent = [side for side in sides if _runs_of(side, runs[study]).empty]
+    absent = [side for side in sides if not _where(side, runs[study]).any()]
     for side in absent:
-        yield f"no {side.setting} runs of {side.technique} on {study}"
+        made_of = _made_of(side.technique)
+        yield f"no {side.setting} runs of {side.technique} on {study}{made_of}"
     measures = dict.fromkeys(statement.measure for statement in claim.statements)
     unmeasured = [measure for measure in measures if measure not in runs[study]]
     for measure in unmeasured:
@@ -183,31 +183,40 @@ def _reasons_not_to_judge(claim: Claim, study: str, runs: Runs) -> Iterator[str]
         yield f"the runs to compare on {study} have no pair in common"
 
 
+def _made_of(name: str) -> str:
+    """What rows of this technique or study need, if no run trains it."""
+    return f", which need {derived.NEEDS[name]}" if name in derived.NEEDS else ""
+
+
 def _comparable(measure: str, task: Task) -> bool:
     """Whether a measure means the same in `task` as in the task of the articles."""
     return task.measures.get(measure) == TASK.measures[measure]
 
 
-def _runs_of(side: Side, frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one side."""
-    return frame[(frame["technique"] == side.technique) & (frame["setting"] == side.setting)]
+def _where(side: Side, frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are runs of this side."""
+    return (frame["technique"] == side.technique) & (frame["setting"] == side.setting)
+
+
+def _runs_of(side: Side, frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """These columns of the runs of one side, and those that pair them."""
+    # Not all columns: to select rows of a table this wide takes fifty times as long.
+    return frame.loc[_where(side, frame), [*PAIR, "overlap", *columns]]
 
 
 def _in_common(statement: Statement, frame: pd.DataFrame) -> bool:
-    pairs = [_runs_of(side, frame).set_index(list(PAIR)).index for side in statement.sides]
-    return not pairs[0].intersection(pairs[-1]).empty
+    keys = [frame.loc[_where(side, frame), [*PAIR]] for side in statement.sides]
+    return not keys[0].merge(keys[-1]).empty
 
 
 def find(statement: Statement, frame: pd.DataFrame) -> Evidence:
     """What the runs of one study show about a statement; they have at least one pair."""
-    first, *second = (_runs_of(side, frame) for side in statement.sides)
-    pairs = paired.pairs(
-        first, second[0] if second else None, statement.measure, statement.relative
-    )
-    margin = statement.margin.value
+    measure, margin = statement.measure, statement.margin.value
+    first, *second = (_runs_of(side, frame, measure) for side in statement.sides)
+    pairs = paired.pairs(first, second[0] if second else None, measure, statement.relative)
     if statement.of == "deviation":
         of_repeats = verdict_rule.judge(deviation.of_repeats(pairs), statement.stated, margin)
-        return Evidence(statement, of_repeats, pairs.replicates, p_flips=np.nan, needed=None)
+        return Evidence(statement, of_repeats, pairs.replicates, p_flips=np.nan)
     judgement = verdict_rule.judge(pairs.effect, statement.stated, margin)
     flips = pairs.flips(np.random.default_rng(0))
     return Evidence(
@@ -215,16 +224,8 @@ def find(statement: Statement, frame: pd.DataFrame) -> Evidence:
         judgement,
         n=pairs.replicates,
         p_flips=flips.p(judgement.null) if flips else np.nan,
-        needed=_needed(pairs, margin),
+        needed=pairs.needed(margin) if judgement.word == "cannot tell" else None,
     )
-
-
-def _needed(pairs: Pairs, difference: float) -> Needed | None:
-    """Replicates that a true `difference` takes; None without a spread to compute it from."""
-    differences = pairs.by_replicate
-    if len(differences) < 2 or not np.isfinite(differences).all() or np.ptp(differences) == 0:
-        return None
-    return power.needed_after(differences, difference, pairs.overlap)
 
 
 def _notes(evidence: tuple[Evidence, ...], leaks: bool, diverged: int) -> Iterator[str]:

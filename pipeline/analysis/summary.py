@@ -33,9 +33,6 @@ Role = Literal["primary", "secondary", "described"]
 Row = Mapping[Any, Any]  # of the summary
 
 BASELINE = "none"
-# Baselines with more labels. They say what those are worth, are compared on their own, and are
-# never advised.
-REFERENCES = ("train_and_validation",)
 SIGNIFICANCE = 0.05
 COUNTS = ("diverged", "collapsed")
 GROUPS: tuple[Group, ...] = ("better", "worse", "no difference", "unresolved")
@@ -127,7 +124,11 @@ class _Setting:
             for technique in techniques
         }
         families = [
-            {key: pairs for key, pairs in compared.items() if (key[1] in REFERENCES) == reference}
+            {
+                key: pairs
+                for key, pairs in compared.items()
+                if _is_reference(self.runs[key[1]]) == reference
+            }
             for reference in (False, True)
         ]
         told = {
@@ -173,6 +174,14 @@ class _Setting:
         return margin.value * abs(paired.pairs(self.runs[BASELINE], None, measure.name).effect.mean)
 
 
+def _is_reference(runs: pd.DataFrame) -> bool:
+    """Whether a technique has the values of another one's search, so that care is not equal.
+
+    It is compared on its own, beside the others, and is never advised.
+    """
+    return bool(runs.get("reference", pd.Series(False, index=runs.index)).any())
+
+
 def _family(
     compared: Mapping[tuple[str, str], Pairs],
 ) -> tuple[float, dict[tuple[str, str], Member]]:
@@ -198,7 +207,8 @@ def _facts(runs: pd.DataFrame) -> dict[str, Any]:
     names = ("study", "task", "technique", "setting")
     facts = {name: runs[name].iloc[0] for name in names}
     counts = {name: int(runs[name].sum()) for name in COUNTS if name in runs}
-    return facts | {"leaks": bool(runs["leaks"].any()), "runs": len(runs)} | counts
+    facts |= {"reference": _is_reference(runs), "leaks": bool(runs["leaks"].any())}
+    return facts | {"runs": len(runs)} | counts
 
 
 def _check_baseline(groups: Mapping[str, pd.DataFrame], setting: str) -> None:
@@ -304,13 +314,14 @@ class Finding:
     @property
     def compared(self) -> tuple[Row, ...]:
         """The rows of the score without those of the baseline and of references."""
-        apart = (BASELINE, *REFERENCES)
-        return tuple(row for row in self.primary if row["technique"] not in apart)
+        return tuple(
+            row for row in self.primary if row["technique"] != BASELINE and not row["reference"]
+        )
 
     @property
     def references(self) -> tuple[Row, ...]:
-        """The rows of the score of baselines with more labels."""
-        return tuple(row for row in self.primary if row["technique"] in REFERENCES)
+        """The rows of the score of techniques that have another one's values."""
+        return tuple(row for row in self.primary if row["reference"])
 
     @property
     def n(self) -> int:
@@ -441,7 +452,7 @@ def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
         setting=setting,
         primary=tuple(primary),
         secondary=tuple(
-            row for row in secondary if row["technique"] not in (BASELINE, *REFERENCES)
+            row for row in secondary if row["technique"] != BASELINE and not row["reference"]
         ),
         validation={
             name: round(task.val.sign * mean, 12)  # rounding errors make equal means differ

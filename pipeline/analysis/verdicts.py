@@ -131,14 +131,10 @@ def _effects(statement: Statement) -> str:
 
 
 def _needed(evidence: Evidence) -> Iterator[str]:
-    """How many replicates would show the margin, where the runs do not tell."""
-    if evidence.word != "cannot tell" or evidence.needed is None:
-        return
-    size, replicates = matters(evidence), evidence.needed.expected
-    if replicates is None:
-        yield f"no number of such replicates would show {size}"
-    elif replicates > evidence.n:
-        yield f"{size} would take {replicates:,} replicates"
+    """How many replicates would tell the margin from none, where these cannot."""
+    replicates = evidence.needed
+    if replicates is not None and replicates > evidence.n:
+        yield f"to tell {matters(evidence)} from none takes {replicates:,} replicates"
 
 
 def matters(evidence: Evidence) -> str:
@@ -315,7 +311,7 @@ def _numbers(evidence: Evidence) -> dict[str, Any]:
         "p_statement": evidence.judgement.p,
         "p_flips": evidence.p_flips,
         "ruled_out": evidence.ruled_out if evidence.absent else np.nan,
-        "needed": evidence.needed.expected if evidence.needed else None,
+        "needed": evidence.needed,
     }
 
 

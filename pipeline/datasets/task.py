@@ -40,11 +40,12 @@ class Measure:
     better: Literal["higher", "lower", ""] = ""  # empty: neither is better
     own_unit: str = ""  # unit of a number that is not a share, such as s
     averaged: bool = False  # whether summary.csv has its mean over seeds
+    words: str = ""  # its name in words, where that of the column does not tell
 
     @property
     def title(self) -> str:
         """Its name in words."""
-        return self.name.replace("val_", "validation ").replace("_", " ")
+        return self.words or self.name.replace("val_", "validation ").replace("_", " ")
 
     @property
     def best(self) -> str:
@@ -245,7 +246,7 @@ EVERY = (
     Measure("kernel_norm", averaged=True),
     Measure("bias_norm", averaged=True),
     Measure("kernel_gzip_bytes", averaged=True),
-    Measure("pruned_gzip_bytes"),
+    Measure("pruned_gzip_bytes", words="bytes of pruned kernels under gzip"),
     Measure("parameters", averaged=True),
     Measure("nonzero_parameters", averaged=True),
     Measure("informative_recall", share=True),
@@ -282,9 +283,16 @@ CLASSIFICATION = Task(
             Measure(f"noise_{sigma:g}_accuracy", share=True, better="higher")
             for sigma in (0.0, *SIGMAS)
         ),
-        Measure("noise_drop", share=True, better="lower"),
-        *(Measure(kept_name(share), share=True, better="higher") for share in KEPT),
-        Measure("fall", share=True, better="lower"),  # from the best epoch's validation accuracy
+        Measure("noise_drop", share=True, better="lower", words="drop of accuracy under noise"),
+        *(
+            Measure(
+                kept_name(share),
+                share=True,
+                better="higher",
+                words=f"accuracy with {100 * share:g} % of the weights",
+            )
+            for share in KEPT
+        ),
     ),
     wording=Wording("tell classes apart", aim="accuracy"),
 )

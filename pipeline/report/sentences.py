@@ -5,10 +5,9 @@ from pathlib import Path
 from pipeline import results
 from pipeline.analysis import summary
 from pipeline.analysis.families import Group
-from pipeline.analysis.summary import Finding, Row, told_better
+from pipeline.analysis.summary import Finding, Row, difference_text, told_apart
 from pipeline.analysis.telling import (
     amount,
-    evidence,
     gains,
     listed,
     ruled_out,
@@ -50,12 +49,12 @@ def headline(finding: Finding, title: str) -> str:
 
 
 def _reference(row: Row) -> str:
-    """What more labels are worth to the baseline, if that is shown."""
-    if not told_better(row):
+    """What a technique with another one's values shows, such as what more labels are worth."""
+    if not told_apart(row):
         return ""
     return (
-        f"Trained on the validation examples as well, the baseline gains {evidence(row)}: more"
-        " labels, no regularization."
+        f"For reference, {row['technique']}, without a search of its own:"
+        f" {difference_text(row, unit=True)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Add runs that are missing in MLflow, from the result files, and update their figures."""
+"""Add runs that are missing in MLflow, from the result files; name the champion, log figures."""
 
 import argparse
 import logging
@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline import datasets
 from pipeline.config import loading
 from pipeline.config.sections import Params
 from pipeline.errors import UserError
 from pipeline.execution.journal import at_work
-from pipeline.report import pages
 from pipeline.results import (
+    ADVICE,
     RESULTS,
     RUNS,
     TRIALS,
@@ -23,7 +22,7 @@ from pipeline.results import (
     read_each_curve,
     read_rows,
 )
-from pipeline.tracking.attachments import log_figures, studies
+from pipeline.stages import report
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import Record, final_record, trial_record
 from pipeline.tracking.tracker import Tracker
@@ -46,7 +45,7 @@ def main(argv: list[str]) -> None:
 
 
 def publish(study: str, settings: Params) -> None:
-    """Creates a study's missing runs in MLflow, and updates its figures.
+    """Creates a study's missing runs in MLflow; if it has a report, names champion, logs figures.
 
     Raises UserError if the study has no results, or if MLflow fails.
     """
@@ -77,8 +76,8 @@ def publish(study: str, settings: Params) -> None:
     print(summary)
     if tracker.failure:
         raise UserError(f"{study} is incomplete in MLflow; run publish again")
-    finals = pd.DataFrame(read_rows(RESULTS / study / RUNS))
-    log_figures(study, pages.drawings(RESULTS / study), studies(finals))
+    if (RESULTS / study / ADVICE).is_file():
+        report.show(RESULTS / study)
 
 
 def records(study: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:

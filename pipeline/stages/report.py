@@ -6,12 +6,13 @@ from pathlib import Path
 from pipeline.config import loading
 from pipeline.execution import devices
 from pipeline.report import pages, sentences
-from pipeline.results import read_runs
+from pipeline.results import read_advice, read_runs
 from pipeline.tracking.attachments import log_figures, studies
+from pipeline.tracking.champion import crown
 
 
 def main(argv: list[str]) -> None:
-    """Writes a study's summary and page, prints them as text, and logs the figures to MLflow."""
+    """Writes a study's summary and page, prints them as text, and shows them in MLflow."""
     parser = argparse.ArgumentParser(prog="python -m pipeline report", description=__doc__)
     parser.add_argument(
         "study",
@@ -28,6 +29,13 @@ def main(argv: list[str]) -> None:
     folder = Path("results") / arguments.study
     if not arguments.table:
         pages.write(folder, arguments.ui, devices.cores())
-        log_figures(arguments.study, pages.drawings(folder), studies(read_runs(folder)))
+        show(folder)
     print("\n\n".join(sentences.told(folder)))
     print(f"report: {folder / pages.PAGE}")
+
+
+def show(folder: Path) -> None:
+    """Names the champion of a report in MLflow, and logs the report's figures."""
+    study, runs, advised = folder.name, read_runs(folder), read_advice(folder)
+    if crown(study, runs, advised["technique"], advised["text"]):
+        log_figures(study, pages.drawings(folder), studies(runs))

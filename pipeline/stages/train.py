@@ -61,6 +61,7 @@ def _train(study: str) -> None:
                 for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]
                     row = final_row(run, result, leaks[run.protocol], overlap[run.protocol])
+                    row["reference"] = section.techniques[run.technique].values_of is not None
                     row[results.STUDY] = context.study_digest(run.technique, "train")
                     rows[run.key] = row
                     model = None

@@ -9,10 +9,11 @@ seconds, so functions import it, on the tracker's thread.
 - `context`     what all records of a study share, and the digest of its values and data
 - `tracker`     takes records and writes them in the background, as long as the store works
 - `experiment`  what the experiment has already, and what a record adds to it
-- `findings`    metrics and descriptions of parents, and which run is the champion
+- `findings`    metrics and descriptions of parents
 - `drawing`     figures and curves of the parents, drawn in a process beside the writer
 - `packages`, `entities`  models, parameters and metrics as MLflow's types
 - `attachments` the report's figures, in the parents
+- `champion`    the registered model: a run of the technique that the report advises
 - `project`     the run that `mlflow run` opens
 - `store`       address of the store, names in it, and words for its errors
 

@@ -1,19 +1,17 @@
 """The report's figures in the parents of a study's final runs."""
 
-import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pipeline.results import STUDY
-from pipeline.tracking.store import describe, experiment_name, sqlite_file, tracking_uri
+from pipeline.tracking.store import visit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_log = logging.getLogger(__name__)
 
 
 def studies(runs: pd.DataFrame) -> dict[str, str]:
@@ -24,27 +22,14 @@ def studies(runs: pd.DataFrame) -> dict[str, str]:
 
 def log_figures(
     study: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
-) -> int:
+) -> bool:
     """Logs files, technique → paths, under `report` in the parents of a study's final runs.
 
     `studies`: technique → study digest; a technique without one uses its newest parent. Files of
-    the same name are replaced. Returns the number of files logged: 0 if the store does not have
-    the study, and 0 with a warning if the store fails.
+    the same name are replaced. A store without the study stays as it is. Returns whether the store
+    works; if not, a warning is logged.
     """
-    file = sqlite_file(tracking_uri())
-    if file is not None and not file.exists():
-        return 0
-    from mlflow import MlflowClient
-
-    try:
-        client = MlflowClient(tracking_uri())
-        experiment = client.get_experiment_by_name(experiment_name(study))
-        if experiment is None:
-            return 0
-        return _log_figures(client, experiment.experiment_id, figures, studies)
-    except Exception as error:
-        _log.warning("%s: MLflow %s; the figures are in the result files", study, describe(error))
-        return 0
+    return visit(study, partial(_log_figures, figures=figures, studies=studies))
 
 
 def _log_figures(
@@ -52,8 +37,7 @@ def _log_figures(
     experiment_id: str,
     figures: Mapping[str, Sequence[Path]],
     studies: Mapping[str, str],
-) -> int:
-    logged = 0
+) -> None:
     for technique, paths in figures.items():
         # No run of this name is a child, since the names of children end in a seed.
         query = f"attributes.run_name = '{technique} · train'"
@@ -62,5 +46,3 @@ def _log_figures(
         for run in client.search_runs([experiment_id], query, max_results=1):
             for path in paths:
                 client.log_artifact(run.info.run_id, str(path), "report")
-                logged += 1
-    return logged

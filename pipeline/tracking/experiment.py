@@ -8,13 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from pipeline.datasets.task import Measure
 from pipeline.execution.journal import ROOT
 from pipeline.results import STUDY
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing, artists
 from pipeline.tracking.entities import params_of, points_of, scalars
-from pipeline.tracking.findings import CHAMPION, champion, champion_note, note, summary
+from pipeline.tracking.findings import note, summary
 from pipeline.tracking.packages import Packages
 from pipeline.tracking.records import Phase, Record, Status, as_text, thin
 from pipeline.tracking.store import (
@@ -22,14 +21,12 @@ from pipeline.tracking.store import (
     artifacts,
     away,
     experiment_name,
-    model_name,
     now,
     prepare_sqlite,
 )
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
-    from mlflow.entities.model_registry import ModelVersion
 
 _ParentKey = tuple[str, Phase, str]  # technique, phase, study digest: what identifies a parent
 
@@ -254,53 +251,11 @@ class Experiment:
         self._conclude_drawn()
 
     def finish_all(self) -> None:
-        """Ends every parent that has records, and names the champion of the final runs."""
+        """Ends every parent that has records."""
         for parent in self._parents.values():
             self._describe(parent)
         for parent in self._parents.values():
             self._conclude(parent)
-        self._register([record for parent in self._parents.values() for record in parent.records])
-
-    def _register(self, records: list[Record]) -> None:
-        """Gives the alias to the champion's model version, which is created if necessary."""
-        best = champion(records)
-        if best is None:
-            return
-        run_id, name = self.run_ids[best.key], model_name(self._context.study)
-        version = self._version(name, run_id, best.task.val)
-        if version is None:
-            return
-        description = champion_note(best, records)
-        if version.description != description:
-            self._client.update_model_version(name, version.version, description)
-        if CHAMPION not in version.aliases:
-            self._client.set_registered_model_alias(name, CHAMPION, version.version)
-
-    def _version(self, name: str, run_id: str, measure: Measure) -> "ModelVersion | None":
-        """The version of a run's model, created if necessary; None if the run has no model."""
-        versions = self._client.search_model_versions(f"name = '{name}'")
-        for version in versions:
-            if version.run_id == run_id:
-                # Searches do not return aliases.
-                return self._client.get_model_version(name, version.version)
-        models = self._client.search_logged_models([self._id], f"source_run_id = '{run_id}'")
-        if not models:
-            return None
-        (model,) = models
-        if not self._client.search_registered_models(f"name = '{name}'", max_results=1):
-            description = (
-                f"The model of the technique with the {measure.best} mean {measure.title} on "
-                f"{self._context.study}: `models:/{name}@{CHAMPION}`."
-            )
-            self._client.create_registered_model(name, description=description)
-        # The location, since MLflow would look up `models:/<id>` in another store than this one.
-        version = self._client.create_model_version(
-            name, model.artifact_location, run_id, model_id=model.model_id, await_creation_for=0
-        )
-        link = [{"name": name, "version": int(version.version)}]
-        tags = {"mlflow.modelVersions": json.dumps(link)}
-        self._client.set_logged_model_tags(model.model_id, tags)
-        return version
 
     def _describe(self, parent: Parent) -> None:
         """Describes a parent by its records and starts drawing, if any of them is new."""

@@ -1,4 +1,4 @@
-"""What parent runs show of their children: means, descriptions, and the champion."""
+"""What parent runs show of their children: means and descriptions."""
 
 from collections.abc import Iterable
 
@@ -51,58 +51,6 @@ def _means(table: pd.DataFrame, task: Task) -> dict[str, float]:
             metrics[f"{name}/{setting}"] = means.loc[setting, name]
             metrics[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
     return {str(name): float(value) for name, value in metrics.items() if finite(value)}
-
-
-CHAMPION = "champion"
-
-
-def champion(records: Iterable[Record]) -> Record | None:
-    """The run whose model is the study's best on validation data; None if there are no models.
-
-    Its technique has the best mean validation score over the final runs of the tuned setting and,
-    among equal ones, the lowest mean loss. The run is the technique's best by the same criteria.
-    """
-    finals = _finals(records)
-    if not finals:
-        return None
-    runs = finals[min(finals, key=lambda name: (*_mean_validation(finals[name]), name))]
-    with_model = [run for run in runs if run.model is not None]
-    return min(with_model, key=lambda run: (*_validation(run), run.seed), default=None)
-
-
-def champion_note(best: Record, records: Iterable[Record]) -> str:
-    """A sentence that says why this run's model is the champion."""
-    finals = _finals(records)
-    measure = best.task.val
-    mean = -measure.sign * _mean_validation(finals[best.technique])[0]
-    stops = "; stopped early, at its best epoch" if best.stops_early else ""
-    return (
-        f"`{best.technique}`, tuned, has the {measure.best} mean {measure.title} on {best.study} "
-        f"({mean:.4f} over {len(finals[best.technique])} seeds; techniques compared: "
-        f"{len(finals)}), and seed {best.seed} is its best "
-        f"({-measure.sign * _validation(best)[0]:.4f}){stops}."
-    )
-
-
-def _finals(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """The final runs of the tuned setting by technique."""
-    finals: dict[str, list[Record]] = {}
-    for record in records:
-        if record.setting == "tuned" and record.status == "FINISHED":
-            finals.setdefault(record.technique, []).append(record)
-    return finals
-
-
-def _validation(record: Record) -> tuple[float, float]:
-    """`Task.rank` of a run; a diverged run has the worst rank."""
-    return record.task.rank({} if record.metrics.get("diverged") else record.metrics)
-
-
-def _mean_validation(records: Iterable[Record]) -> tuple[float, float]:
-    """The means of both parts of `_validation`; smaller is better."""
-    pairs = [_validation(record) for record in records]
-    score, loss = (float(np.mean(column)) for column in zip(*pairs, strict=True))
-    return score, loss
 
 
 def note(records: Iterable[Record], elsewhere: int = 0) -> str:

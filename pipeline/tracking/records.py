@@ -22,6 +22,7 @@ IDENTITY = {
     *(
         "leaks",
         "stops_early",
+        "reference",
         "search",
         "replicate",
         "seed",

@@ -6,9 +6,14 @@ import re
 import sqlite3
 import textwrap
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 # With MLflow's default limits, a server that is away would delay a stage for minutes.
 _ENVIRONMENT = {
@@ -23,6 +28,8 @@ for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 # Requests that are retried have not failed yet.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 WRITER = "writer"  # the tag that says which checkout wrote a run
@@ -85,7 +92,7 @@ def experiment_name(study: str) -> str:
 
 
 def model_name(study: str) -> str:
-    """The name of the registered model whose version `@champion` is a study's best model."""
+    """The name of the registered model whose version `@champion` is the model to use."""
     return f"regularization-{study}"
 
 
@@ -112,3 +119,31 @@ def describe(error: Exception) -> str:
     else:
         happened = f"failed ({str(error) or type(error).__name__})"
     return textwrap.shorten(re.sub(r"//[^/@\s]*@", "//", happened), 200)
+
+
+def visit(study: str, write: "Callable[[MlflowClient, str], object]") -> bool:
+    """Calls `write` with a client and a study's experiment id, if the store has the study.
+
+    Returns whether the store works; if not, a warning says what happened and what to do.
+    """
+    file = sqlite_file(tracking_uri())
+    if file is not None and not file.exists():
+        return True
+    from mlflow import MlflowClient
+
+    try:
+        client = MlflowClient(tracking_uri())
+        experiment = client.get_experiment_by_name(experiment_name(study))
+        if experiment is not None:
+            write(client, experiment.experiment_id)
+    except Exception as error:
+        _log.warning(
+            "%s: MLflow %s; the report is not affected, but MLflow lacks its champion or figures. "
+            "Later, run `python -m pipeline publish %s` (for a study with other values: the same "
+            "command again)",
+            study,
+            describe(error),
+            study,
+        )
+        return False
+    return True

@@ -26,7 +26,9 @@ def test_an_ensemble_is_better_than_members_that_err_on_other_examples(tmp_path:
     found = frame[frame["technique"] == derived.ENSEMBLE].set_index("seed")
     assert len(found) == 10
     assert found["val_loss"].isna().all()  # it has only what was computed
-    assert judge(by_id("A8"), {"circles": frame}).word == "holds"
+    claim = by_id("A8")
+    case = next(case for case in claim.other_cases if case.study == "circles")
+    assert judge(claim, {"circles": frame}, case).word == "holds"
     outputs = make_predictions(runs)
     labels = outputs["tuned.0/labels"]
     members = [outputs[f"tuned.0/tuned-{name}-3"] for name in ("l1", "l2", "l1_l2")]

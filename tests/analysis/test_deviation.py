@@ -1,13 +1,12 @@
 """A standard deviation: its interval, its p, and which values it is of."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.deviation import Deviation, of_repeats
-from pipeline.analysis.paired import PAIR, Pairs
+from pipeline.analysis.paired import Pairs
 from pipeline.analysis.verdict_rule import judge
 
 
@@ -43,13 +42,12 @@ def test_a_single_value_has_no_interval() -> None:
 
 def pairs(values: list[list[float]]) -> Pairs:
     """Values of replicates, and of seeds within each."""
-    rows = [
-        (0, replicate, len(seeds) * replicate + seed, value)
+    index = [
+        (0, replicate, len(seeds) * replicate + seed)
         for replicate, seeds in enumerate(values)
-        for seed, value in enumerate(seeds)
+        for seed in range(len(seeds))
     ]
-    table = pd.DataFrame(rows, columns=[*PAIR, "value"]).set_index([*PAIR])
-    return Pairs(table["value"], overlap=0.0)
+    return Pairs(np.array(index), np.concatenate(values), overlap=0.0)
 
 
 def test_repeats_are_seeds_within_a_split_where_there_are_several() -> None:

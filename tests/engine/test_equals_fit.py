@@ -1,5 +1,9 @@
 """Technique by technique: the engine trains as `model.fit` does, and plain Keras models.
 
+This `fit` is given the batches in the engine's order, from a generator and with `shuffle=False`,
+and the engine's noise; it runs eagerly, and no seed of TensorFlow is set or matters. The order that
+`fit` itself would shuffle into is the subject of test_shuffling.py.
+
 These tests are in one file so that each technique is compiled once.
 """
 
@@ -252,7 +256,10 @@ def mask(bits: Any, rate: float) -> np.ndarray:
 
 
 def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> tuple[Any, Any]:
-    """Trains the member with `model.fit`; gives the model and {curve: values}."""
+    """Trains the member with `model.fit`; gives the model and {curve: values}.
+
+    `fit` gets the engine's batches and noise, does not shuffle, and runs eagerly.
+    """
     model, steps = member.model, Steps()
     x, labels = problem.data()
     y = labels[:, None] if problem.n_classes == 2 else labels
