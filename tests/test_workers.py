@@ -20,7 +20,7 @@ import pytest
 
 from pipeline import datasets
 from pipeline.config import loading, sections
-from pipeline.config.sections import Engine, Final, Pruning, Training, Tuning
+from pipeline.config.sections import Engine, Final, Heat, Pruning, Training, Tuning
 from pipeline.datasets.circles import CirclesData
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
@@ -186,10 +186,11 @@ def test_results_do_not_depend_on_the_number_of_workers_or_an_interruption(
     assert all(journal.model_path(unit.key).exists() for unit in units)
 
 
-def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption(
+def test_pruned_and_raced_searches_do_not_depend_on_workers_checkpoints_or_an_interruption(
     prepared: Path, plan: Plan, tmp_path: Path
 ) -> None:
-    tuning = replace(plan.study.tuning, trials=6, round=3, pruning=Pruning(first=1, factor=2))
+    pruning, race = Pruning(first=1, factor=2), (Heat(1, 3),)
+    tuning = replace(plan.study.tuning, trials=6, round=3, pruning=pruning, race=race)
     techniques = {name: plan.study.techniques[name] for name in ("none", "dropout")}
     pruned = replace(plan, study=replace(plan.study, tuning=tuning, techniques=techniques))
 
@@ -213,7 +214,7 @@ def test_pruned_searches_do_not_depend_on_workers_checkpoints_or_an_interruption
     # A trial has two seeds, and six of one technique and one of another begin with one epoch.
     assert rounds.budget(pruned, rounds.searches(pruned)) == (
         len(Journal("one", tmp_path)),
-        2 * (7 * 1 + 3 * 2 + 3 * 4),
+        2 * (7 * 1 + 3 * 2 + 3 * 4) + 2 * 4,  # and each technique's best trial a third one
     )
 
 
