@@ -57,7 +57,7 @@ def test_a_fresh_clone_pulls_everything_and_trains_nothing(fresh: Clone) -> None
     assert fresh.run("dvc", "status", "--with-deps", TARGET).strip().endswith("are up to date.")
     assert fresh.ran(TARGET) == set()
     runs = pd.read_csv(fresh.folder / "results/digits/runs.csv")
-    assert all((fresh.folder / path).exists() for path in runs["model"])
+    assert all((fresh.folder / path).exists() for path in runs["model"].dropna())
 
     trials = pd.read_csv(fresh.folder / "results/digits/trials.csv")
     expected = f"digits: {len(runs) + len(trials)} runs added, 0 already in MLflow\n"
@@ -91,11 +91,11 @@ def test_every_published_model_has_the_test_accuracy_of_runs_csv(store: str) -> 
     models = client.search_logged_models([experiment.experiment_id])
     data = datasets.load(results.prepared("digits"))
     rows = pd.read_csv("results/digits/runs.csv", dtype={"key": str}).set_index("key")
-    assert len(models) == len(rows)
+    assert len(models) == rows["model"].count() > 0
     for model in models:
         run = client.get_run(str(model.source_run_id))
         row = rows.loc[run.data.tags["unit_key"]].to_dict()
-        x, y = data.split(row["protocol"], "test", row["seed"])
+        x, y = data.split(row["protocol"], "test", row["replicate"])
         loaded = mlflow.pyfunc.load_model(model.model_uri)
         assert np.mean(loaded.predict(x).argmax(axis=1) == y) == row["test_accuracy"]
         plain = mlflow.keras.load_model(model.model_uri)
@@ -123,7 +123,7 @@ def test_the_champion_predicts_from_the_command_line(fresh: Clone, store: str) -
 @pytest.mark.slow
 def test_an_experiment_with_more_seeds_is_shown_and_plotted(studied: Clone) -> None:
     before = pd.read_csv(studied.folder / "results/digits/runs.csv").set_index("key")
-    change = "studies.digits.final.seeds=3"
+    change = "studies.digits.final.replicates=3"
     studied.run("dvc", "exp", "run", "--name", "more-seeds", "--set-param", change, TARGET)
     after = pd.read_csv(studied.folder / "results/digits/runs.csv").set_index("key")
     pd.testing.assert_frame_equal(after.loc[before.index], before)  # only new seeds were trained
@@ -132,7 +132,7 @@ def test_an_experiment_with_more_seeds_is_shown_and_plotted(studied: Clone) -> N
     shown = studied.run("dvc", "exp", "show", "--csv", "--only-changed")
     rows = [line.split(",") for line in shown.splitlines() if line]
     header, row = rows[0], next(row for row in rows if row[0] == "more-seeds")
-    assert row[header.index("studies.digits.final.seeds")] == "3"
+    assert row[header.index("studies.digits.final.replicates")] == "3"
     assert 0 <= float(row[header.index("tuned.l2.test_accuracy")]) <= 1
 
     studied.commit("A third seed")
@@ -140,7 +140,7 @@ def test_an_experiment_with_more_seeds_is_shown_and_plotted(studied: Clone) -> N
     plotted = spec(studied.folder / "dvc_plots/index.html")
     points = pd.DataFrame(plotted["data"]["values"])
     curves = points.groupby(["technique", "setting", "rev"])["epoch"].nunique()
-    assert len(curves) == 2 * 2 * 2
+    assert len(curves) == len(after[["technique", "setting"]].drop_duplicates()) * 2 > 2 * 2
     assert (curves == 2).all()
     facets = {field["field"] for field in plotted["facet"].values()}
     assert facets == {"technique", "setting"}

@@ -61,7 +61,8 @@ def final_row(seed: int, setting: str = "tuned", technique: str = "l2") -> Row:
         "architecture": "mlp",
     }
     row |= {"technique": technique, "setting": setting, "protocol": "leak_free", "leaks": False}
-    row |= {"search": 0, "replicate": seed, "seed": seed, "params.learning_rate": 0.1 * 3}
+    row |= {"search": 0, "replicate": seed, "seed": seed, "overlap": 0.0}
+    row |= {"params.learning_rate": 0.1 * 3}
     row |= {"params.strength": 1e-4 if technique == "l2" else None, "params.epochs": 40}
     row |= {"train_accuracy": 1.0, "val_accuracy": 0.7, "test_accuracy": 0.5 + seed / 7}
     row |= {"test_loss": float("nan") if seed == 1 else 1 / 3, "diverged": seed == 1}
@@ -202,6 +203,29 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
         (data,) = inputs(each)
         assert (data.dataset.name, data.dataset.digest) == ("circles", "d1")
         assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
+
+
+def test_runs_of_two_searches_have_names_and_tags_of_their_own(folder: Path) -> None:
+    """As where every chosen setting is trained on the same draws."""
+    rows = [
+        final_row(2) | {"search": search, "key": f"of search {search}", "replicate": 5}
+        for search in range(2)
+    ]
+    trials = [trial_row(3) | {"search": search, "key": f"trial {search}"} for search in range(2)]
+    log(
+        [
+            *(final_record(row, curve(0), None) for row in rows),
+            *(trial_record(row, "mlp") for row in trials),
+        ]
+    )
+    tags = ("search", "replicate", "seed", "trial")
+    found = {run.info.run_name: [run.data.tags.get(tag) for tag in tags] for run in children()}
+    assert found == {
+        "l2 · tuned · search 0 · seed 2": ["0", "5", "2", None],
+        "l2 · tuned · search 1 · seed 2": ["1", "5", "2", None],
+        "l2 · search 0 · trial 3": ["0", "0", None, "3"],
+        "l2 · search 1 · trial 3": ["1", "1", None, "3"],
+    }
 
 
 def test_a_curve_in_mlflow_is_thinned_and_whole_in_the_parents_artifact(folder: Path) -> None:
@@ -366,11 +390,14 @@ def digests(technique: str, phase: Phase, data: str, *changes: object) -> str:
 @pytest.mark.parametrize(
     ("changes", "phases"),
     [
-        (("final.seeds", 40), ()),
-        (("techniques.l1.search", {"strength": {"low": 0.1, "high": 1.0}}), ()),
+        (("final.replicates", 20), ()),
+        (("techniques.l2.final", {"replicates": 20}), ()),
+        (("outcomes", ["test_loss"]), ()),
+        (("techniques.dropout.search", {"rate": {"low": 0.1, "high": 0.5}}), ()),
         (("techniques.l2.article", {"strength": 0.1}), ("train",)),
         (("techniques.l2.search", {"strength": {"low": 0.1, "high": 1.0}}), ("tune", "train")),
         (("tuning.trials", 32), ("tune", "train")),
+        (("tuning.race", [{"candidates": 4, "draws": 15}]), ("tune", "train")),
         (("training.batch_size", 16), ("tune", "train")),
     ],
 )
@@ -845,7 +872,7 @@ def test_publishing_fails_where_mlflow_does(folder: Path, monkeypatch: pytest.Mo
 def test_a_parent_holds_the_params_of_its_own_technique_only() -> None:
     context = Context.of_study("circles", loading.load(ROOT / "params.yaml"), "d")
     names = context.parent_params("activity_l1_before")
-    assert names["techniques.activity_l1_before.article.strength"] == 1e-4
+    assert names["techniques.activity_l1_before.article.strength"] == 3e-3
     assert "training.batch_size" in names
     assert not [n for n in names if n.startswith("techniques.") and "activity_l1_before" not in n]
 
