@@ -89,7 +89,10 @@ def assert_same_draw(one: Dataset, other: Dataset, draw: int) -> None:
 def test_each_sample_of_a_draw_has_a_state_of_its_own() -> None:
     """So another size of one sample leaves the points of the others as they are."""
     usual = circles.prepare("circles", SMALL, seed=3)
-    for other, sample in ((replace(SMALL, validation=90), "val"), (replace(SMALL, test=90), "test")):
+    for other, sample in (
+        (replace(SMALL, validation=90), "val"),
+        (replace(SMALL, test=90), "test"),
+    ):
         changed = circles.prepare("circles", other, seed=3)
         for part in {*PARTS} - {sample}:
             for draw in range(SMALL.draws):
