@@ -98,9 +98,12 @@ class Request:
             final |= numbers
             techniques = {name: _without_own(given, numbers) for name, given in techniques.items()}
         if self.techniques is not None:
-            wanted = {"none", *self.techniques}
+            given = {name: techniques.get(name) or {} for name in self.techniques}
+            sources = {each["values_of"] for each in given.values() if each.get("values_of")}
+            wanted = {"none", *self.techniques, *sources}
             # Every comparison needs `none`. A technique that the study does not have gets the
-            # default ranges and no article setting. A technique that is asked for is tuned.
+            # default ranges and no article setting. A technique that is asked for is tuned, and so
+            # is one whose values another one has.
             techniques = {
                 name: {**techniques.get(name, _default(name)), "tuned": True}
                 for name in {**TECHNIQUES, **techniques}
