@@ -26,7 +26,10 @@ def main(argv: list[str]) -> None:
 
 
 def _runs(study: str) -> pd.DataFrame:
-    """The rows of the article's settings, as in runs.csv. Raises UserError if there are none."""
+    """The rows of the article's settings, as in runs.csv.
+
+    Raises UserError if there are none, or if a run failed, since the table would lack it silently.
+    """
     settings, journal = loading.load(), Journal(study)
     prepared = results.prepared(study)
     data = datasets.load(prepared)
@@ -40,6 +43,10 @@ def _runs(study: str) -> pd.DataFrame:
     with Runner(executor, journal) as runner:
         found = {result.key: result for result in runner.run(runs, f"article {study}")}
     journal.keep_checkpoints(())
+    if failed := [result.failed for result in found.values() if result.failed]:
+        raise UserError(
+            f"{study}: {len(failed)} of {len(runs)} runs failed ({failed[0]}); run this again"
+        )
     rows = [
         final_row(run, found[run.key], data.leaks(run.protocol), data.overlap(run.protocol))
         for run in runs

@@ -15,7 +15,10 @@ from pipeline.analysis import article as tables
 from pipeline.config import loading
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
+from pipeline.execution.executor import Answer, Work, WorkerDied
+from pipeline.execution.jobs import Train
 from pipeline.execution.journal import Journal
+from pipeline.execution.worker import Job
 from pipeline.stages import article
 from pipeline.training.runs import Plan
 from pipeline.tuning import rounds
@@ -82,6 +85,23 @@ def test_a_study_without_settings_of_an_article_is_refused(prepared: datasets.Da
     given["studies"]["circles"]["techniques"] = {"none": {}, "l2": {}}
     Path(loading.FILE).write_text(yaml.safe_dump(given), encoding="utf-8")
     with pytest.raises(UserError, match="circles: no technique has an `article` setting"):
+        article.main(["circles"])
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_is_told_and_not_left_out(
+    prepared: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(InProcess):
+        def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+            if not isinstance(job, Train):
+                return super().submit(slot, job)
+            work: Work[Answer] = Work()
+            work.set_exception(WorkerDied("worker died (signal 9)"))
+            return work
+
+    monkeypatch.setattr(article, "LocalExecutor", Deadly)
+    with pytest.raises(UserError, match=r"circles: 12 of 12 runs failed \(worker died"):
         article.main(["circles"])
 
 
