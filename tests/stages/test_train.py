@@ -52,15 +52,9 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     others = runs[~lost]
     assert others["failed"].isna().all()
     assert others["test_accuracy"].notna().all()
-<<<<<<< HEAD
     kept = others.loc[others["search"] == 0, "model"]  # models are kept of the first search alone
     assert all(Path(model).exists() for model in kept)
     assert others.loc[others["search"] > 0, "model"].isna().all()
-=======
-    kept = others["model"].dropna()  # of the first search
-    assert len(kept)
-    assert all(Path(model).exists() for model in kept)
->>>>>>> h-tests
     curves = pd.read_parquet(results.RESULTS / NAME / "curves.parquet")
     assert {*curves["key"]} == {*others["key"]}
     assert (results.RESULTS / NAME / "report.html").exists()
