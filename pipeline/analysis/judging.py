@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import derived, deviation, paired, power, verdict_rule
+from pipeline.analysis import derived, deviation, inference, paired, power, verdict_rule
 from pipeline.analysis.paired import PAIR
 from pipeline.analysis.statements import Case, Claim, Side, Statement
 from pipeline.analysis.statistics import Estimate
@@ -201,11 +201,13 @@ def _where(side: Side, frame: pd.DataFrame) -> "pd.Series[bool]":
 def _runs_of(side: Side, frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """These columns of the runs of one side, and those that pair them."""
     # Not all columns: to select rows of a table this wide takes fifty times as long.
-    return frame.loc[_where(side, frame), [*PAIR, "overlap", *columns]]
+    runs = frame.loc[_where(side, frame), [*PAIR, "overlap", *columns]]
+    timed = [name for name in columns if name == inference.COLUMN]  # only models that are kept
+    return runs.dropna(subset=timed) if timed else runs
 
 
 def _in_common(statement: Statement, frame: pd.DataFrame) -> bool:
-    keys = [frame.loc[_where(side, frame), [*PAIR]] for side in statement.sides]
+    keys = [_runs_of(side, frame, statement.measure)[[*PAIR]] for side in statement.sides]
     return not keys[0].merge(keys[-1]).empty
 
 

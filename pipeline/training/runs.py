@@ -33,7 +33,7 @@ PROTOCOLS: Mapping[Phase, Protocol] = {
     "tuned_by_loss": "leak_free",
 }
 INSPECTED = 0  # the seed whose final runs are inspected, of the first search
-MODELS = 10  # seeds whose models are kept beside the results, of the first search
+MODELS = 10  # seeds whose models are kept beside the results
 FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
 
 
@@ -135,8 +135,12 @@ class Run:
 
     @property
     def keeps_model(self) -> bool:
-        """Whether its model is kept beside the results; predictions are kept of all runs."""
-        return self.setting != "trial" and self.seed < MODELS and self.search == 0
+        """Whether its model is kept beside the results; predictions are kept of all runs.
+
+        Those of the first seeds: of the first search, or of the search that the replicate has.
+        """
+        own = self.search in (0, self.replicate)
+        return self.setting != "trial" and self.seed < MODELS and own
 
     @property
     def made_of(self) -> dict[str, str]:

@@ -52,9 +52,7 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     others = runs[~lost]
     assert others["failed"].isna().all()
     assert others["test_accuracy"].notna().all()
-    kept = others.loc[others["search"] == 0, "model"]  # models are kept of the first search alone
-    assert all(Path(model).exists() for model in kept)
-    assert others.loc[others["search"] > 0, "model"].isna().all()
+    assert all(Path(model).exists() for model in others["model"])  # of the first ten seeds
     curves = pd.read_parquet(results.RESULTS / NAME / "curves.parquet")
     assert {*curves["key"]} == {*others["key"]}
     assert (results.RESULTS / NAME / "report.html").exists()
