@@ -68,8 +68,8 @@ def test_a_study_from_outside_fills_its_run_and_leaves_params_yaml_alone(
     assert {"digits/test_accuracy/none", "digits/difference/l2"} <= opened.data.metrics.keys()
     artifacts = MlflowClient(f"sqlite:///{outside}/mlflow.db").list_artifacts(opened.info.run_id)
     assert {each.path for each in artifacts} == {"digits", "params.yaml", "results.txt"}
-    # Two techniques on two splits: each with a search, and two seeds in each of three settings.
-    trials, finals = 2 * 2 * 1, 2 * 2 * 2 * 3
+    # Two techniques on two splits: each with a search, and a final run in each of three settings.
+    trials, finals = 2 * 2 * 1, 2 * 2 * 3
     parents = 2 * 2
     assert len(rest) == trials + finals + parents
     assert {run.info.status for run in rest} == {"FINISHED"}
