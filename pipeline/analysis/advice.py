@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.analysis.chosen import Chosen, Tuned, by_validation, choices
-from pipeline.analysis.summary import BASELINE, Finding
+from pipeline.analysis.summary import Finding
 from pipeline.analysis.telling import (
     amount,
     by_validation_words,
@@ -20,6 +20,7 @@ from pipeline.analysis.telling import (
     side_gains,
     to_resolve,
 )
+from pipeline.techniques.registry import BASELINE
 
 
 @dataclass(frozen=True)

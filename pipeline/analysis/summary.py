@@ -28,11 +28,11 @@ from pipeline.datasets.task import Measure, Task
 from pipeline.errors import UserError, nearest
 from pipeline.formatting import interval, p_text
 from pipeline.results import SUMMARY_COLUMNS, task_of
+from pipeline.techniques.registry import BASELINE
 
 Role = Literal["primary", "secondary", "described"]
 Row = Mapping[Any, Any]  # of the summary
 
-BASELINE = "none"
 SIGNIFICANCE = 0.05
 COUNTS = ("diverged", "collapsed")
 GROUPS: tuple[Group, ...] = ("better", "worse", "no difference", "unresolved")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.analysis.summary import (
-    BASELINE,
     Finding,
     Row,
     by_holm_alone,
@@ -15,6 +14,7 @@ from pipeline.analysis.summary import (
     measure_of,
 )
 from pipeline.datasets.task import Measure
+from pipeline.techniques.registry import BASELINE
 
 
 def listed(names: Sequence[str]) -> str:

@@ -12,10 +12,8 @@ from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
-from pipeline.techniques.registry import TECHNIQUES, Technique
+from pipeline.techniques.registry import BASELINE, TECHNIQUES, Technique
 from pipeline.techniques.training import ValidationToo
-
-BASELINE = "none"
 
 LONGEST_NAME = 64  # characters; it names a folder, an experiment and files
 # Words that pandas reads as a missing value, a truth value or a number, in any case.

@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from pipeline.analysis import paired
 from pipeline.analysis.curves import thinned
 from pipeline.analysis.statistics import Vector
-from pipeline.analysis.summary import BASELINE, Row, difference_text, measure_of, told_apart
+from pipeline.analysis.summary import Row, difference_text, measure_of, told_apart
 from pipeline.datasets.task import TASKS, Measure
 from pipeline.formatting import number, signed
 from pipeline.report.style import (
@@ -45,6 +45,7 @@ from pipeline.report.style import (
     set_grid,
 )
 from pipeline.results import PARAM, read_curves, task_of
+from pipeline.techniques.registry import BASELINE
 
 SHARES = {score.name for task in TASKS.values() for score in task.scores if score.share}
 NOISY = re.compile(r"noise_([\d.]+)_accuracy")  # a column of runs.csv; the group is sigma

@@ -16,7 +16,7 @@ from pipeline import results
 from pipeline.analysis import advice, chosen, ensembles, paired, summary, tuning_curve
 from pipeline.analysis.advice import Advice
 from pipeline.analysis.chosen import Chosen
-from pipeline.analysis.summary import BASELINE, Finding, Row, difference_text, measure_of
+from pipeline.analysis.summary import Finding, Row, difference_text, measure_of
 from pipeline.analysis.variance import Component
 from pipeline.datasets import about as studied
 from pipeline.datasets.task import Measure, Task, named
@@ -28,6 +28,7 @@ from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
 from pipeline.report.rendering import render
 from pipeline.report.sentences import scope, setting_words
+from pipeline.techniques.registry import BASELINE
 
 Part = Callable[[], Any]  # makes a part of the page
 Call = Callable[[Sequence[Part]], list[Any]]  # makes several parts

@@ -7,10 +7,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.analysis.summary import BASELINE
 from pipeline.formatting import percent
 from pipeline.report import figures, model_figures
 from pipeline.report.model_figures import Arrays
+from pipeline.techniques.registry import BASELINE
 
 INSPECTED = 0  # the search and the seed whose runs `inspections.npz` shows
 

@@ -11,11 +11,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from pipeline.analysis.summary import BASELINE, SIGNIFICANCE, corrected_p, told_apart
+from pipeline.analysis.summary import SIGNIFICANCE, corrected_p, told_apart
 from pipeline.analysis.telling import amount
 from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
 from pipeline.report.sentences import caution, groups, headline
+from pipeline.techniques.registry import BASELINE
 
 TEMPLATES = Path(__file__).parent / "templates"
 

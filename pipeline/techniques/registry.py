@@ -95,6 +95,8 @@ class Technique:
         return self.apply({name: searched.low for name, searched in self.search.items()})
 
 
+BASELINE = "none"  # the technique that every comparison is with
+
 DISTORTION = Range(0.01, 0.3, log=True, default=0.1)
 TURN = Range(0.005, 0.15, log=True, default=0.04)  # of a full turn: 2 to 54 degrees
 STRENGTH = Range(1e-6, 1e-1, log=True, default=1e-4)  # articles A and B
@@ -172,7 +174,7 @@ def _every_kernel(penalty: Penalty) -> Change:
 TECHNIQUES: Mapping[str, Technique] = {
     # The learning rate is searched with every technique, so this is also the baseline with a tuned
     # learning rate.
-    "none": Technique(
+    BASELINE: Technique(
         summary="no regularization: the baseline",
         formula="loss",
         source="",

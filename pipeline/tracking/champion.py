@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.analysis.summary import BASELINE
 from pipeline.datasets.task import named
+from pipeline.techniques.registry import BASELINE
 from pipeline.tracking.records import Row, finite
 from pipeline.tracking.store import model_name, visit
 

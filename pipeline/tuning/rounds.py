@@ -16,12 +16,12 @@ from pipeline.datasets.task import Task
 from pipeline.errors import UserError
 from pipeline.results import param_columns
 from pipeline.techniques.ranges import Range
+from pipeline.techniques.registry import BASELINE
 from pipeline.training.runs import Plan, Result, Run, chained
 from pipeline.tuning import choice
 from pipeline.tuning.search import Outcome, Search, survivors
 
 Row = dict[str, Any]
-BASELINE = "none"
 LOST: Mapping[str, float] = {"diverged": True, "epochs_run": 0, "seconds": 0.0}
 Runs = list[tuple[Run, Result]]
 
