@@ -116,6 +116,4 @@ def study(seed: int, engine: Engine, section: Study = STUDY) -> pd.DataFrame:
     runs = rounds.final_runs(plan, rounds.tuned(plan, searching)["techniques"])
     pool.add(runs)
     found = {result.key: result for result in pool.results()}
-    return pd.DataFrame(
-        [final_row(run, found[run.key], False, data.overlap(run.protocol)) for run in runs]
-    )
+    return pd.DataFrame([final_row(run, found[run.key], data) for run in runs])

@@ -1,6 +1,6 @@
 """Numbers as text, for tables, pages and sentences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,3 +70,21 @@ def interval(
 ) -> str:
     """A row's value and its interval, such as 84.23 [83.61, 84.90]; `write` formats a number."""
     return f"{write(row[name])}{unit} [{write(row[f'{name}_low'])}, {write(row[f'{name}_high'])}]"
+
+
+def aligned(title: str, cells: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """A table as plain text: a title, rows in columns with the heading first, and notes.
+
+    >>> print(aligned("scores", [("", "test"), ("none", "84.23"), ("l2", "85.10")]))
+    scores
+          test
+    ───────────
+    none  84.23
+    l2    85.10
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])

@@ -8,15 +8,18 @@ import pandas as pd
 import yaml
 
 from pipeline.analysis import semantics
-from pipeline.analysis.paired import pairs
-from pipeline.analysis.statistics import Estimate
+from pipeline.analysis.paired import Pairs, pairs
+from pipeline.datasets.task import Measure
+from pipeline.formatting import aligned
 from pipeline.results import task_of
+from pipeline.techniques.registry import BASELINE
 
 FILE = Path(__file__).with_name("published.yaml")
 POINTS = {
     "article": "the article's own points",
     "article_fresh": "fresh draws, which the article never saw",
 }
+VALUES = {"article": "the article's values"}  # where no points are told apart from fresh ones
 
 
 @cache
@@ -28,35 +31,29 @@ def published() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
 
 def table(runs: pd.DataFrame) -> str:
     """Scores on training and test data of an article's settings, as aligned plain text."""
-    blocks = [_block(group) for _, group in runs.groupby("setting", sort=False)]
-    return "\n\n".join(blocks)
+    by_setting = [group for _, group in runs.groupby("setting", sort=False)]
+    points = POINTS if len(by_setting) > 1 else VALUES
+    return "\n\n".join(_block(group, points) for group in by_setting)
 
 
-def _block(runs: pd.DataFrame) -> str:
+def _block(runs: pd.DataFrame, points: Mapping[str, str]) -> str:
     first, task = runs.iloc[0], task_of(runs)
-    measures = (task.train, task.test)
-    head = ["", *(f"{measure.title}, %" for measure in measures), "article", "gain on test"]
-    baseline = runs[runs["technique"] == "none"]
+    study, setting, measures = first["study"], str(first["setting"]), (task.train, task.test)
+    head = ("", *(measure.heading for measure in measures), "article", "gain on test")
+    baseline = runs[runs["technique"] == BASELINE]
     rows = [
-        [
-            " ".join(filter(None, (str(name), _reading(first["study"], str(name))))),
-            *(_interval(pairs(own, None, measure.name).effect.interval()) for measure in measures),
-            _printed(first["study"], str(name), str(first["setting"])),
+        (
+            " ".join(filter(None, (name, _reading(study, name)))),
+            *(_interval(measure, pairs(own, None, measure.name)) for measure in measures),
+            _printed(study, name, setting),
             ""
-            if name == "none"
-            else _interval(pairs(own, baseline, task.test.name).effect.interval(), signed=True),
-        ]
-        for name, own in runs.groupby("technique", sort=False)
-    ]
-    cells = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
+            if name == BASELINE
+            else _interval(task.test, pairs(own, baseline, task.test.name), sign="+"),
+        )
+        for name, own in ((str(name), own) for name, own in runs.groupby("technique", sort=False))
     ]
     n = runs["replicate"].nunique()
-    title = f"{first['study']}, {POINTS[str(first['setting'])]}: {n} runs each, 95 % intervals"
-    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:]])
+    return aligned(f"{study}, {points[setting]}: {n} runs each, 95 % intervals", [head, *rows])
 
 
 def _reading(study: str, technique: str) -> str:
@@ -69,6 +66,8 @@ def _printed(study: str, technique: str, setting: str) -> str:
     return " / ".join(f"{100 * value:.0f}" for value in numbers.values())
 
 
-def _interval(estimate: Estimate, signed: bool = False) -> str:
-    mean, low, high = (f"{100 * value:{'+' if signed else ''}.1f}" for value in estimate)
+def _interval(measure: Measure, values: Pairs, sign: str = "") -> str:
+    """A mean and its interval; a share to a tenth of a percent, since articles print whole ones."""
+    digits = f"{sign}.1f" if measure.share else f"{sign}.4g"
+    mean, low, high = (f"{measure.scale * value:{digits}}" for value in values.effect.interval())
     return f"{mean} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")

@@ -26,7 +26,7 @@ from pipeline.analysis.statistics import Estimate
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import Measure, Task
 from pipeline.errors import UserError, nearest
-from pipeline.formatting import interval, p_text
+from pipeline.formatting import aligned, interval, p_text
 from pipeline.results import SUMMARY_COLUMNS, task_of
 from pipeline.techniques.registry import BASELINE
 
@@ -529,7 +529,7 @@ def _score_block(finding: Finding) -> str:
     )
     difference = f"difference to none{', points' if measure.share else ''}"
     head = ("technique", measure.heading, difference, "corrected p", "group", "n")
-    return _aligned(title, [head, *map(_cells, rows)], notes(finding))
+    return aligned(title, [head, *map(_cells, rows)], notes(finding))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -572,17 +572,8 @@ def _side_block(finding: Finding) -> list[str]:
         f"{finding.study}, {finding.setting} setting: difference to none in secondary outcomes"
         " (simultaneous 95 % intervals; *: shown)"
     )
-    return [_aligned(title, [head, *cells])]
+    return [aligned(title, [head, *cells])]
 
 
 def _marked(row: Row) -> str:
     return difference_text(row) + ("*" if told_apart(row) else "")
-
-
-def _aligned(title: str, cells: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])

@@ -106,6 +106,13 @@ class Dataset:
 
         The correction of Nadeau and Bengio for replicates that share examples.
         """
+        return self._overlaps[protocol]
+
+    @cached_property
+    def _overlaps(self) -> Mapping[Protocol, float]:
+        return {protocol: self._overlap(protocol) for protocol in PROTOCOLS}
+
+    def _overlap(self, protocol: Protocol) -> float:
         first, second = (
             np.concatenate([self.rows(protocol, part, draw) for part in PARTS])
             for draw in (0, self.draws(protocol) - 1)
@@ -120,11 +127,20 @@ class Dataset:
 
     def leaks(self, protocol: Protocol) -> bool:
         """Whether an example is in two of training, validation and test, within any draw."""
-        return any(
-            np.intersect1d(self.rows(protocol, first, draw), self.rows(protocol, second, draw)).size
-            for draw in range(self.draws(protocol))
-            for first, second in combinations(PARTS, 2)
-        )
+        return self._leaks[protocol]
+
+    @cached_property
+    def _leaks(self) -> Mapping[Protocol, bool]:
+        return {
+            protocol: any(
+                np.intersect1d(
+                    self.rows(protocol, first, draw), self.rows(protocol, second, draw)
+                ).size
+                for draw in range(self.draws(protocol))
+                for first, second in combinations(PARTS, 2)
+            )
+            for protocol in PROTOCOLS
+        }
 
     @cached_property
     def digest(self) -> str:

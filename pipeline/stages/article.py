@@ -47,8 +47,4 @@ def _runs(study: str) -> pd.DataFrame:
         raise UserError(
             f"{study}: {len(failed)} of {len(runs)} runs failed ({failed[0]}); run this again"
         )
-    rows = [
-        final_row(run, found[run.key], data.leaks(run.protocol), data.overlap(run.protocol))
-        for run in runs
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([final_row(run, found[run.key], data) for run in runs])

@@ -52,15 +52,13 @@ def _train(study: str) -> None:
     tuned = _tuned(plan, context)
     runs = rounds.final_runs(plan, tuned)
     by_key, remaining = {run.key: run for run in runs}, Counter(run.technique for run in runs)
-    leaks = {protocol: data.leaks(protocol) for protocol in datasets.PROTOCOLS}
-    overlap = {protocol: data.overlap(protocol) for protocol in datasets.PROTOCOLS}
     with replacing_together(_outputs(study)) as scratch:
         with Tracker(context, settings.tracking.system_metrics) as tracker:
             executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
             with Runner(executor, journal) as runner:
                 for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]
-                    row = final_row(run, result, leaks[run.protocol], overlap[run.protocol])
+                    row = final_row(run, result, data)
                     row["reference"] = section.techniques[run.technique].values_of is not None
                     row[results.STUDY] = context.study_digest(run.technique, "train")
                     rows[run.key] = row

@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import results
+from pipeline.datasets import Dataset
 from pipeline.training.runs import Result, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def final_row(run: Run, result: Result, leaks: bool, overlap: float) -> results.Row:
+def final_row(run: Run, result: Result, data: Dataset) -> results.Row:
     """A row of runs.csv, without the MLflow run, which is not known yet.
 
-    `overlap`: of the replicates, as in `analysis.paired`. A failed run has no measures and no
-    model, and the reason in the column `failed`.
+    `data`: of the study, which tells whether its splits leak and how far replicates overlap. A
+    failed run has no measures and no model, and the reason in the column `failed`.
     """
     path = results.model_path(run.study, run.technique, run.setting, run.search, run.seed)
     model = {"model": path.as_posix()} if run.keeps_model else {}
@@ -28,12 +29,12 @@ def final_row(run: Run, result: Result, leaks: bool, overlap: float) -> results.
         **run.made_of,
         "setting": run.setting,
         "protocol": run.protocol,
-        "leaks": leaks,
+        "leaks": data.leaks(run.protocol),
         "stops_early": run.stops_early,
         "search": run.search,
         "replicate": run.replicate,
         "seed": run.seed,
-        "overlap": overlap,
+        "overlap": data.overlap(run.protocol),
         **results.param_columns(run.hyperparameters),
         **result.measures,
         **results.param_columns({"epochs": run.training.epochs}),

@@ -45,16 +45,14 @@ def choice_error(scores: ArrayLike) -> ChoiceError:
     if np.isinf(x).any():
         raise ValueError("`scores` must be finite, or nan where a candidate was not evaluated")
     candidates, draws = np.nonzero(~np.isnan(x))
-    design = np.hstack([candidates[:, None] == np.arange(len(x)), draws[:, None] == _columns(x)])
+    design = np.hstack(
+        [candidates[:, None] == np.arange(len(x)), draws[:, None] == np.arange(x.shape[1])]
+    )
     fitted, _, rank, _ = np.linalg.lstsq(design.astype(float), x[candidates, draws], rcond=None)
     df = len(draws) - int(rank)
     rest = x[candidates, draws] - design @ fitted
     deviation = float(np.sqrt(rest @ rest / df)) if df else np.nan
     return ChoiceError(deviation, df, len(np.unique(candidates)))
-
-
-def _columns(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.arange(x.shape[1], dtype=np.float64)
 
 
 def _floats(name: str, values: ArrayLike, dims: int) -> NDArray[Any]:
