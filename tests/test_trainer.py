@@ -291,10 +291,12 @@ def test_a_second_fit_continues_where_the_first_one_ended() -> None:
 def test_a_run_that_diverges_has_the_values_of_its_last_finite_epoch(
     diverged: int | None, told: float, dataset: Dataset
 ) -> None:
-    trained = Trained([], {"val_loss": np.array([0.1, 0.2, 0.3])}, 3, None, diverged, 1.0)
+    curves = {"val_loss": np.array([0.1, 0.2, 0.3]), "val_accuracy": np.array([0.9, 0.8, 0.6])}
+    trained = Trained([], curves, 3, None, diverged, 1.0)
     trained = replace(trained, epochs_run=diverged or 3)
     found = training_measures(unit(EXAMPLES["mlp"], "none", {}, dataset), trained)
     assert found["val_loss"] == told
+    assert found["fall"] == pytest.approx(0.9 - found["val_accuracy"])
     assert found["diverged"] == (diverged is not None)
 
 

@@ -272,6 +272,10 @@ def _state(search: Search, number: int, all_diverged: bool) -> str:
 def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
     """The content of tuned.json: the chosen values, their ranges, the budget, and how sure."""
     tuning = plan.study.tuning
+    by_name = {
+        name: [search for search in searching if search.name == name]
+        for name in plan.study.searched
+    }
     return {
         "study": plan.name,
         "task": plan.task.name,
@@ -281,9 +285,7 @@ def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
         "rungs": list(tuning.rungs),
         "crossed": plan.study.final.crossed,
         "techniques": {
-            name: _technique(plan, [search for search in searching if search.name == name], off)
-            for name in plan.study.searched
-            for off in [[search for search in searching if search.name == BASELINE]]
+            name: _technique(plan, own, by_name[BASELINE]) for name, own in by_name.items()
         },
     }
 
@@ -376,8 +378,8 @@ def final_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
     runs = article_runs(plan)
     for name in plan.study.tuned:
         for index in plan.study.final_of(name).turns:
-            choice = tuned[plan.study.techniques[name].values_of or name]["searches"][index]
-            runs += plan.tuned(name, choice["values"], index)
+            searched = tuned[plan.study.techniques[name].values_of or name]
+            runs += plan.tuned(name, searched["searches"][index]["values"], index)
     for name in plan.study.searched if plan.study.outcomes else ():
         turns = plan.study.final_of(name).turns
         for index in turns[:1] if plan.study.final.crossed else turns:
