@@ -113,7 +113,7 @@ def study(seed: int, engine: Engine, section: Study = STUDY) -> pd.DataFrame:
     searching = rounds.searches(plan)
     for _ in rounds.tune(plan, searching, pool):
         pass
-    runs = rounds.final_runs(plan, rounds.tuned(plan, searching)["techniques"])
+    runs = rounds.final_runs(plan, rounds.tuned(plan, searching))
     pool.add(runs)
     found = {result.key: result for result in pool.results()}
     return pd.DataFrame([final_row(run, found[run.key], data) for run in runs])

@@ -46,6 +46,8 @@ MADE_BY: Mapping[str, str] = {
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
 }
 
+SAME_TEST = "same_test"  # a column of runs.csv: whether all replicates have the same test examples
+SIZE = "size"  # a column of trials: of what the study varies, such as training rows
 STUDY = "study_digest"  # a column: digest of the params and data that decide a technique's runs
 PARAM = (
     "params."  # prefix of the columns of hyperparameters, which distinguishes them from measures
@@ -58,7 +60,7 @@ CHOICE_COLUMNS = (
 )
 RUN_COLUMNS = (
     *("key", "study", "task", "technique", "setting", "leaks"),
-    *("search", "replicate", "seed", "overlap"),  # see `analysis.paired`
+    *("search", "replicate", "seed", "overlap", SAME_TEST),  # see `analysis.paired`
     *("val_loss", "diverged"),
 )
 SUMMARY_COLUMNS = (
@@ -434,8 +436,17 @@ def read_tuned(folder: Path) -> dict[str, Any]:
     """What the searches chose. Raises UserError if the file, its task or techniques are missing."""
     path = folder / TUNED
     tuned = _read_json(path)
-    _check_columns(path, tuned, ["task", "techniques"])
+    _check_columns(path, tuned, ["task", "sizes" if "sizes" in tuned else "techniques"])
     return tuned
+
+
+def techniques_at(tuned: Mapping[str, Any], size: int | None) -> dict[str, Any]:
+    """Technique -> what its searches chose, at a size of what the study varies, if it does.
+
+    Empty if tuned.json lacks it.
+    """
+    found = tuned.get("techniques") if size is None else tuned.get("sizes", {}).get(str(size))
+    return dict(found or {})
 
 
 def read_advice(folder: Path) -> dict[str, Any]:

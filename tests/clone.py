@@ -23,7 +23,8 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
         searches = {"searches": 1} if "searches" in study["final"] else {}
         study["final"] = {"replicates": 2, **searches}
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
-        study["techniques"] = {n: given for n, given in study["techniques"].items() if n in kept}
+        given = study["techniques"]
+        study["techniques"] = {name: given.get(name, {}) for name in kept}
         if not images:
             study["techniques"]["cocktail"] = {"combine": ["l2/first", "dropout"]}
         study["model"]["hidden"] = [8]

@@ -5,8 +5,9 @@ from typing import Any
 
 
 def chosen(values: Mapping[str, Mapping[str, float]], searches: int = 1) -> dict[str, Any]:
-    """The entry `techniques` of a tuned.json in which all searches of a technique agree."""
-    return {
+    """The content of a tuned.json in which all searches of a technique agree."""
+    techniques = {
         name: {"searches": [{"values": dict(own), "by_loss": {"values": dict(own)}}] * searches}
         for name, own in values.items()
     }
+    return {"techniques": techniques}

@@ -63,6 +63,7 @@ def make_runs(
                     "replicate": replicate,
                     "seed": seed,
                     "overlap": overlap,
+                    "same_test": False,
                     "reference": technique == "train_and_validation",
                     "train_accuracy": 0.97,
                     "val_accuracy": test - 0.01,

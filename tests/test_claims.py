@@ -57,6 +57,7 @@ def row(side: Side, seed: int) -> dict[str, Any]:
         "replicate": seed,
         "seed": seed,
         "overlap": 0.0,
+        "same_test": False,
         "leaks": side.setting == "article",
         "diverged": False,
     }

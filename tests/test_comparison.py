@@ -40,6 +40,7 @@ def study(rng: np.random.Generator, effect: float, replicates: int = 10) -> pd.D
             "replicate": np.tile(np.arange(replicates), 2),
             "seed": np.tile(np.arange(replicates), 2),
             "overlap": 0.0,
+            "same_test": False,
             "test_accuracy": accuracy.ravel(),
         }
     )

@@ -22,7 +22,7 @@ from pipeline.config.sections import Training
 from pipeline.datasets import Dataset
 from pipeline.errors import UserError
 from pipeline.models.architectures import Mlp
-from pipeline.training.runs import Phase, Run
+from pipeline.training.runs import Run
 
 from .synthetic import make_predictions, make_runs
 
@@ -177,7 +177,7 @@ def test_too_few_runs_for_any_ensemble_leave_the_table_empty() -> None:
     assert ensembles.summarize(runs, predictions(runs)).empty
 
 
-def unit(setting: Phase, seed: int) -> Run:
+def unit(setting: str, seed: int) -> Run:
     return Run(
         study="circles",
         data_digest="",

@@ -72,7 +72,7 @@ class Instant:
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     study = loading.load().study("circles")
-    kept = {name: study.techniques[name] for name in ("none", "l2", "dropout")}
+    kept = {name: sections.TechniqueParams() for name in ("none", "l2", "dropout")}
     tuning = sections.Tuning(trials=6, seeds=2, round=3, epochs=4)
     final = sections.Final(4, searches=1)
     few = replace(study, techniques=kept, tuning=tuning, final=final, outcomes=())

@@ -61,7 +61,7 @@ def final_row(seed: int, setting: str = "tuned", technique: str = "l2") -> Row:
         "architecture": "mlp",
     }
     row |= {"technique": technique, "setting": setting, "protocol": "leak_free", "leaks": False}
-    row |= {"search": 0, "replicate": seed, "seed": seed, "overlap": 0.0}
+    row |= {"search": 0, "replicate": seed, "seed": seed, "overlap": 0.0, "same_test": False}
     row |= {"params.learning_rate": 0.1 * 3}
     row |= {"params.strength": 1e-4 if technique == "l2" else None, "params.epochs": 40}
     row |= {"train_accuracy": 1.0, "val_accuracy": 0.7, "test_accuracy": 0.5 + seed / 7}
@@ -393,7 +393,7 @@ def digests(technique: str, phase: Phase, data: str, *changes: object) -> str:
         (("final.replicates", 20), ()),
         (("techniques.l2.final", {"replicates": 20}), ()),
         (("outcomes", ["test_loss"]), ()),
-        (("techniques.dropout.search", {"rate": {"low": 0.1, "high": 0.5}}), ()),
+        (("techniques.early_stopping.search", {"patience": {"low": 5, "high": 50, "integer": True}}), ()),
         (("techniques.l2.article", {"strength": 0.1}), ("train",)),
         (("techniques.l2.search", {"strength": {"low": 0.1, "high": 1.0}}), ("tune", "train")),
         (("tuning.trials", 32), ("tune", "train")),

@@ -91,7 +91,7 @@ def mean(members: Sequence[np.ndarray]) -> Vector:
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The share of examples whose most probable class is their label, shape (n,)."""
-    return float(np.mean(_of_classes(probabilities).argmax(axis=1) == labels))
+    return float(np.mean(of_classes(probabilities).argmax(axis=1) == labels))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -99,11 +99,11 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     For a single model that gives a label a smaller probability, it is below the loss in runs.csv.
     """
-    p = _of_classes(probabilities)[np.arange(len(labels)), labels]
+    p = of_classes(probabilities)[np.arange(len(labels)), labels]
     return float(np.mean(-np.log(np.maximum(p, SMALLEST))))
 
 
-def _of_classes(probabilities: np.ndarray) -> np.ndarray:
+def of_classes(probabilities: np.ndarray) -> np.ndarray:
     """Probabilities (n, classes); those of one sigmoid unit become two columns."""
     if probabilities.shape[1] > 1:
         return probabilities

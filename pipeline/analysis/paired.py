@@ -4,6 +4,7 @@ A pair has the same draw or split, the same search's turn, the same initial weig
 under two techniques. The replicate is the unit: seeds within it are averaged.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,6 +34,8 @@ class Pairs:
     index: Index  # (n, 3): search, replicate and seed
     values: Vector  # (n,)
     overlap: float
+    # Of each replicate on each test example, (R, rows), where all have the same test examples.
+    by_row: Matrix | None = None
 
     @cached_property
     def _cells(self) -> tuple[Matrix, Index]:
@@ -72,6 +75,8 @@ class Pairs:
     @cached_property
     def effect(self) -> Effect:
         """The mean with its standard error, corrected for the one source that needs it."""
+        if self.by_row is not None:
+            return effects.crossed(self.by_row)
         table = self.table
         if table is not None:
             return effects.crossed(table)
@@ -100,23 +105,24 @@ class Pairs:
     def flips(self, rng: np.random.Generator) -> SignFlips | None:
         """Sign flips of the replicates' means; None where they are fewer than nine or dependent.
 
-        Splits of one file share rows, and draws that all settings of some searches meet share what
-        the searches found: signs are not independent then.
+        Splits of one file share rows, as do replicates with the same test examples, and draws that
+        all settings of some searches meet share what the searches found: signs are not independent
+        then.
         """
-        dependent = self.overlap or self.table is not None
+        dependent = self.overlap or self.table is not None or self.by_row is not None
         return None if dependent else sign_flips.sign_flips(self.by_replicate, rng)
 
     def needed(self, difference: float, level: float = power.LEVEL) -> int | None:
         """The fewest replicates that show a true `difference` at `level` in 80 % of such studies.
 
         What stays as it is with more replicates is counted: the number of searches that chose the
-        values, and the rows that splits of one file share. None if no number of replicates
-        suffices, or if a single replicate leaves the spread unknown.
+        values, the test examples, and the rows that splits of one file share. None if no number of
+        replicates suffices, or if a single replicate leaves the spread unknown.
         """
         spread = float(self.by_replicate.std(ddof=1)) if self.replicates > 1 else np.nan
         if not (spread > 0 and difference > 0):
             return None
-        floor = self.overlap + self._of_searches / spread**2
+        floor = self.overlap + (self._of_searches + self._of_rows) / spread**2
         return power.replicates_needed(difference, spread, floor, level)
 
     @property
@@ -127,9 +133,19 @@ class Pairs:
         ms = mean_squares(self.table)
         return max(ms.rows - ms.rest, 0.0) / self.table.size
 
+    @property
+    def _of_rows(self) -> float:
+        """The variance of the mean that the number of test examples decides, if all share them."""
+        if self.by_row is None or len(self.by_row) < 2:
+            return 0.0
+        ms = mean_squares(self.by_row)
+        return max(ms.columns - ms.rest, 0.0) / self.by_row.size
+
     def components(self) -> tuple[Component, ...]:
         """Where the variance of the values comes from, as far as the design can tell."""
         table, by_seed = self.table, self.by_seed
+        if self.by_row is not None:
+            return variance.crossed(self.by_row, ("replicate", "test example", "interaction"))
         if table is not None:
             return variance.crossed(table, ("search", "draw", "interaction and seed"))
         if by_seed is not None:
@@ -138,7 +154,11 @@ class Pairs:
 
 
 def pairs(
-    first: pd.DataFrame, second: pd.DataFrame | None, measure: str, relative: bool = False
+    first: pd.DataFrame,
+    second: pd.DataFrame | None,
+    measure: str,
+    relative: bool = False,
+    rows: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Pairs:
     """`first` minus `second` in a column of runs.csv, on the pairs that both have.
 
@@ -146,6 +166,8 @@ def pairs(
         first, second: the runs of one technique and setting each; without `second` the values of
             `first` themselves.
         relative: whether a difference is a share of the second side's value.
+        rows: key of a run -> its values of the measure on each test example, (n,), if all
+            replicates have the same ones; see `by_example`.
 
     Raises ValueError if no pair is common.
     """
@@ -162,7 +184,31 @@ def pairs(
                 values = values / np.abs(others)
     if not len(index):
         raise ValueError("`first` and `second` must have a pair in common, but have none")
-    return Pairs(index, values, float(first["overlap"].iloc[0]))
+    by_row = None if rows is None or relative else _by_row(index, first, second, rows)
+    return Pairs(index, values, float(first["overlap"].iloc[0]), by_row)
+
+
+def _by_row(
+    index: Index,
+    first: pd.DataFrame,
+    second: pd.DataFrame | None,
+    rows: Mapping[str, NDArray[np.float32]],
+) -> Matrix:
+    """Differences of each replicate on each test example, means over searches and seeds, (R, n)."""
+    sides = [(first, 1.0)] if second is None else [(first, 1.0), (second, -1.0)]
+    keys = [(dict(zip(map(tuple, _where(side)), side["key"], strict=True)), w) for side, w in sides]
+    replicates = np.unique(index[:, 1])
+    table = []
+    for replicate in replicates:
+        own = [tuple(pair) for pair in index[index[:, 1] == replicate].tolist()]
+        sums = [w * rows[str(by_pair[pair])].astype(float) for by_pair, w in keys for pair in own]
+        table.append(np.sum(sums, axis=0) / len(own))
+    return np.stack(table)
+
+
+def _where(runs: pd.DataFrame) -> list[list[int]]:
+    """The search, replicate and seed of each run."""
+    return [[int(value) for value in row] for row in runs[list(PAIR)].to_numpy()]
 
 
 def _indexed(runs: pd.DataFrame, measure: str) -> tuple[Index, Vector]:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import paired, statistics
+from pipeline.analysis.by_example import Rows
 from pipeline.analysis.families import Group, Member, family, group, simultaneous_level
 from pipeline.analysis.margins import Margin, read_margins
 from pipeline.analysis.paired import Pairs
@@ -67,13 +68,16 @@ def outcomes(
     return roles
 
 
-def summarize(runs: pd.DataFrame, secondary: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
+def summarize(
+    runs: pd.DataFrame, secondary: Sequence[str] = (), seed: int = 0, rows: Rows | None = None
+) -> pd.DataFrame:
     """The table summary.csv: one row per setting, outcome and technique, each in its first order.
 
     Args:
         runs: final runs, as read by `results.read_runs`.
         secondary: columns of `runs` that are compared beside the score, named beforehand.
         seed: fixes random sign flips.
+        rows: what runs say about each test example, from `by_example.read`.
 
     Shares are in [0, 1], differences technique minus `none`, in the outcome's own unit.
     `improvement` is the share of pairs in which the technique is better; `needed` the replicates
@@ -85,12 +89,12 @@ def summarize(runs: pd.DataFrame, secondary: Sequence[str] = (), seed: int = 0) 
     """
     task = task_of(runs)
     roles = outcomes(task, set(runs.columns), secondary)
-    rows = [
+    lines = [
         row
         for _, of_setting in runs.groupby("setting", sort=False)
-        for row in _Setting.of(of_setting, task).rows(roles, seed)
+        for row in _Setting.of(of_setting, task, rows or {}).rows(roles, seed)
     ]
-    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+    return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,13 @@ class _Setting:
     task: Task
     runs: Mapping[str, pd.DataFrame]
     facts: Mapping[str, Mapping[str, Any]]  # technique -> what all its rows have in common
+    by_row: Rows  # empty unless all replicates have the same test examples
 
     @classmethod
-    def of(cls, runs: pd.DataFrame, task: Task) -> "_Setting":
+    def of(cls, runs: pd.DataFrame, task: Task, by_row: Rows) -> "_Setting":
         groups = {str(name): own for name, own in runs.groupby("technique", sort=False)}
         _check_baseline(groups, str(runs["setting"].iloc[0]))
-        return cls(task, groups, {name: _facts(own) for name, own in groups.items()})
+        return cls(task, groups, {name: _facts(own) for name, own in groups.items()}, by_row)
 
     def rows(self, roles: Mapping[str, Role], seed: int) -> Iterator[dict[str, Any]]:
         """All rows of the setting."""
@@ -151,7 +156,8 @@ class _Setting:
     def _pairs(self, technique: str, name: str) -> Pairs:
         """Differences to the baseline."""
         try:
-            return paired.pairs(self.runs[technique], self.runs[BASELINE], name)
+            both = self.runs[technique], self.runs[BASELINE]
+            return paired.pairs(*both, name, rows=self.by_row.get(name))
         except ValueError as error:
             setting = self.runs[technique]["setting"].iloc[0]
             raise UserError(
@@ -161,7 +167,7 @@ class _Setting:
 
     def _described(self, technique: str, name: str, role: Role) -> dict[str, Any]:
         """A row without a comparison."""
-        values = paired.pairs(self.runs[technique], None, name)
+        values = paired.pairs(self.runs[technique], None, name, rows=self.by_row.get(name))
         row = {**self.facts[technique], "outcome": name, "role": role, "group": ""}
         row |= {"n": values.replicates, "searches": values.searches}
         return row | _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}

@@ -75,6 +75,7 @@ def study_problems(study: Study) -> Iterator[str]:
     for name in study.techniques:
         yield from _final_problems(name, study)
     yield from _outcome_problems(study)
+    yield from _vary_problems(study)
 
 
 def _race_problems(study: Study) -> Iterator[str]:
@@ -94,7 +95,7 @@ def _race_problems(study: Study) -> Iterator[str]:
 def _replicate_problems(study: Study) -> Iterator[str]:
     """Enough draws for final runs and searches, which share none unless each has its own."""
     final = study.final
-    draws = getattr(study.data, "draws", None)
+    draws = study.data.own_draws
     if draws is None:
         if final.searches is None and final.replicates > 1:
             yield (
@@ -141,6 +142,28 @@ def _final_problems(name: str, study: Study) -> Iterator[str]:
         and got > (most := len(study.final_of(source).turns))
     ):
         yield f"{where}.{key}: must be at most {most}, those of {source!r}, but got {got}"
+
+
+def _vary_problems(study: Study) -> Iterator[str]:
+    """What varies is one thing, at two sizes or more, and only tuned techniques meet it."""
+    vary = study.final.vary
+    if vary is None:
+        return
+    if bool(vary.rows) == bool(vary.width):
+        got = "both" if vary.rows else "neither"
+        yield f"final.vary: must have one of `rows` and `width`, but got {got}"
+        return
+    sizes, where = vary.sizes, f"final.vary.{vary.what}"
+    if len(sizes) < 2 or any(b <= a for a, b in pairwise(sizes)):
+        yield f"{where}: must be two or more sizes, each above the one before, but got {[*sizes]}"
+    if vary.width and not study.model.hidden:
+        yield f"{where}: needs hidden layers, but model.hidden is empty"
+    for name, params in study.techniques.items():
+        if params.article is not None or not params.tuned:
+            yield (
+                f"techniques.{name}.article: must be left out, since a study that varies "
+                f"{vary.what} has tuned values alone"
+            )
 
 
 def _outcome_problems(study: Study) -> Iterator[str]:

@@ -125,6 +125,28 @@ def random_trials(trials: int, round_size: int) -> int:
 
 
 @dataclass(frozen=True, config=FROZEN)
+class Vary:
+    """What a study is repeated at, searches included: training rows, or units of hidden layers."""
+
+    rows: tuple[Count, ...] = ()  # the first so many training examples of a draw or split
+    width: tuple[Count, ...] = ()  # units of every hidden layer
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the one that is varied."""
+        return self.rows or self.width
+
+    @property
+    def what(self) -> str:
+        """What is varied: rows or width."""
+        return "rows" if self.rows else "width"
+
+    def setting(self, size: int) -> str:
+        """The name of the final runs of one size, such as rows_50."""
+        return f"{self.what}_{size}"
+
+
+@dataclass(frozen=True, config=FROZEN)
 class Final:
     """The final runs of each setting.
 
@@ -137,6 +159,7 @@ class Final:
     searches: Count | None = None  # None: one for each replicate
     seeds: Count = 1  # on each replicate
     article_seeds: Count | None = None  # replicates of the article's settings; None: as many
+    vary: Vary | None = None  # None: the data and the model as they are
 
     @property
     def article(self) -> int:
@@ -199,6 +222,13 @@ class Study:
     def searched(self) -> list[str]:
         """The techniques that have searches of their own."""
         return [name for name in self.tuned if self.techniques[name].values_of is None]
+
+    def at(self, size: int) -> "Study":
+        """The study at one size of what it varies; the rows are counted by its runs."""
+        if self.final.vary is None or not self.final.vary.width:
+            return self
+        hidden = (size,) * len(self.model.hidden)
+        return replace(self, model=replace(self.model, hidden=hidden))
 
     def final_of(self, technique: str) -> Final:
         """The numbers of a technique's final runs."""

@@ -104,9 +104,25 @@ class Dataset:
     def overlap(self, protocol: Protocol) -> float:
         """Test examples over training examples if the draws are splits of one file, else 0.
 
-        The correction of Nadeau and Bengio for replicates that share examples.
+        The correction of Nadeau and Bengio for replicates that share examples. Draws that share
+        their test examples alone need another one; see `same_test`.
         """
         return self._overlaps[protocol]
+
+    def same_test(self, protocol: Protocol) -> bool:
+        """Whether draws have the same test examples, and no other one in common.
+
+        Then test examples are a source of variance of their own, crossed with the draws.
+        """
+        first, *others = range(self.draws(protocol))
+        test = self.rows(protocol, "test", first)
+        if not others or any((self.rows(protocol, "test", i) != test).any() for i in others):
+            return False
+        used = [
+            np.concatenate([self.rows(protocol, part, draw) for part in ("train", "val")])
+            for draw in (first, *others)
+        ]
+        return bool(np.unique(np.concatenate(used)).size == sum(rows.size for rows in used))
 
     @cached_property
     def _overlaps(self) -> Mapping[Protocol, float]:
@@ -117,7 +133,8 @@ class Dataset:
             np.concatenate([self.rows(protocol, part, draw) for part in PARTS])
             for draw in (0, self.draws(protocol) - 1)
         )
-        if self.draws(protocol) == 1 or not np.intersect1d(first, second).size:
+        shared = np.intersect1d(first, second)
+        if self.draws(protocol) == 1 or not shared.size or self.same_test(protocol):
             return 0.0
         return self.rows(protocol, "test", 0).size / self.rows(protocol, "train", 0).size
 

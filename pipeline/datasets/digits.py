@@ -19,7 +19,6 @@ class DigitsData(Section):
     """Sizes of validation and test; the rest of the 1,797 images is for training."""
 
     images: ClassVar[bool] = True
-    article_points: ClassVar[bool] = False
 
     source: Literal["digits"] = "digits"
     validation: Annotated[int, Field(ge=10)] = 360

@@ -24,7 +24,6 @@ class FeaturesData(Section):
     """
 
     images: ClassVar[bool] = False
-    article_points: ClassVar[bool] = False
 
     source: Literal["features"] = "features"
     inputs: Annotated[int, Field(ge=2)] = 50

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets import Dataset, Floats, Splits
-from pipeline.datasets.section import FROZEN, Section
+from pipeline.datasets import Dataset, Floats, Ints, Part, Splits
+from pipeline.datasets.section import FROZEN, Count, Section
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
@@ -32,19 +32,36 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
 class ImagesData(Section):
-    """Which of the 60,000 training images are for validation."""
+    """Which of the 60,000 training images are for training and validation.
+
+    Either the article's split, or draws of `train` images, which share none while there are enough.
+    """
 
     images: ClassVar[bool] = True
-    article_points: ClassVar[bool] = True
 
     source: Literal["idx"] = "idx"
     validation: Annotated[int, Field(ge=1, lt=60_000)]
-    validation_from: Literal["first", "last"]
-    article_trains_on_validation: bool  # whether the article's split also trains on them
+    validation_from: Literal["first", "last", "draw"] = "draw"
+    article_trains_on_validation: bool = False  # whether the article's split also trains on them
+    train: Annotated[int, Field(ge=1, lt=60_000)] | None = None  # of a draw; None: all others
+    draws: Count = 1
+
+    @property
+    def own_draws(self) -> int | None:
+        """The number of draws; None for the article's split."""
+        return None if self.train is None else self.draws
+
+    @property
+    def article_points(self) -> bool:
+        """Whether the split is the article's."""
+        return self.train is None
 
 
-def prepare(study: str, data: ImagesData, raw: Path) -> Dataset:
+def prepare(study: str, data: ImagesData, seed: int, raw: Path) -> Dataset:
     """The four files in `raw` as one pool: the training images, then the test images.
+
+    Draw i depends only on `seed` and i, as long as `draws` times its images are there; with more
+    draws than that, those of a further shuffle follow.
 
     Raises UserError for a file that is missing or damaged, or if no training image is left.
     """
@@ -55,7 +72,7 @@ def prepare(study: str, data: ImagesData, raw: Path) -> Dataset:
         n_classes=CLASSES,
         x=_scale(np.concatenate([train[0], test[0]])),
         y=np.concatenate([train[1], test[1]]).astype(np.int32),
-        splits=_splits(study, data, len(train[0]), len(test[0])),
+        splits=_splits(study, data, seed, len(train[0]), len(test[0])),
     )
 
 
@@ -107,8 +124,43 @@ def _scale(images: Bytes) -> Floats:
     return scaled
 
 
-def _splits(study: str, data: ImagesData, images: int, tests: int) -> Splits:
-    """Rows of each protocol's parts, (1, n); the test images are the last ones of the pool."""
+def _splits(study: str, data: ImagesData, seed: int, images: int, tests: int) -> Splits:
+    """Rows of each protocol's parts, (draws, n); the test images are the last ones of the pool."""
+    if data.train is not None:
+        drawn = _drawn(study, data, data.train, seed, images)
+        test = np.tile(np.arange(images, images + tests, dtype=np.int32), (data.draws, 1))
+        splits: dict[Part, Ints] = {
+            "train": drawn[:, data.validation :],
+            "val": drawn[:, : data.validation],
+            "test": test,
+        }
+        return {"article": splits, "leak_free": splits}
+    return _fixed(study, data, images, tests)
+
+
+def _drawn(study: str, data: ImagesData, train: int, seed: int, images: int) -> Ints:
+    """Rows of each draw's validation and training images, (draws, validation + train)."""
+    size = data.validation + train
+    if size > images:
+        raise UserError(
+            f"`train` + `validation` must be at most the {images} training images, but got "
+            f"{train} + {data.validation} (params.yaml: studies.{study}.data)"
+        )
+    each = images // size  # draws of one shuffle
+    shuffled = [
+        np.random.default_rng([seed, shuffle]).permutation(images)[: each * size].reshape(-1, size)
+        for shuffle in range(-(-data.draws // each))
+    ]
+    return np.concatenate(shuffled)[: data.draws].astype(np.int32)
+
+
+def _fixed(study: str, data: ImagesData, images: int, tests: int) -> Splits:
+    """The article's split, as one draw."""
+    if data.validation_from == "draw":
+        raise UserError(
+            f"`validation_from` must be first or last, unless `train` says how many images a draw "
+            f"has, but is missing (params.yaml: studies.{study}.data)"
+        )
     if data.validation >= images:
         raise UserError(
             f"`validation` must be less than the {images} training images, but got "

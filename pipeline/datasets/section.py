@@ -13,11 +13,20 @@ Count = Annotated[int, Field(ge=1)]
 class Section:
     """The `data` section of a study in params.yaml; each source has its own subclass.
 
-    Sources that generate examples have a field `draws`, the number of independent draws.
+    Sources that generate or split examples have a field `draws`, the number of draws or splits.
     """
 
     images: ClassVar[bool]  # whether examples are images, which can be moved or blurred
-    article_points: ClassVar[bool]  # whether an article's own examples and split are among them
 
     source: str  # its name in `sources.SOURCES`
     input: str  # path of the file about the data's origin; DVC repeats the study if it changes
+
+    @property
+    def own_draws(self) -> int | None:
+        """The number of draws or splits; None if there is one split."""
+        return getattr(self, "draws", None)
+
+    @property
+    def article_points(self) -> bool:
+        """Whether an article's own examples and split are among them."""
+        return False

@@ -28,7 +28,7 @@ SOURCES: Mapping[str, Source] = {
     "features": Source(
         features.FeaturesData, lambda study, data, seed, raw: features.prepare(study, data, seed)
     ),
-    "idx": Source(idx.ImagesData, lambda study, data, seed, raw: idx.prepare(study, data, raw)),
+    "idx": Source(idx.ImagesData, idx.prepare),
 }
 
 

@@ -38,7 +38,7 @@ def grouped(runs: Iterable[Run], missing: Collection[str]) -> list[tuple[Shared,
 def _shared(run: Run) -> Shared:
     batch_size = run.change.get(BatchSize)  # a hyperparameter that also sets the program's shapes
     technique = run.technique, run.combine, run.setting
-    return run.model, *technique, run.training.epochs, batch_size
+    return run.model, *technique, run.training.epochs, batch_size, run.train_rows
 
 
 def populations(

@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from pipeline.analysis import paired
 from pipeline.analysis.curves import thinned
+from pipeline.analysis.sizes import WORDS, Sizes
 from pipeline.analysis.statistics import Vector
 from pipeline.analysis.summary import Row, difference_text, measure_of, told_apart
 from pipeline.datasets.task import TASKS, Measure
@@ -215,6 +216,44 @@ def _draw_outcome(axes: Axes, rows: Sequence[Row], numbers: bool) -> None:
             ha=side,
             color=MUTED,
         )
+
+
+def sizes_panels(found: Sizes) -> Figure:
+    """The gain of each technique by size: a panel each, with intervals and the margin dotted."""
+    measure, courses = found.measure, found.courses
+    scale, x = measure.scale, np.arange(len(found.sizes))
+    ends = [end * scale for each in courses for gain in each.gains for end in gain[1:]]
+    ends = [end for end in ends if np.isfinite(end)] or [0.0]
+    means = [gain.mean * scale for each in courses for gain in each.gains]
+    reach = 2.5 * max(map(abs, means)) + 2 * scale * found.margin  # wide intervals are cut off
+    low, high = max(min(*ends, 0.0), -reach), min(max(*ends, 0.0), reach)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.55 * len(courses), 2.5))
+        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.2, top=0.9, wspace=0.12)
+        for index, each in enumerate(courses):
+            axes = figure.add_subplot(1, len(courses), index + 1)
+            axes.set_title(each.technique, fontsize=PANEL, loc="left")
+            axes.axhline(0, color=MUTED, linewidth=0.9)
+            axes.axhline(scale * found.margin, color=MUTED, linewidth=0.9, dashes=(1, 1))
+            axes.plot(x, [scale * gain.mean for gain in each.gains], "-", color=TRAIN)
+            for at, gain in enumerate(each.gains):
+                axes.vlines(at, scale * gain.low, scale * gain.high, color=TRAIN)
+                shown = gain.low > 0 or gain.high < 0
+                face = TRAIN if shown else PAPER
+                axes.plot(at, scale * gain.mean, "o", color=TRAIN, markerfacecolor=face)
+            axes.set_xticks(x, [f"{size:,}" for size in found.sizes])
+            axes.set_xlim(-0.4, len(x) - 0.6)
+            axes.set_ylim(low - 0.06 * (high - low or 1), high + 0.06 * (high - low or 1))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.set_xlabel(WORDS[found.what], labelpad=1)
+            if index:
+                axes.tick_params(labelleft=False)
+            else:
+                axes.set_ylabel(
+                    f"gain in {measure.title}{measure.difference_unit and ','}"
+                    f"{measure.difference_unit}"
+                )
+        return figure
 
 
 def cost_panel(rows: pd.DataFrame, cost: str, measure: Measure) -> Figure:

@@ -13,8 +13,17 @@ import pandas as pd
 from markupsafe import Markup
 
 from pipeline import results
-from pipeline.analysis import advice, chosen, ensembles, paired, summary, tuning_curve
+from pipeline.analysis import (
+    advice,
+    by_example,
+    chosen,
+    ensembles,
+    paired,
+    summary,
+    tuning_curve,
+)
 from pipeline.analysis.advice import Advice
+from pipeline.analysis.by_example import Rows
 from pipeline.analysis.chosen import Chosen
 from pipeline.analysis.summary import Finding, Row, difference_text, measure_of
 from pipeline.analysis.variance import Component
@@ -98,7 +107,8 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     inspected = model_figures.read(folder)
     call = _helpers(processes)  # which import while the tables are made
     noise = figures.noise_curves(runs)
-    table = summary.summarize(runs, about.outcomes)
+    rows = by_example.read(folder, runs)
+    table = summary.summarize(runs, about.outcomes, rows=rows)
     ensembled = _ensembles(folder, runs)
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
@@ -122,6 +132,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
                 runs[runs["setting"] == name],
                 noise[noise["setting"] == name],
                 inspected.get(name, {}),
+                rows,
             )
             for name in names
         ),
@@ -283,6 +294,7 @@ def _setting(
     runs: pd.DataFrame,
     noise: pd.DataFrame,
     inspected: Mapping[str, Arrays],
+    rows: Rows,
 ) -> Setting:
     finding = summary.find(table, name)
     techniques = [str(row["technique"]) for row in finding.primary]
@@ -302,7 +314,7 @@ def _setting(
         leaks=any(row["leaks"] for row in finding.primary),
         compared=_compared(table, name),
         described=_described(table, name),
-        components=_components(runs, finding),
+        components=_components(runs, finding, rows),
         ensembles=ensembled[ensembled["setting"] == name].to_dict("records"),
         forest=_forest(finding, title) if finding.compared else None,
         cost=_costs(table, finding, title),
@@ -330,12 +342,17 @@ def _described(table: pd.DataFrame, setting: str) -> dict[str, dict[str, float]]
     return means
 
 
-def _components(runs: pd.DataFrame, finding: Finding) -> dict[str, tuple[Component, ...]]:
+def _components(
+    runs: pd.DataFrame, finding: Finding, rows: Rows
+) -> dict[str, tuple[Component, ...]]:
     """Technique -> where the variance of its difference in the score comes from."""
     groups = {str(name): own for name, own in runs.groupby("technique", sort=False)}
     pairs = {
         row["technique"]: paired.pairs(
-            groups[row["technique"]], groups[BASELINE], finding.measure.name
+            groups[row["technique"]],
+            groups[BASELINE],
+            finding.measure.name,
+            rows=rows.get(finding.measure.name),
         )
         for row in finding.compared
     }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline import results
-from pipeline.analysis import summary
+from pipeline.analysis import sizes, summary
 from pipeline.analysis.families import Group
 from pipeline.analysis.summary import Finding, Row, difference_text, told_apart
 from pipeline.analysis.telling import (
@@ -77,6 +77,9 @@ def told(folder: Path) -> tuple[str, str]:
     """The tables of a study's results, and the headline with the advice."""
     rows = results.read_summary(folder)
     advised = results.read_advice(folder)["text"]
+    runs = results.read_runs(folder)
+    if results.SIZE in runs:
+        return sizes.table(sizes.read(runs, rows)), advised
     finding = headline(summary.find(rows), studied.read(folder).title)
     return summary.table(rows), f"{finding}\n{advised}"
 

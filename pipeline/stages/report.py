@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.config import loading
 from pipeline.execution import devices
-from pipeline.report import pages, sentences
-from pipeline.results import read_advice, read_runs
+from pipeline.report import pages, sentences, sizes_page
+from pipeline.results import SIZE, read_advice, read_runs, read_tuned
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.champion import crown
 
@@ -28,14 +28,24 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     folder = Path("results") / arguments.study
     if not arguments.table:
-        pages.write(folder, arguments.ui, devices.cores())
+        _write(folder, arguments.ui)
         show(folder)
     print("\n\n".join(sentences.told(folder)))
     print(f"report: {folder / pages.PAGE}")
 
 
+def _write(folder: Path, ui: str) -> None:
+    if "sizes" in read_tuned(folder):
+        sizes_page.write(folder, ui)
+    else:
+        pages.write(folder, ui, devices.cores())
+
+
 def show(folder: Path) -> None:
-    """Names the champion of a report in MLflow, and logs the report's figures."""
+    """Names the champion of a report in MLflow, and logs the report's figures.
+
+    A study that varies a size has no champion.
+    """
     study, runs, advised = folder.name, read_runs(folder), read_advice(folder)
-    if crown(study, runs, advised["technique"], advised["text"]):
+    if SIZE not in runs and crown(study, runs, advised["technique"], advised["text"]):
         log_figures(study, pages.drawings(folder), studies(runs))

@@ -60,7 +60,7 @@ def _train(study: str) -> None:
                     run = by_key[result.key]
                     row = final_row(run, result, data)
                     row["reference"] = section.techniques[run.technique].values_of is not None
-                    row[results.STUDY] = context.study_digest(run.technique, "train")
+                    row[results.STUDY] = context.study_digest(run.technique, "train", run.size)
                     rows[run.key] = row
                     model = None
                     if not result.failed:
@@ -89,23 +89,23 @@ def _train(study: str) -> None:
 
 
 def _tuned(plan: Plan, context: Context) -> dict[str, Any]:
-    """Technique → what its searches chose. Raises UserError if other parameters were tuned."""
+    """What the searches chose: tuned.json. Raises UserError if other parameters were tuned."""
     folder = results.RESULTS / plan.name
     content = results.read_tuned(folder)
-    tuned: dict[str, Any] = content["techniques"]
     other_draws = content.get("crossed") != plan.study.final.crossed
     changed = [
         name
-        for name in plan.study.searched
-        if name in tuned
-        and (other_draws or tuned[name].get(results.STUDY) != context.study_digest(name, "tune"))
+        for size in (at.size for at in plan.sizes)
+        for name, entry in results.techniques_at(content, size).items()
+        if other_draws or entry.get(results.STUDY) != context.study_digest(name, "tune", size)
     ]
     if changed:
         raise UserError(
             f"{folder / results.TUNED} was made with other parameters or data "
-            f"({', '.join(changed)}); run `python -m pipeline tune {plan.name}` again"
+            f"({', '.join(dict.fromkeys(changed))}); run `python -m pipeline tune {plan.name}` "
+            "again"
         )
-    return tuned
+    return content
 
 
 def _choices(
@@ -114,8 +114,13 @@ def _choices(
     """What the choices were worth, which is looked up only now that they are written."""
     folder = results.RESULTS / plan.name
     trials, trial_runs = results.read_trials(folder), results.read_trial_runs(folder)
-    scored = choices.score_trials(plan, trials, trial_runs, journal, executor)
-    return choices.choices(scored, tuned, plan.task)
+    tables = []
+    for at in plan.sizes:
+        own, own_runs = (choices.of_size(table, at.size) for table in (trials, trial_runs))
+        scored = choices.score_trials(at, own, own_runs, journal, executor)
+        techniques = results.techniques_at(tuned, at.size)
+        tables.append(choices.choices(scored, techniques, plan.task, at.size))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _about(plan: Plan, data: datasets.Dataset) -> about.About:

@@ -34,9 +34,10 @@ def _tune(study: str) -> None:
     trial_runs: list[results.Row] = []
     data, section = datasets.load(prepared), settings.study(study)
     plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
+    plan.check_rows(data)
     context = Context.of_study(study, settings, data.digest)
     searching = rounds.searches(plan)
-    searches = {(search.name, search.index): search for search in searching}
+    searches = {(search.name, search.size, search.index): search for search in searching}
     remaining = {key: search.trials for key, search in searches.items()}
     executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
@@ -47,12 +48,13 @@ def _tune(study: str) -> None:
             for ended in rounds.tune(plan, searching, runner):
                 row = ended.row
                 trial_runs += ended.run_rows()
-                row[results.STUDY] = context.study_digest(row["technique"], "tune")
+                key = _search_of(row)
+                row[results.STUDY] = context.study_digest(key[0], "tune", key[1])
                 rows.append(row)
                 tracker.log(trial_record(row, plan.study.model.architecture))
-                remaining[row["technique"], row["search"]] -= 1
-                if not remaining[row["technique"], row["search"]]:
-                    finished = searches[row["technique"], row["search"]]
+                remaining[key] -= 1
+                if not remaining[key]:
+                    finished = searches[key]
                     store(finished)
                     _log.info(_line(finished))
                     if not any(remaining[key] for key in remaining if key[0] == finished.name):
@@ -62,17 +64,21 @@ def _tune(study: str) -> None:
         (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
         order = list(searches)
         for written, name in ((rows, results.TRIALS), (trial_runs, results.TRIAL_RUNS)):
-            written.sort(
-                key=lambda row: (order.index((row["technique"], row["search"])), row["trial"])
-            )
+            written.sort(key=lambda row: (order.index(_search_of(row)), row["trial"]))
             results.write_rows(written, folder / name)
     content = rounds.tuned(plan, searching)
-    for name, technique in content["techniques"].items():
-        technique[results.STUDY] = context.study_digest(name, "tune")
+    for at in plan.sizes:
+        for name, technique in results.techniques_at(content, at.size).items():
+            technique[results.STUDY] = context.study_digest(name, "tune", at.size)
     results.write_json(content, folder / results.TUNED)
     seconds = time.perf_counter() - began
     summary = f"{len(rows)} trials{runner.origin(' runs')}"
     print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
+
+
+def _search_of(row: results.Row) -> tuple[str, int | None, int]:
+    """The technique, size and index of the search that a row belongs to."""
+    return row["technique"], row.get(results.SIZE), row["search"]
 
 
 def _line(finished: search.Search) -> str:

@@ -51,11 +51,11 @@ class Context:
             example,
         )
 
-    def study_digest(self, technique: str, phase: Phase) -> str:
+    def study_digest(self, technique: str, phase: Phase, size: int | None = None) -> str:
         """A digest of what determines a technique's runs: of its params, a hyphen, of its data.
 
         The numbers of final runs are left out, so more of them continue the same parents; so are
-        the outcomes, by which runs are compared.
+        the outcomes, by which runs are compared. `size`: of what the study varies, if it does.
         """
         ignored = ["final.", f"techniques.{technique}.final.", "outcomes"]
         ignored.append("data.input")  # the data have their own digest
@@ -70,11 +70,13 @@ class Context:
             name: asdict(search_range)
             for name, search_range in self.ranges.get(technique, {}).items()
         }
-        return f"{_digest([technique, params, ranges])}-{_digest(self.data_digest)}"
+        at = [] if size is None else [size]
+        return f"{_digest([technique, params, ranges, *at])}-{_digest(self.data_digest)}"
 
     def describes(self, record: Record) -> bool:
         """Whether the record was made with these params; result files can be older."""
-        params, _, _ = self.study_digest(record.technique, record.phase).partition("-")
+        digest = self.study_digest(record.technique, record.phase, record.size)
+        params, _, _ = digest.partition("-")
         return not record.study_digest or record.study_digest.startswith(params)
 
     def parent_params(self, technique: str) -> dict[str, object]:

@@ -160,7 +160,8 @@ class Experiment:
         parent.monitor.start()
 
     def _create_parent(self, record: Record) -> Parent:
-        name = f"{record.technique} · {record.phase}"
+        size = "" if record.size is None else f" · {record.size}"
+        name = f"{record.technique} · {record.phase}{size}"
         run = self._client.create_run(self._id, tags=self._tags(record), run_name=name)
         if self._context.describes(record):
             params = self._context.parent_params(record.technique)
@@ -178,6 +179,7 @@ class Experiment:
             **{name: getattr(record, name) for name in ("study", "architecture", "technique")},
             "task": record.task.name,
             "phase": record.phase,
+            **({} if record.size is None else {"size": str(record.size)}),
             STUDY: self._study(record),
         }
 

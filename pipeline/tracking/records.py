@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.curves import thinned
+from pipeline.datasets import PARTS
 from pipeline.datasets.task import Task, named
-from pipeline.results import PARAM, STUDY, params_of
+from pipeline.results import PARAM, SAME_TEST, SIZE, STUDY, params_of
 
 Phase = Literal["tune", "train"]
-Setting = Literal["trial", "article", "article_fresh", "tuned", "tuned_by_loss"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Row = Mapping[str, Any]  # a row of trials.csv or runs.csv
 STATES: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -23,10 +23,12 @@ IDENTITY = {
         "leaks",
         "stops_early",
         "reference",
+        SIZE,
         "search",
         "replicate",
         "seed",
         "overlap",
+        SAME_TEST,
         "trial",
         "state",
         "mlflow_run_id",
@@ -47,13 +49,14 @@ class Record:
     architecture: str
     technique: str
     phase: Phase
-    setting: Setting
+    setting: str  # trial, or a setting of final runs
     seed: int  # a trial's number, a final run's seed
     search: int  # of which its values are, or to which the trial belongs
     replicate: int  # a final run's draw or split; a trial's search
     params: Mapping[str, float]  # hyperparameters, under their names in params.yaml
     metrics: Mapping[str, float]  # finite
     status: Status = "FINISHED"
+    size: int | None = None  # of what the study varies, if it does
     stops_early: bool = False  # whether its score is that of its best epoch
     study_digest: str = ""  # of its params and data; "": as in the context
     curve: pd.DataFrame | None = field(default=None, compare=False)  # epoch, val_accuracy, …
@@ -68,7 +71,8 @@ class Record:
         """
         search = f"search {self.search} · " if "tuned" in self.setting else ""
         if self.phase == "tune":
-            return f"{self.technique} · search {self.search} · trial {self.seed}"
+            size = "" if self.size is None else f"size {self.size} · "
+            return f"{self.technique} · {size}search {self.search} · trial {self.seed}"
         return f"{self.technique} · {self.setting} · {search}seed {self.seed}"
 
 
@@ -123,15 +127,35 @@ def _common(row: Row) -> dict[str, Any]:
     params = {name: float(value) for name, value in params_of(row).items() if finite(value)}
     names = {name: str(row[name]) for name in ("key", "study", "technique")}
     digest = _texts(row, STUDY).get(STUDY, "")
-    return {**names, "task": named(row["task"]), "params": params, "study_digest": digest}
+    size = None if _missing(row.get(SIZE)) else int(row[SIZE])
+    task = named(row["task"])
+    return {**names, "task": task, "params": params, "study_digest": digest, "size": size}
 
 
 def _metrics(row: Row) -> dict[str, float]:
-    """The finite measures of a row; NaN or infinity would spoil the axis of a chart."""
-    names = [name for name in row if name not in IDENTITY and not name.startswith(PARAM)]
-    columns = [name for name in named(row["task"]).headlines if name in names]
+    """The finite measures of a row that `_shown` keeps.
+
+    NaN or infinity would spoil the axis of a chart.
+    """
+    task = named(row["task"])
+    names = [
+        name
+        for name in row
+        if name not in IDENTITY and not name.startswith(PARAM) and _shown(name, task)
+    ]
+    columns = [name for name in task.headlines if name in names]
     columns += [name for name in names if name not in columns]
     return {name: float(row[name]) for name in columns if finite(row[name])}
+
+
+def _shown(name: str, task: Task) -> bool:
+    """Whether MLflow has a measure: a table of runs with all fifty is read by nobody.
+
+    Scores, flags, and what summary.csv has as a mean; runs.csv has the others.
+    """
+    measure = task.measures.get(name)
+    scores = (task.of(part, score).name for score in task.scores for part in PARTS)
+    return measure is None or measure.averaged or name in (*task.headlines, *scores, "collapsed")
 
 
 def finite(value: object) -> bool:
@@ -181,11 +205,13 @@ def best_epoch(curve: pd.DataFrame, task: Task) -> int:
 def thin(curve: pd.DataFrame, points: int, task: Task) -> pd.DataFrame:
     """At most `points` rows of a curve, denser early on, with the first, best and last ones.
 
+    Of score and unpenalised loss, in training and validation; curves.parquet has the others.
     Raises ValueError for fewer than three points.
     """
     if points < 3:
         raise ValueError(f"`points` must be at least 3, but got {points}")
+    names = ["epoch", *task.curves, "train_loss"]
+    best, curve = best_epoch(curve, task), curve[curve.columns.intersection(names)]
     if len(curve) <= points:
         return curve
-    best = best_epoch(curve, task)
     return curve.iloc[np.union1d(thinned(len(curve), points - 1) - 1, best)]

@@ -26,7 +26,8 @@ class Evaluation(NamedTuple):
 
 def evaluate(run: Run, model: keras.Sequential, dataset: Dataset) -> Evaluation:
     """Evaluates a final run's exported model on the examples of the run."""
-    parts = {part: dataset.split(run.protocol, part, run.draw) for part in PARTS}
+    by_part = {part: run.rows(dataset, part) for part in PARTS}
+    parts = {part: (dataset.x[rows], dataset.y[rows]) for part, rows in by_part.items()}
     exported = MEASURED[run.task.name](model, parts)
     measures = dict(exported.measures)
     if dataset.informative is not None:

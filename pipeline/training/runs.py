@@ -13,25 +13,20 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.config.sections import Engine, Study, Training
+from pipeline.datasets import Dataset, Ints, Part, Protocol
 from pipeline.datasets.task import CLASSIFICATION, Task
+from pipeline.errors import UserError
 from pipeline.models.architectures import Model
+from pipeline.results import SIZE
 from pipeline.techniques.changes import Change
 from pipeline.techniques.registry import combination
 from pipeline.techniques.training import Stopping
 from pipeline.training.identity import canonical, code_digest, key_of
 from pipeline.training.seeds import derived_seed
 
-Protocol = Literal["article", "leak_free"]
-Phase = Literal["trial", "article", "article_fresh", "tuned", "tuned_by_loss"]
-Final = Literal["article", "article_fresh", "tuned", "tuned_by_loss"]
-
-PROTOCOLS: Mapping[Phase, Protocol] = {
-    "trial": "leak_free",
-    "article": "article",
-    "article_fresh": "leak_free",  # the article's values on draws that it never saw
-    "tuned": "leak_free",
-    "tuned_by_loss": "leak_free",
-}
+TUNED, BY_LOSS = "tuned", "tuned_by_loss"
+ARTICLE = "article"  # on the article's own points and split, if it has some
+ARTICLE_FRESH = "article_fresh"  # the article's values on draws that it never saw
 INSPECTED = 0  # the seed whose final runs are inspected, of the first search
 MODELS = 10  # seeds whose models are kept beside the results
 FIRST_TUNING_SEED = 1_000_000  # final seeds count from 0; tuning never shares one
@@ -50,7 +45,7 @@ class Run:
     training: Training  # with this run's own learning rate and epochs
     technique: str
     values: Mapping[str, float]  # the technique's hyperparameters
-    setting: Phase
+    setting: str  # trial, or a setting of final runs
     seed: int
     draw: int
     study_seed: int
@@ -65,6 +60,8 @@ class Run:
     task: Task = CLASSIFICATION
     search: int = 0  # of which search its values are; in a trial, which search it belongs to
     replicate: int = 0
+    train_rows: int | None = None  # the first so many training examples; None: all
+    size: int | None = None  # of what its study varies, if it does
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +95,7 @@ class Run:
             "deterministic": self.deterministic,
             "code": code_digest(change.part_classes()),
             **({"search": self.search} if self.search else {}),
+            **({"train_rows": self.train_rows} if self.train_rows else {}),
         }
 
     @property
@@ -129,9 +127,15 @@ class Run:
         return tuple(value for name, value in sorted(values.items()) if name not in ignored)
 
     @property
+    def at(self) -> dict[str, int]:
+        """The size as a column of tables; empty without one."""
+        return {} if self.size is None else {SIZE: self.size}
+
+    @property
     def inspected(self) -> bool:
         """Whether arrays from inside its model are kept, for figures."""
-        return self.setting != "trial" and self.seed == INSPECTED and self.search == 0
+        first = self.seed == INSPECTED and self.search == 0
+        return self.setting != "trial" and first and self.size is None
 
     @property
     def keeps_model(self) -> bool:
@@ -140,7 +144,7 @@ class Run:
         Those of the first seeds: of the first search, or of the search that the replicate has.
         """
         own = self.search in (0, self.replicate)
-        return self.setting != "trial" and self.seed < MODELS and own
+        return self.setting != "trial" and self.seed < MODELS and own and self.size is None
 
     @property
     def made_of(self) -> dict[str, str]:
@@ -150,7 +154,12 @@ class Run:
     @property
     def protocol(self) -> Protocol:
         """The protocol of the splits that this run uses."""
-        return PROTOCOLS[self.setting]
+        return "article" if self.setting == ARTICLE else "leak_free"
+
+    def rows(self, dataset: Dataset, part: Part) -> Ints:
+        """The examples of one part that the run uses, as rows of the pool, (n,)."""
+        rows = dataset.rows(self.protocol, part, self.draw)
+        return rows[: self.train_rows] if part == "train" else rows
 
     @property
     def hyperparameters(self) -> dict[str, float]:
@@ -224,6 +233,30 @@ class Plan:
     study_seed: int
     engine: Engine
     data_task: Task = CLASSIFICATION  # the task of the data
+    size: int | None = None  # of what the study varies, if it does
+
+    @property
+    def sizes(self) -> "tuple[Plan, ...]":
+        """The plan at each size of what the study varies; without that, the plan itself."""
+        vary = self.study.final.vary
+        if vary is None:
+            return (self,)
+        return tuple(replace(self, study=self.study.at(n), size=n) for n in vary.sizes)
+
+    def check_rows(self, data: Dataset) -> None:
+        """Raises UserError if the data have fewer training rows than the study varies to."""
+        rows, vary = data.rows("leak_free", "train", 0).size, self.study.final.vary
+        if vary is not None and vary.rows and vary.sizes[-1] > rows:
+            raise UserError(
+                f"`final.vary.rows` must be at most the {rows} training rows of {self.name}, but "
+                f"got {vary.sizes[-1]} (params.yaml: studies.{self.name})"
+            )
+
+    @property
+    def tuned_setting(self) -> str:
+        """The setting of the final runs with values that a search chose."""
+        vary = self.study.final.vary
+        return TUNED if vary is None or self.size is None else vary.setting(self.size)
 
     @property
     def task(self) -> Task:
@@ -256,7 +289,7 @@ class Plan:
             previous = run.key if run.change.grows else None
         return run
 
-    def article(self, technique: str, setting: Final = "article") -> list[Run]:
+    def article(self, technique: str, setting: str = ARTICLE) -> list[Run]:
         """The final runs of the article's values; none if the technique has none.
 
         In the setting `article` they have the article's own examples, if it has some, and each
@@ -265,7 +298,7 @@ class Plan:
         values, final = self.study.techniques[technique].article, self.study.final_of(technique)
         if values is None:
             return []
-        own_points = setting == "article" and self.study.data.article_points
+        own_points = setting == ARTICLE and self.study.data.article_points
         epochs = self.study.training.epochs
         return [
             self._run(technique, values, setting, seed, replicate, epochs, 0, replicate)
@@ -278,9 +311,10 @@ class Plan:
         technique: str,
         values: Mapping[str, float],
         search: int,
-        setting: Final = "tuned",
+        setting: str | None = None,
     ) -> list[Run]:
-        """The final runs with the values that one search chose."""
+        """The final runs with the values that one search chose; `setting`: tuned by default."""
+        setting = setting or self.tuned_setting
         final, epochs = self.study.final_of(technique), self.study.tuning.epochs
         replicates = range(final.replicates) if final.crossed else (search,)
         return [
@@ -295,24 +329,24 @@ class Plan:
         return range(first, first + self.study.final_of(technique).seeds)
 
     @property
-    def settings(self) -> tuple[Final, ...]:
+    def settings(self) -> tuple[str, ...]:
         """The settings with the article's values."""
         data = self.study.data
-        fresh = data.article_points and hasattr(data, "draws")
-        return ("article", "article_fresh") if fresh else ("article",)
+        fresh = data.article_points and data.own_draws is not None
+        return (ARTICLE, ARTICLE_FRESH) if fresh else (ARTICLE,)
 
     def _run(
         self,
         technique: str,
         values: Mapping[str, float],
-        setting: Phase,
+        setting: str,
         seed: int,
         draw: int,
         epochs: int,
         search: int,
         replicate: int,
     ) -> Run:
-        training, own = self.study.training, dict(values)
+        training, own, vary = self.study.training, dict(values), self.study.final.vary
         learning_rate = own.pop("learning_rate", training.learning_rate)
         epochs *= self.study.technique(technique).apply(own).fits
         return Run(
@@ -333,9 +367,11 @@ class Plan:
             task=self.task,
             search=search,
             replicate=replicate,
+            train_rows=self.size if vary is not None and vary.rows else None,
+            size=self.size,
         )
 
-    def draws_of(self, setting: Phase) -> int:
+    def draws_of(self, setting: str) -> int:
         """How many draws or splits the data have in a setting."""
-        own_points = PROTOCOLS[setting] == "article" and self.study.data.article_points
-        return 1 if own_points else getattr(self.study.data, "draws", 1)
+        own_points = setting == ARTICLE and self.study.data.article_points
+        return 1 if own_points else self.study.data.own_draws or 1

@@ -138,14 +138,14 @@ class Trainer:
             ),
             learning_rate=run.training.learning_rate,
             train_rows=train_rows,
-            val_rows=self.dataset.rows(run.protocol, "val", run.draw),
+            val_rows=run.rows(self.dataset, "val"),
             seed=run.derived_seed("order"),
             **member_hyperparameters(run.change, run.training.epochs),
         )
 
     def _train_rows(self, run: Run) -> np.ndarray:
         """The rows that the run trains on, (n,): with those of validation if its change says so."""
-        train, val = (self.dataset.rows(run.protocol, part, run.draw) for part in ("train", "val"))
+        train, val = run.rows(self.dataset, "train"), run.rows(self.dataset, "val")
         too = planned(run.change, run.training.epochs).validation_too
         return np.concatenate([train, val]) if too else train
 

@@ -17,13 +17,18 @@ from pipeline.errors import UserError
 from pipeline.execution.executor import Executor, WorkerDied
 from pipeline.execution.jobs import Score
 from pipeline.execution.journal import Journal
-from pipeline.results import CHOICE_COLUMNS, PARAM, params_of
+from pipeline.results import CHOICE_COLUMNS, PARAM, SIZE, params_of
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning.choice import rank_correlation
 
 Row = dict[str, Any]
 HELD_OUT = "held_out"
 TRIAL = ["technique", "search", "trial"]
+
+
+def of_size(table: pd.DataFrame, size: int | None) -> pd.DataFrame:
+    """The rows of one size of what a study varies; all rows without a size."""
+    return table if size is None else table[table[SIZE] == size]
 
 
 def score_trials(
@@ -82,19 +87,26 @@ def _score(runs: Mapping[str, Run], journal: Journal, executor: Executor) -> Non
         raise UserError(f"trials could not be scored: {error}; run the stage again") from error
 
 
-def choices(scored: pd.DataFrame, tuned: Mapping[str, Any], task: Task) -> pd.DataFrame:
-    """A row of choices.csv for each search of `scored`, a result of `score_trials`."""
+def choices(
+    scored: pd.DataFrame, tuned: Mapping[str, Any], task: Task, size: int | None = None
+) -> pd.DataFrame:
+    """A row of choices.csv for each search of `scored`, a result of `score_trials`.
+
+    `tuned`: technique -> its entry of tuned.json, at the size of what the study varies, if it does.
+    """
+    at = {} if size is None else {SIZE: size}
+    columns = ["task", *at, *CHOICE_COLUMNS]
     if scored.empty:
-        return pd.DataFrame(columns=["task", *CHOICE_COLUMNS])
+        return pd.DataFrame(columns=columns)
     rows = [
-        {"task": task.name, "technique": name, "search": search}
+        {"task": task.name, **at, "technique": name, "search": search}
         | _choice(own, choice["trial"], task)
         for name, technique in tuned.items()
         for search, choice in enumerate(technique["searches"])
         for own in [scored[(scored["technique"] == name) & (scored["search"] == search)]]
         if len(own)
     ]
-    return pd.DataFrame(rows, columns=["task", *CHOICE_COLUMNS])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _choice(runs: pd.DataFrame, chosen: int, task: Task) -> Row:

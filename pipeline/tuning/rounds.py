@@ -14,10 +14,10 @@ import optuna
 
 from pipeline.datasets.task import Task
 from pipeline.errors import UserError
-from pipeline.results import param_columns
+from pipeline.results import SIZE, param_columns, techniques_at
 from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import BASELINE
-from pipeline.training.runs import Plan, Result, Run, chained
+from pipeline.training.runs import BY_LOSS, Plan, Result, Run, chained
 from pipeline.tuning import choice
 from pipeline.tuning.search import Outcome, Search, survivors
 
@@ -35,7 +35,8 @@ class Ended(NamedTuple):
     def run_rows(self) -> list[Row]:
         """The rows of trial_runs.csv: the validation scores of each run."""
         task = self.runs[0][0].task
-        named = {name: self.row[name] for name in ("study", "task", "technique", "search", "trial")}
+        names = ("study", "task", "technique", SIZE, "search", "trial")
+        named = {name: self.row[name] for name in names if name in self.row}
         measures = (task.val.name, "val_loss", "diverged")
         return [
             {**named, "turn": turn, "key": run.key}
@@ -64,12 +65,14 @@ def searches(plan: Plan) -> list[Search]:
         Search(
             name,
             index,
-            plan.study.search(name),
+            at.study.search(name),
             tuning.trials,
             tuning.round,
             plan.study_seed,
             plan.task,
+            at.size,
         )
+        for at in plan.sizes
         for name in plan.study.searched
         for index in plan.study.final_of(name).turns
     ]
@@ -81,7 +84,8 @@ def tune(plan: Plan, searching: Sequence[Search], pool: Pool) -> Iterator[Ended]
     Searches advance independently, so no worker waits for another one. The results of a round's
     trials reach Optuna in the order in which it proposed them, whatever finished first.
     """
-    steps = {search.title: _steps(plan, search) for search in searching}
+    plans = {at.size: at for at in plan.sizes}
+    steps = {search.title: _steps(plans[search.size], search) for search in searching}
     needed = {title: next(step)[1] for title, step in steps.items()}
     title_of = {run.key: title for title, runs in needed.items() for run in runs}
     finished: dict[str, dict[str, Result]] = defaultdict(dict)
@@ -246,6 +250,7 @@ def _trial_row(search: Search, number: int, runs: Runs, seconds: float) -> Row:
         "task": task.name,
         "technique": first.technique,
         **first.made_of,
+        **search.at,
         "search": search.index,
         "trial": number,
         "state": _state(search, number, diverged == len(runs)),
@@ -272,10 +277,7 @@ def _state(search: Search, number: int, all_diverged: bool) -> str:
 def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
     """The content of tuned.json: the chosen values, their ranges, the budget, and how sure."""
     tuning = plan.study.tuning
-    by_name = {
-        name: [search for search in searching if search.name == name]
-        for name in plan.study.searched
-    }
+    by_size = {at.size: _techniques(at, searching) for at in plan.sizes}
     return {
         "study": plan.name,
         "task": plan.task.name,
@@ -284,10 +286,21 @@ def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
         "race": [[heat.candidates, heat.draws] for heat in tuning.heats],
         "rungs": list(tuning.rungs),
         "crossed": plan.study.final.crossed,
-        "techniques": {
-            name: _technique(plan, own, by_name[BASELINE]) for name, own in by_name.items()
-        },
+        **(
+            {"techniques": by_size[None]}
+            if None in by_size
+            else {"sizes": {str(size): techniques for size, techniques in by_size.items()}}
+        ),
     }
+
+
+def _techniques(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
+    """The entries of all techniques that were searched, at the plan's size."""
+    by_name = {
+        name: [search for search in searching if (search.name, search.size) == (name, plan.size)]
+        for name in plan.study.searched
+    }
+    return {name: _technique(plan, own, by_name[BASELINE]) for name, own in by_name.items()}
 
 
 def _technique(
@@ -361,10 +374,18 @@ def _finite(number: float) -> float | None:
 def final_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
     """The final runs of each technique: of the article's values, and of those that were chosen.
 
-    `tuned`: the entry `techniques` of tuned.json. Values with the lowest loss are trained for the
-    first search alone if every setting meets every draw. Raises UserError if `tuned` lacks a
-    technique or a search.
+    `tuned`: the content of tuned.json. Values with the lowest loss are trained for the first search
+    alone if every setting meets every draw, and not where sizes vary. Raises UserError if `tuned`
+    lacks a size, a technique or a search.
     """
+    runs = article_runs(plan)
+    for at in plan.sizes:
+        runs += _chosen_runs(at, techniques_at(tuned, at.size))
+    return chained(runs)
+
+
+def _chosen_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
+    """The final runs of what the searches chose, at the plan's size."""
     missing = [
         name
         for name in plan.study.searched
@@ -375,17 +396,17 @@ def final_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
             f"tuned.json has no values for {', '.join(missing)};"
             f" run `python -m pipeline tune {plan.name}`"
         )
-    runs = article_runs(plan)
+    runs = []
     for name in plan.study.tuned:
         for index in plan.study.final_of(name).turns:
             searched = tuned[plan.study.techniques[name].values_of or name]
             runs += plan.tuned(name, searched["searches"][index]["values"], index)
-    for name in plan.study.searched if plan.study.outcomes else ():
+    for name in plan.study.searched if plan.study.outcomes and plan.size is None else ():
         turns = plan.study.final_of(name).turns
         for index in turns[:1] if plan.study.final.crossed else turns:
             values = tuned[name]["searches"][index]["by_loss"]["values"]
-            runs += plan.tuned(name, values, index, "tuned_by_loss")
-    return chained(runs)
+            runs += plan.tuned(name, values, index, BY_LOSS)
+    return runs
 
 
 def article_runs(plan: Plan) -> list[Run]:

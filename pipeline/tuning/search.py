@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from pipeline.config.sections import random_trials
 from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.files import replacing
+from pipeline.results import SIZE
 from pipeline.techniques.ranges import Range
 
 EDGE = 0.05  # best values within this share of their range from an end are flagged
@@ -69,6 +70,7 @@ class Search:
         seed: determines the proposals, together with the scores told.
         task: says which scores are better. Between equal scores, which are common on a small
             validation set, the loss decides.
+        size: of what the study varies, if it does.
 
     >>> ranges = {"strength": Range(1e-6, 1e-1, log=True)}
     >>> search = Search("l2", 0, ranges, 2, round_size=2, seed=0)
@@ -88,15 +90,17 @@ class Search:
         round_size: int,
         seed: int,
         task: Task = CLASSIFICATION,
+        size: int | None = None,
     ) -> None:
         self.name, self.index, self.ranges, self.task = name, index, dict(ranges), task
+        self.size = size
         self.trials = trials if ranges else 1
         self.round = round_size
         self._asked = 0
         self.outcomes: dict[int, Outcome] = {}  # of the trials trained to the end, by number
         self.racing: list[int] = []  # the trials that are still in the race
         n_random = random_trials(self.trials, round_size)
-        self.title = f"{name} {index}"
+        self.title = f"{name} {index}" if size is None else f"{name} {size} {index}"
         seed = (seed + zlib.crc32(self.title.encode())) % 2**32
         self.study = optuna.create_study(
             study_name=self.title,
@@ -109,6 +113,11 @@ class Search:
         }
         for point in _quasi_random(self.ranges, n_random, seed):
             self.study.enqueue_trial(point)
+
+    @property
+    def at(self) -> dict[str, int]:
+        """The size as a column of tables; empty without one."""
+        return {} if self.size is None else {SIZE: self.size}
 
     def ask(self) -> list[optuna.Trial]:
         """The next round's trials; none when the budget is used up."""

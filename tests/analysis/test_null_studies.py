@@ -55,6 +55,7 @@ def study(scores: Array) -> Finding:
             "replicate": np.tile(np.arange(replicates), techniques),
             "seed": np.tile(np.arange(replicates), techniques),
             "overlap": 0.0,
+            "same_test": False,
             "test_accuracy": scores.ravel(),
         }
     )

@@ -84,7 +84,7 @@ def test_parse_refuses_what_is_not_whole(content: bytes, reason: str) -> None:
 
 
 def test_the_pool_is_the_training_then_the_test_images(folder: Path) -> None:
-    dataset = idx.prepare("mnist", section(), folder)
+    dataset = idx.prepare("mnist", section(), 0, folder)
     assert dataset.name == "mnist"
     np.testing.assert_array_equal(dataset.x, IMAGES.astype(np.float32) / np.float32(255))
     np.testing.assert_array_equal(dataset.y, LABELS)
@@ -92,35 +92,35 @@ def test_the_pool_is_the_training_then_the_test_images(folder: Path) -> None:
 
 
 def test_validation_images_are_the_last_or_the_first(folder: Path) -> None:
-    last = rows(idx.prepare("mnist", section(3, "last"), folder), "leak_free")
-    first = rows(idx.prepare("mnist", section(3, "first"), folder), "leak_free")
+    last = rows(idx.prepare("mnist", section(3, "last"), 0, folder), "leak_free")
+    first = rows(idx.prepare("mnist", section(3, "first"), 0, folder), "leak_free")
     assert last == [[0, 1, 2, 3, 4], [5, 6, 7], [8, 9, 10, 11]]
     assert first == [[3, 4, 5, 6, 7], [0, 1, 2], [8, 9, 10, 11]]
 
 
 def test_an_article_that_trains_on_validation_leaks(folder: Path) -> None:
-    dataset = idx.prepare("fashion_mnist", section(3, "first", leak=True), folder)
+    dataset = idx.prepare("fashion_mnist", section(3, "first", leak=True), 0, folder)
     assert rows(dataset, "article") == [list(range(8)), [0, 1, 2], [8, 9, 10, 11]]
     assert dataset.leaks("article")
     assert not dataset.leaks("leak_free")
 
 
 def test_an_article_that_does_not_has_the_leak_free_rows(folder: Path) -> None:
-    dataset = idx.prepare("mnist", section(3, "last", leak=False), folder)
+    dataset = idx.prepare("mnist", section(3, "last", leak=False), 0, folder)
     assert rows(dataset, "article") == rows(dataset, "leak_free")
     assert not dataset.leaks("article")
 
 
 def test_validation_must_leave_images_to_train_on(folder: Path) -> None:
-    assert idx.prepare("mnist", section(7), folder).rows("article", "train", 0).size == 1
+    assert idx.prepare("mnist", section(7), 0, folder).rows("article", "train", 0).size == 1
     with pytest.raises(UserError, match=r"less than the 8 training images, but got 8.*mnist\.data"):
-        idx.prepare("mnist", section(8), folder)
+        idx.prepare("mnist", section(8), 0, folder)
 
 
 def test_a_missing_file_names_the_command_that_fetches_it(folder: Path) -> None:
     (folder / idx.TEST_LABELS).unlink()
     with pytest.raises(UserError, match=r"t10k-labels.* is missing.*pipeline fetch mnist"):
-        idx.prepare("mnist", section(), folder)
+        idx.prepare("mnist", section(), 0, folder)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_a_missing_file_names_the_command_that_fetches_it(folder: Path) -> None:
 def test_a_broken_file_is_named(folder: Path, content: bytes) -> None:
     (folder / idx.TRAIN_IMAGES).write_bytes(content)
     with pytest.raises(UserError, match=r"train-images.*is not the expected IDX file"):
-        idx.prepare("mnist", section(), folder)
+        idx.prepare("mnist", section(), 0, folder)
 
 
 def test_images_and_labels_must_match(folder: Path) -> None:
     write(folder / idx.TRAIN_LABELS, LABELS[:7])
     with pytest.raises(UserError, match=r"has 8 images, but .*train-labels.* 7 labels"):
-        idx.prepare("mnist", section(), folder)
+        idx.prepare("mnist", section(), 0, folder)
 
 
 @pytest.mark.skipif(not os.environ.get("DATA_MIRROR"), reason="DATA_MIRROR is not set")
