@@ -10,22 +10,29 @@ from typing import Any
 import yaml
 
 
+KEPT = ("circles", "digits", "digits_rows", "features", "mnist")  # a study of each kind
+
+
 def tiny(params: dict[str, Any]) -> dict[str, Any]:
     """The project's params with the smallest budgets that still go through every part."""
+    params["studies"] = {name: params["studies"][name] for name in KEPT}
     for study in params["studies"].values():
         images = study["data"]["source"] == "idx"
         epochs = 1 if images else 2
         study["training"]["epochs"] = epochs
         study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": epochs}
-        study["tuning"]["race"] = [] if images else [{"candidates": 1, "draws": 2}]
+        vary = study["final"].get("vary")
+        study["tuning"]["race"] = [] if images or vary else [{"candidates": 1, "draws": 2}]
         if study["tuning"].get("pruning"):  # it needs a second epoch
             study["tuning"]["pruning"] = None if images else {"first": 1, "factor": 2}
         searches = {"searches": 1} if "searches" in study["final"] else {}
         study["final"] = {"replicates": 2, **searches}
+        if vary:
+            study["final"]["vary"] = {"rows": [50, 150]}
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
         given = study["techniques"]
         study["techniques"] = {name: given.get(name, {}) for name in kept}
-        if not images:
+        if not images and not vary:
             study["techniques"]["cocktail"] = {"combine": ["l2/first", "dropout"]}
         study["model"]["hidden"] = [8]
     params["engine"]["workers"] = 1  # each takes seconds to start

@@ -393,7 +393,13 @@ def digests(technique: str, phase: Phase, data: str, *changes: object) -> str:
         (("final.replicates", 20), ()),
         (("techniques.l2.final", {"replicates": 20}), ()),
         (("outcomes", ["test_loss"]), ()),
-        (("techniques.early_stopping.search", {"patience": {"low": 5, "high": 50, "integer": True}}), ()),
+        (
+            (
+                "techniques.early_stopping.search",
+                {"patience": {"low": 5, "high": 50, "integer": True}},
+            ),
+            (),
+        ),
         (("techniques.l2.article", {"strength": 0.1}), ("train",)),
         (("techniques.l2.search", {"strength": {"low": 0.1, "high": 1.0}}), ("tune", "train")),
         (("tuning.trials", 32), ("tune", "train")),

@@ -13,6 +13,7 @@ from pipeline.analysis.statements import (
 from pipeline.datasets.task import KEPT, kept_name
 
 IMAGES = "accuracy_of_images"
+EVERYWHERE = ("mnist_article", "mnist", "digits")  # the article's own setting first
 RUN = "one run, validation accuracy"
 ARGUED = "an argument, no run"
 L1, L2, DROPOUT = Side("l1"), Side("l2"), Side("dropout")
@@ -27,7 +28,7 @@ _L2_BEATS = Claim(
     " squared weights, times 1e-4, to the loss, which keeps them small.",
     source=RUN,
     reading="Its test accuracy is higher.",
-    studies=("mnist", "digits"),
+    studies=EVERYWHERE,
     statements=(beats(L2, NONE, IMAGES),),
 )
 _L1_DOES_NOT = Claim(
@@ -38,7 +39,7 @@ _L1_DOES_NOT = Claim(
     " towards zero. At the same strength the article saw no gain from it.",
     source=RUN,
     reading="Its test accuracy is not higher.",
-    studies=("mnist", "digits"),
+    studies=EVERYWHERE,
     statements=(does_not_beat(L1, NONE, IMAGES),),
 )
 _DROPOUT_BEATS = Claim(
@@ -49,7 +50,7 @@ _DROPOUT_BEATS = Claim(
     " can rely on another one.",
     source=RUN,
     reading="Its test accuracy is higher.",
-    studies=("mnist", "digits"),
+    studies=EVERYWHERE,
     statements=(beats(DROPOUT, NONE, IMAGES),),
 )
 _WHITENING = Claim(
@@ -62,7 +63,7 @@ _WHITENING = Claim(
     reading="As meant, at the default epsilon of Keras's generator, 1e-6: on whitened images the"
     " dropout network has a higher test accuracy than on plain ones, and than no regularization; a"
     " leap is at least half a point.",
-    studies=("mnist",),
+    studies=("mnist_article",),
     statements=(
         beats(Side("zca_dropout"), DROPOUT, "leap_of_accuracy"),
         beats(Side("zca_dropout"), NONE, "leap_of_accuracy"),
@@ -97,7 +98,7 @@ _STOPPING = Claim(
     " dropout network at the best fixed number of epochs. That number is chosen by the mean"
     " accuracy of the other replicates. Early stopping keeps the best epoch's weights here, which"
     " the article's code does not.",
-    studies=("mnist", "digits"),
+    studies=EVERYWHERE,
     statements=(
         Statement(Side("dropout_early_stopping"), Side(FIXED), "val_accuracy", "not lower", IMAGES),
     ),
@@ -110,7 +111,7 @@ _STOPPING_PRINTED = replace(
     " So it starts from trained weights, and what stops early is an extra training.",
     reading="As printed, with the epochs of both fits counted: it runs fewer epochs than the"
     " dropout network alone.",
-    studies=("mnist",),
+    studies=("mnist_article",),
     statements=(
         Statement(Side("dropout_early_stopping_again"), DROPOUT, "epochs_run", "lower", "size"),
     ),
@@ -124,7 +125,7 @@ _ZEROS = Claim(
     source=ARGUED,
     reading="By the plain gradient, as in the articles: more exact zeros under L1 than under L2,"
     " and more weights below 0.001 in absolute value under L2 than without regularization.",
-    studies=("mnist", "digits"),
+    studies=EVERYWHERE,
     statements=(
         Statement(L1, L2, "zero_weights", "higher", "share_of_weights"),
         Statement(L2, NONE, "near_zero_weights", "higher", "share_of_weights"),
@@ -159,7 +160,7 @@ _COMPRESSION = Claim(
     reading="Weights below 0.001 are set to zero first. Then the kernels take fewer bytes under"
     " gzip than without regularization, at no lower accuracy; and with only the largest 30 % of"
     " the weights left, accuracy is higher.",
-    studies=("mnist", "digits"),
+    studies=EVERYWHERE,
     statements=(
         Statement(L1, NONE, "pruned_gzip_bytes", "lower", "size"),
         Statement(L1, NONE, kept_name(1.0), "not lower", IMAGES),

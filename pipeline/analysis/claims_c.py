@@ -31,7 +31,7 @@ _WITHOUT = Claim(
     " how they are written. It adds that the same network without them may classify better.",
     source="a remark, no number",
     reading="Test accuracy is higher without regularization.",
-    studies=("fashion_mnist",),
+    studies=("fashion_article",),
     statements=(beats(NONE, Side("mixed_penalties"), "accuracy_of_images"),),
 )
 _NEGATIVE = Claim(
@@ -43,7 +43,7 @@ _NEGATIVE = Claim(
     source=ARGUED,
     reading="In the article's model, whose first layer has L1 0.01: fewer weights are negative than"
     " without regularization, and almost none are left.",
-    studies=("fashion_mnist",),
+    studies=("fashion_article",),
     statements=_leaves_no_negative_weights(Side("mixed_penalties")),
 )
 _NEGATIVE_ALONE = replace(
@@ -81,9 +81,19 @@ _LARGER = Claim(
     explained="A larger network can learn more by heart, so it should gain more from being held"
     " back. The article recommends regularization for networks with many parameters.",
     source=ARGUED,
-    reading="The gain of a technique in networks of several widths, each tuned.",
-    studies=("digits",),
-    needs="studies of one data set with networks of several widths",
+    reading="With one hidden layer of 2,048 units, L2 and dropout gain more test accuracy over no"
+    " regularization than with 32 units, each tuned at its width.",
+    studies=("digits_width",),
+    statements=tuple(
+        Statement(
+            Side(f"{name}_largest", "tuned"),
+            Side(f"{name}_smallest", "tuned"),
+            "test_accuracy",
+            "higher",
+            "accuracy_of_few_points",
+        )
+        for name in ("l2", "dropout")
+    ),
 )
 
 CLAIMS_C = (_WITHOUT, _NEGATIVE, _NEGATIVE_ALONE, _INFERENCE, _PARAMETERS, _LARGER)

@@ -5,6 +5,7 @@ They have the columns of runs.csv that pair them, and of measures only those tha
 - `ensemble`: the mean prediction of an L1, an L2 and an L1-L2 model, from stored predictions
 - `dropout_fixed_epochs`: the dropout network at the best fixed number of epochs, from its curves
 - `linear`, `linear_l1`: logistic regression, fitted here
+- `l2_smallest`, `l2_largest` and the like: a technique's gain at the ends of what a study varies
 - a study `shuffling`: fits with one order of the rows and with fresh ones, from a committed table
 """
 
@@ -18,9 +19,12 @@ from pipeline import datasets, results
 from pipeline.analysis import ensembles, linear
 from pipeline.analysis.paired import PAIR
 from pipeline.errors import UserError
+from pipeline.techniques.registry import BASELINE
 
 SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
 ENSEMBLE, FIXED_EPOCHS = "ensemble", "dropout_fixed_epochs"
+SMALLEST, LARGEST = "{}_smallest", "{}_largest"
+SIZED = tuple(end.format(name) for name in ("l2", "dropout") for end in (SMALLEST, LARGEST))
 SHUFFLING = "shuffling"  # the name of its study
 ORDERS = ("seeded", "unseeded", "engine", "engine_one_order")
 MEASURED_ORDERS = Path("benchmarks/shuffling.csv")
@@ -28,6 +32,7 @@ NEEDS: Mapping[str, str] = {
     ENSEMBLE: "tuned runs of l1, l2 and l1_l2",
     FIXED_EPOCHS: "article runs of dropout_early_stopping, and of dropout on several replicates",
     **dict.fromkeys((linear.PLAIN, linear.L1), "prepared data whose informative inputs are known"),
+    **dict.fromkeys(SIZED, "tuned runs of a technique and the baseline at several sizes"),
     SHUFFLING: MEASURED_ORDERS.as_posix(),
 }
 """By technique or study: what its rows are made of."""
@@ -49,6 +54,8 @@ def _added(runs: pd.DataFrame, folder: Path, prepared: Path) -> Iterator[pd.Data
     dropout = runs[(runs["setting"] == "article") & (runs["technique"] == "dropout")]
     if len(stopped) and dropout["replicate"].nunique() > 1:
         yield fixed_epochs(dropout, results.read_curves(folder, dropout, ["val_accuracy"]))
+    if results.SIZE in runs:
+        yield at_ends(runs)
     if "informative_recall" in runs and prepared.is_file():
         data = datasets.load(prepared)
         shared = {name: runs[name].iloc[0] for name in ("study", "task")}
@@ -86,6 +93,23 @@ def fixed_epochs(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         val_accuracy=heights[np.arange(len(runs)), epochs],
         epochs_run=by_run.columns.to_numpy()[epochs],
     )
+
+
+def at_ends(runs: pd.DataFrame) -> pd.DataFrame:
+    """`test_accuracy` of each technique minus the baseline's, at the smallest and largest size.
+
+    `runs`: of a study that varies a size. A row for each pair; the setting is `tuned`.
+    """
+    pieces = []
+    for form, size in ((SMALLEST, runs[results.SIZE].min()), (LARGEST, runs[results.SIZE].max())):
+        at_size = runs[runs[results.SIZE] == size]
+        baseline = at_size[at_size["technique"] == BASELINE].set_index(list(PAIR))["test_accuracy"]
+        for name, own in at_size[at_size["technique"] != BASELINE].groupby("technique"):
+            pairs = pd.MultiIndex.from_frame(own[list(PAIR)])
+            gains = own["test_accuracy"].to_numpy() - baseline.loc[pairs].to_numpy()
+            technique = form.format(name)
+            pieces.append(own[[*SHARED]].assign(technique=technique, test_accuracy=gains))
+    return pd.DataFrame(pd.concat(pieces, ignore_index=True).assign(setting="tuned"))
 
 
 def orders(path: Path = MEASURED_ORDERS) -> pd.DataFrame | None:

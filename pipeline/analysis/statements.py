@@ -22,7 +22,7 @@ Setting = Literal["article", "article_fresh", "tuned"]
 Question = Literal["there", "beyond", "use"]
 Standing = Literal["measured", "by construction", "by argument"]
 
-OWN_DATA = ("circles", "mnist", "fashion_mnist")  # studies of data that an article trained on
+OWN_DATA = ("circles", "mnist_article", "fashion_article")  # studies of an article's own setting
 FRESH = ("circles",)  # those of them whose data can be drawn anew
 
 
