@@ -11,6 +11,7 @@ from pipeline.analysis.chosen import Chosen, Tuned, by_validation, choices
 from pipeline.analysis.summary import Finding
 from pipeline.analysis.telling import (
     amount,
+    baseline_lost,
     by_validation_words,
     gains,
     listed,
@@ -74,6 +75,8 @@ def _nothing(finding: Finding, every: Mapping[str, Chosen]) -> str:
     """Why no technique is advised, without the advice to use none."""
     if finding.setting != "tuned":
         return "no advice, because there are no tuned runs."
+    if finding.lost:
+        return f"no advice. {baseline_lost(finding.lost)}"
     if not finding.conclusive:
         return "no advice, because a comparison needs at least two replicates of two techniques."
     off = [name for name, each in every.items() if each.as_good_as_off == each.searches]

@@ -20,6 +20,7 @@ import pandas as pd
 
 from pipeline.analysis import paired, statistics
 from pipeline.analysis.by_example import Rows
+from pipeline.analysis.check import against_article
 from pipeline.analysis.families import Group, Member, family, group, simultaneous_level
 from pipeline.analysis.margins import Margin, read_margins
 from pipeline.analysis.paired import Pairs
@@ -31,7 +32,7 @@ from pipeline.formatting import aligned, interval, p_text
 from pipeline.results import SUMMARY_COLUMNS, task_of
 from pipeline.techniques.registry import BASELINE
 
-Role = Literal["primary", "secondary", "described"]
+Role = Literal["primary", "secondary", "described", "check"]
 Row = Mapping[Any, Any]  # of the summary
 
 SIGNIFICANCE = 0.05
@@ -69,7 +70,11 @@ def outcomes(
 
 
 def summarize(
-    runs: pd.DataFrame, secondary: Sequence[str] = (), seed: int = 0, rows: Rows | None = None
+    runs: pd.DataFrame,
+    secondary: Sequence[str] = (),
+    seed: int = 0,
+    rows: Rows | None = None,
+    same_rows: bool = False,
 ) -> pd.DataFrame:
     """The table summary.csv: one row per setting, outcome and technique, each in its first order.
 
@@ -78,6 +83,7 @@ def summarize(
         secondary: columns of `runs` that are compared beside the score, named beforehand.
         seed: fixes random sign flips.
         rows: what runs say about each test example, from `by_example.read`.
+        same_rows: whether the article's setting has the rows of the tuned one; see `check`.
 
     Shares are in [0, 1], differences technique minus `none`, in the outcome's own unit.
     `improvement` is the share of pairs in which the technique is better; `needed` the replicates
@@ -94,7 +100,20 @@ def summarize(
         for _, of_setting in runs.groupby("setting", sort=False)
         for row in _Setting.of(of_setting, task, rows or {}).rows(roles, seed)
     ]
+    lines += _checks(runs, task, same_rows)
     return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
+
+
+def _checks(runs: pd.DataFrame, task: Task, same_rows: bool) -> list[dict[str, Any]]:
+    """A row of role `check` for each technique: tuned minus the article's values."""
+    tuned = runs[runs["setting"] == "tuned"]
+    return [
+        _facts(tuned[tuned["technique"] == name])
+        | {"outcome": task.test.name, "role": "check", "group": "", "n": replicates}
+        | {"difference": effect.mean, "error": effect.error, "df": effect.df, "p": effect.p()}
+        | _columns("difference", effect.interval())
+        for name, effect, replicates in against_article(runs, task, same_rows)
+    ]
 
 
 @dataclass(frozen=True)
@@ -306,6 +325,16 @@ class Finding:
     secondary: tuple[Row, ...]  # rows of the secondary outcomes, of what `compared` has
     validation: Mapping[str, float]  # technique -> mean validation score, more being better
     epochs: Mapping[str, float]  # technique -> mean epochs that its runs trained
+    checks: tuple[Row, ...] = ()  # tuned values against the article's, on the same rows and epochs
+
+    @property
+    def lost(self) -> Row | None:
+        """The check of the baseline, if its tuned values are shown to be worse: nothing follows."""
+        for row in self.checks:
+            ends = row["difference"], row["difference_low"], row["difference_high"]
+            if row["technique"] == BASELINE and _gain(measure_of(row), Estimate(*ends)).high < 0:
+                return row
+        return None
 
     @property
     def measure(self) -> Measure:
@@ -430,9 +459,10 @@ class Finding:
 
         The shown best; else, of those shown to have a better score, the one with the best mean
         validation score; else, of those that gain in a secondary outcome and lose in none, the same
-        one. None if nothing is shown to help, or if no values were tuned.
+        one. None if nothing is shown to help, if no values were tuned, or if the tuned baseline
+        lost to the article's values.
         """
-        if self.setting != "tuned":
+        if self.setting != "tuned" or self.lost:
             return None
         candidates = self.better or self.harmless
         best = max(candidates, key=lambda name: self.validation.get(name, -np.inf), default=None)
@@ -465,6 +495,7 @@ def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
             for name, mean in means(summary, setting, task.val.name).items()
         },
         epochs=means(summary, setting, "epochs_run"),
+        checks=tuple(rows_of(summary, setting, "check")),
     )
 
 
@@ -559,7 +590,15 @@ def notes(finding: Finding) -> list[str]:
         for row in finding.primary
         if row["diverged"] > 0
     ]
-    return [*unequal, *diverged]
+    check = [told_check(row) for row in finding.checks if row["technique"] == BASELINE]
+    return [*unequal, *diverged, *check]
+
+
+def told_check(row: Row) -> str:
+    """Tuned values against the article's: none, tuned minus the article's values: +0.4 [...]."""
+    measure = measure_of(row)
+    difference = interval(measure.difference, row, "difference", measure.difference_unit)
+    return f"{row['technique']}, tuned minus the article's values: {difference}"
 
 
 def _side_block(finding: Finding) -> list[str]:

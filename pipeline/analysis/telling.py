@@ -14,6 +14,7 @@ from pipeline.analysis.summary import (
     measure_of,
 )
 from pipeline.datasets.task import Measure
+from pipeline.formatting import interval
 from pipeline.techniques.registry import BASELINE
 
 
@@ -68,6 +69,16 @@ def ruled_out(finding: Finding) -> str:
         for row in alone
     ]
     return " ".join([bound, *told])
+
+
+def baseline_lost(row: Row) -> str:
+    """That the tuned baseline is worse than the article's values, so that nothing follows."""
+    measure = measure_of(row)
+    size = interval(measure.difference, row, "difference", measure.difference_unit)
+    return (
+        f"Without regularization, tuned values are worse than the article's on the same rows and"
+        f" epochs ({measure.title} {size}): the search was too short or too noisy."
+    )
 
 
 def not_shown(row: Row) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.datasets import PARTS, PROTOCOLS, Dataset, Part, Protocol
@@ -29,6 +30,7 @@ class About:
     sizes: Mapping[Protocol, Mapping[Part, int]]  # examples of each part, in one draw
     draws: Mapping[Protocol, int]
     random_trials: int  # of each search: its first ones, which do not depend on earlier trials
+    same_rows: bool = False  # whether the article's setting has the rows of the tuned one
     outcomes: tuple[str, ...] = ()  # compared beside the score, as one family; named beforehand
 
     @classmethod
@@ -50,6 +52,10 @@ class About:
             },
             draws={protocol: data.draws(protocol) for protocol in PROTOCOLS},
             random_trials=random_trials,
+            same_rows=all(
+                np.array_equal(data.splits["article"][part], data.splits["leak_free"][part])
+                for part in PARTS
+            ),
             outcomes=outcomes,
         )
 

@@ -108,7 +108,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     call = _helpers(processes)  # which import while the tables are made
     noise = figures.noise_curves(runs)
     rows = by_example.read(folder, runs)
-    table = summary.summarize(runs, about.outcomes, rows=rows)
+    table = summary.summarize(runs, about.outcomes, rows=rows, same_rows=about.same_rows)
     ensembled = _ensembles(folder, runs)
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))

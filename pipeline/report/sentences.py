@@ -8,6 +8,7 @@ from pipeline.analysis.families import Group
 from pipeline.analysis.summary import Finding, Row, difference_text, told_apart
 from pipeline.analysis.telling import (
     amount,
+    baseline_lost,
     gains,
     listed,
     ruled_out,
@@ -43,6 +44,8 @@ def headline(finding: Finding, title: str) -> str:
         return f"{where}, nothing was compared; without regularization {measure.title} is {score}."
     if not finding.conclusive:
         return f"{where}, nothing is known: a comparison needs at least two replicates."
+    if finding.lost:
+        return f"{where}, nothing follows. {baseline_lost(finding.lost)}"
     told = _shown(finding) if finding.better else _not_shown(finding)
     parts = (f"{where}, {told}", side_gains(finding), *map(_reference, finding.references))
     return " ".join(part for part in parts if part)
