@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-
 KEPT = ("circles", "digits", "digits_rows", "features", "mnist")  # a study of each kind
 
 

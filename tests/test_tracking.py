@@ -161,10 +161,12 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     pruned, run = by_key["l2a4"], by_key["l2t2f"]
     assert (pruned.info.status, pruned.data.tags["state"]) == ("KILLED", "pruned")
     assert by_key["l2a5"].info.status == "FAILED"
-    assert pruned.data.params == {"strength": "0.0001", "patience": "7"}
+    place = {"technique": "l2", "search": "0"}
+    assert pruned.data.params == place | {"strength": "0.0001", "patience": "7", "trial": "4"}
     assert run.info.run_name == "l2 · tuned · search 0 · seed 2"
     assert run.info.end_time - run.info.start_time == 1500
-    assert run.data.params == {
+    assert run.data.params == place | {
+        "setting": "tuned", "replicate": "2", "seed": "2",
         "learning_rate": "0.30000000000000004",
         "strength": "0.0001",
         "epochs": "40",
@@ -187,13 +189,13 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     assert parent.info.start_time > max(child.info.start_time for child in children())
     assert parent.data.metrics["test_accuracy"] == pytest.approx(0.5 + 1 / 7)
     assert parent.data.metrics["test_accuracy/article"] == 0.5
-    assert parent.data.params == {"training.epochs": "40"}
+    named = {"technique": "l2", "phase": "train"}
+    assert parent.data.params == {"training.epochs": "40"} | named
     assert (
         "1 article and 3 tuned. Mean test accuracy: 0.5000"
         in parent.data.tags["mlflow.note.content"]
     )
-    shown = [name for name in parent.data.metrics if "/" in name]  # above all other charts
-    assert {name.partition("/")[0] for name in shown} == {*CLASSIFICATION.headlines} - {"gap"}
+    assert len(parent.data.metrics) <= 12  # a table that can be read
     search = parents()["l2 · tune"]
     assert search.data.metrics["best_strength"] == 1e-3
     assert "6 trials (4 complete, 1 pruned, 1 failed)" in search.data.tags["mlflow.note.content"]

@@ -3,12 +3,25 @@
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
+from pipeline.analysis import summary
 from pipeline.config import loading
 from pipeline.execution import devices
 from pipeline.report import pages, sentences, sizes_page
-from pipeline.results import SIZE, read_advice, read_runs, read_tuned
+from pipeline.results import (
+    SIZE,
+    read_advice,
+    read_runs,
+    read_summary,
+    read_tuned,
+    task_of,
+)
+from pipeline.tracking import comparison, view
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.champion import crown
+from pipeline.tracking.comparison import Report
+from pipeline.tracking.context import asked
 
 
 def main(argv: list[str]) -> None:
@@ -29,9 +42,11 @@ def main(argv: list[str]) -> None:
     folder = Path("results") / arguments.study
     if not arguments.table:
         _write(folder, arguments.ui)
-        show(folder)
+    shown = None if arguments.table else show(folder)
     print("\n\n".join(sentences.told(folder)))
     print(f"report: {folder / pages.PAGE}")
+    if shown:
+        print(f"MLflow, once `make ui` runs: {view.link(arguments.ui, shown, asked())}")
 
 
 def _write(folder: Path, ui: str) -> None:
@@ -41,11 +56,31 @@ def _write(folder: Path, ui: str) -> None:
         pages.write(folder, ui, devices.cores())
 
 
-def show(folder: Path) -> None:
-    """Names the champion of a report in MLflow, and logs the report's figures.
+def show(folder: Path) -> str | None:
+    """Shows a report in MLflow: its finding, its champion, its figures.
 
-    A study that varies a size has no champion.
+    Returns the id of the study's experiment, None if it is not in the store. A study that varies a
+    size is described only.
     """
     study, runs, advised = folder.name, read_runs(folder), read_advice(folder)
-    if SIZE not in runs and crown(study, runs, advised["technique"], advised["text"]):
+    table = read_summary(folder)
+    task = task_of(table)
+    finding = None if SIZE in runs else summary.find(table)
+    _, told = sentences.told(folder)
+    found = comparison.show(
+        Report(
+            study=study,
+            finding=finding,
+            task=task,
+            told=told,
+            curves=pd.read_csv(folder / "plots" / "curves.csv"),
+            page=folder / pages.PAGE,
+            digests=studies(runs),
+            asked=asked(),
+        )
+    )
+    if not found or SIZE in runs:
+        return found
+    if crown(study, runs, advised["technique"], advised["text"], asked()):
         log_figures(study, pages.drawings(folder), studies(runs))
+    return found

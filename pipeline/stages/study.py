@@ -31,7 +31,7 @@ from pipeline.datasets.task import Measure, named
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.report import sentences
-from pipeline.results import RESULTS, read_summary, read_tuned
+from pipeline.results import RESULTS, read_summary, read_tuned, techniques_at
 from pipeline.stages import STAGES, overview, publish, timing
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.store import tracking_uri
@@ -187,7 +187,7 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     steps = _steps(until)
     files = [home / name for step in steps for name in STAGES[step].files]
     tuned = read_tuned(home)
-    val, choices = named(tuned["task"]).val, chosen.choices(tuned)
+    val, choices = named(tuned["task"]).val, _chosen(tuned)
     metrics = {
         f"{val.name}/{name}": choice.score
         for name, choice in choices.items()
@@ -197,6 +197,9 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
         headline = f"{len(choices)} techniques, each searched in {tuned['trials']} trials."
         return Outcome(study, _choices(study, choices, val), headline, metrics, files)
     table = read_summary(home)
+    if "sizes" in tuned:
+        gains, told = sentences.told(home)
+        return Outcome(study, gains, told, {}, files)
     finding = summary.find(table)
     for row in finding.primary:
         metrics[f"{finding.measure.name}/{row['technique']}"] = row["mean"]
@@ -205,6 +208,19 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
     known = {name: value for name, value in metrics.items() if not isnan(value)}
     headline = sentences.headline(finding, about.read(home).title)
     return Outcome(study, summary.table(table), headline, known, files)
+
+
+def _chosen(tuned: Mapping[str, Any]) -> dict[str, Chosen]:
+    """What the searches chose, by technique, and by size where the study varies one."""
+    if "sizes" not in tuned:
+        return chosen.choices(tuned)
+    return {
+        f"{name} at {size}": choice
+        for size in tuned["sizes"]
+        for name, choice in chosen.choices(
+            {**tuned, "techniques": techniques_at(tuned, int(size))}
+        ).items()
+    }
 
 
 def _choices(study: str, choices: Mapping[str, Chosen], val: Measure) -> str:

@@ -17,6 +17,7 @@ from pipeline.datasets.task import named
 from pipeline.techniques.registry import BASELINE
 from pipeline.tracking.records import Row, finite
 from pipeline.tracking.store import model_name, visit
+from pipeline.tracking.view import slug
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,13 +28,25 @@ CHAMPION = "champion"  # the alias
 _log = logging.getLogger(__name__)
 
 
-def crown(study: str, runs: pd.DataFrame, technique: str | None, advice: str) -> bool:
+def alias(asked: str) -> str:
+    """The alias of a study's champion: `champion` for the study of params.yaml alone.
+
+    >>> alias("seeds=2")
+    'champion-seeds-2'
+    """
+    return f"{CHAMPION}-{slug(asked)}" if asked else CHAMPION
+
+
+def crown(
+    study: str, runs: pd.DataFrame, technique: str | None, advice: str, asked: str = ""
+) -> bool:
     """Gives the alias to the best kept run of the advised technique, and says why in its note.
 
     Args:
         runs: final runs, as read by `results.read_runs`.
         technique: what the report advises; None, if nothing is shown to help: the baseline.
         advice: the report's text, with which the note begins.
+        asked: what was asked for beside params.yaml; such a study has an alias of its own.
 
     Nothing is written that is there already; a run that has a version keeps it. If no model of the
     technique is kept, the study has no champion. A store without the study stays as it is. Returns
@@ -41,7 +54,8 @@ def crown(study: str, runs: pd.DataFrame, technique: str | None, advice: str) ->
     """
     kept = ranked(runs, technique or BASELINE)
     best = kept[0] if kept else None
-    return visit(study, partial(_crown, study=study, best=best, note=note(kept, advice)))
+    write = partial(_crown, study=study, best=best, note=note(kept, advice), alias=alias(asked))
+    return visit(study, write)
 
 
 def ranked(runs: pd.DataFrame, technique: str) -> list[Row]:
@@ -80,13 +94,18 @@ def note(kept: list[Row], advice: str) -> str:
 
 
 def _crown(
-    client: "MlflowClient", experiment_id: str, study: str, best: Row | None, note: str
+    client: "MlflowClient",
+    experiment_id: str,
+    study: str,
+    best: Row | None,
+    note: str,
+    alias: str,
 ) -> None:
     """Moves the alias to a run's version, or removes it without a run."""
     name = model_name(study)
     if best is None:
-        if CHAMPION in _aliases(client, name):
-            client.delete_registered_model_alias(name, CHAMPION)
+        if alias in _aliases(client, name):
+            client.delete_registered_model_alias(name, alias)
         return
     version = _version(client, experiment_id, study, best["key"])
     if version is None:
@@ -100,8 +119,8 @@ def _crown(
         return
     if version.description != note:
         client.update_model_version(name, version.version, note)
-    if str(_aliases(client, name).get(CHAMPION)) != str(version.version):
-        client.set_registered_model_alias(name, CHAMPION, version.version)
+    if str(_aliases(client, name).get(alias)) != str(version.version):
+        client.set_registered_model_alias(name, alias, version.version)
 
 
 def _aliases(client: "MlflowClient", name: str) -> Mapping[str, str]:

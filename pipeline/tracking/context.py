@@ -3,15 +3,27 @@
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from pipeline.config.loading import FILE
 from pipeline.config.sections import Params, Study
 from pipeline.techniques.ranges import Range
 from pipeline.tracking.records import Phase, Record, as_text
+
+
+def asked() -> str:
+    """What was asked for beside params.yaml, such as `seeds=2`; empty for the study of params.yaml.
+
+    `mlflow run` with other values works in a folder of that name under studies/.
+    """
+    folder = Path.cwd()
+    own = folder.parent.name == "studies" and (folder.parent.parent / FILE).is_file()
+    return folder.name if own else ""
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,7 @@ class Context:
     ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)  # by technique
     points: int = 100  # of a learning curve; >= 3
     example: np.ndarray | None = field(default=None, compare=False)  # (1, *input_shape) float32
+    asked: str = ""  # see `asked`
 
     @classmethod
     def of_study(
@@ -49,13 +62,15 @@ class Context:
             {name: section.search(name) for name in section.techniques},
             settings.tracking.curve_points,
             example,
+            asked(),
         )
 
     def study_digest(self, technique: str, phase: Phase, size: int | None = None) -> str:
         """A digest of what determines a technique's runs: of its params, a hyphen, of its data.
 
-        The numbers of final runs are left out, so more of them continue the same parents; so are
-        the outcomes, by which runs are compared. `size`: of what the study varies, if it does.
+        The numbers of final runs are left out, so more of them continue the same parents, unless
+        another study than that of params.yaml asks for them; so are the outcomes, by which runs are
+        compared. `size`: of what the study varies, if it does.
         """
         ignored = ["final.", f"techniques.{technique}.final.", "outcomes"]
         ignored.append("data.input")  # the data have their own digest
@@ -70,7 +85,7 @@ class Context:
             name: asdict(search_range)
             for name, search_range in self.ranges.get(technique, {}).items()
         }
-        at = [] if size is None else [size]
+        at = [each for each in (size, self.asked) if each]
         return f"{_digest([technique, params, ranges, *at])}-{_digest(self.data_digest)}"
 
     def describes(self, record: Record) -> bool:
@@ -94,16 +109,22 @@ def _digest(content: object) -> str:
 
 
 def study_params(study: Study) -> dict[str, object]:
-    """A study as flat names and values, such as `training.batch_size`."""
-    return dict(_flat(asdict(study), ""))
+    """A study as flat names and values, such as `training.batch_size`, without defaults."""
+    return dict(_flat(study, ""))
 
 
-def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
-    for name, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            yield f"{prefix}{name}", value
+def _flat(value: Any, name: str) -> Iterator[tuple[str, object]]:
+    if is_dataclass(value):
+        kind: Any = type(value)
+        for each in fields(value):
+            known, own = kind.__pydantic_fields__[each.name], getattr(value, each.name)
+            if known.is_required() or own != known.get_default(call_default_factory=True):
+                yield from _flat(own, f"{name}.{each.name}" if name else each.name)
+    elif isinstance(value, Mapping):
+        for key, own in value.items():
+            yield from _flat(own, f"{name}.{key}")
+    elif value is not None:
+        yield name, value
 
 
 def git_tags() -> dict[str, str]:

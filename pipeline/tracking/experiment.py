@@ -160,12 +160,13 @@ class Experiment:
         parent.monitor.start()
 
     def _create_parent(self, record: Record) -> Parent:
-        size = "" if record.size is None else f" · {record.size}"
-        name = f"{record.technique} · {record.phase}{size}"
+        of = [each for each in (record.size, self._context.asked) if each]
+        name = " · ".join(map(str, (record.technique, record.phase, *of)))
         run = self._client.create_run(self._id, tags=self._tags(record), run_name=name)
         if self._context.describes(record):
             params = self._context.parent_params(record.technique)
-            self._client.log_batch(run.info.run_id, params=params_of(params))
+            named = {"technique": record.technique, "phase": record.phase}
+            self._client.log_batch(run.info.run_id, params=params_of({**params, **named}))
         self._client.log_inputs(run.info.run_id, [self._data()])
         return Parent(run.info.run_id, "RUNNING")
 
@@ -180,6 +181,7 @@ class Experiment:
             "task": record.task.name,
             "phase": record.phase,
             **({} if record.size is None else {"size": str(record.size)}),
+            **({"asked": self._context.asked} if self._context.asked else {}),
             STUDY: self._study(record),
         }
 
@@ -221,7 +223,7 @@ class Experiment:
         metrics = scalars(record.metrics, end, model_id)
         if record.curve is not None:
             metrics += points_of(thin(record.curve, self._context.points, record.task), end)
-        self._client.log_batch(run_id, metrics, params_of(record.params))
+        self._client.log_batch(run_id, metrics, params_of({**record.params, **record.place}))
         if record.phase == "train":
             self._client.log_inputs(run_id, [self._data()])
         self._client.set_terminated(run_id, record.status, end)

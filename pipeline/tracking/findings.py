@@ -11,10 +11,10 @@ from pipeline.tracking.records import STATES, Record, finite
 
 
 def summary(records: Iterable[Record]) -> dict[str, float]:
-    """A parent's metrics: those of the best trial, or means over final runs, also per setting.
+    """A parent's metrics: those of the best trial, or means over final runs.
 
-    Names without a setting are means of the tuned setting, or of the article setting if the
-    technique is not tuned.
+    They are means of the tuned setting, or of the article setting if the technique is not tuned;
+    `test_accuracy/article` is the mean score of another setting.
     """
     done = [record for record in records if record.status == "FINISHED"]
     if not done:
@@ -43,13 +43,12 @@ def _table(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _means(table: pd.DataFrame, task: Task) -> dict[str, float]:
-    means = table.groupby(level="setting").mean()
-    deviations = table.groupby(level="setting").std()
-    metrics = dict(means.loc["tuned" if "tuned" in means.index else means.index[0]])
-    for setting in means.index:
-        for name in means.columns.intersection(list(task.headlines)):
-            metrics[f"{name}/{setting}"] = means.loc[setting, name]
-            metrics[f"{name}_sd.{setting}"] = deviations.loc[setting, name]
+    names = [*dict.fromkeys((*task.headlines, "test_loss", "val_loss", "epochs_run"))]
+    means = table[table.columns.intersection(names)].groupby(level="setting").mean()
+    main = "tuned" if "tuned" in means.index else means.index[0]
+    metrics = dict(means.loc[main])
+    for setting in means.index.drop(main):
+        metrics[f"{task.test.name}/{setting}"] = means.loc[setting].get(task.test.name)
     return {str(name): float(value) for name, value in metrics.items() if finite(value)}
 
 

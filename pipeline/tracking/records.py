@@ -75,6 +75,14 @@ class Record:
             return f"{self.technique} · {size}search {self.search} · trial {self.seed}"
         return f"{self.technique} · {self.setting} · {search}seed {self.seed}"
 
+    @property
+    def place(self) -> dict[str, object]:
+        """Where it stands in its study, as parameters that charts and searches can use."""
+        own = {"technique": self.technique, "search": self.search}
+        if self.phase == "tune":
+            return own | {"trial": self.seed}
+        return own | {"setting": self.setting, "replicate": self.replicate, "seed": self.seed}
+
 
 def trial_record(row: Row, architecture: str) -> Record:
     """The record of a row of trials.csv."""

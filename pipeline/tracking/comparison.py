@@ -1,0 +1,150 @@
+"""What a report found, in MLflow: on the parents of its techniques, and on the experiment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.curves import thinned
+from pipeline.analysis.summary import Finding, Row, corrected_p, difference_text, measure_of
+from pipeline.datasets.task import Task
+from pipeline.formatting import interval
+from pipeline.results import STUDY
+from pipeline.techniques.registry import BASELINE
+from pipeline.tracking import view
+from pipeline.tracking.entities import points_of, scalars
+from pipeline.tracking.store import now, visit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+POINTS = 60  # of a mean curve
+LIMIT = 1000  # metrics that MLflow takes at once
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told of a study."""
+
+    study: str
+    finding: Finding | None  # None: a study that varies a size
+    task: Task
+    told: str  # headline and advice
+    curves: pd.DataFrame  # mean learning curves, with setting and technique
+    page: Path  # report.html
+    digests: Mapping[str, str]  # technique -> study digest; see `attachments.studies`
+    asked: str  # see `context.asked`
+
+
+def show(report: Report) -> str | None:
+    """Writes a finding to the parents of its techniques and to the experiment.
+
+    Each parent gets its score and its difference to the baseline with interval and corrected p, the
+    verdict in words, and mean learning curves; the baseline's also the page. The experiment of the
+    study of params.yaml is described by what is told. A store without the study stays as it is.
+    Returns the experiment's id, None if the store lacks the study or fails, with a warning.
+    """
+    found: list[str] = []
+    visit(report.study, partial(_show, report=report, found=found))
+    return found[0] if found else None
+
+
+def _show(client: "MlflowClient", experiment_id: str, report: Report, found: list[str]) -> None:
+    label = report.asked or view.PARAMS
+    query = f"tags.{view.COMPARISON} = '{label}'"
+    before = {run.info.run_id for run in client.search_runs([experiment_id], query)}
+    shown = set()
+    for row in report.finding.primary if report.finding else ():
+        technique = str(row["technique"])
+        run = _parent(client, experiment_id, technique, report.digests)
+        if run is not None:
+            _describe(client, run, row, report)
+            client.set_tag(run.info.run_id, view.COMPARISON, label)
+            shown.add(run.info.run_id)
+            if technique == BASELINE:
+                client.log_artifact(run.info.run_id, str(report.page), "report")
+    for run_id in before - shown:
+        client.delete_tag(run_id, view.COMPARISON)
+    _tag(client, experiment_id, f"{view.TAG}{view.name(report.asked)}", _state(report))
+    if not report.asked:
+        _tag(client, experiment_id, "mlflow.note.content", report.told)
+    found.append(experiment_id)
+
+
+def _state(report: Report) -> str:
+    return view.state(report.task, report.asked)
+
+
+def _tag(client: "MlflowClient", experiment_id: str, name: str, value: str) -> None:
+    if client.get_experiment(experiment_id).tags.get(name) != value:
+        client.set_experiment_tag(experiment_id, name, value)
+
+
+def _parent(
+    client: "MlflowClient", experiment_id: str, technique: str, digests: Mapping[str, str]
+) -> "Run | None":
+    """The parent of a technique's final runs; of the newest version without a digest."""
+    query = f"tags.technique = '{technique}' and tags.phase = 'train'"
+    if technique in digests:
+        query += f" and tags.{STUDY} = '{digests[technique]}'"
+    runs = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"])
+    return next((run for run in runs if "unit_key" not in run.data.tags), None)
+
+
+def _describe(client: "MlflowClient", run: "Run", row: Row, report: Report) -> None:
+    """Metrics and tags of one technique, of which those that are there already stay as they are."""
+    metrics = {name: value for name, value in _metrics(row, report).items() if np.isfinite(value)}
+    known = run.data.metrics
+    new = {name: value for name, value in metrics.items() if known.get(name) != value}
+    curves = points_of(_curve(report, str(row["technique"])), now())
+    if all(f"{view.CURVE}{name}" in known for name in report.task.curves) and not new:
+        curves = []
+    batch = [*scalars(new, now(), None), *curves]
+    for start in range(0, len(batch), LIMIT):
+        client.log_batch(run.info.run_id, batch[start : start + LIMIT])
+    if run.data.tags.get(view.VERDICT) != verdict(row):
+        client.set_tag(run.info.run_id, view.VERDICT, verdict(row))
+
+
+def _metrics(row: Row, report: Report) -> dict[str, float]:
+    metrics = {str(row["outcome"]): float(row["mean"])}
+    if row["technique"] == BASELINE:
+        return metrics
+    metrics |= {
+        view.DIFFERENCE: row["difference"],
+        "difference_low": row["simultaneous_low"],
+        "difference_high": row["simultaneous_high"],
+        "p_corrected": row["p_simultaneous"],
+    }
+    return metrics | {
+        f"difference_{other['outcome']}": other["difference"]
+        for other in (report.finding.secondary if report.finding else ())
+        if other["technique"] == row["technique"]
+    }
+
+
+def verdict(row: Row) -> str:
+    """A technique's group, and its difference with interval and p: better, +1.20 points [...]."""
+    measure = measure_of(row)
+    if row["technique"] == BASELINE:
+        return f"baseline, {interval(measure.value, row, 'mean', measure.unit)}"
+    p = corrected_p(row)
+    equals = p if p.startswith("<") else f"= {p}"
+    return f"{row['group']}: {difference_text(row, unit=True)}, p {equals}"
+
+
+def _curve(report: Report, technique: str) -> pd.DataFrame:
+    """The mean curve of a technique in the finding's setting, at some epochs."""
+    curves, setting = report.curves, report.finding.setting if report.finding else ""
+    own = curves[(curves["technique"] == technique) & (curves["setting"] == setting)]
+    names = ["epoch", *report.task.curves]
+    if own.empty:
+        return own.reindex(columns=names)
+    last = int(own["epoch"].max())
+    nearest = own.iloc[np.unique(np.searchsorted(own["epoch"], thinned(last, POINTS)))]
+    return nearest[names]
