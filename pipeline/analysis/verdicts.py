@@ -19,7 +19,6 @@ from pipeline.formatting import p_text, points
 
 MEASURES = CLASSIFICATION.measures  # the articles' models are classifiers
 NO_BREAK = "\N{NO-BREAK SPACE}"
-WIDTH = 100  # of the terminal's table
 STANDING = {
     "by construction": "true by construction",
     "by argument": "claimed by argument, which runs can only support",
@@ -40,6 +39,12 @@ class Judged:
         if self.beside and not any(_told(verdict) for verdict in self.verdicts):
             return (*self.verdicts, self.beside[0])
         return self.verdicts
+
+    @property
+    def told(self) -> tuple[Verdict, ...]:
+        """The verdicts that were reached; the first one beside if there is none, if it was."""
+        reached = tuple(filter(_told, self.verdicts))
+        return reached or self.beside[:1]
 
 
 def _told(verdict: Verdict) -> bool:
@@ -217,30 +222,9 @@ def curve(verdict: Verdict) -> list[tuple[str, list[str]]]:
 # The terminal
 
 
-def table(judged: Sequence[Judged], page: str = "") -> str:
-    """Counts, and a line for each claim: its words, and the number that the first one rests on.
-
-    `page`: where all numbers are.
-    """
-    rows = [("claim", "own data", "other data", "what the runs show"), *map(_row, judged)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [_fitted(row, widths) for row in rows]
-    pointer = f"; all numbers: {page}" if page else ""
-    title = f"The articles' claims: {counts(judged)}{pointer}"
-    return "\n".join([title, lines[0], "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * WIDTH, *lines[1:]])
-
-
-def _row(judged: Judged) -> tuple[str, str, str, str]:
-    words = {verdict.case.question == "there": verdict.word for verdict in judged.verdicts}
-    told = next(filter(_told, judged.shown), judged.shown[0])
-    beside = f"{where(told)}: {told.word}; " if told not in judged.verdicts else ""
-    return judged.claim.id, words.get(True, ""), words.get(False, ""), f"{beside}{brief(told)}"
-
-
-def _fitted(row: tuple[str, str, str, str], widths: Sequence[int]) -> str:
-    start = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-    line = f"{start}  {row[3]}".rstrip()
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+def told(judged: Sequence[Judged], page: str) -> str:
+    """Counts of the verdicts, in one line that says where the claims are; `page`: the overview."""
+    return f"The articles' claims: {counts(judged)}; each of them: {page}#claims"
 
 
 # Files

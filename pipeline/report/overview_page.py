@@ -36,12 +36,34 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Sized:
+    """What the overview shows of a study that varies training rows or widths."""
+
+    name: str
+    title: str
+    sentence: str
+    figure: Markup
+    link: str
+
+
+@dataclass(frozen=True)
 class Overview:
     """The data of the overview."""
 
     entries: list[Entry]
+    sized: list[Sized]
     judged: list[Judged]
     missing: list[str]  # studies without results
+
+    @property
+    def reported(self) -> list[str]:
+        """The studies with results."""
+        return [entry.name for entry in self.entries] + [each.name for each in self.sized]
+
+    @property
+    def unjudged(self) -> list[Judged]:
+        """The claims that no run tests yet."""
+        return [each for each in self.judged if not each.told]
 
 
 def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
@@ -51,9 +73,13 @@ def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
     """
     reported = [name for name in names if (folder / name / results.SUMMARY).exists()]
     link = Path(os.path.relpath(folder, page.parent))
-    entries = [_entry(folder / name, link / name) for name in reported]
-    missing = [name for name in names if name not in reported]
-    return Overview(entries, verdicts.judge_all(_runs(folder, reported)), missing)
+    sized = [name for name in reported if "sizes" in results.read_tuned(folder / name)]
+    return Overview(
+        entries=[_entry(folder / name, link / name) for name in reported if name not in sized],
+        sized=[_sized(folder / name, link / name) for name in sized],
+        judged=verdicts.judge_all(_runs(folder, reported)),
+        missing=[name for name in names if name not in reported],
+    )
 
 
 def _runs(folder: Path, names: Sequence[str]) -> Runs:
@@ -72,7 +98,10 @@ def write_overview(overview: Overview, page: Path) -> None:
     text = render(
         "overview.html",
         entries=overview.entries,
-        judged=overview.judged,
+        sized=overview.sized,
+        judged=[each for each in overview.judged if each.told],
+        unjudged=overview.unjudged,
+        wanted=_wanted(overview),
         counts=verdicts.counts(overview.judged),
         missing=overview.missing,
         titles=titles,
@@ -82,6 +111,12 @@ def write_overview(overview: Overview, page: Path) -> None:
         claims_csv=CLAIMS,
     )
     replace_text(page, text)
+
+
+def _wanted(overview: Overview) -> list[str]:
+    """The studies without results that would judge further claims."""
+    studies = (each.claim.studies[0] for each in overview.unjudged)
+    return [name for name in dict.fromkeys(studies) if name in overview.missing]
 
 
 def _where(titles: Mapping[str, str], verdict: Verdict) -> str:
@@ -103,6 +138,16 @@ def _entry(folder: Path, link: Path) -> Entry:
         finding=summary.find(table),
         advice=results.read_advice(folder)["text"],
         thumbnail=Markup(_thumbnail(folder)),
+        link=(link / PAGE).as_posix(),
+    )
+
+
+def _sized(folder: Path, link: Path) -> Sized:
+    return Sized(
+        name=folder.name,
+        title=studied.read(folder).title,
+        sentence=results.read_advice(folder)["text"],
+        figure=Markup(_thumbnail(folder)),
         link=(link / PAGE).as_posix(),
     )
 

@@ -15,7 +15,7 @@ from pipeline.analysis.summary import SIGNIFICANCE, corrected_p, told_apart
 from pipeline.analysis.telling import amount
 from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
-from pipeline.report.sentences import caution, groups, headline
+from pipeline.report.sentences import caution, groups, headline, known, use
 from pipeline.techniques.registry import BASELINE
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,6 +38,8 @@ def render(template: str, **values: Any) -> str:
         loss=_loss,
         loss_difference=_loss_difference,
         headline=headline,
+        known=known,
+        use=use,
         groups=groups,
         caution=caution,
         told_apart=told_apart,

@@ -12,6 +12,7 @@ from pipeline.analysis.telling import (
     gains,
     listed,
     ruled_out,
+    sentence,
     side_gains,
     to_resolve,
 )
@@ -49,6 +50,33 @@ def headline(finding: Finding, title: str) -> str:
     told = _shown(finding) if finding.better else _not_shown(finding)
     parts = (f"{where}, {told}", side_gains(finding), *map(_reference, finding.references))
     return " ".join(part for part in parts if part)
+
+
+def known(finding: Finding) -> str:
+    """What is known of a study, in one line: outcome, size, and how sure."""
+    if not finding.compared or not finding.conclusive:
+        return "nothing yet: a comparison needs two techniques and two replicates"
+    if finding.lost:
+        return f"nothing follows: {baseline_lost(finding.lost)}"
+    if finding.better:
+        best = finding.winner or finding.champion
+        row = next(row for row in finding.compared if row["technique"] == best)
+        others = len(finding.better) - 1
+        also = f"; so {'do' if others > 1 else 'does'} {others} more" if others else ""
+        return f"{sentence(gains([row]))}{also}"
+    told = side_gains(finding)
+    return f"{ruled_out(finding)} {told}".strip()
+
+
+def use(finding: Finding) -> str:
+    """What to use, in one line."""
+    technique = finding.champion
+    if technique is None:
+        return "no evidence either way" if finding.conclusive and not finding.lost else "no advice"
+    if finding.winner:
+        return f"{technique}, shown to be the best"
+    several = len(finding.better or finding.harmless) > 1
+    return f"{technique}, the best on validation data" if several else technique
 
 
 def _reference(row: Row) -> str:

@@ -29,16 +29,15 @@ def main(argv: list[str]) -> None:
     if arguments.docs:
         blocks.replace(DOCS / "results.md", "results", tables(overview))
         blocks.replace(DOCS / "claims.md", "claims", verdicts.markdown(overview.judged, measured()))
-    print(verdicts.table(overview.judged, CLAIMS.as_posix()))
-    print()
-    for name in overview.missing:
-        print(f"no results yet: {name}; run `dvc repro report@{name}`")
+    print(verdicts.told(overview.judged, PAGE.as_posix()))
+    if overview.missing:
+        print(f"No results yet: {', '.join(overview.missing)}; `dvc repro report@<study>` runs one")
     print(f"overview: {PAGE}")
 
 
 def tables(overview: overview_page.Overview) -> str:
     """The content of docs/results.md: each study's section has the words and table of `report`."""
-    sections = (_section(entry.name) for entry in overview.entries)
+    sections = (_section(name) for name in overview.reported)
     return f"Written {measured()}.\n\n" + "\n".join(sections)
 
 
