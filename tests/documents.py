@@ -153,8 +153,13 @@ def _yaml(file: str) -> Any:
 def write_empty_docs() -> None:
     """Pages with empty blocks in docs/ of the working folder, for `overview --docs`."""
     Path("docs").mkdir()
-    for name in ("results", "claims"):
-        Path(f"docs/{name}.md").write_text(f"<!-- {name} -->\n<!-- /{name} -->\n", encoding="utf-8")
+    for page, name in (
+        ("results", "results"),
+        ("claims", "claims"),
+        ("when-it-matters", "matters"),
+    ):
+        text = f"<!-- {name} -->\n<!-- /{name} -->\n"
+        Path(f"docs/{page}.md").write_text(text, encoding="utf-8")
 
 
 def main() -> int:

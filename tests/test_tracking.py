@@ -166,7 +166,9 @@ def test_each_record_is_a_run_with_its_values_and_each_parent_holds_their_means(
     assert run.info.run_name == "l2 · tuned · search 0 · seed 2"
     assert run.info.end_time - run.info.start_time == 1500
     assert run.data.params == place | {
-        "setting": "tuned", "replicate": "2", "seed": "2",
+        "setting": "tuned",
+        "replicate": "2",
+        "seed": "2",
         "learning_rate": "0.30000000000000004",
         "strength": "0.0001",
         "epochs": "40",

@@ -696,6 +696,8 @@ def svg(figure: Figure, name: str, description: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    # Nothing refers to an image's id, and equal images have equal ones.
+    text = re.sub(r'(<image [^>]*?)\bid="[^"]*"', r"\1", text)
     text = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", text, count=1)
     for color, variable in VARIABLES.items():
         text = text.replace(color, f"var(--{variable}, {color})")

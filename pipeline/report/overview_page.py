@@ -56,11 +56,6 @@ class Overview:
     missing: list[str]  # studies without results
 
     @property
-    def reported(self) -> list[str]:
-        """The studies with results."""
-        return [entry.name for entry in self.entries] + [each.name for each in self.sized]
-
-    @property
     def unjudged(self) -> list[Judged]:
         """The claims that no run tests yet."""
         return [each for each in self.judged if not each.told]

@@ -16,7 +16,7 @@ from pipeline.analysis.telling import amount
 from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
 from pipeline.report.sentences import caution, groups, headline, known, use
-from pipeline.techniques.registry import BASELINE
+from pipeline.techniques.registry import BASELINE, TECHNIQUES
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -47,6 +47,7 @@ def render(template: str, **values: Any) -> str:
         amount=amount,
         deviation=_deviation,
         BASELINE=BASELINE,
+        WORDS={name: technique.summary for name, technique in TECHNIQUES.items()},
         SIGNIFICANCE=SIGNIFICANCE,
     )
     return environment.get_template(template).render(values)

@@ -62,10 +62,15 @@ def known(finding: Finding) -> str:
         best = finding.winner or finding.champion
         row = next(row for row in finding.compared if row["technique"] == best)
         others = len(finding.better) - 1
-        also = f"; so {'do' if others > 1 else 'does'} {others} more" if others else ""
+        also = f"; {others} more {'help' if others > 1 else 'helps'}" if others else ""
         return f"{sentence(gains([row]))}{also}"
-    told = side_gains(finding)
-    return f"{ruled_out(finding)} {told}".strip()
+    parts = (
+        "No technique is shown to help.",
+        ruled_out(finding),
+        side_gains(finding),
+        *map(_reference, finding.references),
+    )
+    return " ".join(part for part in parts if part)
 
 
 def use(finding: Finding) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.analysis import verdicts
@@ -19,15 +20,15 @@ DOCS = Path("docs")
 def main(argv: list[str]) -> None:
     """Writes the page and the verdicts; prints the verdicts and the studies without results."""
     parser = argparse.ArgumentParser(prog="python -m pipeline overview", description=__doc__)
-    parser.add_argument(
-        "--docs", action="store_true", help="also write docs/results.md and docs/claims.md"
-    )
+    parser.add_argument("--docs", action="store_true", help="also write the tables of docs/")
     arguments = parser.parse_args(argv)
     overview = overview_page.read_overview(RESULTS, PAGE, [*loading.load().studies])
     overview_page.write_overview(overview, PAGE)
     verdicts.write(overview.judged, CLAIMS)
     if arguments.docs:
-        blocks.replace(DOCS / "results.md", "results", tables(overview))
+        results, matters = tables(entry.name for entry in overview.entries), sizes(overview)
+        blocks.replace(DOCS / "results.md", "results", results)
+        blocks.replace(DOCS / "when-it-matters.md", "matters", matters)
         blocks.replace(DOCS / "claims.md", "claims", verdicts.markdown(overview.judged, measured()))
     print(verdicts.told(overview.judged, PAGE.as_posix()))
     if overview.missing:
@@ -35,9 +36,15 @@ def main(argv: list[str]) -> None:
     print(f"overview: {PAGE}")
 
 
-def tables(overview: overview_page.Overview) -> str:
-    """The content of docs/results.md: each study's section has the words and table of `report`."""
-    sections = (_section(name) for name in overview.reported)
+def sizes(overview: overview_page.Overview) -> str:
+    """What docs/when-it-matters.md says of each study that varies a size."""
+    names = [each.name for each in overview.sized]
+    return tables(names) if names else "No results yet.\n"
+
+
+def tables(names: Iterable[str]) -> str:
+    """A section for each study, with the words and the table of its report."""
+    sections = (_section(name) for name in names)
     return f"Written {measured()}.\n\n" + "\n".join(sections)
 
 
