@@ -16,7 +16,7 @@ from pipeline.analysis import effects, paired, summary
 from pipeline.analysis.effects import Effect, Matrix
 from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.analysis.summary import Finding, gain
-from pipeline.analysis.telling import amount
+from pipeline.analysis.telling import amount, listed
 from pipeline.datasets.task import Measure
 from pipeline.formatting import aligned
 from pipeline.results import SIZE
@@ -60,12 +60,8 @@ class Sizes:
 
     @property
     def first(self) -> Course:
-        """The technique that matters over most sizes, and among equal ones gains most in all."""
-        sign = 1 if self.what == "rows" else -1
-        return max(
-            self.courses,
-            key=lambda each: (sign * each.limit.mean, sum(gain.mean for gain in each.gains)),
-        )
+        """The technique with the largest mean gain at any size."""
+        return max(self.courses, key=lambda each: max(gain.mean for gain in each.gains))
 
 
 def read(runs: pd.DataFrame, table: pd.DataFrame) -> Sizes:
@@ -230,22 +226,38 @@ def _size(size: float) -> str:
 
 
 def sentence(sizes: Sizes, title: str) -> str:
-    """When it matters, in one sentence; beside rows, what more of them gain."""
+    """When it matters: what is shown to help where, up to where, and what more rows gain."""
     first, measure = sizes.first, sizes.measure
-    margin = amount(measure, sizes.margin)
-    told = (
-        f"On {title}, the technique that matters most widely is {first.technique}: it gains"
-        f" {margin} of {measure.title} or more {limit_text(first, sizes)}."
+    at = int(np.argmax([each.mean for each in first.gains]))
+    size, words = sizes.sizes[at], WORDS[sizes.what]
+    told = [f"On {title}, with {sizes.sizes[0]:,} to {sizes.sizes[-1]:,} {words}, {_shown(sizes)}."]
+    told.append(
+        f"The largest gain is that of {first.technique} at {size:,}:"
+        f" {_change(first.gains[at], measure)}."
     )
+    if not any(_outside(first.limit.mean, sizes)):
+        margin = amount(measure, sizes.margin)
+        told.append(f"Its estimate is {margin} or more {limit_text(first, sizes)}.")
     if sizes.what == "width":
         change = _change(first.slope, measure)
-        return f"{told} Each time the layers are twice as wide, its gain changes by {change}."
-    at = int(np.argmax([each.mean for each in first.gains[:-1]]))
-    before, after = sizes.sizes[at], sizes.sizes[at + 1]
-    return (
-        f"{told} At {before:,} training rows it gains {_change(first.gains[at], measure)};"
-        f" {after:,} rows without regularization gain {_change(sizes.growth[at], measure)}."
-    )
+        told.append(f"Each time the layers are twice as wide, its gain changes by {change}.")
+    else:
+        before = min(at, len(sizes.growth) - 1)
+        told.append(
+            f"From {sizes.sizes[before]:,} to {sizes.sizes[before + 1]:,} rows the network without"
+            f" regularization gains {_change(sizes.growth[before], measure)}."
+        )
+    return " ".join(told)
+
+
+def _shown(sizes: Sizes) -> str:
+    """Which techniques are shown to help, and at which sizes."""
+    helping = {
+        each.technique: [f"{sizes.sizes[i]:,}" for i, gain in enumerate(each.gains) if gain.low > 0]
+        for each in sizes.courses
+    }
+    told = [f"{name} at {listed(where)}" for name, where in helping.items() if where]
+    return f"shown to help: {'; '.join(told)}" if told else "no technique is shown to help"
 
 
 def _change(estimate: Estimate, measure: Measure) -> str:
@@ -271,7 +283,7 @@ def table(sizes: Sizes) -> str:
         for at, (size, finding) in enumerate(zip(sizes.sizes, sizes.findings, strict=True))
     ]
     matters = [
-        f"{each.technique} matters {limit_text(each, sizes)}; each doubling changes its gain by"
+        f"{each.technique}: estimated to matter {limit_text(each, sizes)}; each doubling adds"
         f" {_change(each.slope, measure)}"
         for each in sizes.courses
     ]

@@ -102,7 +102,8 @@ def test_every_number_of_the_sentence_is_in_the_table(found: Sizes) -> None:
     told, table = sizes.sentence(found, "Digits"), sizes.table(found)
     assert sizes.limit_text(found.first, found) in told
     assert sizes.limit_text(found.first, found) in table
-    assert "training rows" in told
+    assert "shown to help: l2 at 50 and 200" in told
+    assert "with 50 to 800 training rows" in told
     assert [row["size"] for row in sizes.rows(found)] == [50, 200, 800]
 
 
@@ -126,6 +127,12 @@ def test_limits_are_told_within_what_was_tried(
 
     course: Course = replace(found.courses[0], limit=Estimate(*limits))
     assert sizes.limit_text(course, replace(found, what=what)) == expected
+
+
+def test_what_is_not_shown_is_not_told_as_a_gain() -> None:
+    runs = runs_at({50: 0.002, 800: 0.0}, spread=0.03)
+    told = sizes.sentence(sizes.read(runs, summary.summarize(runs)), "Digits")
+    assert "no technique is shown to help" in told
 
 
 def test_a_claim_compares_the_gains_at_both_ends(tmp_path: Path) -> None:
