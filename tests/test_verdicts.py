@@ -72,7 +72,7 @@ def assert_numbers(block: str) -> None:
             continue
         statements = [part for part in shows.split("<br>") if "[" in part]
         assert len(statements) == len(by_id(identity).statements)
-        assert int(n) >= 5 or word == "cannot tell", identity  # too few tell nothing
+        assert int(n) >= 4 or word == "cannot tell", identity  # too few tell nothing
         for statement in statements:
             found = SHOWN.search(statement)
             assert found, statement
