@@ -29,6 +29,7 @@ def usage() -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the stage that `argv` names and returns the exit code."""
+    logs.prepare_terminal()
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
@@ -52,10 +53,16 @@ def _run(name: str, argv: list[str]) -> int:
         print(file=sys.stderr)  # the terminal shows ^C on the current line
         _log.error("%s: interrupted; finished runs are kept, run it again to continue", name)
         return 130
+    except BrokenPipeError:
+        if logs.reader_is_gone():
+            return 0
+        _log.exception("%s: failed", name)
+        return 1
     except Exception:
         _log.exception("%s: failed", name)
         return 1
     _log.info("%s: finished in %.0f s", name, time.perf_counter() - began)
+    logs.reader_is_gone()
     return 0
 
 

@@ -5,8 +5,12 @@ each with its time. A stage that runs again appends to the file, so an interrupt
 there. Worker processes write to the terminal only.
 """
 
+import codecs
+import io
 import logging
+import os
 import re
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -16,7 +20,47 @@ FOLDER = Path("logs")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, perhaps misspelt; not an option
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
+PLAIN = {  # for a terminal that has no other letters than those of Latin-1 or ASCII
+    "\N{MINUS SIGN}": "-",
+    "\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-",
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{NO-BREAK SPACE}": " ",
+    "\N{MIDDLE DOT}": "-",
+}
+
 _pipeline = logging.getLogger("pipeline")
+
+
+def prepare_terminal() -> None:
+    """Lets the terminal show what it can of a letter that it lacks, instead of failing."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter, "?") for letter in letters), error.end
+
+
+def reader_is_gone() -> bool:
+    """Whether who read the output has closed the pipe, as `| head -1` does.
+
+    Then nothing more is told, also not by Python at its end.
+    """
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # a test's stream
+        return False
+    pipe = select.poll()
+    pipe.register(output, 0)
+    if not any(event & select.POLLERR for _, event in pipe.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 @contextmanager

@@ -39,6 +39,42 @@ def test_techniques_lists_the_whole_registry() -> None:
         assert f"\n{name}: {technique.summary}" in f"\n{shown}"
 
 
+def test_a_reader_that_closes_the_pipe_is_no_failure() -> None:
+    """As `| head -1` does, of an output that is larger than a pipe."""
+    script = (
+        "import sys; from pipeline.stages import techniques\n"
+        "def main(argv):\n"
+        "    print('first'); sys.stdout.flush(); print('x' * 1_000_000)\n"
+        "techniques.main = main\n"
+        "from pipeline.__main__ import main\n"
+        "sys.exit(main(['techniques']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"first\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_without_a_letter_shows_a_plain_one(encoding: str) -> None:
+    script = (
+        "from pipeline import logs; logs.prepare_terminal();"
+        "print('\N{MINUS SIGN}1 \N{BOX DRAWINGS LIGHT HORIZONTAL} \N{GREEK SMALL LETTER LAMDA}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert done.stdout == b"-1 - ?\n"
+
+
 def test_an_unknown_stage_lists_the_known_ones() -> None:
     shown = run("tarin", "circles")
     assert shown.returncode == 2
