@@ -216,17 +216,16 @@ def test_names_are_escaped() -> None:
     assert rendering.breakable("<b>_1") == "&lt;b&gt;_<wbr>1"
 
 
-def test_metrics_are_those_of_the_summary_to_six_digits(folder: Path) -> None:
+def test_metrics_are_one_short_row_of_the_finding(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    table = results.read_summary(folder)
-    rows = table[table["role"] == "primary"].to_dict("records")
-    assert {(s, t) for s in metrics for t in metrics[s]} == {
-        (row["setting"], row["technique"]) for row in rows
+    finding = summary.find(results.read_summary(folder))
+    row = next(row for row in finding.compared if row["technique"] == finding.champion)
+    assert metrics == {
+        "baseline": round(finding.baseline["mean"], 6),
+        "gain": round(row["difference"], 6),
+        "gain_low": round(row["simultaneous_low"], 6),
+        "gain_high": round(row["simultaneous_high"], 6),
     }
-    for row in rows:
-        found = metrics[row["setting"]][row["technique"]]
-        assert found["test_accuracy"] == round(row["mean"], 6)
-        assert ("difference" in found) == (row["technique"] != "none")
 
 
 def test_plot_data_hold_one_thinned_curve_for_each_technique_and_setting(folder: Path) -> None:

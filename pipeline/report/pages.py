@@ -114,7 +114,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
     results.write_summary(table, folder)
     ensembles.write(ensembled, folder / "ensembles.csv")
-    write_metrics(table, folder / "metrics.json")
+    write_metrics(finding, folder / "metrics.json")
     write_advice(advised, folder / results.ADVICE)
     write_plot_data(curves, task, folder / "plots" / "curves.csv")
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
@@ -197,14 +197,21 @@ def _ensembles(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     return ensembles.summarize(runs, ensembles.read(folder, runs))
 
 
-def write_metrics(table: pd.DataFrame, path: Path) -> None:
-    """Writes mean test score and difference by setting and technique, for `dvc metrics show`."""
-    metrics: dict[str, dict[str, dict[str, float]]] = {}
-    for row in table[table["role"] == "primary"].to_dict("records"):
-        values = {row["outcome"]: round(row["mean"], 6), "difference": round(row["difference"], 6)}
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        metrics.setdefault(row["setting"], {})[row["technique"]] = finite
-    replace_text(path, json.dumps(metrics, indent=2) + "\n")
+def write_metrics(finding: Finding, path: Path) -> None:
+    """Writes a study's row of `dvc metrics show`: few numbers, the same for every study.
+
+    `baseline`: its mean score. `gain`, with the ends of its simultaneous interval: of the technique
+    to use, or else of the one with the largest mean gain.
+    """
+    metrics = {"baseline": float(finding.baseline["mean"])}
+    if finding.compared:
+        row = max(
+            finding.compared,
+            key=lambda row: (row["technique"] == finding.champion, summary.gain(row).mean),
+        )
+        metrics |= zip(("gain", "gain_low", "gain_high"), summary.gain(row), strict=True)
+    finite = {name: round(value, 6) for name, value in metrics.items() if math.isfinite(value)}
+    replace_text(path, json.dumps(finite, indent=2) + "\n")
 
 
 def write_advice(advised: Advice, path: Path) -> None:

@@ -32,7 +32,7 @@ def write(folder: Path, ui: str) -> None:
     curves = figures.mean_curves(folder, runs)
     results.write_summary(table, folder)
     ensembles.write(pd.DataFrame(columns=list(ensembles.COLUMNS)), folder / "ensembles.csv")
-    pages.write_metrics(table, folder / "metrics.json")
+    pages.write_metrics(found.findings[0], folder / "metrics.json")
     text = sizes.sentence(found, about.title)
     results.write_json(
         {"technique": None, "values": {}, "at_edge": [], "by_validation": None, "text": text},
