@@ -20,6 +20,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from pipeline.tracking import view
+
 from .clone import Clone
 from .store import EXPERIMENT, Server
 
@@ -110,6 +112,7 @@ class Pages:
         browser: Any = self._browser
         alerts = browser.find_elements(By.CSS_SELECTOR, ALERTS)
         shown = [alert.text for alert in alerts if alert.is_displayed() and alert.text]
+        shown = [text for text in shown if not text.startswith("You're viewing a shared view")]
         told = [entry["message"] for entry in browser.get_log("browser")]
         failed = [message for message in told if "Failed to load resource" in message]
         return shown + [message for message in failed if ACCOUNT not in message]
@@ -128,14 +131,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Ite
     clone = Clone(tmp_path_factory.mktemp("study"))
     clone.edit(longer)
     shutil.copy(empty_database, clone.folder / "mlflow.db")
-    study = (sys.executable, "-m", "pipeline", "study", "--studies", "circles", "--seeds", "2")
-    clone.run(*study, "--until", "report")
+    study = (sys.executable, "-m", "pipeline", "study", "--studies", "circles")
+    printed = clone.run(*study, "--until", "report")
+    assert view.link("http://127.0.0.1:5000", "1") in printed
     server = Server(clone.folder)
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
     # A container's root has no sandbox, and little shared memory.
-    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,1000"):
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1440,1000"):
         options.add_argument(f"--{flag}")
     try:
         server.start()
@@ -145,13 +149,35 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Ite
         server.kill()
 
 
-def test_the_chart_view_has_the_settings_side_by_side(pages: Pages) -> None:
+def printed(pages: Pages, table: bool = False) -> str:
+    """The part after the # of the address that `report` prints."""
+    return view.link(pages.server.uri, pages.id, table=table).partition("#/")[2]
+
+
+def test_the_printed_link_shows_curves_of_all_techniques_in_one_chart(pages: Pages) -> None:
     """The first test: MLflow remembers rows that are opened, and draws their curves first."""
-    pages.open(f"experiments/{pages.id}/runs?compareRunsMode=CHART")
-    for name in ("gap/article", "gap/tuned", "test_accuracy"):
-        pages.text(name)
-    pages.find("//*[contains(@class, 'js-plotly-plot')]//*[contains(@class, 'barlayer')]//*")
-    pages.shoot("charts")
+    pages.open(printed(pages))
+    pages.text("Learning curves")
+    chart = "(//*[contains(@class, 'js-plotly-plot')])[1]"
+    curves = f"{chart}//*[contains(@class, 'scatterlayer')]/*[contains(@class, 'trace')]"
+    pages.find(f"({curves})[{1 + len(COMPARED)}]//*")
+    for technique in ("none", *COMPARED):
+        pages.text(f"{technique} · train (curve")  # the legend
+    pages.shoot("comparison")
+
+
+def test_the_table_of_techniques_says_score_difference_and_verdict(pages: Pages) -> None:
+    pages.open(printed(pages, table=True))
+    for technique in ("none", *COMPARED):
+        pages.find(f"//a[.='{technique} · train']")
+        told = next(
+            run.data.tags[view.VERDICT]
+            for name, run in pages.runs.items()
+            if name == f"{technique} · train"
+        )
+        cell = pages.text(told[:20])
+        assert cell.location["x"] + 100 < 1440
+    pages.shoot("verdicts")
 
 
 def test_the_experiment_lists_parents_and_opens_to_their_children(pages: Pages) -> None:

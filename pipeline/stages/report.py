@@ -44,7 +44,8 @@ def main(argv: list[str]) -> None:
         _write(folder, arguments.ui)
     shown = None if arguments.table else show(folder)
     print("\n\n".join(sentences.told(folder)))
-    print(f"report: {folder / pages.PAGE}")
+    page = folder / pages.PAGE
+    print(f"report: {page.resolve() if asked() else page}")
     if shown:
         print(f"MLflow, once `make ui` runs: {view.link(arguments.ui, shown, asked())}")
 
