@@ -85,7 +85,12 @@ def _plan(task: Task) -> Iterator[tuple[str, str, str]]:
 
 def _charts(task: Task) -> Iterator[dict[str, Any]]:
     for section, metric, title in _plan(task):
-        shape = {"type": "LINE", "xAxisScaleType": "log", "xAxisKey": "step", "yAxisKey": "metric"}
+        shape: dict[str, object] = {
+            "type": "LINE",
+            "xAxisScaleType": "log",
+            "xAxisKey": "step",
+            "yAxisKey": "metric",
+        }
         shape |= {"lineSmoothness": 0, "useGlobalLineSmoothing": False}
         curve = metric.startswith(CURVE)
         yield {
