@@ -59,7 +59,7 @@ def test_values_chosen_for_other_params_are_refused(
     monkeypatch.chdir(tmp_path)
     data = prepare("digits", loading.load().study("digits").data, 0, Path("nowhere"))
     datasets.save(data, results.prepared("digits"))
-    none = chosen({"none": {"learning_rate": 0.1}})["none"]
+    none = chosen({"none": {"learning_rate": 0.1}})["techniques"]["none"]
     tuned = {"none": none | {"study_digest": "of-other-params"}}
     path = results.RESULTS / "digits" / "tuned.json"
     path.parent.mkdir(parents=True)

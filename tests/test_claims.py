@@ -188,10 +188,10 @@ def test_what_ran_then_is_told_apart_from_what_runs_today() -> None:
 
 def test_a_second_study_answers_what_lies_beyond_the_article() -> None:
     claim = by_id("B1")
-    runs = {"digits": plant(claim, AS_STATED, 0.5)}
+    runs = {"mnist": plant(claim, AS_STATED, 0.5)}
     assert [(each.case.study, each.word) for each in verdicts(claim, runs)] == [
-        ("mnist", "not run"),
-        ("digits", "holds"),
+        ("mnist_article", "not run"),
+        ("mnist", "holds"),
     ]
 
 
@@ -220,20 +220,20 @@ def test_a_missing_technique_is_named() -> None:
     claim = by_id("C1")
     frame = plant(claim, AS_STATED, 0.5)
     without = frame[frame["technique"] != "mixed_penalties"]
-    verdict = judge(claim, {"fashion_mnist": without})
-    assert verdict.notes == ("no article runs of mixed_penalties on fashion_mnist",)
+    verdict = judge(claim, {"fashion_article": without})
+    assert verdict.notes == ("no article runs of mixed_penalties on fashion_article",)
 
 
 def test_runs_of_different_pairs_are_not_compared() -> None:
     claim = by_id("B1")
     frame = plant(claim, AS_STATED, 0.5)
     frame.loc[frame["technique"] == "l2", ["replicate", "seed"]] += 7
-    assert judge(claim, {"mnist": frame}).n == 3
+    assert judge(claim, {"mnist_article": frame}).n == 3
     frame.loc[frame["technique"] == "l2", ["replicate", "seed"]] += 7
-    verdict = judge(claim, {"mnist": frame})
+    verdict = judge(claim, {"mnist_article": frame})
     assert (verdict.word, verdict.notes) == (
         "not run",
-        ("the runs to compare on mnist have no pair in common",),
+        ("the runs to compare on mnist_article have no pair in common",),
     )
 
 
@@ -267,7 +267,8 @@ def test_overlapping_splits_tell_less_than_fresh_draws() -> None:
     claim = by_id("B1")
     frame = plant(claim, AS_STATED, 2.5)
     fresh, again = (
-        judge(claim, {"mnist": frame.assign(overlap=overlap)}).evidence[0] for overlap in (0.0, 0.3)
+        judge(claim, {"mnist_article": frame.assign(overlap=overlap)}).evidence[0]
+        for overlap in (0.0, 0.3)
     )
     assert (fresh.word, again.word) == ("holds", "cannot tell")
     assert np.isnan(again.p_flips)  # splits are not independent
@@ -275,19 +276,19 @@ def test_overlapping_splits_tell_less_than_fresh_draws() -> None:
 
 def test_what_cannot_be_told_says_how_many_replicates_would_do() -> None:
     claim = by_id("B1")
-    evidence = judge(claim, {"mnist": plant(claim, 0, 4)}).evidence[0]
+    evidence = judge(claim, {"mnist_article": plant(claim, 0, 4)}).evidence[0]
     assert evidence.needed is not None
     assert evidence.needed > PAIRS
-    assert judge(claim, {"mnist": plant(claim, AS_STATED, 0.5)}).evidence[0].needed is None
-    assert np.isnan(judge(claim, {"mnist": plant(claim, 0, 4, 8)}).evidence[0].p_flips)
+    assert judge(claim, {"mnist_article": plant(claim, AS_STATED, 0.5)}).evidence[0].needed is None
+    assert np.isnan(judge(claim, {"mnist_article": plant(claim, 0, 4, 8)}).evidence[0].p_flips)
 
 
 def test_a_curve_has_the_means_of_every_technique() -> None:
     claim = by_id("B7")
     frame = plant(claim, AS_STATED, 0.0)
-    assert judge(claim, {"mnist": frame}).curves == {}  # the runs have two of its measures
+    assert judge(claim, {"mnist_article": frame}).curves == {}  # the runs have two of its measures
     frame = frame.assign(**{name: 0.5 for name in claim.curve if name not in frame})
-    curves = judge(claim, {"mnist": frame}).curves
+    curves = judge(claim, {"mnist_article": frame}).curves
     assert curves.keys() == {"l1", "none"}
     means = dict(zip(claim.curve, curves["l1"], strict=True))
     of_l1 = frame[frame["technique"] == "l1"]

@@ -489,7 +489,7 @@ def test_an_outline_is_what_a_population_needs_of_a_model(technique: str) -> Non
 
 
 def test_mixed_penalties_are_article_cs() -> None:
-    study = loading.load().study("fashion_mnist")
+    study = loading.load().study("fashion_article")
     article = study.techniques["mixed_penalties"].article
     assert article is not None
     change = TECHNIQUES["mixed_penalties"].apply(article)

@@ -268,7 +268,11 @@ def final_runs(plan: Plan) -> list[Run]:
     for name in plan.study.searched:
         search = plan.study.technique(name).search
         values[name] = {each: found.low for each, found in search.items()}
-    return rounds.final_runs(plan, chosen(values, len(plan.study.final.turns)))
+    content = chosen(values, len(plan.study.final.turns))
+    if plan.study.final.vary:
+        sizes = map(str, plan.study.final.vary.sizes)
+        content = {"sizes": dict.fromkeys(sizes, content["techniques"])}
+    return rounds.final_runs(plan, content)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -373,7 +377,7 @@ def test_values_of_another_search_are_trained_on_the_same_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "searches"), [("circles", {0}), ("digits", {*range(10)}), ("mnist", set())]
+    ("name", "searches"), [("circles", {0}), ("digits", {*range(10)}), ("digits_rows", set())]
 )
 def test_values_of_the_lowest_loss_are_trained_where_outcomes_are_named(
     name: str, searches: set[int]

@@ -175,7 +175,7 @@ def small(hidden: int, epochs: int = 1) -> tuple[Dataset, Plan]:
     tuning = Tuning(trials=1000, seeds=1, round=BATCH, epochs=epochs)
     model = replace(given.model, hidden=(hidden,))
     stopped = dict.fromkeys(
-        ("dropout_early_stopping", "dropout_early_stopping_again"), TechniqueParams()
+        ("dropout", "dropout_early_stopping", "dropout_early_stopping_again"), TechniqueParams()
     )
     techniques = {**given.techniques, **stopped}
     study = replace(given, data=drawn, model=model, tuning=tuning, techniques=techniques)

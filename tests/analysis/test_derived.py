@@ -66,7 +66,9 @@ def test_early_stopping_is_compared_with_the_best_fixed_number_of_epochs(tmp_pat
     assert make_curves(runs)["epoch"].max() == EPOCHS
     fixed = frame[frame["technique"] == derived.FIXED_EPOCHS]
     assert (fixed["epochs_run"] == EPOCHS).all()  # its curves rise to the end
-    assert judge(by_id("B5"), {"digits": frame}, by_id("B5").cases[1]).word == "holds"
+    claim = by_id("B5")
+    case = next(each for each in claim.other_cases if each.study == "digits")
+    assert judge(claim, {"digits": frame}, case).word == "holds"
 
 
 def test_l1_drops_noise_inputs_of_a_linear_model_and_no_penalty_drops_none(tmp_path: Path) -> None:
