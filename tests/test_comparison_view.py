@@ -149,6 +149,9 @@ def test_another_study_keeps_to_its_own_parents_view_and_alias(
     assert others.keys() == EFFECTS.keys()
     assert not {run.info.run_id for run in others.values()} & {i for i, _ in before.values()}
     assert all(run.info.run_name.endswith(asked) for run in others.values())
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    files = client.list_artifacts(others["none"].info.run_id, "report")
+    assert {"report/report.html", "report/forest-tuned.png"} <= {file.path for file in files}
     assert f"{view.TAG}{view.name(asked)}" in experiment().tags
     assert alias(asked) != alias("") == "champion"
 

@@ -10,12 +10,12 @@ from pipeline.config import loading
 from pipeline.execution import devices
 from pipeline.report import pages, sentences, sizes_page
 from pipeline.results import (
-    SIZE,
     read_advice,
     read_runs,
     read_summary,
     read_tuned,
     task_of,
+    varies,
 )
 from pipeline.tracking import comparison, view
 from pipeline.tracking.attachments import log_figures, studies
@@ -39,10 +39,10 @@ def main(argv: list[str]) -> None:
         "--ui", default=pages.UI, help=f"MLflow's address for links; default: {pages.UI}"
     )
     arguments = parser.parse_args(argv)
-    folder = Path("results") / arguments.study
+    folder, shown = Path("results") / arguments.study, None
     if not arguments.table:
         _write(folder, arguments.ui)
-    shown = None if arguments.table else show(folder)
+        shown = show(folder)
     print("\n\n".join(sentences.told(folder)))
     page = folder / pages.PAGE
     print(f"report: {page.resolve() if asked() else page}")
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
 
 
 def _write(folder: Path, ui: str) -> None:
-    if "sizes" in read_tuned(folder):
+    if varies(read_tuned(folder)):
         sizes_page.write(folder, ui)
     else:
         pages.write(folder, ui, devices.cores())
@@ -63,16 +63,13 @@ def show(folder: Path) -> str | None:
     Returns the id of the study's experiment, None if it is not in the store. A study that varies a
     size is described only.
     """
-    study, runs, advised = folder.name, read_runs(folder), read_advice(folder)
-    table = read_summary(folder)
-    task = task_of(table)
-    finding = None if SIZE in runs else summary.find(table)
-    _, told = sentences.told(folder)
+    study, table, runs = folder.name, read_summary(folder), read_runs(folder)
+    told, sized = sentences.told(folder)[1], varies(read_tuned(folder))
     found = comparison.show(
         Report(
             study=study,
-            finding=finding,
-            task=task,
+            finding=None if sized else summary.find(table),
+            task=task_of(table),
             told=told,
             curves=pd.read_csv(folder / "plots" / "curves.csv"),
             page=folder / pages.PAGE,
@@ -80,8 +77,9 @@ def show(folder: Path) -> str | None:
             asked=asked(),
         )
     )
-    if not found or SIZE in runs:
+    if not found or sized:
         return found
+    advised = read_advice(folder)
     if crown(study, runs, advised["technique"], advised["text"], asked()):
-        log_figures(study, pages.drawings(folder), studies(runs))
+        log_figures(study, pages.drawings(folder), studies(runs), asked())
     return found

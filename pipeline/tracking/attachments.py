@@ -1,4 +1,4 @@
-"""The report's figures in the parents of a study's final runs."""
+"""The parents of a study's final runs, and the report's figures in them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.results import STUDY
+from pipeline.tracking.records import parent_name
 from pipeline.tracking.store import visit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 def studies(runs: pd.DataFrame) -> dict[str, str]:
@@ -20,16 +22,36 @@ def studies(runs: pd.DataFrame) -> dict[str, str]:
     return dict(zip(digests["technique"], digests[STUDY], strict=True))
 
 
+def parent_of(
+    client: "MlflowClient",
+    experiment_id: str,
+    technique: str,
+    studies: Mapping[str, str],
+    asked: str,
+) -> "Run | None":
+    """The newest parent of a technique's final runs.
+
+    `studies`: technique → study digest, without which any version will do. `asked`: see
+    `context.asked`.
+    """
+    query = f"attributes.run_name = '{parent_name(technique, 'train', asked)}'"
+    if technique in studies:
+        query += f" and tags.{STUDY} = '{studies[technique]}'"
+    return next(iter(client.search_runs([experiment_id], query, max_results=1)), None)
+
+
 def log_figures(
-    study: str, figures: Mapping[str, Sequence[Path]], studies: Mapping[str, str]
+    study: str,
+    figures: Mapping[str, Sequence[Path]],
+    studies: Mapping[str, str],
+    asked: str = "",
 ) -> bool:
     """Logs files, technique → paths, under `report` in the parents of a study's final runs.
 
-    `studies`: technique → study digest; a technique without one uses its newest parent. Files of
-    the same name are replaced. A store without the study stays as it is. Returns whether the store
-    works; if not, a warning is logged.
+    `studies` and `asked`: see `parent_of`. Files of the same name are replaced. A store without the
+    study stays as it is. Returns whether the store works; if not, a warning is logged.
     """
-    return visit(study, partial(_log_figures, figures=figures, studies=studies))
+    return visit(study, partial(_log_figures, figures=figures, studies=studies, asked=asked))
 
 
 def _log_figures(
@@ -37,12 +59,10 @@ def _log_figures(
     experiment_id: str,
     figures: Mapping[str, Sequence[Path]],
     studies: Mapping[str, str],
+    asked: str,
 ) -> None:
     for technique, paths in figures.items():
-        # No run of this name is a child, since the names of children end in a seed.
-        query = f"attributes.run_name = '{technique} · train'"
-        if technique in studies:
-            query += f" and tags.{STUDY} = '{studies[technique]}'"
-        for run in client.search_runs([experiment_id], query, max_results=1):
+        run = parent_of(client, experiment_id, technique, studies, asked)
+        if run is not None:
             for path in paths:
                 client.log_artifact(run.info.run_id, str(path), "report")

@@ -13,9 +13,9 @@ from pipeline.analysis.curves import thinned
 from pipeline.analysis.summary import Finding, Row, corrected_p, difference_text, measure_of
 from pipeline.datasets.task import Task
 from pipeline.formatting import interval
-from pipeline.results import STUDY
 from pipeline.techniques.registry import BASELINE
 from pipeline.tracking import view
+from pipeline.tracking.attachments import parent_of
 from pipeline.tracking.entities import points_of, scalars
 from pipeline.tracking.store import now, visit
 
@@ -61,7 +61,7 @@ def _show(client: "MlflowClient", experiment_id: str, report: Report, found: lis
     shown = set()
     for row in report.finding.primary if report.finding else ():
         technique = str(row["technique"])
-        run = _parent(client, experiment_id, technique, report.digests)
+        run = parent_of(client, experiment_id, technique, report.digests, report.asked)
         if run is not None:
             _describe(client, run, row, report)
             client.set_tag(run.info.run_id, view.COMPARISON, label)
@@ -70,30 +70,20 @@ def _show(client: "MlflowClient", experiment_id: str, report: Report, found: lis
                 client.log_artifact(run.info.run_id, str(report.page), "report")
     for run_id in before - shown:
         client.delete_tag(run_id, view.COMPARISON)
-    _tag(client, experiment_id, f"{view.TAG}{view.name(report.asked)}", _state(report))
+    _tag(
+        client,
+        experiment_id,
+        f"{view.TAG}{view.name(report.asked)}",
+        view.state(report.task, report.asked),
+    )
     if not report.asked:
         _tag(client, experiment_id, "mlflow.note.content", report.told)
     found.append(experiment_id)
 
 
-def _state(report: Report) -> str:
-    return view.state(report.task, report.asked)
-
-
 def _tag(client: "MlflowClient", experiment_id: str, name: str, value: str) -> None:
     if client.get_experiment(experiment_id).tags.get(name) != value:
         client.set_experiment_tag(experiment_id, name, value)
-
-
-def _parent(
-    client: "MlflowClient", experiment_id: str, technique: str, digests: Mapping[str, str]
-) -> "Run | None":
-    """The parent of a technique's final runs; of the newest version without a digest."""
-    query = f"tags.technique = '{technique}' and tags.phase = 'train'"
-    if technique in digests:
-        query += f" and tags.{STUDY} = '{digests[technique]}'"
-    runs = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"])
-    return next((run for run in runs if "unit_key" not in run.data.tags), None)
 
 
 def _describe(client: "MlflowClient", run: "Run", row: Row, report: Report) -> None:

@@ -15,7 +15,7 @@ from pipeline.tracking.drawing import Drawing, artists
 from pipeline.tracking.entities import params_of, points_of, scalars
 from pipeline.tracking.findings import note, summary
 from pipeline.tracking.packages import Packages
-from pipeline.tracking.records import Phase, Record, Status, as_text, thin
+from pipeline.tracking.records import Phase, Record, Status, as_text, parent_name, thin
 from pipeline.tracking.store import (
     WRITER,
     artifacts,
@@ -160,8 +160,7 @@ class Experiment:
         parent.monitor.start()
 
     def _create_parent(self, record: Record) -> Parent:
-        of = [each for each in (record.size, self._context.asked) if each]
-        name = " · ".join(map(str, (record.technique, record.phase, *of)))
+        name = parent_name(record.technique, record.phase, record.size, self._context.asked)
         run = self._client.create_run(self._id, tags=self._tags(record), run_name=name)
         if self._context.describes(record):
             params = self._context.parent_params(record.technique)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,14 @@ class Record:
         return own | {"setting": self.setting, "replicate": self.replicate, "seed": self.seed}
 
 
+def parent_name(technique: str, phase: Phase, *of: object) -> str:
+    """The name of a parent, such as `l2 · train`; `of`: its size and what was asked for, if any.
+
+    No child has it, since their names end in a seed or a trial.
+    """
+    return " · ".join([technique, phase, *(str(each) for each in of if each)])
+
+
 def trial_record(row: Row, architecture: str) -> Record:
     """The record of a row of trials.csv."""
     state = str(row["state"])
@@ -141,29 +150,32 @@ def _common(row: Row) -> dict[str, Any]:
 
 
 def _metrics(row: Row) -> dict[str, float]:
-    """The finite measures of a row that `_shown` keeps.
+    """The finite measures of a row that `_hidden` does not leave out.
 
     NaN or infinity would spoil the axis of a chart.
     """
     task = named(row["task"])
+    hidden = _hidden(task)
     names = [
         name
         for name in row
-        if name not in IDENTITY and not name.startswith(PARAM) and _shown(name, task)
+        if name not in IDENTITY and not name.startswith(PARAM) and name not in hidden
     ]
     columns = [name for name in task.headlines if name in names]
     columns += [name for name in names if name not in columns]
     return {name: float(row[name]) for name in columns if finite(row[name])}
 
 
-def _shown(name: str, task: Task) -> bool:
-    """Whether MLflow has a measure: a table of runs with all fifty is read by nobody.
+@cache
+def _hidden(task: Task) -> frozenset[str]:
+    """The measures that MLflow does not get: a table of runs with all fifty is read by nobody.
 
-    Scores, flags, and what summary.csv has as a mean; runs.csv has the others.
+    It gets scores, flags, and what summary.csv has as a mean; runs.csv has the others.
     """
-    measure = task.measures.get(name)
     scores = (task.of(part, score).name for score in task.scores for part in PARTS)
-    return measure is None or measure.averaged or name in (*task.headlines, *scores, "collapsed")
+    kept = {*task.headlines, *scores, "collapsed"}
+    every = task.measures.items()
+    return frozenset(name for name, each in every if not (each.averaged or name in kept))
 
 
 def finite(value: object) -> bool:
