@@ -436,8 +436,13 @@ def read_tuned(folder: Path) -> dict[str, Any]:
     """What the searches chose. Raises UserError if the file, its task or techniques are missing."""
     path = folder / TUNED
     tuned = _read_json(path)
-    _check_columns(path, tuned, ["task", "sizes" if "sizes" in tuned else "techniques"])
+    _check_columns(path, tuned, ["task", "sizes" if varies(tuned) else "techniques"])
     return tuned
+
+
+def varies(tuned: Mapping[str, Any]) -> bool:
+    """Whether tuned.json is of a study that varies a size."""
+    return "sizes" in tuned
 
 
 def techniques_at(tuned: Mapping[str, Any], size: int | None) -> dict[str, Any]:

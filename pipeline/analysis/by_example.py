@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import results
-from pipeline.analysis.ensembles import SMALLEST, of_classes
+from pipeline.analysis import ensembles
 from pipeline.results import SAME_TEST
 
 Vector32 = NDArray[np.float32]
@@ -27,18 +27,11 @@ def read(folder: Path, runs: pd.DataFrame) -> Rows:
     """
     if not results.task_of(runs).labels or not runs[SAME_TEST].all():
         return {}
-    labels: dict[str, np.ndarray] = {}
-    found: dict[str, tuple[str, np.ndarray]] = {}
-    for sample, key, array in results.read_predictions(folder, runs):
-        if key is None:
-            labels[sample] = array
-        else:
-            found[key] = sample, of_classes(array)
+    predictions = ensembles.read(folder, runs)
     hits: dict[str, Vector32] = {}
     losses: dict[str, Vector32] = {}
-    for key, (sample, probabilities) in found.items():
-        own = labels[sample]
-        hits[key] = (probabilities.argmax(axis=1) == own).astype(np.float32)
-        of_label = probabilities[np.arange(len(own)), own]
-        losses[key] = -np.log(np.maximum(of_label, SMALLEST)).astype(np.float32)
+    for key, outputs in predictions.probabilities.items():
+        labels = predictions.labels[predictions.samples[key]]
+        hits[key] = ensembles.hits(outputs, labels).astype(np.float32)
+        losses[key] = ensembles.losses(outputs, labels).astype(np.float32)
     return {"test_accuracy": hits, "test_loss": losses}

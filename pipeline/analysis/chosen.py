@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.datasets.task import named
 from pipeline.formatting import number
+from pipeline.results import techniques_at
 
 Tuned = Mapping[str, Any]  # tuned.json
 
@@ -91,9 +92,12 @@ class Chosen:
         )
 
 
-def chosen(tuned: Tuned, technique: str) -> Chosen:
-    """The choices of one technique. Raises KeyError if tuned.json lacks it."""
-    entry, task = tuned["techniques"][technique], named(tuned["task"])
+def chosen(tuned: Tuned, technique: str, size: int | None = None) -> Chosen:
+    """The choices of one technique, at a size of what the study varies, if it does.
+
+    Raises KeyError if tuned.json lacks it.
+    """
+    entry, task = techniques_at(tuned, size)[technique], named(tuned["task"])
     searches, ranges = entry["searches"], entry["search"]
     scores = [search[task.val.name] for search in searches]
     means = {task.val.name: _mean(scores), "val_loss": _mean([s["val_loss"] for s in searches])}
@@ -110,9 +114,9 @@ def chosen(tuned: Tuned, technique: str) -> Chosen:
     )
 
 
-def choices(tuned: Tuned) -> dict[str, Chosen]:
-    """The choices of every technique that was searched."""
-    return {name: chosen(tuned, name) for name in tuned["techniques"]}
+def choices(tuned: Tuned, size: int | None = None) -> dict[str, Chosen]:
+    """The choices of every technique that was searched, at a size of what the study varies."""
+    return {name: chosen(tuned, name, size) for name in techniques_at(tuned, size)}
 
 
 def by_validation(tuned: Tuned) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import datasets, results
-from pipeline.analysis import ensembles, linear
+from pipeline.analysis import ensembles, linear, paired
 from pipeline.analysis.paired import PAIR
 from pipeline.errors import UserError
 from pipeline.techniques.registry import BASELINE
@@ -102,11 +102,10 @@ def at_ends(runs: pd.DataFrame) -> pd.DataFrame:
     """
     pieces = []
     for form, size in ((SMALLEST, runs[results.SIZE].min()), (LARGEST, runs[results.SIZE].max())):
-        at_size = runs[runs[results.SIZE] == size]
-        baseline = at_size[at_size["technique"] == BASELINE].set_index(list(PAIR))["test_accuracy"]
+        at_size = runs[runs[results.SIZE] == size].sort_values(list(PAIR))
+        baseline = at_size[at_size["technique"] == BASELINE]
         for name, own in at_size[at_size["technique"] != BASELINE].groupby("technique"):
-            pairs = pd.MultiIndex.from_frame(own[list(PAIR)])
-            gains = own["test_accuracy"].to_numpy() - baseline.loc[pairs].to_numpy()
+            gains = paired.pairs(own, baseline, "test_accuracy").values
             technique = form.format(name)
             pieces.append(own[[*SHARED]].assign(technique=technique, test_accuracy=gains))
     return pd.DataFrame(pd.concat(pieces, ignore_index=True).assign(setting="tuned"))

@@ -91,7 +91,12 @@ def mean(members: Sequence[np.ndarray]) -> Vector:
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The share of examples whose most probable class is their label, shape (n,)."""
-    return float(np.mean(of_classes(probabilities).argmax(axis=1) == labels))
+    return float(np.mean(hits(probabilities, labels)))
+
+
+def hits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the most probable class of each example is its label, (n,)."""
+    return np.asarray(_of_classes(probabilities).argmax(axis=1) == labels)
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -99,11 +104,16 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     For a single model that gives a label a smaller probability, it is below the loss in runs.csv.
     """
-    p = of_classes(probabilities)[np.arange(len(labels)), labels]
-    return float(np.mean(-np.log(np.maximum(p, SMALLEST))))
+    return float(np.mean(losses(probabilities, labels)))
 
 
-def of_classes(probabilities: np.ndarray) -> np.ndarray:
+def losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`-log p` of each example's label, (n,), with p bounded as in `log_loss`."""
+    p = _of_classes(probabilities)[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.maximum(p, SMALLEST)))
+
+
+def _of_classes(probabilities: np.ndarray) -> np.ndarray:
     """Probabilities (n, classes); those of one sigmoid unit become two columns."""
     if probabilities.shape[1] > 1:
         return probabilities

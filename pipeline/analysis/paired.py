@@ -196,7 +196,10 @@ def _by_row(
 ) -> Matrix:
     """Differences of each replicate on each test example, means over searches and seeds, (R, n)."""
     sides = [(first, 1.0)] if second is None else [(first, 1.0), (second, -1.0)]
-    keys = [(dict(zip(map(tuple, _where(side)), side["key"], strict=True)), w) for side, w in sides]
+    keys = [
+        (dict(zip(map(tuple, _pairs_of(side).tolist()), side["key"], strict=True)), weight)
+        for side, weight in sides
+    ]
     replicates = np.unique(index[:, 1])
     table = []
     for replicate in replicates:
@@ -206,14 +209,14 @@ def _by_row(
     return np.stack(table)
 
 
-def _where(runs: pd.DataFrame) -> list[list[int]]:
-    """The search, replicate and seed of each run."""
-    return [[int(value) for value in row] for row in runs[list(PAIR)].to_numpy()]
+def _pairs_of(runs: pd.DataFrame) -> Index:
+    """The search, replicate and seed of each run, (n, 3)."""
+    return np.column_stack([runs[name].to_numpy(np.int64) for name in PAIR])
 
 
 def _indexed(runs: pd.DataFrame, measure: str) -> tuple[Index, Vector]:
     """The pairs of runs, (n, 3), in their order, and the values of a measure."""
-    index = np.column_stack([runs[name].to_numpy(np.int64) for name in PAIR])
+    index = _pairs_of(runs)
     order = np.lexsort(index.T[::-1])
     return index[order], runs[measure].to_numpy(np.float64)[order]
 

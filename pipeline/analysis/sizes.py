@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.analysis import effects, paired, summary
 from pipeline.analysis.effects import Effect, Matrix
+from pipeline.analysis.paired import Pairs
 from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.analysis.summary import Finding, gain
 from pipeline.analysis.telling import amount, listed
@@ -76,8 +77,7 @@ def read(runs: pd.DataFrame, table: pd.DataFrame) -> Sizes:
     what: What = "rows" if str(settings.iloc[0]).startswith("rows") else "width"
     sizes, measure = tuple(int(size) for size in settings.index), findings[0].measure
     by_setting = [runs[runs["setting"] == setting] for setting in settings]
-    scores = [_by_replicate(own, BASELINE, measure) for own in by_setting]
-    overlap = float(runs["overlap"].iloc[0])
+    baselines = [own[own["technique"] == BASELINE] for own in by_setting]
     return Sizes(
         study=findings[0].study,
         what=what,
@@ -89,8 +89,8 @@ def read(runs: pd.DataFrame, table: pd.DataFrame) -> Sizes:
             if name != BASELINE
         ),
         growth=tuple(
-            effects.resplit(after - before, overlap).interval()
-            for before, after in pairwise(scores)
+            summary.turned(measure, paired.pairs(after, before, measure.name).effect.interval())
+            for before, after in pairwise(baselines)
         ),
     )
 
@@ -104,14 +104,9 @@ def _course(
 ) -> Course:
     measure, margin = findings[0].measure, findings[0].margin
     rows = [next(r for r in each.primary if r["technique"] == technique) for each in findings]
-    gains = np.stack(
-        [
-            _by_replicate(own, technique, measure) - _by_replicate(own, BASELINE, measure)
-            for own in by_setting
-        ],
-        axis=1,
-    )
-    overlap = float(by_setting[0]["overlap"].iloc[0])
+    pairs = [_pairs(own, technique, measure) for own in by_setting]
+    gains = measure.sign * np.stack([each.by_replicate for each in pairs], axis=1)
+    overlap = pairs[0].overlap
     return Course(
         technique=technique,
         gains=tuple(gain(row) for row in rows),
@@ -120,10 +115,10 @@ def _course(
     )
 
 
-def _by_replicate(runs: pd.DataFrame, technique: str, measure: Measure) -> Vector:
-    """A technique's mean score on each replicate, (R,), turned so that more is better."""
-    own = runs[runs["technique"] == technique]
-    return measure.sign * paired.pairs(own, None, measure.name).by_replicate
+def _pairs(runs: pd.DataFrame, technique: str, measure: Measure) -> Pairs:
+    """A technique's differences to the baseline at one size."""
+    first, second = (runs[runs["technique"] == name] for name in (technique, BASELINE))
+    return paired.pairs(first, second, measure.name)
 
 
 def limit(

@@ -263,7 +263,7 @@ def _comparison(
         "p_flips": flips.p() if flips else np.nan,
         **_columns("seeds", pairs.of_seeds.interval() if pairs.of_seeds else UNDEFINED),
         "improvement": statistics.improvement(measure.sign * pairs.values),
-        "group": group(_gain(measure, member.interval), max(margin, np.finfo(float).tiny)),
+        "group": group(turned(measure, member.interval), max(margin, np.finfo(float).tiny)),
         "needed": pairs.needed(margin, level) or np.nan,
         "margin": margin,
     }
@@ -276,7 +276,7 @@ def _columns(name: str, estimate: Estimate) -> dict[str, float]:
     return {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _gain(measure: Measure, estimate: Estimate) -> Estimate:
+def turned(measure: Measure, estimate: Estimate) -> Estimate:
     """An interval of a difference, turned so that more is better."""
     if measure.sign > 0:
         return estimate
@@ -294,7 +294,7 @@ def measure_of(row: Row) -> Measure:
 def gain(row: Row) -> Estimate:
     """How much better than `none` a row is, with its simultaneous interval."""
     ends = row["difference"], row["simultaneous_low"], row["simultaneous_high"]
-    return _gain(measure_of(row), Estimate(*ends))
+    return turned(measure_of(row), Estimate(*ends))
 
 
 def told_apart(row: Row) -> bool:
@@ -332,7 +332,7 @@ class Finding:
         """The check of the baseline, if its tuned values are shown to be worse: nothing follows."""
         for row in self.checks:
             ends = row["difference"], row["difference_low"], row["difference_high"]
-            if row["technique"] == BASELINE and _gain(measure_of(row), Estimate(*ends)).high < 0:
+            if row["technique"] == BASELINE and turned(measure_of(row), Estimate(*ends)).high < 0:
                 return row
         return None
 
@@ -590,15 +590,18 @@ def notes(finding: Finding) -> list[str]:
         for row in finding.primary
         if row["diverged"] > 0
     ]
-    check = [told_check(row) for row in finding.checks if row["technique"] == BASELINE]
+    check = [
+        f"{BASELINE}, tuned minus the article's values: {check_text(row)}"
+        for row in finding.checks
+        if row["technique"] == BASELINE
+    ]
     return [*unequal, *diverged, *check]
 
 
-def told_check(row: Row) -> str:
-    """Tuned values against the article's: none, tuned minus the article's values: +0.4 [...]."""
+def check_text(row: Row) -> str:
+    """A technique's tuned minus the article's values, with their interval."""
     measure = measure_of(row)
-    difference = interval(measure.difference, row, "difference", measure.difference_unit)
-    return f"{row['technique']}, tuned minus the article's values: {difference}"
+    return interval(measure.difference, row, "difference", measure.difference_unit)
 
 
 def _side_block(finding: Finding) -> list[str]:

@@ -8,13 +8,13 @@ from pipeline.analysis.summary import (
     Finding,
     Row,
     by_holm_alone,
+    check_text,
     corrected_p,
     difference_text,
     gain,
     measure_of,
 )
 from pipeline.datasets.task import Measure
-from pipeline.formatting import interval
 from pipeline.techniques.registry import BASELINE
 
 
@@ -73,11 +73,10 @@ def ruled_out(finding: Finding) -> str:
 
 def baseline_lost(row: Row) -> str:
     """That the tuned baseline is worse than the article's values, so that nothing follows."""
-    measure = measure_of(row)
-    size = interval(measure.difference, row, "difference", measure.difference_unit)
     return (
         f"Without regularization, tuned values are worse than the article's on the same rows and"
-        f" epochs ({measure.title} {size}): the search was too short or too noisy."
+        f" epochs ({measure_of(row).title} {check_text(row)}): the search was too short or too"
+        " noisy."
     )
 
 

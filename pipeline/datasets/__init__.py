@@ -114,15 +114,18 @@ class Dataset:
 
         Then test examples are a source of variance of their own, crossed with the draws.
         """
-        first, *others = range(self.draws(protocol))
-        test = self.rows(protocol, "test", first)
-        if not others or any((self.rows(protocol, "test", i) != test).any() for i in others):
+        return self._same_tests[protocol]
+
+    @cached_property
+    def _same_tests(self) -> Mapping[Protocol, bool]:
+        return {protocol: self._same_test(protocol) for protocol in PROTOCOLS}
+
+    def _same_test(self, protocol: Protocol) -> bool:
+        train, val, test = (self.splits[protocol][part] for part in PARTS)
+        if len(test) == 1 or (test != test[0]).any():
             return False
-        used = [
-            np.concatenate([self.rows(protocol, part, draw) for part in ("train", "val")])
-            for draw in (first, *others)
-        ]
-        return bool(np.unique(np.concatenate(used)).size == sum(rows.size for rows in used))
+        used = np.concatenate([train, val], axis=1)
+        return bool(np.unique(used).size == used.size)
 
     @cached_property
     def _overlaps(self) -> Mapping[Protocol, float]:

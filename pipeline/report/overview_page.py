@@ -68,7 +68,7 @@ def read_overview(folder: Path, page: Path, names: Sequence[str]) -> Overview:
     """
     reported = [name for name in names if (folder / name / results.SUMMARY).exists()]
     link = Path(os.path.relpath(folder, page.parent))
-    sized = [name for name in reported if "sizes" in results.read_tuned(folder / name)]
+    sized = [name for name in reported if results.varies(results.read_tuned(folder / name))]
     return Overview(
         entries=[_entry(folder / name, link / name) for name in reported if name not in sized],
         sized=[_sized(folder / name, link / name) for name in sized],

@@ -113,9 +113,8 @@ def told(folder: Path) -> tuple[str, str]:
     """The tables of a study's results, and the headline with the advice."""
     rows = results.read_summary(folder)
     advised = results.read_advice(folder)["text"]
-    runs = results.read_runs(folder)
-    if results.SIZE in runs:
-        return sizes.table(sizes.read(runs, rows)), advised
+    if results.varies(results.read_tuned(folder)):
+        return sizes.table(sizes.read(results.read_runs(folder), rows)), advised
     finding = headline(summary.find(rows), studied.read(folder).title)
     return summary.table(rows), f"{finding}\n{advised}"
 

@@ -1,15 +1,13 @@
 """The page of a study that varies training rows or widths: when does regularization matter?"""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from pipeline import results
 from pipeline.analysis import by_example, ensembles, sizes, summary
-from pipeline.analysis.chosen import Chosen, choices
+from pipeline.analysis.chosen import choices
 from pipeline.analysis.sizes import Sizes
 from pipeline.datasets import about as studied
 from pipeline.files import replace_csv, replace_text
@@ -50,7 +48,7 @@ def write(folder: Path, ui: str) -> None:
         found=found,
         text=text,
         figure=panels,
-        chosen=chosen_values(tuned, found),
+        chosen=[(size, choices(tuned, size)) for size in found.sizes],
         told=sizes,
         runs=pages.runs_of(runs, task),
         ui=ui.rstrip("/"),
@@ -64,13 +62,3 @@ def drawn(found: Sizes) -> Markup:
     figure = figures.sizes_panels(found)
     description = sizes.table(found).replace("\n", "; ")
     return Markup(figures.svg(figure, f"sizes-{found.study}", description))
-
-
-def chosen_values(
-    tuned: Mapping[str, Any], found: Sizes
-) -> Sequence[tuple[int, dict[str, Chosen]]]:
-    """What the searches chose, at each size."""
-    return [
-        (size, choices({**tuned, "techniques": results.techniques_at(tuned, size)}))
-        for size in found.sizes
-    ]

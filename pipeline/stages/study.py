@@ -31,7 +31,7 @@ from pipeline.datasets.task import Measure, named
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.report import sentences
-from pipeline.results import RESULTS, read_summary, read_tuned, techniques_at
+from pipeline.results import RESULTS, read_summary, read_tuned, varies
 from pipeline.stages import STAGES, overview, publish, timing
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.store import tracking_uri
@@ -197,7 +197,7 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
         headline = f"{len(choices)} techniques, each searched in {tuned['trials']} trials."
         return Outcome(study, _choices(study, choices, val), headline, metrics, files)
     table = read_summary(home)
-    if "sizes" in tuned:
+    if varies(tuned):
         gains, told = sentences.told(home)
         return Outcome(study, gains, told, {}, files)
     finding = summary.find(table)
@@ -212,14 +212,12 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
 
 def _chosen(tuned: Mapping[str, Any]) -> dict[str, Chosen]:
     """What the searches chose, by technique, and by size where the study varies one."""
-    if "sizes" not in tuned:
+    if not varies(tuned):
         return chosen.choices(tuned)
     return {
         f"{name} at {size}": choice
         for size in tuned["sizes"]
-        for name, choice in chosen.choices(
-            {**tuned, "techniques": techniques_at(tuned, int(size))}
-        ).items()
+        for name, choice in chosen.choices(tuned, int(size)).items()
     }
 
 

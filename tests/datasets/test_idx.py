@@ -4,6 +4,7 @@ import gzip
 import os
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -193,3 +194,33 @@ def test_the_real_images_load_within_seconds(tmp_path: Path) -> None:
     loaded = load(tmp_path / "mnist.npz")
     assert time.perf_counter() - start < 5  # about 1 s, with room for a busy machine
     assert loaded.digest == dataset.digest
+
+
+@pytest.mark.parametrize(("draws", "shared"), [(2, False), (3, True)])
+def test_draws_share_no_image_while_there_are_enough(
+    draws: int, shared: bool, folder: Path
+) -> None:
+    """Eight training images are enough for two draws of four."""
+    data = ImagesData(input="data/sources/mnist.yaml", train=3, validation=1, draws=draws)
+    dataset = idx.prepare("mnist", data, 1, folder)
+    used = np.concatenate(
+        [dataset.rows("leak_free", part, i) for i in range(draws) for part in ("train", "val")]
+    )
+    assert (used < 8).all()
+    assert (np.unique(used).size < used.size) == shared
+    assert dataset.same_test("leak_free") != shared
+    assert [dataset.rows("leak_free", "test", i).tolist() for i in range(draws)] == [
+        [8, 9, 10, 11]
+    ] * draws
+    assert (dataset.overlap("leak_free") == 0) != shared
+    assert not dataset.leaks("leak_free")
+    assert not data.article_points
+    more = idx.prepare("mnist", replace(data, draws=draws + 2), 1, folder)
+    for i in range(draws):
+        assert (more.rows("leak_free", "train", i) == dataset.rows("leak_free", "train", i)).all()
+
+
+def test_too_many_images_for_a_draw_are_told(folder: Path) -> None:
+    data = ImagesData(input="data/sources/mnist.yaml", train=6, validation=3)
+    with pytest.raises(UserError, match=r"`train` \+ `validation` must be at most the 8 training"):
+        idx.prepare("mnist", data, 1, folder)
