@@ -23,8 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
+from mlflow.exceptions import MlflowException
 
 from pipeline.config import loading
+from pipeline.datasets import Scaling
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
 from pipeline.report import charts
@@ -34,6 +36,7 @@ from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.champion import crown, note, ranked
 from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing
+from pipeline.tracking.packages import Inputs
 from pipeline.tracking.project import Outcome, ProjectRun
 from pipeline.tracking.records import Phase, Record, final_record, thin, trial_record
 from pipeline.tracking.store import describe, model_name, tracking_uri
@@ -592,10 +595,8 @@ def test_a_model_loads_back_and_predicts_the_same(
     x = np.random.default_rng(0).random((5, 2), dtype=np.float32)
     expected = keras.models.load_model(keras_file).predict(x, verbose=0)
     np.testing.assert_array_equal(mlflow.keras.load_model(uri).predict(x, verbose=0), expected)
-    loaded = mlflow.pyfunc.load_model(uri)
-    np.testing.assert_array_equal(loaded.predict(x), expected)
-    assert [field.shape for field in loaded.metadata.signature.inputs] == [(-1, 2)]
-    assert [field.shape for field in loaded.metadata.signature.outputs] == [(-1, 3)]
+    with pytest.raises(MlflowException, match="python_function"):  # the prepared data are not there
+        mlflow.pyfunc.load_model(uri)
     requirements = Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text(encoding="utf-8")
     assert f"keras=={keras.__version__}" in requirements.split()
     model: LoggedModel = client.get_logged_model(output.model_id)
@@ -740,7 +741,8 @@ def test_the_champion_is_registered_once_and_follows_the_report(
     if store == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").uri)
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    example = np.array([[0.25, -1]], np.float32)
+    example = np.array([[0.25, -1]])
+    taken = Inputs((2,), ("a", "b", "c"), Scaling.by(0.5), example)
     techniques = {"none": 20, "l1": 22, "l2": 24}
     rows = [
         final_row(seed, "tuned", name) | {"val_accuracy": accuracy}
@@ -750,7 +752,7 @@ def test_the_champion_is_registered_once_and_follows_the_report(
     every, (*others, l2) = table(rows), rows
     records = [final_record(row, None, keras_file) for row in others]
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    run_ids = log(records, replace(CONTEXT, example=example)).run_ids
+    run_ids = log(records, replace(CONTEXT, inputs=taken)).run_ids
     assert client.search_registered_models() == []  # training names no champion
 
     assert crown("circles", every, "l1", "On Circles: use l1.")
@@ -765,12 +767,14 @@ def test_the_champion_is_registered_once_and_follows_the_report(
     assert registered() == (versions, run_id)  # with the time of their last change
 
     uri = "models:/regularization-circles@champion"
-    expected = keras.models.load_model(keras_file).predict(example, verbose=0)
+    expected = keras.models.load_model(keras_file).predict(example / 0.5, verbose=0)
     loaded = mlflow.pyfunc.load_model(uri)
     np.testing.assert_array_equal(loaded.input_example, example)
-    np.testing.assert_array_equal(loaded.predict(example), expected)
+    told = loaded.predict(example)
+    np.testing.assert_array_equal(told.iloc[:, 1:], expected)
+    assert list(told["prediction"]) == ["abc"[expected.argmax()]]
     np.testing.assert_array_equal(
-        mlflow.keras.load_model(uri).predict(example, verbose=0), expected
+        mlflow.keras.load_model(uri).predict(example / 0.5, verbose=0), expected
     )
 
     assert crown("circles", every, None, "On Circles: no technique is shown to help.")

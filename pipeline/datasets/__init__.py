@@ -13,7 +13,7 @@ Training imports only this file, so changing how data are fetched repeats no tra
 import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -35,6 +35,41 @@ WORDS = ("name", "source", "title", "description", "leak")  # fields that do not
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Splits = Mapping[Protocol, Mapping[Part, Ints]]
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """How examples follow from the values that people have: x = (value - center) / scale.
+
+    Both are float64 of shape (draws, k), or (1, k) if all draws have the same; k is 1 or the number
+    of inputs. Raises ValueError for other shapes and for scales that are not positive.
+
+    >>> Scaling.by(255).of(3)
+    (array([0.]), array([255.]))
+    """
+
+    center: Doubles
+    scale: Doubles
+
+    def __post_init__(self) -> None:
+        if self.center.shape != self.scale.shape or self.center.ndim != 2:
+            raise ValueError(
+                "`center` and `scale` must have one shape (draws, k), but got "
+                f"{self.center.shape} and {self.scale.shape}"
+            )
+        if not np.isfinite(self.center).all() or not (self.scale > 0).all():
+            raise ValueError("`center` must be finite and `scale` positive")
+
+    @classmethod
+    def by(cls, scale: float) -> "Scaling":
+        """Division by one number, the same in all draws."""
+        return cls(np.zeros((1, 1)), np.full((1, 1), float(scale)))
+
+    def of(self, draw: int) -> tuple[Doubles, Doubles]:
+        """Center and scale of a draw, (k,) each."""
+        at = draw if len(self.center) > 1 else 0
+        return self.center[at], self.scale[at]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +94,8 @@ class Dataset:
     description: str = ""  # what the examples are, and what is predicted
     leak: str = ""  # what is wrong with the article's own split, if anything
     task: Task = CLASSIFICATION
+    classes: tuple[str, ...] = ()  # their names; (): their numbers
+    scaling: Scaling = field(default_factory=lambda: Scaling.by(1))
 
     def __post_init__(self) -> None:
         if self.n_classes < 2:
@@ -72,6 +109,10 @@ class Dataset:
             _check_rows("held_out", self.held_out, len(self.x))
         if self.informative is not None:
             _check_informative(self.informative, self.input_shape)
+        if self.classes and len(set(self.classes)) != self.n_classes:
+            raise ValueError(
+                f"`classes` must be {self.n_classes} different names, but got {self.classes}"
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -166,7 +207,8 @@ class Dataset:
     def digest(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all that affects results; the same everywhere.
 
-        Names and titles are left out, so changing one repeats no training.
+        Names, titles, and what values were before scaling are left out, so changing one repeats no
+        training.
         """
         sha256 = hashlib.sha256(f"{self.n_classes}".encode())
         for label, array in self._arrays():
@@ -249,6 +291,9 @@ def save(dataset: Dataset, path: str | Path) -> None:
         **{word: np.array(getattr(dataset, word)) for word in WORDS},
         "n_classes": np.array(dataset.n_classes, np.int32),
         "task": np.array(dataset.task.name),
+        "classes": np.array(dataset.classes, np.str_),
+        "center": dataset.scaling.center,
+        "scale": dataset.scaling.scale,
         **dict(dataset._arrays()),
     }
     replace(Path(path), lambda scratch: np.savez_compressed(scratch, **members))
@@ -280,7 +325,7 @@ def _read(path: Path) -> Dataset:
 
 
 def _dataset(archive: Any) -> Dataset:
-    members = {*WORDS, "n_classes", "task", "x", "y"} | {
+    members = {*WORDS, "n_classes", "task", "classes", "center", "scale", "x", "y"} | {
         f"{protocol}.{part}" for protocol in PROTOCOLS for part in PARTS
     }
     if missing := members - set(archive.files):
@@ -297,4 +342,6 @@ def _dataset(archive: Any) -> Dataset:
         informative=archive.get("informative"),
         held_out=archive.get("held_out"),
         task=named(str(archive["task"])),
+        classes=tuple(map(str, archive["classes"])),
+        scaling=Scaling(archive["center"], archive["scale"]),
     )

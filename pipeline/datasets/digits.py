@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets import PARTS, Dataset, Ints, Part
+from pipeline.datasets import PARTS, Dataset, Ints, Part, Scaling
 from pipeline.datasets.section import FROZEN, Count, Section
 from pipeline.errors import UserError
 
@@ -45,6 +45,7 @@ def prepare(study: str, data: DigitsData, seed: int) -> Dataset:
         x=(digits.images / BRIGHTEST).astype(np.float32),
         y=y,
         splits={"article": splits, "leak_free": splits},
+        scaling=Scaling.by(BRIGHTEST),
     )
 
 

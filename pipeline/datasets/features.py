@@ -4,13 +4,13 @@ Guyon 2003, "Design of experiments of the NIPS 2003 variable selection benchmark
 the Madelon data.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets import Dataset, Floats, Ints, Part
+from pipeline.datasets import Dataset, Doubles, Floats, Ints, Part, Scaling
 from pipeline.datasets.section import FROZEN, Count, Section
 
 CLASSES = 2
@@ -55,11 +55,24 @@ def prepare(study: str, data: FeaturesData, seed: int) -> Dataset:
     return Dataset(
         name=study,
         n_classes=CLASSES,
-        x=np.concatenate([x for x, _ in samples]),
-        y=np.concatenate([y for _, y in samples]),
+        x=np.concatenate([sample.x for sample in samples]),
+        y=np.concatenate([sample.y for sample in samples]),
         splits={"article": splits, "leak_free": splits},
         informative=informative,
+        scaling=Scaling(
+            np.stack([sample.mean for sample in samples]),
+            np.stack([sample.deviation for sample in samples]),
+        ),
     )
+
+
+class _Sample(NamedTuple):
+    """The examples of training, validation and test, in this order, and how they were scaled."""
+
+    x: Floats  # (n, inputs)
+    y: Ints  # (n,)
+    mean: Doubles  # (inputs,), of the training examples
+    deviation: Doubles
 
 
 def _informative_inputs(data: FeaturesData, seed: int) -> Ints:
@@ -68,8 +81,7 @@ def _informative_inputs(data: FeaturesData, seed: int) -> Ints:
     return np.sort(rng.permutation(data.inputs)[: data.informative]).astype(np.int32)
 
 
-def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[Floats, Ints]:
-    """Examples of training, validation and test, in this order: x (n, inputs) and y (n,)."""
+def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> _Sample:
     # Here: reading params.yaml needs no scikit-learn.
     from sklearn.datasets import make_classification
 
@@ -90,8 +102,9 @@ def _draw(data: FeaturesData, informative: Ints, seed: int, draw: int) -> tuple[
     ordered = np.empty_like(x)
     ordered[:, np.concatenate([informative, noise])] = x[order]
     train = ordered[: data.train]
-    scaled = (ordered - train.mean(axis=0)) / train.std(axis=0)
-    return scaled.astype(np.float32), y[order].astype(np.int32)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    scaled = (ordered - mean) / deviation
+    return _Sample(scaled.astype(np.float32), y[order].astype(np.int32), mean, deviation)
 
 
 def _rows(data: FeaturesData) -> dict[Part, Ints]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets import Dataset, Floats, Ints, Part, Splits
+from pipeline.datasets import Dataset, Floats, Ints, Part, Scaling, Splits
 from pipeline.datasets.section import FROZEN, Count, Section
 from pipeline.errors import UserError
 
@@ -73,6 +73,7 @@ def prepare(study: str, data: ImagesData, seed: int, raw: Path) -> Dataset:
         x=_scale(np.concatenate([train[0], test[0]])),
         y=np.concatenate([train[1], test[1]]).astype(np.int32),
         splits=_splits(study, data, seed, len(train[0]), len(test[0])),
+        scaling=Scaling.by(BRIGHTEST),
     )
 
 

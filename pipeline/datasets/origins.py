@@ -24,6 +24,7 @@ class Origin:
     citation: str  # URL
     title: str = ""  # of pages and figures; empty: the study's name
     description: str = ""  # what the examples are, and what is predicted
+    classes: tuple[str, ...] = ()  # their names; empty: their numbers
     leak: str = ""  # what is wrong with the article's own split, if anything
     folder: str = ""  # its folder under DATA_MIRROR
     mirrors: tuple[str, ...] = ()  # URLs of folders with all files, tried in this order

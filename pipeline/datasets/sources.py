@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.datasets import Dataset, circles, digits, features, idx, origins
 from pipeline.datasets.section import Section
+from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,17 @@ def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
     source does not have.
     """
     origin = origins.read(data.input)
+    dataset = SOURCES[data.source].prepare(study, data, seed, raw)
+    if origin.classes and len(set(origin.classes)) != dataset.n_classes:
+        raise UserError(
+            f"{data.input}: `classes` must be {dataset.n_classes} different names, but got "
+            f"{list(origin.classes)}"
+        )
     return replace(
-        SOURCES[data.source].prepare(study, data, seed, raw),
+        dataset,
         source=data.source,
         title=_title(study, data.input, origin.title),
         description=origin.description,
         leak=origin.leak,
+        classes=origin.classes,
     )

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import datasets
 from pipeline.config import loading
 from pipeline.config.sections import Params
@@ -24,6 +22,7 @@ from pipeline.results import (
 )
 from pipeline.stages import report
 from pipeline.tracking.context import Context
+from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import Record, final_record, trial_record
 from pipeline.tracking.tracker import Tracker
 
@@ -99,11 +98,10 @@ def _with_results(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _data(study: str) -> tuple[str, np.ndarray | None]:
-    """The digest of the prepared data and one example; without the data, `unknown` and None."""
+def _data(study: str) -> tuple[str, Inputs | None]:
+    """The digest of the prepared data and what models take; without data, `unknown` and None."""
     path = prepared(study)
     if not path.exists():
         return "unknown", None
     data = datasets.load(path)
-    example, _ = data.split("leak_free", "train", 0)
-    return data.digest, example[:1]
+    return data.digest, Inputs.of(data)

@@ -20,6 +20,7 @@ from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
 from pipeline.files import replace_csv, replacing_together
 from pipeline.tracking.context import Context
+from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import final_record
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.rows import curve_table, final_row
@@ -46,9 +47,8 @@ def _train(study: str) -> None:
     data = datasets.load(prepared)
     section = settings.study(study)
     plan = Plan(study, data.digest, section, settings.seed, settings.engine, data.task)
-    example, _ = data.split("leak_free", "train", 0)
     table = results.RESULTS / study / results.RUNS
-    context = Context.of_study(study, settings, data.digest, example[:1])
+    context = Context.of_study(study, settings, data.digest, Inputs.of(data))
     tuned = _tuned(plan, context)
     runs = rounds.final_runs(plan, tuned)
     by_key, remaining = {run.key: run for run in runs}, Counter(run.technique for run in runs)

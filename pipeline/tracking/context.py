@@ -8,11 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from pipeline.config.loading import FILE
 from pipeline.config.sections import Params, Study
 from pipeline.techniques.ranges import Range
+from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import Phase, Record, as_text
 
 
@@ -36,14 +35,14 @@ class Context:
     params: Mapping[str, object] = field(default_factory=dict)  # of the parents
     ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)  # by technique
     points: int = 100  # of a learning curve; >= 3
-    example: np.ndarray | None = field(default=None, compare=False)  # (1, *input_shape) float32
+    inputs: Inputs | None = field(default=None, compare=False)  # what models take and return
     asked: str = ""  # see `asked`
 
     @classmethod
     def of_study(
-        cls, study: str, settings: Params, data_digest: str, example: np.ndarray | None = None
+        cls, study: str, settings: Params, data_digest: str, inputs: Inputs | None = None
     ) -> Self:
-        """The context of a study of params.yaml; `example` is shown with logged models."""
+        """The context of a study of params.yaml; without `inputs` models take prepared values."""
         section = settings.study(study)
         tags = {"params_digest": sha256(repr(section).encode()).hexdigest()[:16]}
         engine = settings.engine
@@ -61,7 +60,7 @@ class Context:
             params,
             {name: section.search(name) for name in section.techniques},
             settings.tracking.curve_points,
-            example,
+            inputs,
             asked(),
         )
 

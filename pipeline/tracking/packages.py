@@ -1,45 +1,87 @@
-"""A .keras file as an MLflow model, without loading it."""
+"""A .keras file as an MLflow model that takes values as people have them, without loading it."""
 
 import importlib.metadata
 import json
 import platform
+import shutil
 import tempfile
-import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
+
+from pipeline.datasets import Dataset, Scaling
+from pipeline.tracking import served_model
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema
+    from mlflow.models import Model, ModelSignature
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the models of a study take and return."""
+
+    shape: tuple[int, ...]  # of one example
+    classes: tuple[str, ...]  # by number
+    scaling: Scaling
+    example: npt.NDArray[np.float64]  # (1, *shape), before scaling
+
+    @classmethod
+    def of(cls, data: Dataset) -> Self:
+        """Those of a prepared data set; the example is of its first draw."""
+        center, scale = data.scaling.of(0)
+        x = data.split("leak_free", "train", 0)[0][:1].astype(float)
+        example = (x.reshape(1, -1) * scale + center).reshape(x.shape)
+        classes = data.classes or tuple(map(str, range(data.n_classes)))
+        return cls(data.input_shape, classes, data.scaling, np.round(example, 6))
+
+    def told(self, draw: int, labels: bool) -> dict[str, Any]:
+        """The content of inputs.json for a model of a draw; `labels`: whether it tells classes."""
+        center, scale = self.scaling.of(draw)
+        return {
+            "shape": list(self.shape),
+            "center": center.tolist(),
+            "scale": scale.tolist(),
+            "classes": list(self.classes) if labels else None,
+        }
 
 
 class Packages:
-    """Makes MLflow models of .keras files without loading them, in one folder that is reused."""
+    """Makes MLflow models of .keras files without loading them, in one folder that is reused.
 
-    def __init__(self, example: np.ndarray | None) -> None:
+    `inputs`: None, if the prepared data are not there; models then take prepared values, by
+    `mlflow.keras` alone.
+    """
+
+    def __init__(self, inputs: Inputs | None) -> None:
         self._temporary = tempfile.TemporaryDirectory()
         self._folder = Path(self._temporary.name)
-        names = ("mlflow", "keras", "tensorflow", "numpy")
+        names = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
         pins = [f"{name}=={importlib.metadata.version(name)}" for name in names]
         self._write("requirements.txt", "\n".join(pins))
         python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
         self._write("python_env.yaml", python)
         (self._folder / "data").mkdir()
-        self._example = None if example is None else self._write_example(example)
+        self._inputs = inputs
+        self._example = None if inputs is None else self._write_example(inputs.example)
 
     def close(self) -> None:
         """Removes the folder."""
         self._temporary.cleanup()
 
-    def pack(self, keras_file: Path, logged: "LoggedModel", run_id: str) -> Path:
-        """The folder with the files of one model, ready to be logged."""
-        from mlflow import pyfunc
+    def pack(
+        self, keras_file: Path, logged: "LoggedModel", run_id: str, draw: int, labels: bool
+    ) -> Path:
+        """The folder with the files of one model, ready to be logged.
+
+        `draw`: of the data that it was trained on. `labels`: whether it tells classes.
+        """
         from mlflow.models import Model
 
-        link = self._folder / "data" / "model.keras"
+        link = self._folder / "data" / served_model.MODEL
         link.unlink(missing_ok=True)
         link.symlink_to(keras_file.resolve(strict=True))
         model = Model(
@@ -48,18 +90,32 @@ class Packages:
             model_uuid=logged.model_id,
             model_id=logged.model_id,
             model_size_bytes=keras_file.stat().st_size,
-            signature=signature(keras_file),
             saved_input_example_info=self._example,
         )
         version = importlib.metadata.version("keras")
         model.add_flavor("keras", data="data", keras_version=version, save_exported_model=False)
-        pyfunc.add_to_model(model, loader_module="mlflow.keras", python_env="python_env.yaml")
+        if self._inputs is not None:
+            self._serve(model, self._inputs.told(draw, labels))
         model.save(self._folder / "MLmodel")
         return self._folder
 
-    def _write_example(self, example: np.ndarray) -> dict[str, str]:
+    def _serve(self, model: "Model", told: dict[str, Any]) -> None:
+        """Adds what `mlflow.pyfunc` and `mlflow models` need."""
+        from mlflow import pyfunc
+
+        code = self._folder / "code"
+        code.mkdir(exist_ok=True)
+        shutil.copy(served_model.__file__, code)
+        self._write(f"data/{served_model.INPUTS}", json.dumps(told))
+        loader = Path(served_model.__file__).stem
+        environment = "python_env.yaml"
+        pyfunc.add_to_model(model, loader, data="data", code="code", python_env=environment)
+        if told["classes"] is not None:
+            model.signature = _signature(told["classes"])
+
+    def _write_example(self, example: npt.NDArray[np.float64]) -> dict[str, str]:
         """Writes two files, for people and for requests to a server; their entry in MLmodel."""
-        rows = np.round(example.astype(float), 6).tolist()
+        rows = example.tolist()
         self._write("input_example.json", json.dumps(rows))
         self._write("serving_input_example.json", json.dumps({"inputs": rows}))
         return {
@@ -72,19 +128,14 @@ class Packages:
         (self._folder / name).write_text(text, encoding="utf-8")
 
 
-def signature(keras_file: Path) -> "ModelSignature":
-    """Shapes and types of a model's input and, if its last layer is dense, of its output."""
+def _signature(classes: list[str]) -> "ModelSignature":
+    """Of the table that is returned. Inputs have none: arrays as well as tables are taken."""
     from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, DataType, Schema
 
-    with zipfile.ZipFile(keras_file) as archive:
-        layers = json.loads(archive.read("config.json"))["config"]["layers"]
-    _, *shape = layers[0]["config"]["batch_shape"]
-    units = layers[-1]["config"].get("units")
-    outputs = None if units is None else _floats(units)
-    return ModelSignature(inputs=_floats(*shape), outputs=outputs)
-
-
-def _floats(*shape: int) -> "Schema":
-    from mlflow.types.schema import Schema, TensorSpec
-
-    return Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])
+    probabilities = [
+        ColSpec(DataType.float, f"{served_model.PROBABILITY}{name}") for name in classes
+    ]
+    return ModelSignature(
+        outputs=Schema([ColSpec(DataType.string, served_model.PREDICTION), *probabilities])
+    )
