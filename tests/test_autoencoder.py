@@ -168,7 +168,7 @@ def test_it_is_published_and_on_the_overview(home: Path, folder: Path) -> None:
     data = datasets.load(results.prepared(NAME))
     run = client.get_run(str(version.run_id))
     x, _ = data.split("leak_free", "test", int(run.data.tags["replicate"]))
-    error = np.mean(np.square(model.predict(x) - x))
+    error = np.mean(np.square(model.predict(x * 16) / 16 - x))  # it takes what people have
     assert error == pytest.approx(run.data.metrics["test_loss"], rel=1e-5)
     advised = json.loads((home / "advice.json").read_text(encoding="utf-8"))
     assert run.data.tags["technique"] == (advised["technique"] or "none")
