@@ -96,6 +96,29 @@ def log(records: list[Record], context: Context = CONTEXT) -> Tracker:
     return tracker
 
 
+def test_a_store_that_was_moved_is_told_and_left_alone(
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, second = tmp_path / "an older place", tmp_path / "new"
+    first.mkdir()
+    shutil.copy(empty_database, first / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{first}/mlflow.db")
+    log(study()[:1])
+    first.rename(second)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{second}/mlflow.db")
+    before = runs()
+    assert log(study()).failure
+    assert not crown("circles", table([final_row(0)]), "l1", "Use l1.")
+    for record in caplog.records:
+        assert f"moved or copied from {first}," in record.message
+        assert f"move {second}/mlflow.db away" in record.message
+    assert len(caplog.records) == 2
+    assert {run.info.run_id for run in runs()} == {run.info.run_id for run in before}
+
+
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> tuple[Path, Tracker]:
     """A store to which a tracker has logged the study; drawing its figures takes seconds."""
@@ -108,10 +131,15 @@ def once(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> tupl
 
 @pytest.fixture
 def logged(folder: Path, once: tuple[Path, Tracker]) -> Tracker:
-    """What has logged the study to the store, which is a copy; the artifacts are shared."""
+    """What has logged the study to the store, which is a copy with its own place for artifacts."""
     path, tracker = once
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect("mlflow.db")) as copy:
         source.backup(copy)
+        location = (folder / "mlartifacts/circles").as_uri()
+        copy.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE name = ?", (location, EXPERIMENT)
+        )
+        copy.commit()
     return tracker
 
 

@@ -20,6 +20,7 @@ from pipeline.tracking.store import (
     WRITER,
     artifacts,
     away,
+    check_place,
     experiment_name,
     now,
     prepare_sqlite,
@@ -90,6 +91,7 @@ class Experiment:
             location = artifacts(uri, self._context.study)
             tags = {"mlflow.experimentKind": "custom_model_development"}  # not the view for agents
             return str(self._client.create_experiment(name, location, tags))
+        check_place(experiment.artifact_location, uri, self._context.study)
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)

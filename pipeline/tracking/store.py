@@ -11,6 +11,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,6 +89,21 @@ def artifacts(uri: str, study: str) -> str | None:
     return None if file is None else (file.parent / "mlartifacts" / study).resolve().as_uri()
 
 
+def check_place(location: str, uri: str, study: str) -> None:
+    """Raises UserError if an experiment's files lie where the database was before it was moved.
+
+    MLflow keeps their absolute place, so that runs would lead to files of another folder.
+    """
+    expected = artifacts(uri, study)
+    if expected is None or location == expected or not location.endswith(f"/mlartifacts/{study}"):
+        return
+    before = unquote(location.removesuffix(f"/mlartifacts/{study}").removeprefix("file://"))
+    raise UserError(
+        f"has a store that was moved or copied from {before}, and its runs lead to files there; "
+        f"move {sqlite_file(uri)} away, since result files have everything"
+    )
+
+
 def experiment_name(study: str) -> str:
     """The name of the MLflow experiment with a study's runs."""
     return f"regularization/{study}"
@@ -114,6 +132,8 @@ def away(error: BaseException | None) -> bool:
 
 def describe(error: Exception) -> str:
     """What happened to MLflow, in one line, without the password that a URI may have."""
+    if isinstance(error, UserError):
+        return str(error)
     if away(error):
         happened = f"is away ({tracking_uri()} does not answer)"
     else:
@@ -135,6 +155,7 @@ def visit(study: str, write: "Callable[[MlflowClient, str], object]") -> bool:
         client = MlflowClient(tracking_uri())
         experiment = client.get_experiment_by_name(experiment_name(study))
         if experiment is not None:
+            check_place(experiment.artifact_location, tracking_uri(), study)
             write(client, experiment.experiment_id)
     except Exception as error:
         _log.warning(
