@@ -10,19 +10,19 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 
 from pipeline.analysis import summary
 from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION, TASKS
 from pipeline.results import STUDY
 from pipeline.stages import report
-from pipeline.tracking import comparison, context, view
+from pipeline.tracking import comparison, context, renewal, view
 from pipeline.tracking.champion import alias
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import final_record
 from pipeline.tracking.tracker import Tracker
 
-from .store import EXPERIMENT, parents
+from .store import EXPERIMENT, children, inputs, parents
 from .synthetic import make_runs, write_results
 
 EFFECTS = {"none": 0.0, "l2": 0.03, "l1": -0.03, "dropout": 0.0}
@@ -128,6 +128,86 @@ def test_a_repeated_report_writes_nothing_new(home: Path) -> None:
     assert len(client.get_metric_history(shown()["l2"].info.run_id, "curve/val_loss")) == points
     for name, run in shown().items():
         assert run.data.metrics == before[name].metrics
+
+
+def histories() -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """Technique and curve → its steps and values, in all that the parent has."""
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    return {
+        (technique, name): sorted(
+            (each.step, each.value) for each in client.get_metric_history(run.info.run_id, name)
+        )
+        for technique, run in shown().items()
+        for name in run.data.metrics
+        if name.startswith(view.CURVE)
+    }
+
+
+def test_after_a_changed_result_each_curve_has_its_new_values_alone(home: Path) -> None:
+    report.show(home)
+    before, old = histories(), shown()
+    path = home / "plots" / "curves.csv"
+    curves = pd.read_csv(path)
+    changed = curves["technique"] == "l2"
+    curves.loc[changed, "val_accuracy"] += 0.125
+    curves[~changed | (curves["epoch"] < 12)].to_csv(path, index=False)
+    left = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).create_run(  # by an interrupted report
+        old["l2"].info.experiment_id, tags={renewal.RENEWS: old["l2"].info.run_id}
+    )
+    (first, *_) = children_of(old["l2"])
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    client.set_tag(first.info.run_id, "mlflow.parentRunId", left.info.run_id)
+    report.show(home)
+
+    after, new = histories(), shown()
+    assert new.keys() == old.keys()
+    assert len(parents()) == len(old)
+    for (technique, name), history in after.items():
+        steps = [step for step, _ in history]
+        assert len(steps) == len({*steps})
+        if technique != "l2":
+            assert history == before[technique, name]
+            assert new[technique].info.run_id == old[technique].info.run_id
+    assert max(step for step, _ in after["l2", f"{view.CURVE}val_accuracy"]) < 12
+    raised = {step: value + 0.125 for step, value in before["l2", f"{view.CURVE}val_accuracy"]}
+    for step, value in after["l2", f"{view.CURVE}val_accuracy"]:
+        assert value == pytest.approx(raised[step])
+
+
+def test_a_renewed_parent_has_all_that_it_had(home: Path) -> None:
+    report.show(home)
+    before = shown()["none"]
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    children, files = children_of(before), artifacts(before)
+    run = renewal.write_curves(client, before, [Metric(f"{view.CURVE}val_loss", 7.0, 1, 3)])
+    assert run.info.run_id != before.info.run_id
+    run = client.get_run(run.info.run_id)
+    assert client.get_run(before.info.run_id).info.lifecycle_stage == "deleted"
+    for name in ("run_name", "status", "start_time", "end_time"):
+        assert getattr(run.info, name) == getattr(before.info, name)
+    assert (run.data.tags, run.data.params) == (before.data.tags, before.data.params)
+    assert run.data.metrics == before.data.metrics | {f"{view.CURVE}val_loss": 7.0}
+    assert inputs(run) == inputs(before)
+    assert artifacts(run) == files
+    assert "report/report.html" in files
+    own = {child.info.run_id for child in children_of(run)}
+    assert own == {child.info.run_id for child in children}
+    assert len(own) == 10
+
+
+def children_of(parent: Run) -> list[Run]:
+    return [run for run in children() if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+
+
+def artifacts(run: Run) -> dict[str, bytes]:
+    """All artifacts of a run, by path."""
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    folder = Path(client.download_artifacts(run.info.run_id, ""))
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_another_study_keeps_to_its_own_parents_view_and_alias(

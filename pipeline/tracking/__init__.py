@@ -13,6 +13,8 @@ seconds, so functions import it, on the tracker's thread.
 - `drawing`     figures and curves of the parents, drawn in a process beside the writer
 - `packages`, `entities`  models, parameters and metrics as MLflow's types
 - `attachments` the report's figures, in the parents
+- `comparison`  what a report found, on the parents and on the experiment; `view` shows it
+- `renewal`     a new run in the place of a parent whose curves have changed
 - `champion`    the registered model: a run of the technique that the report advises
 - `project`     the run that `mlflow run` opens
 - `store`       address of the store, names in it, and words for its errors

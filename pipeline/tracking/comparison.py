@@ -1,6 +1,6 @@
 """What a report found, in MLflow: on the parents of its techniques, and on the experiment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.analysis.summary import Finding, Row, corrected_p, difference_text
 from pipeline.datasets.task import Task
 from pipeline.formatting import interval
 from pipeline.techniques.registry import BASELINE
-from pipeline.tracking import view
+from pipeline.tracking import renewal, view
 from pipeline.tracking.attachments import parent_of
 from pipeline.tracking.entities import points_of, scalars
 from pipeline.tracking.store import now, visit
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 POINTS = 60  # of a mean curve
-LIMIT = 1000  # metrics that MLflow takes at once
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,13 @@ def show(report: Report) -> str | None:
 
 def _show(client: "MlflowClient", experiment_id: str, report: Report, found: list[str]) -> None:
     label = report.asked or view.PARAMS
-    query = f"tags.{view.COMPARISON} = '{label}'"
-    before = {run.info.run_id for run in client.search_runs([experiment_id], query)}
-    shown = set()
-    for row in report.finding.primary if report.finding else ():
-        technique = str(row["technique"])
-        run = parent_of(client, experiment_id, technique, report.digests, report.asked)
-        if run is not None:
-            _describe(client, run, row, report)
-            client.set_tag(run.info.run_id, view.COMPARISON, label)
-            shown.add(run.info.run_id)
-            if technique == BASELINE:
-                client.log_artifact(run.info.run_id, str(report.page), "report")
-    for run_id in before - shown:
-        client.delete_tag(run_id, view.COMPARISON)
+    finding = report.finding
+    shown = {*_show_techniques(client, experiment_id, finding, report)} if finding else set()
+    for run_id in shown:
+        client.set_tag(run_id, view.COMPARISON, label)
+    for run in client.search_runs([experiment_id], f"tags.{view.COMPARISON} = '{label}'"):
+        if run.info.run_id not in shown:
+            client.delete_tag(run.info.run_id, view.COMPARISON)
     _tag(
         client,
         experiment_id,
@@ -81,27 +73,38 @@ def _show(client: "MlflowClient", experiment_id: str, report: Report, found: lis
     found.append(experiment_id)
 
 
+def _show_techniques(
+    client: "MlflowClient", experiment_id: str, finding: Finding, report: Report
+) -> Iterator[str]:
+    """Describes the parents of a finding's techniques; yields their ids."""
+    for row in finding.primary:
+        technique = str(row["technique"])
+        run = parent_of(client, experiment_id, technique, report.digests, report.asked)
+        if run is not None:
+            curves = points_of(_curve(report, technique), now())
+            run = renewal.write_curves(client, run, curves)
+            _describe(client, run, row, finding)
+            if technique == BASELINE:
+                client.log_artifact(run.info.run_id, str(report.page), "report")
+            yield run.info.run_id
+
+
 def _tag(client: "MlflowClient", experiment_id: str, name: str, value: str) -> None:
     if client.get_experiment(experiment_id).tags.get(name) != value:
         client.set_experiment_tag(experiment_id, name, value)
 
 
-def _describe(client: "MlflowClient", run: "Run", row: Row, report: Report) -> None:
+def _describe(client: "MlflowClient", run: "Run", row: Row, finding: Finding) -> None:
     """Metrics and tags of one technique, of which those that are there already stay as they are."""
-    metrics = {name: value for name, value in _metrics(row, report).items() if np.isfinite(value)}
+    metrics = {name: value for name, value in _metrics(row, finding).items() if np.isfinite(value)}
     known = run.data.metrics
     new = {name: value for name, value in metrics.items() if known.get(name) != value}
-    curves = points_of(_curve(report, str(row["technique"])), now())
-    if all(f"{view.CURVE}{name}" in known for name in report.task.curves) and not new:
-        curves = []
-    batch = [*scalars(new, now(), None), *curves]
-    for start in range(0, len(batch), LIMIT):
-        client.log_batch(run.info.run_id, batch[start : start + LIMIT])
+    renewal.log(client, run.info.run_id, scalars(new, now(), None))
     if run.data.tags.get(view.VERDICT) != verdict(row):
         client.set_tag(run.info.run_id, view.VERDICT, verdict(row))
 
 
-def _metrics(row: Row, report: Report) -> dict[str, float]:
+def _metrics(row: Row, finding: Finding) -> dict[str, float]:
     metrics = {str(row["outcome"]): float(row["mean"])}
     if row["technique"] == BASELINE:
         return metrics
@@ -113,7 +116,7 @@ def _metrics(row: Row, report: Report) -> dict[str, float]:
     }
     return metrics | {
         f"difference_{other['outcome']}": other["difference"]
-        for other in (report.finding.secondary if report.finding else ())
+        for other in finding.secondary
         if other["technique"] == row["technique"]
     }
 
