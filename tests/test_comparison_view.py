@@ -77,7 +77,7 @@ def test_each_parent_has_the_verdict_of_the_report(home: Path) -> None:
     assert shown().keys() == EFFECTS.keys()
     for row in finding.primary:
         run = shown()[row["technique"]]
-        assert run.data.tags[view.VERDICT] == comparison.verdict(row)
+        assert run.data.tags[view.VERDICT] == comparison.verdict(finding, row)
         assert run.data.metrics["test_accuracy"] == pytest.approx(row["mean"])
         if row["technique"] != "none":
             assert row["group"] in run.data.tags[view.VERDICT]

@@ -805,7 +805,7 @@ def test_the_champion_is_registered_once_and_follows_the_report(
         mlflow.keras.load_model(uri).predict(example / 0.5, verbose=0), expected
     )
 
-    assert crown("circles", every, None, "On Circles: no technique is shown to help.")
+    assert crown("circles", every, "none", "On Circles: no technique is shown to help.")
     versions, run_id = registered()
     assert (len(versions), run_id) == (2, run_ids[rows[1]["key"]])
     assert crown("circles", every, "l1", "On Circles: use l1, again.")  # an older version
@@ -818,6 +818,10 @@ def test_the_champion_is_registered_once_and_follows_the_report(
     (message,) = caplog.messages
     assert f"l2, search 0, seed {l2['seed']} is not in MLflow" in message
     assert "`python -m pipeline publish circles`" in message
+    assert registered() == (versions, run_id)
+    assert crown("circles", every, None, "On Circles: no advice.")
+    assert registered() == (versions, None)
+    assert crown("circles", every, "l1", "On Circles: use l1.")
     assert registered() == (versions, run_id)
     assert crown("circles", every.assign(model=None), "l1", "On Circles: use l1.")
     assert registered() == (versions, None)

@@ -469,6 +469,14 @@ class Finding:
         return self.winner or best
 
     @property
+    def registered(self) -> str | None:
+        """The technique whose model is registered: the champion, or the baseline without one.
+
+        None if the tuned baseline lost to the article's values: that model is known to be worse.
+        """
+        return None if self.lost else self.champion or BASELINE
+
+    @property
     def unequal_epochs(self) -> tuple[str, ...]:
         """Techniques whose epochs differ from the baseline's by more than 5 %."""
         own = self.epochs.get(BASELINE, np.nan)

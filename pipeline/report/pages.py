@@ -28,6 +28,7 @@ from pipeline.analysis.chosen import Chosen
 from pipeline.analysis.summary import Finding, Row, difference_text, measure_of
 from pipeline.analysis.variance import Component
 from pipeline.datasets import about as studied
+from pipeline.datasets.about import About
 from pipeline.datasets.task import Measure, Task, named
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
@@ -84,6 +85,21 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """What a study's results say, before anything is drawn."""
+
+    about: About
+    runs: pd.DataFrame
+    tuned: chosen.Tuned
+    rows: Rows
+    summary: pd.DataFrame
+    finding: Finding
+    advised: Advice
+    ensembled: pd.DataFrame  # of ensembles.csv
+    curves: pd.DataFrame  # mean learning curves, by setting and technique
+
+
+@dataclass(frozen=True)
 class Choice:
     """What the searches of a technique chose, and what choices.csv says of it, if it does."""
 
@@ -99,24 +115,12 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     tuned.json and trials.csv. Draws in `processes` processes. The page links each run to MLflow at
     the address `ui`. Raises UserError if a file is missing or incomplete.
     """
-    about = studied.read(folder)
-    runs, tuned = results.read_runs(folder), results.read_tuned(folder)
-    task = results.task_of(runs)
     trials = tuning_curve.ordered(results.read_trials(folder))
-    curves = figures.mean_curves(folder, runs)
     inspected = model_figures.read(folder)
     call = _helpers(processes)  # which import while the tables are made
-    noise = figures.noise_curves(runs)
-    rows = by_example.read(folder, runs)
-    table = summary.summarize(runs, about.outcomes, rows=rows, same_rows=about.same_rows)
-    ensembled = _ensembles(folder, runs)
-    finding = summary.find(table)
-    advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
-    results.write_summary(table, folder)
-    ensembles.write(ensembled, folder / "ensembles.csv")
-    write_metrics(finding, folder / "metrics.json")
-    write_advice(advised, folder / results.ADVICE)
-    write_plot_data(curves, task, folder / "plots" / "curves.csv")
+    tables = write_tables(folder)
+    about, runs, tuned, table = tables.about, tables.runs, tables.tuned, tables.summary
+    task, noise = results.task_of(runs), figures.noise_curves(runs)
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)  # may include techniques that were removed
     names = summary.ordered_settings(table)
@@ -127,12 +131,12 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
                 name,
                 about.title,
                 table,
-                curves,
-                ensembled,
+                tables.curves,
+                tables.ensembled,
                 runs[runs["setting"] == name],
                 noise[noise["setting"] == name],
                 inspected.get(name, {}),
-                rows,
+                tables.rows,
             )
             for name in names
         ),
@@ -145,7 +149,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
             article_values(runs),
             about.random_trials,
         ),
-        partial(write_figures, table, curves, folder, about.title),
+        partial(write_figures, table, tables.curves, folder, about.title),
     ]
     *settings, search, _ = call(parts)
     write_drawings(settings, folder / FIGURES)
@@ -153,8 +157,8 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         "report.html",
         name=folder.name,
         about=about,
-        finding=finding,
-        advised=advised,
+        finding=tables.finding,
+        advised=tables.advised,
         settings=settings,
         tuned=tuned,
         task=task,
@@ -166,6 +170,35 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         seconds=float(runs["seconds"].sum()),
     )
     replace_text(folder / PAGE, page)
+
+
+def write_tables(folder: Path) -> Tables:
+    """Writes summary, advice, ensembles, metrics and mean curves of the results in `folder`.
+
+    Raises UserError if a file is missing or incomplete.
+    """
+    about = studied.read(folder)
+    runs, tuned = results.read_runs(folder), results.read_tuned(folder)
+    rows = by_example.read(folder, runs)
+    table = summary.summarize(runs, about.outcomes, rows=rows, same_rows=about.same_rows)
+    finding = summary.find(table)
+    made = Tables(
+        about=about,
+        runs=runs,
+        tuned=tuned,
+        rows=rows,
+        summary=table,
+        finding=finding,
+        advised=advice.advise(finding, tuned, scope(about, tuned["epochs"])),
+        ensembled=_ensembles(folder, runs),
+        curves=figures.mean_curves(folder, runs),
+    )
+    results.write_summary(table, folder)
+    ensembles.write(made.ensembled, folder / "ensembles.csv")
+    write_metrics(finding, folder / "metrics.json")
+    write_advice(made.advised, folder / results.ADVICE)
+    write_plot_data(made.curves, results.task_of(runs), folder / "plots" / "curves.csv")
+    return made
 
 
 def _helpers(count: int) -> Call:

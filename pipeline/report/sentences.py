@@ -60,6 +60,10 @@ def known(finding: Finding) -> str:
         return f"nothing follows: {baseline_lost(finding.lost)}"
     if finding.better:
         best = finding.winner or finding.champion
+        if best is None:  # nothing was tuned, so nothing chooses between several
+            return sentence(
+                gains([r for r in finding.compared if r["technique"] in finding.better])
+            )
         row = next(row for row in finding.compared if row["technique"] == best)
         others = len(finding.better) - 1
         also = f"; {others} more {'help' if others > 1 else 'helps'}" if others else ""
@@ -77,11 +81,24 @@ def use(finding: Finding) -> str:
     """What to use, in one line."""
     technique = finding.champion
     if technique is None:
-        return "no evidence either way" if finding.conclusive and not finding.lost else "no advice"
+        return _no_technique(finding)
     if finding.winner:
         return f"{technique}, shown to be the best"
     several = len(finding.better or finding.harmless) > 1
     return f"{technique}, the best on validation data" if several else technique
+
+
+def _no_technique(finding: Finding) -> str:
+    """Why no technique is named, in the words of the advice."""
+    if finding.setting != "tuned" or finding.lost or not finding.conclusive:
+        return "no advice"
+    unresolved = finding.of_group("unresolved")
+    if unresolved:
+        of = "" if len(unresolved) == len(finding.compared) else f" on {listed(unresolved)}"
+        return f"no evidence either way{of}"
+    if finding.of_group("no difference"):
+        return f"no difference of {amount(finding.measure, finding.margin)} or more"
+    return "no technique: all are worse"
 
 
 def _reference(row: Row) -> str:
@@ -128,8 +145,10 @@ def scope(about: About, epochs: int) -> str:
 def groups(finding: Finding) -> dict[str, tuple[str, ...]]:
     """The techniques of each group, by label on the page, and who gains beside the score.
 
-    Empty groups are left out.
+    Empty groups are left out; there are none if nothing follows, see `Finding.lost`.
     """
+    if finding.lost:
+        return {}
     margin = amount(finding.measure, finding.margin) if finding.compared else ""
     labels: dict[Group, str] = {
         "better": "Better than no regularization",

@@ -65,10 +65,11 @@ def show(folder: Path) -> str | None:
     """
     study, table, runs = folder.name, read_summary(folder), read_runs(folder)
     told, sized = sentences.told(folder)[1], varies(read_tuned(folder))
+    finding = None if sized else summary.find(table)
     found = comparison.show(
         Report(
             study=study,
-            finding=None if sized else summary.find(table),
+            finding=finding,
             task=task_of(table),
             told=told,
             curves=pd.read_csv(folder / "plots" / "curves.csv"),
@@ -77,9 +78,8 @@ def show(folder: Path) -> str | None:
             asked=asked(),
         )
     )
-    if not found or sized:
+    if not found or finding is None:
         return found
-    advised = read_advice(folder)
-    if crown(study, runs, advised["technique"], advised["text"], asked()):
+    if crown(study, runs, finding.registered, read_advice(folder)["text"], asked()):
         log_figures(study, pages.drawings(folder), studies(runs), asked())
     return found

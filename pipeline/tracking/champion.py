@@ -44,15 +44,15 @@ def crown(
 
     Args:
         runs: final runs, as read by `results.read_runs`.
-        technique: what the report advises; None, if nothing is shown to help: the baseline.
+        technique: see `Finding.registered`; None: no model of the study is one to use.
         advice: the report's text, with which the note begins.
         asked: what was asked for beside params.yaml; such a study has an alias of its own.
 
-    Nothing is written that is there already; a run that has a version keeps it. If no model of the
-    technique is kept, the study has no champion. A store without the study stays as it is. Returns
-    whether the store works; if not, a warning is logged.
+    Nothing is written that is there already; a run that has a version keeps it. Without a technique
+    or a kept model of it, the study has no champion. A store without the study stays as it is.
+    Returns whether the store works; if not, a warning is logged.
     """
-    kept = ranked(runs, technique or BASELINE)
+    kept = ranked(runs, technique) if technique else []
     best = kept[0] if kept else None
     write = partial(_crown, study=study, best=best, note=note(kept, advice), alias=alias(asked))
     return visit(study, write)

@@ -100,8 +100,8 @@ def _describe(client: "MlflowClient", run: "Run", row: Row, finding: Finding) ->
     known = run.data.metrics
     new = {name: value for name, value in metrics.items() if known.get(name) != value}
     renewal.log(client, run.info.run_id, scalars(new, now(), None))
-    if run.data.tags.get(view.VERDICT) != verdict(row):
-        client.set_tag(run.info.run_id, view.VERDICT, verdict(row))
+    if run.data.tags.get(view.VERDICT) != verdict(finding, row):
+        client.set_tag(run.info.run_id, view.VERDICT, verdict(finding, row))
 
 
 def _metrics(row: Row, finding: Finding) -> dict[str, float]:
@@ -121,14 +121,22 @@ def _metrics(row: Row, finding: Finding) -> dict[str, float]:
     }
 
 
-def verdict(row: Row) -> str:
-    """A technique's group, and its difference with interval and p: better, +1.20 points [...]."""
+def verdict(finding: Finding, row: Row) -> str:
+    """What is known of a technique: its group, and its difference with interval and p.
+
+    Such as `better: +1.20 points [+0.40, +2.00], p = 0.003`, then secondary outcomes that gain.
+    """
     measure = measure_of(row)
     if row["technique"] == BASELINE:
         return f"baseline, {interval(measure.value, row, 'mean', measure.unit)}"
     p = corrected_p(row)
     equals = p if p.startswith("<") else f"= {p}"
-    return f"{row['group']}: {difference_text(row, unit=True)}, p {equals}"
+    difference = f"{difference_text(row, unit=True)}, p {equals}"
+    if finding.lost:
+        return f"nothing follows: {difference}"
+    gaining = (each for rows in finding.side_gains.values() for each in rows)
+    titles = [measure_of(each).title for each in gaining if each["technique"] == row["technique"]]
+    return "; ".join([f"{row['group']}: {difference}", *(f"better {title}" for title in titles)])
 
 
 def _curve(report: Report, technique: str) -> pd.DataFrame:
