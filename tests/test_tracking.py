@@ -34,7 +34,7 @@ from pipeline.results import STUDY, Row
 from pipeline.stages import publish
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.champion import crown, note, ranked
-from pipeline.tracking.context import Context
+from pipeline.tracking.context import Context, asked
 from pipeline.tracking.drawing import Drawing
 from pipeline.tracking.packages import Inputs
 from pipeline.tracking.project import Outcome, ProjectRun
@@ -496,6 +496,18 @@ def finish_three(self, *arguments):
 
 MlflowClient.set_terminated = finish_three
 log(study())
+"""
+
+
+AT_ONCE = """
+import sys
+from dataclasses import replace
+from tests.test_tracking import CONTEXT, curve, final_record, final_row, log
+name = sys.argv[1]
+rows = [final_row(seed) | {"key": f"{name}-{seed}"} for seed in range(15)]
+records = [final_record(row, curve(i), None) for i, row in enumerate(rows)]
+tracker = log(records, replace(CONTEXT, asked=name))
+assert (tracker.failure, tracker.added) == (None, 15)
 """
 
 
@@ -1053,6 +1065,51 @@ def test_a_sqlite_store_stays_the_same_in_another_folder(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
     expected = f"sqlite:///{tmp_path}/mlflow.db" + ("?timeout=9" if "?" in given else "")
     assert tracking_uri() == expected
+
+
+@pytest.fixture
+def copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project's folder; the working folder is a copy of it, as DVC makes them."""
+    copy = folder / ".dvc/tmp/exps/standalone/tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.setenv("DVC_EXP_NAME", "more-seeds")
+    return folder
+
+
+def test_a_temporary_experiment_writes_to_the_projects_store_under_its_own_name(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking_uri() == f"sqlite:///{copied}/mlflow.db"
+    assert asked() == "more-seeds"
+    monkeypatch.chdir(copied)  # an experiment in the workspace changes params.yaml itself
+    assert tracking_uri() == f"sqlite:///{copied}/mlflow.db"
+    assert asked() == ""
+
+
+def test_an_experiment_that_was_applied_still_fits_its_results(folder: Path) -> None:
+    settings = loading.load(ROOT / "params.yaml")
+    own = Context.of_study("circles", settings, "d")
+    digest = replace(own, asked="more-seeds").study_digest("l2", "train")
+    assert digest != own.study_digest("l2", "train")
+    assert own.describes(replace(final_record(final_row(0), None, None), study_digest=digest))
+
+
+def test_two_experiments_that_write_at_the_same_time_lose_no_run(folder: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    copies = [folder / "one", folder / "two"]
+    for copy in copies:
+        copy.mkdir()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", AT_ONCE, copy.name], env=environment, cwd=copy)
+        for copy in copies
+    ]
+    assert [writer.wait(timeout=240) for writer in writers] == [0, 0]
+    keys = [run.data.tags["unit_key"] for run in runs() if "unit_key" in run.data.tags]
+    assert len(keys) == len({*keys}) == 30
+    assert {run.info.status for run in runs()} == {"FINISHED"}
 
 
 def test_artifacts_are_beside_the_database(

@@ -10,7 +10,7 @@ from pipeline.analysis import verdicts
 from pipeline.config import loading
 from pipeline.execution import devices
 from pipeline.report import blocks, overview_page, sentences
-from pipeline.tracking.context import asked
+from pipeline.tracking.context import location
 
 RESULTS = Path("results")
 PAGE = Path("reports/index.html")
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     print(verdicts.told(overview.judged, PAGE.as_posix()))
     if overview.missing:
         print(f"No results yet: {', '.join(overview.missing)}; `dvc repro report@<study>` runs one")
-    print(f"overview: {PAGE.resolve() if asked() else PAGE}")
+    print(f"overview: {location(PAGE)}")
 
 
 def sizes(overview: overview_page.Overview) -> str:

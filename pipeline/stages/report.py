@@ -21,7 +21,7 @@ from pipeline.tracking import comparison, view
 from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.champion import crown
 from pipeline.tracking.comparison import Report
-from pipeline.tracking.context import asked
+from pipeline.tracking.context import asked, location
 
 
 def main(argv: list[str]) -> None:
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
         shown = show(folder)
     print("\n\n".join(sentences.told(folder)))
     page = folder / pages.PAGE
-    print(f"report: {page.resolve() if asked() else page}")
+    print(f"report: {location(page)}")
     if shown:
         print(f"MLflow, once `make ui` runs: {view.link(arguments.ui, shown, asked())}")
 

@@ -32,11 +32,14 @@ def parent_of(
     """The newest parent of a technique's final runs.
 
     `studies`: technique → study digest, without which any version will do. `asked`: see
-    `context.asked`.
+    `context.asked`. With a digest the rest of the name does not count, since `dvc exp apply` makes
+    a study that was asked for under a name the one of params.yaml.
     """
-    query = f"attributes.run_name = '{parent_name(technique, 'train', asked)}'"
     if technique in studies:
-        query += f" and tags.{STUDY} = '{studies[technique]}'"
+        name = parent_name(technique, "train")
+        query = f"attributes.run_name LIKE '{name}%' and tags.{STUDY} = '{studies[technique]}'"
+    else:
+        query = f"attributes.run_name = '{parent_name(technique, 'train', asked)}'"
     return next(iter(client.search_runs([experiment_id], query, max_results=1)), None)
 
 

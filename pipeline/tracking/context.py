@@ -1,6 +1,7 @@
 """What all runs of a study share, and the digest of its values and data."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -13,16 +14,29 @@ from pipeline.config.sections import Params, Study
 from pipeline.techniques.ranges import Range
 from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import Phase, Record, as_text
+from pipeline.tracking.store import project
 
 
 def asked() -> str:
     """What was asked for beside params.yaml, such as `seeds=2`; empty for the study of params.yaml.
 
-    `mlflow run` with other values works in a folder of that name under studies/.
+    `mlflow run` with other values works in a folder of that name under studies/. DVC runs a queued
+    or temporary experiment in a copy of the project, whose params.yaml is not the project's own; it
+    is called by the experiment's name.
     """
     folder = Path.cwd()
+    if folder != project():
+        return os.environ.get("DVC_EXP_NAME", "")
     own = folder.parent.name == "studies" and (folder.parent.parent / FILE).is_file()
     return folder.name if own else ""
+
+
+def location(page: Path) -> Path:
+    """A page's path as a terminal can open it: in a copy by DVC, where it will be in the project.
+
+    A study of `mlflow run` has a folder of its own, so the whole path.
+    """
+    return page.resolve() if asked() and Path.cwd() == project() else page
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,8 @@ class Context:
     def study_digest(self, technique: str, phase: Phase, size: int | None = None) -> str:
         """A digest of what determines a technique's runs: of its params, a hyphen, of its data.
 
+        If something was asked for beside params.yaml, a hyphen and a digest of that follow.
+
         The numbers of final runs are left out, so more of them continue the same parents, unless
         another study than that of params.yaml asks for them; so are the outcomes, by which runs are
         compared. `size`: of what the study varies, if it does.
@@ -84,8 +100,9 @@ class Context:
             name: asdict(search_range)
             for name, search_range in self.ranges.get(technique, {}).items()
         }
-        at = [each for each in (size, self.asked) if each]
-        return f"{_digest([technique, params, ranges, *at])}-{_digest(self.data_digest)}"
+        at = [size] if size else []
+        parts = [[technique, params, ranges, *at], self.data_digest]
+        return "-".join(_digest(part) for part in [*parts, *([self.asked] if self.asked else [])])
 
     def describes(self, record: Record) -> bool:
         """Whether the record was made with these params; result files can be older."""

@@ -35,14 +35,24 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 _log = logging.getLogger(__name__)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+EXPERIMENTS = Path(".dvc", "tmp", "exps")  # where DVC copies the project to
 WRITER = "writer"  # the tag that says which checkout wrote a run
 
 
+def project() -> Path:
+    """The folder that keeps the runs: the current one, unless it is a copy that DVC will delete.
+
+    DVC runs queued and temporary experiments in copies of the project, under its .dvc/tmp/exps.
+    """
+    root, folder = Path(os.environ.get("DVC_ROOT") or "").resolve(), Path.cwd()
+    return root if folder.is_relative_to(root / EXPERIMENTS) else folder
+
+
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file in the current folder; a file's path is absolute."""
+    """MLFLOW_TRACKING_URI, or the SQLite file of the project; a file's path is absolute."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     file, (_, *options) = sqlite_file(uri), uri.split("?")
-    return uri if file is None else "?".join((f"sqlite:///{file.absolute()}", *options))
+    return uri if file is None else "?".join((f"sqlite:///{project() / file}", *options))
 
 
 def sqlite_file(uri: str) -> Path | None:
