@@ -29,7 +29,7 @@ $(VENV)/.locked: uv.lock pyproject.toml | $(VENV)/bin/uv
 run: setup ## study circles and digits, which need no download; a few minutes
 	@dvc repro --quiet prepare@circles && $(PYTHON) -m pipeline article circles
 	@dvc repro --quiet report@circles && dvc repro --quiet report@digits
-	@$(PYTHON) -m pipeline overview & overview=$$!; \
+	@dvc repro --quiet --single-item overview & overview=$$!; \
 	$(PYTHON) -m pipeline publish circles digits > /dev/null; \
 	wait $$overview # publishing adds nothing, unless results came from a cache
 	@echo "\`make ui\` opens MLflow; the links above lead to the learning curves of each study"
@@ -37,7 +37,7 @@ run: setup ## study circles and digits, which need no download; a few minutes
 study: setup ## every study but those of articles B and C at full size; `dvc repro` runs these too
 	dvc repro $$($(PYTHON) -c "import yaml; print(*('report@' + name for name in \
 	  yaml.safe_load(open('params.yaml'))['studies'] if not name.endswith('_article')))")
-	$(PYTHON) -m pipeline overview
+	dvc repro --single-item overview
 
 ui: setup ## open MLflow on 127.0.0.1:5000
 	mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}

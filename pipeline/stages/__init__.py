@@ -24,6 +24,7 @@ STAGES: Mapping[str, Stage] = {
     "report": Stage(of_study=True, step=True, files=("summary.csv", "report.html")),
     "overview": Stage(),
     "publish": Stage(of_study=True),
+    "apply": Stage(),
     "study": Stage(),
     "compare": Stage(),
     "techniques": Stage(),
