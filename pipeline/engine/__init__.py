@@ -6,7 +6,7 @@ returns their weights and curves, as `model.fit` would from the same weights, ba
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from pipeline.engine import backend
@@ -17,20 +17,21 @@ import keras
 import numpy as np
 
 from pipeline.engine.backend import Kind, State
+from pipeline.engine.checks import check_engine, check_finite, check_members, check_output
 from pipeline.engine.losses import objective
 from pipeline.engine.mixup import quantiles
-from pipeline.engine.optimizers import KernelStep
 from pipeline.engine.population import Both, Population
 from pipeline.engine.program import (
     CURVES,
     EVALUATION_ROWS,
     WATCHING,
-    Averaging,
-    Monitor,
     Program,
     Shape,
     validated,
 )
+from pipeline.engine.values import Checkpoint, Member, Trained, Training
+
+__all__ = ["Checkpoint", "Engine", "Member", "Trained", "Training"]
 
 # Multiply-adds of one step of one member up to which XLA's fused loops beat oneDNN's products.
 # Measured: circles (0.05 M) and digits (0.8 M) are three times faster in XLA, Fashion-MNIST's
@@ -49,113 +50,6 @@ GPU_POPULATION = 30  # a GPU has no such cache, and small members leave it idle;
 # weights, and the new values of all these while the old ones are still read.
 COPIES_OF_WEIGHTS = 9
 COPIES_OF_ACTIVATIONS = 4  # values, their gradients, noise, and temporary values
-
-
-@dataclass(frozen=True)
-class Training:
-    """The options of a training that all members of a call share."""
-
-    optimizer: Literal["adam", "sgd"]
-    batch_size: int
-    epochs: int
-    n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: reconstruction
-    monitor: Monitor | None = None  # early stopping on this curve, with each member's patience
-    start_from_epoch: int = 0  # early stopping ignores earlier epochs; from 0, as in Keras
-    resumable: bool = False  # return checkpoints
-    averaging: Averaging | None = None  # validate and return an average of the weights
-    smoothed: bool = False  # train on labels smoothed by each member's `label_smoothing`
-    # Applied in this order, each to the weights with these indices in `model.weights`.
-    kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...] = ()
-    mixup: bool = False  # with each member's alpha; training curves are then of the mixtures
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state of a member after some epochs, from which training resumes with the same bits.
-
-    `state`: the member's part of the program's state, entry → arrays. `curves`: (epochs, CURVES)
-    float32. `seconds`: the training time so far.
-    """
-
-    state: Mapping[str, Sequence[np.ndarray]]
-    curves: np.ndarray
-    seconds: float
-
-    @property
-    def epochs(self) -> int:
-        """The epochs trained so far, including those after an early stop."""
-        return len(self.curves)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One model to train, with its own hyperparameters, seed and examples.
-
-    Args:
-        model: the structure and its hyperparameters; it is only read.
-        weights: initial values, in the order of `model.weights`.
-        learning_rate: > 0.
-        train_rows: (n,) int32, indices of the training examples in the data.
-        val_rows: (m,) int32, indices of the validation examples.
-        seed: decides batch order and noise.
-        patience: of early stopping, in epochs.
-        label_smoothing: share in [0, 1) of each label that is spread over the classes, as in
-            Keras's losses.
-        decay: in [0, 1), of an average over steps.
-        average_after: the number of epochs before the first one in an average over epochs.
-        kernel_steps: name → strength >= 0 of each of the training's kernel steps, which are neither
-            in the loss nor in the curve `penalty`.
-        mixup: alpha >= 0, if the training has mixup; 0 mixes nothing.
-        checkpoint: where to resume, from an earlier call with the same training and at most as many
-            epochs. In graph programs early stopping may differ, if it ignores all epochs before the
-            checkpoint. It is used if all members of a program have one after equally many epochs.
-
-    >>> from pipeline.engine import Member
-    >>> import keras, numpy as np
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
-    >>> rows = np.arange(8, dtype=np.int32)
-    >>> member = Member(
-    ...     model, model.get_weights(), learning_rate=0.1, train_rows=rows, val_rows=rows, seed=0
-    ... )
-    """
-
-    model: keras.Sequential
-    weights: Sequence[np.ndarray]
-    learning_rate: float
-    train_rows: np.ndarray
-    val_rows: np.ndarray
-    seed: int
-    patience: int = 0
-    label_smoothing: float = 0.0
-    decay: float = 0.0
-    average_after: int = 0
-    kernel_steps: Mapping[str, float] = field(default_factory=dict)
-    mixup: float = 0.0
-    checkpoint: Checkpoint | None = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained member.
-
-    `weights`, or their average if the training keeps one: after the last epoch; with early
-    stopping, after the best epoch; of a member that diverged, before the epoch of divergence.
-
-    `curves`: name → (epochs_run,) float32. Losses are without penalties and label smoothing;
-    a reconstruction has no accuracies. Training values are means over the epoch's batches, as in
-    `fit`, of the trained weights; validation values are of the weights that would be returned.
-
-    `diverged`: the first epoch, from 1, with a loss that is not finite, or None. `seconds`: the
-    member's share of the wall time of this call, compilation included, and of those it resumes.
-    """
-
-    weights: list[np.ndarray]
-    curves: dict[str, np.ndarray]
-    epochs_run: int
-    best_epoch: int | None
-    diverged: int | None
-    seconds: float
-    checkpoint: Checkpoint | None = None
 
 
 def batch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
@@ -203,6 +97,8 @@ class Engine:
         population: members in one XLA program, or "auto": on a core 5, or 1 if the model is above
             SHARED_LIMIT; on a GPU 30, or as many as fit into `memory`. Graph programs have one.
         memory: bytes that a population may take; None: no bound.
+
+    Raises ValueError for other values.
     """
 
     def __init__(
@@ -211,6 +107,7 @@ class Engine:
         population: int | Literal["auto"] = "auto",
         memory: int | None = None,
     ) -> None:
+        check_engine(program, population, memory)
         self._program, self._population, self._memory = program, population, memory
         self._programs: dict[tuple[str, Shape], Program] = {}
         self._data: tuple[np.ndarray, np.ndarray, dict[str, Any]] | None = None
@@ -256,12 +153,13 @@ class Engine:
         Args:
             members: differ in hyperparameters, weights, seeds and examples alone.
             training: what they share.
-            x: (N, ...) float32. y: (N,) int32. Both are kept as tensors for the next call on the
-                same arrays, and must not change their content.
+            x: (N, ...) float32, finite. y: (N,) integers in [0, n_classes). Both are kept as
+                tensors for the next call on the same arrays, and must not change their content.
             on_chunk: is called with the number of epochs trained so far.
 
-        Raises ValueError if the models differ in structure, and for indices or hyperparameters that
-        do not fit the data or the training.
+        Raises ValueError if the models differ in structure, for an output of another shape than its
+        target, and for arrays, indices or hyperparameters that do not fit the models, the data or
+        the training; see `checks`.
 
         >>> from pipeline.engine import Engine, Member, Training
         >>> import keras, numpy as np
@@ -280,7 +178,7 @@ class Engine:
         >>> bool(fast.curves["val_loss"][-1] < slow.curves["val_loss"][-1])
         True
         """
-        _check(members, training, x, y)
+        check_members(members, training, x, y)
         size = self.population(members[0], training)
         groups = [members[i : i + size] for i in range(0, len(members), size)]
         return [
@@ -327,7 +225,8 @@ class Engine:
     def _rows(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """The data as tensors, made once for successive calls on the same arrays."""
         if self._data is None or self._data[0] is not x or self._data[1] is not y:
-            arrays = {"x": np.asarray(x, np.float32), "y": np.asarray(y, np.int32)}
+            check_finite(x)
+            arrays = {"x": x, "y": np.asarray(y, np.int32)}
             self._data = x, y, _tensors(arrays)
         return self._data[2]
 
@@ -348,13 +247,14 @@ class Engine:
         """The members' population, its signature and the shape of its program."""
         kind = self.kind(members[0].model, training.batch_size)
         models = {id(member.model): member.model for member in members}.values()
-        activation = objective(training.n_classes).activation
+        aim = objective(training.n_classes)
         shared: Both = "all" if _small(members[0].model, training.batch_size) else "penalised"
         both: Both = "none" if kind == "graph" else shared
-        populations = [Population(model, both, activation) for model in models]
+        populations = [Population(model, both, aim.activation) for model in models]
         signatures = {population.signature for population in populations}
         if len(signatures) > 1:
             raise ValueError(f"`members` must share one structure, but got {sorted(signatures)}")
+        check_output(members[0].model, aim)
         shape = Shape(
             members=self.population(members[0], training),
             train_rows=len(members[0].train_rows),
@@ -371,34 +271,6 @@ class Engine:
             kind=kind,
         )
         return populations[0], signatures.pop(), shape
-
-
-def _check(members: Sequence[Member], training: Training, x: np.ndarray, y: np.ndarray) -> None:
-    """Raises ValueError for errors that a compiled program would miss or report obscurely."""
-    if not members:
-        raise ValueError("`members` must hold at least one member, but is empty")
-    if len(x) != len(y):
-        raise ValueError(f"`x` and `y` must have the same length, but got {len(x)} and {len(y)}")
-    steps = {step.name for step, _ in training.kernel_steps}
-    for index, member in enumerate(members):
-        for name in ("train_rows", "val_rows"):
-            rows, first = np.asarray(getattr(member, name)), getattr(members[0], name)
-            where = f"members[{index}].{name}"
-            if not len(rows) or len(rows) != len(first):
-                raise ValueError(
-                    f"{where}: expected {len(first) or 'some'} rows, the number in members[0], "
-                    f"but got {len(rows)}"
-                )
-            if rows.min() < 0 or rows.max() >= len(x):
-                raise ValueError(
-                    f"{where}: expected indices into `x`, from 0 to {len(x) - 1}, but got "
-                    f"{rows.min()} to {rows.max()}"
-                )
-        if not steps <= member.kernel_steps.keys():
-            raise ValueError(
-                f"members[{index}].kernel_steps: expected a strength for each of the training's "
-                f"steps, {sorted(steps)}, but got {sorted(member.kernel_steps)}"
-            )
 
 
 def _start(

@@ -14,6 +14,7 @@ from pipeline.engine import backend
 from pipeline.engine.backend import Tensor
 
 Activation = Callable[[Tensor], Tensor]
+Shape = tuple[int, ...]
 
 
 class Objective(Protocol):
@@ -22,8 +23,15 @@ class Objective(Protocol):
     curves: frozenset[str]  # the curves of a program that have a meaning
 
     @property
+    def asks(self) -> str:
+        """Who asks for the output, for errors: such as "a reconstruction has"."""
+
+    @property
     def activation(self) -> Activation | None:
         """Of the last layer, if `score` takes the outputs before it; None: after it."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of a model's output for one example of this shape."""
 
     def target(self, x: Tensor, y: Tensor) -> Tensor:
         """The targets of examples x (P, rows, ...) with labels y (P, rows)."""
@@ -59,6 +67,15 @@ class Classification:
         activation: Activation = sigmoid if self.n_classes == 2 else softmax
         return activation
 
+    @property
+    def asks(self) -> str:
+        """The classes."""
+        return f"{self.n_classes} classes need"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """One unit for two classes, else one for each."""
+        return (1,) if self.n_classes == 2 else (self.n_classes,)
+
     def target(self, x: Tensor, y: Tensor) -> Tensor:
         """The labels."""
         return y
@@ -90,6 +107,11 @@ class Reconstruction:
 
     curves = LOSSES
     activation = None
+    asks = "a reconstruction of the input needs"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """That of the input."""
+        return input_shape
 
     def target(self, x: Tensor, y: Tensor) -> Tensor:
         """The examples as in the data, before any noise that the model adds."""
