@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -181,6 +182,19 @@ def test_the_number_of_workers_and_the_name_of_the_study_move_no_key() -> None:
 
 def test_data_and_values_move_keys() -> None:
     assert len({key(), key(data="other"), key(strength=0.2), key(strength=0.1)}) == 3
+
+
+def test_a_momentum_of_zero_means_what_no_momentum_meant() -> None:
+    study = loading.load().study("fashion_mnist")
+    own = {"is": "Training", "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 32}
+    keys = {}
+    for momentum, told in ((0.0, {}), (0.9, {"momentum": 0.9})):
+        training = replace(study.training, momentum=momentum)
+        plan = Plan("mine", "digest", replace(study, training=training), 1, sections.Engine())
+        run = plan.tuned("none", {}, 0)[0]
+        assert run.meaning["training"] == own | {"epochs": 60} | told
+        keys[momentum] = run.key
+    assert len(set(keys.values())) == 2
 
 
 def test_a_class_is_known_by_its_code_and_the_helpers_that_it_names(tmp_path: Path) -> None:

@@ -56,6 +56,17 @@ def test_the_projects_own_params_are_valid() -> None:
             3,
             "studies.circles.tuning: unknown key 'trails'; did you mean 'trials'?",
         ),
+        (
+            "studies/circles/training/momentum",
+            0.9,
+            "studies.circles.training.momentum: must be left out with adam, since momentum is of "
+            "sgd, but got 0.9",
+        ),
+        (
+            "studies/fashion_mnist/training/momentum",
+            1.0,
+            "studies.fashion_mnist.training.momentum: input should be less than 1",
+        ),
         ("studies/circles/techniques/l1l2", {}, "unknown key 'l1l2'; did you mean 'l1_l2'?"),
         (
             "studies/circles/techniques/l2/artcle",

@@ -53,6 +53,11 @@ def study_problems(study: Study) -> Iterator[str]:
         )
     for name in study.techniques:
         yield from _technique_problems(name, study)
+    if study.training.momentum and study.training.optimizer != "sgd":
+        yield (
+            f"training.momentum: must be left out with {study.training.optimizer}, since momentum "
+            f"is of sgd, but got {study.training.momentum}"
+        )
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)

@@ -38,6 +38,7 @@ class Training:
     learning_rate: Annotated[float, Field(gt=0)]
     batch_size: Count
     epochs: Count
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of sgd, as Keras's; 0: none
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -20,6 +20,7 @@ from pipeline.engine.backend import Kind, State
 from pipeline.engine.checks import check_engine, check_finite, check_members, check_output
 from pipeline.engine.losses import objective
 from pipeline.engine.mixup import quantiles
+from pipeline.engine.optimizers import MOMENTUM
 from pipeline.engine.population import Both, Population
 from pipeline.engine.program import (
     CURVES,
@@ -261,7 +262,7 @@ class Engine:
             val_rows=len(members[0].val_rows),
             batch_size=min(training.batch_size, len(members[0].train_rows)),
             n_classes=training.n_classes,
-            optimizer=training.optimizer,
+            optimizer=MOMENTUM if training.momentum else training.optimizer,
             monitor=training.monitor,
             averaging=training.averaging,
             smoothed=training.smoothed,
@@ -320,6 +321,8 @@ def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:
         "patience": np.array([member.patience for member in members], np.int32),
         "key": np.stack([noise_key(member.seed) for member in members]),
     }
+    if program.shape.optimizer == MOMENTUM:
+        arrays["momentum"] = np.array([member.momentum for member in members], np.float32)
     if program.shape.averaging == "steps":
         arrays["decay"] = np.array([member.decay for member in members], np.float32)
     if program.shape.averaging == "epochs":

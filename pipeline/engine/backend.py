@@ -159,6 +159,15 @@ def sgd_in_place(weight: Variable, gradient: Tensor, rate: Tensor) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
 
 
+def momentum_in_place(
+    weight: Variable, velocity: Variable, gradient: Tensor, rate: Tensor, momentum: Tensor
+) -> None:
+    """The step of gradient descent with momentum: velocity, then weight, as in Keras."""
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=weight.handle, accum=velocity.handle, lr=rate, grad=gradient, momentum=momentum
+    )
+
+
 def gradients(
     loss: Callable[[Sequence[Tensor]], tuple[Tensor, State]], weights: Sequence[Tensor]
 ) -> tuple[list[Tensor], State]:

@@ -20,6 +20,7 @@ from pipeline.engine.values import Checkpoint, Member, Training
 
 # A member's value that the training must ask for → whether it does.
 ASKED: dict[str, Callable[[Training], bool]] = {
+    "momentum": lambda training: training.momentum,
     "label_smoothing": lambda training: training.smoothed,
     "mixup": lambda training: training.mixup,
     "decay": lambda training: training.averaging == "steps",
@@ -102,7 +103,7 @@ def _member(where: str, member: Member, training: Training) -> None:
     whole(f"{where}.seed", member.seed, 0, most=None)
     for name in ("patience", "average_after"):
         whole(f"{where}.{name}", getattr(member, name), 0)
-    for name in ("label_smoothing", "decay"):
+    for name in ("momentum", "label_smoothing", "decay"):
         between(f"{where}.{name}", getattr(member, name), least=0, below=1)
     between(f"{where}.mixup", member.mixup, least=0)
     for name, asked in ASKED.items():

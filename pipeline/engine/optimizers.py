@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from keras import ops
 from pipeline.engine import backend
 from pipeline.engine.backend import Tensor, Variable
 
+Name = Literal["adam", "sgd"]
 Tensors = list[Tensor]
 InPlace = Callable[[Variable, Sequence[Variable], Tensor], None]
 
@@ -20,16 +22,17 @@ class Optimizer:
     """An update of weights and of its own slots.
 
     `slots`: the number of tensors that it keeps per weight, zero at first. `update`: of (weights,
-    slots), given gradients, learning rates and the step. `in_place`: takes one member's learning
-    rate () and the step, and returns the same update of one weight and its slots as variables.
+    slots), given gradients, learning rates, the step, and momenta or None. `in_place`: takes one
+    member's learning rate (), the step and its momentum () or None, and returns the same update of
+    one weight and its slots as variables.
     """
 
     slots: int
     update: Callable[
-        [Sequence[Tensor], Sequence[Tensors], Sequence[Tensor], Tensor, Tensor],
+        [Sequence[Tensor], Sequence[Tensors], Sequence[Tensor], Tensor, Tensor, Tensor | None],
         tuple[Tensors, list[Tensors]],
     ]
-    in_place: Callable[[Tensor, Tensor], InPlace]
+    in_place: Callable[[Tensor, Tensor, Tensor | None], InPlace]
 
 
 def _adam(
@@ -38,6 +41,7 @@ def _adam(
     gradients: Sequence[Tensor],
     learning_rate: Tensor,
     step: Tensor,
+    momentum: Tensor | None,
 ) -> tuple[Tensors, list[Tensors]]:
     """`keras.optimizers.Adam` with its defaults. Kingma and Ba 2015.
 
@@ -61,13 +65,33 @@ def _sgd(
     gradients: Sequence[Tensor],
     learning_rate: Tensor,
     step: Tensor,
+    momentum: Tensor | None,
 ) -> tuple[Tensors, list[Tensors]]:
     """`keras.optimizers.SGD` without momentum; shapes as in Adam."""
     pairs = zip(weights, gradients, strict=True)
     return [w - per_member(learning_rate, w) * g for w, g in pairs], []
 
 
-def _adam_in_place(rate: Tensor, step: Tensor) -> InPlace:
+def _momentum(
+    weights: Sequence[Tensor],
+    slots: Sequence[Tensors],
+    gradients: Sequence[Tensor],
+    learning_rate: Tensor,
+    step: Tensor,
+    momentum: Tensor | None,
+) -> tuple[Tensors, list[Tensors]]:
+    """`keras.optimizers.SGD` with momentum (P,), which keeps a velocity. Polyak 1964.
+
+    `v = momentum * v - learning_rate * gradient`, then `w = w + v`; shapes as in Adam.
+    """
+    velocities = [
+        velocity * per_member(momentum, velocity) - gradient * per_member(learning_rate, gradient)
+        for velocity, gradient in zip(*slots, gradients, strict=True)
+    ]
+    return [w + v for w, v in zip(weights, velocities, strict=True)], [velocities]
+
+
+def _adam_in_place(rate: Tensor, step: Tensor, momentum: Tensor | None) -> InPlace:
     powers = BETA_1**step, BETA_2**step
 
     def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
@@ -78,16 +102,27 @@ def _adam_in_place(rate: Tensor, step: Tensor) -> InPlace:
     return update
 
 
-def _sgd_in_place(rate: Tensor, step: Tensor) -> InPlace:
+def _sgd_in_place(rate: Tensor, step: Tensor, momentum: Tensor | None) -> InPlace:
     def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
         backend.sgd_in_place(weight, gradient, rate)
 
     return update
 
 
+def _momentum_in_place(rate: Tensor, step: Tensor, momentum: Tensor | None) -> InPlace:
+    def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
+        (velocity,) = slots
+        backend.momentum_in_place(weight, velocity, gradient, rate, momentum)
+
+    return update
+
+
+# Without momentum SGD has no velocities to keep, so with it, it is another one.
+MOMENTUM = "sgd with momentum"
 OPTIMIZERS: Mapping[str, Optimizer] = {
     "adam": Optimizer(slots=2, update=_adam, in_place=_adam_in_place),
     "sgd": Optimizer(slots=0, update=_sgd, in_place=_sgd_in_place),
+    MOMENTUM: Optimizer(slots=1, update=_momentum, in_place=_momentum_in_place),
 }
 
 

@@ -147,8 +147,8 @@ class Program:
 
         `inputs`: count (); x (N, ...), y (N,); the indices train (epochs_per_call, P, n) or, for
         one batch, (1, P, n), and val (P, m); hyperparameters (slots, P); learning_rate, patience
-        and, as the program needs them, decay, average_after, smoothing and the strengths of kernel
-        steps, each (P,); key (P, 2); with mixup, its quantiles (P, STEPS + 1).
+        and, as the program needs them, momentum, decay, average_after, smoothing and the strengths
+        of kernel steps, each (P,); key (P, 2); with mixup, its quantiles (P, STEPS + 1).
         """
         self.traces += 1
         shape = self.shape
@@ -256,17 +256,21 @@ class Program:
         gradients, (means, moved) = backend.gradients(loss, values)
         new = state | {"step": state["step"] + ops.cast(1, "uint32")}
         step, rates = ops.cast(new["step"], "float32"), inputs["learning_rate"]
+        momentum = inputs.get("momentum")
         if self._held is None:
             weights = _applied(weights, self._kernel_steps(inputs, before=True))
             values = [weights[index] for index in trained]
-            values, slots = self.optimizer.update(values, state["slots"], gradients, rates, step)
+            values, slots = self.optimizer.update(
+                values, state["slots"], gradients, rates, step, momentum
+            )
             weights = _replaced(weights, [*zip(trained, values, strict=True), *moved.items()])
             weights = _applied(weights, self._bounds(inputs))
             weights = _applied(weights, self._kernel_steps(inputs, before=False))
             new |= {"weights": weights, "slots": slots}
         else:
             self._held.apply(self._kernel_steps(inputs, before=True))
-            self._held.update(self.optimizer.in_place(rates[0], step), gradients)
+            own = None if momentum is None else momentum[0]
+            self._held.update(self.optimizer.in_place(rates[0], step, own), gradients)
             for index, value in moved.items():
                 self._held.assign(index, value)
             self._held.apply(self._bounds(inputs))

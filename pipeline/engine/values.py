@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import keras
 import numpy as np
 
 from pipeline.engine.bounds import one_of, refuse, whole
 from pipeline.engine.losses import objective
-from pipeline.engine.optimizers import OPTIMIZERS, KernelStep
+from pipeline.engine.optimizers import KernelStep, Name
 from pipeline.engine.program import Averaging, Monitor
 
 
@@ -20,7 +20,7 @@ class Training:
     Raises ValueError for an unknown name, a number out of bounds, or options that exclude another.
     """
 
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Name
     batch_size: int
     epochs: int
     n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: reconstruction
@@ -32,9 +32,13 @@ class Training:
     # Applied in this order, each to the weights with these indices in `model.weights`.
     kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...] = ()
     mixup: bool = False  # with each member's alpha; training curves are then of the mixtures
+    momentum: bool = False  # of sgd, with each member's momentum
 
     def __post_init__(self) -> None:
-        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("training.optimizer", self.optimizer, get_args(Name))
+        if self.momentum and self.optimizer != "sgd":
+            expected = f"False with {self.optimizer}, since momentum is of sgd"
+            refuse("training.momentum", expected, self.momentum)
         whole("training.batch_size", self.batch_size, 1)
         whole("training.epochs", self.epochs, 1)
         if self.n_classes is not None:
@@ -83,6 +87,7 @@ class Member:
         model: the structure and its hyperparameters; it is only read.
         weights: initial values, in the order of `model.weights`.
         learning_rate: > 0.
+        momentum: in [0, 1), if the training has it; 0 is plain gradient descent.
         train_rows: (n,) int32, indices of the training examples in the data.
         val_rows: (m,) int32, indices of the validation examples.
         seed: decides batch order and noise.
@@ -119,6 +124,7 @@ class Member:
     average_after: int = 0
     kernel_steps: Mapping[str, float] = field(default_factory=dict)
     mixup: float = 0.0
+    momentum: float = 0.0
     checkpoint: Checkpoint | None = None
 
 

@@ -83,7 +83,7 @@ class Run:
             "dense": dict(self.model.dense),
             "change": change.identity(),
             "values": dict(self.values),
-            "training": canonical(self.training),
+            "training": _training(self.training),
             "technique": self.technique,
             "setting": self.setting,
             "protocol": self.protocol,
@@ -198,6 +198,12 @@ class Result:
     def measures(self) -> dict[str, float]:
         """All scalars, by column of runs.csv; those of the exported model take precedence."""
         return {**self.trained, **self.measured}
+
+
+def _training(training: Training) -> dict[str, Any]:
+    """The meaning of a training; a momentum of 0 is left out, as in keys from before it."""
+    meaning: dict[str, Any] = canonical(training)
+    return {name: value for name, value in meaning.items() if name != "momentum" or value}
 
 
 def chained(runs: Sequence[Run]) -> list[Run]:
@@ -353,7 +359,7 @@ class Plan:
             study=self.name,
             data_digest=self.data_digest,
             model=self.study.model,
-            training=Training(training.optimizer, learning_rate, training.batch_size, epochs),
+            training=replace(training, learning_rate=learning_rate, epochs=epochs),
             technique=technique,
             values=own,
             setting=setting,

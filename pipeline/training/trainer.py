@@ -51,6 +51,7 @@ def training_of(
             if (indices := building.hidden_kernels(model, change, kind))
         ),
         mixup=plan.mixup is not None,
+        momentum=training.momentum > 0,
     )
 
 
@@ -137,6 +138,7 @@ class Trainer:
                 model, run.derived_seed("weights"), self._fitted(run, train_rows)
             ),
             learning_rate=run.training.learning_rate,
+            momentum=run.training.momentum,
             train_rows=train_rows,
             val_rows=run.rows(self.dataset, "val"),
             seed=run.derived_seed("order"),

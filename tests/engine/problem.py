@@ -42,6 +42,7 @@ class Problem:
     learning_rate: float = 0.01
     architecture: Model = SETTINGS[0][0]
     shape: tuple[int, ...] = POINT
+    momentum: float = 0.0
     confidence: float = 1.0  # how often larger than usual a member's first output kernel is
 
     @property
@@ -61,7 +62,9 @@ class Problem:
         return building.build(self.architecture, change, self.shape, self.n_classes, ROWS)
 
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
-        how = sections.Training(self.optimizer, self.learning_rate, self.batch_size, self.epochs)
+        how = sections.Training(
+            self.optimizer, self.learning_rate, self.batch_size, self.epochs, self.momentum
+        )
         change = TECHNIQUES[technique].apply(values)
         n_classes = None if self.reconstructs else self.n_classes
         return training_of(change, self.model(technique, values), how, n_classes)
@@ -89,6 +92,7 @@ class Problem:
             train_rows=np.arange(rows, dtype=np.int32),
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
+            momentum=self.momentum,
             **member_hyperparameters(change, self.epochs),
         )
 

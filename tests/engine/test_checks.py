@@ -64,6 +64,10 @@ def refused(expected: str, members: Any, training: Training | None = None, **arr
         ({"start_from_epoch": -1}, "start_from_epoch: expected a whole number >= 0 .* got -1"),
         ({"averaging": "batches"}, "averaging: expected None or one of steps, epochs, but got"),
         ({"smoothed": True, "n_classes": None}, "smoothed: expected False .* but got True"),
+        (
+            {"momentum": True, "optimizer": "adam"},
+            "momentum: expected False with adam, since momentum is of sgd, but got True",
+        ),
         ({"kernel_steps": ((1, 2),)}, r"kernel_steps\[0\]: expected \(KernelStep, indices\)"),
     ],
 )
@@ -113,6 +117,8 @@ def test_options_of_an_engine_are_checked(wrong: dict[str, Any], expected: str) 
         ({"patience": 2**31}, "patience: expected .* < 2147483648, but got 2147483648"),
         ({"label_smoothing": 1.0}, "label_smoothing: expected .* >= 0 and < 1, but got 1.0"),
         ({"label_smoothing": 0.1}, "label_smoothing: expected 0, as the training .* got 0.1"),
+        ({"momentum": 1.0}, "momentum: expected a finite .* >= 0 and < 1, but got 1.0"),
+        ({"momentum": 0.9}, "momentum: expected 0, as the training .* but got 0.9"),
         ({"decay": 1.0}, "decay: expected a finite number >= 0 and < 1, but got 1.0"),
         ({"decay": 0.9}, "decay: expected 0, as the training does not use it, but got 0.9"),
         ({"average_after": -1}, "average_after: expected a whole number >= 0 .* but got -1"),

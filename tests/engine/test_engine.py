@@ -280,6 +280,28 @@ def test_training_that_resumes_from_a_checkpoint_gives_the_same_bits(
 
 
 @pytest.mark.slow
+@ENGINES
+def test_velocities_are_part_of_a_checkpoint(engine: Engine) -> None:
+    """Members of one program have their own momentum; that of 0 is plain gradient descent."""
+    problem = Problem(optimizer="sgd", momentum=0.9, batch_size=16, epochs=5)
+    members = [replace(problem.member(), momentum=momentum) for momentum in (0.9, 0.5, 0.0)]
+    training, data = problem.training("none", {}), problem.data()
+    whole = engine.train(members, training, *data)
+    begun = engine.train(members, replace(training, epochs=2, resumable=True), *data)
+    resumed = [
+        replace(member, checkpoint=part.checkpoint)
+        for member, part in zip(members, begun, strict=True)
+    ]
+    for one, other in zip(whole, engine.train(resumed, training, *data), strict=True):
+        assert same(one, other)
+    (plain,) = replace(problem, momentum=0.0).train(engine, [members[-1]])
+    losses = [each.curves["train_loss"] for each in (*whole, plain)]
+    np.testing.assert_allclose(losses[2], losses[3], rtol=1e-6)
+    assert not np.allclose(losses[0], losses[1], rtol=1e-3)
+    assert not np.allclose(losses[1], losses[2], rtol=1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", pytest.param("sgd", marks=pytest.mark.exhaustive)])
 @ENGINES
 def test_what_ends_early_is_how_a_longer_training_begins(

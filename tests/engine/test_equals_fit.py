@@ -137,8 +137,9 @@ def optimizer_of(problem: Problem, member: Member) -> keras.optimizers.Optimizer
     decay = member.kernel_steps.get("weight_decay")
     if decay is None:
         plain = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+        own: dict[str, Any] = {"momentum": member.momentum} if member.momentum else {}
         ema = {"use_ema": True, "ema_momentum": member.decay} if member.decay else {}
-        return plain[problem.optimizer](member.learning_rate, **ema)
+        return plain[problem.optimizer](member.learning_rate, **own, **ema)
     kinds = {"adam": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
     optimizer = kinds[problem.optimizer](member.learning_rate, weight_decay=decay)
     *hidden, output = member.model.layers
@@ -499,10 +500,11 @@ def test_trained_models_are_plain_keras(technique: str, tmp_path: Path) -> None:
         Problem(n_classes=2),
         Problem(n_classes=2, batch_size=64),  # the whole data set in one batch, as in article A
         Problem(optimizer="sgd"),
+        Problem(optimizer="sgd", momentum=0.9, batch_size=16),
         Problem(batch_size=16),  # three full batches and one of 2
         Problem(batch_size=1, epochs=2),
     ],
-    ids=["binary", "one batch", "sgd", "smaller last batch", "single rows"],
+    ids=["binary", "one batch", "sgd", "momentum", "smaller last batch", "single rows"],
 )
 def test_engines_equal_fit_for_other_shapes(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
