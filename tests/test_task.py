@@ -42,8 +42,8 @@ def _one_value(_: int, __: tuple[int, ...]) -> tuple[int, None]:
     return 1, None
 
 
-REGRESSION = Task(
-    name="regression",
+TEMPERATURE = Task(
+    name="temperature",
     target=Target("float32"),
     output=_one_value,
     loss="mean squared error",
@@ -55,9 +55,9 @@ REGRESSION = Task(
 
 
 @pytest.fixture
-def regression(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+def temperatures(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """Runs of a task that the package does not know; l2 has the smallest errors."""
-    monkeypatch.setattr(tasks, "TASKS", {**TASKS, "regression": REGRESSION})
+    monkeypatch.setattr(tasks, "TASKS", {**TASKS, "temperature": TEMPERATURE})
     runs = make_runs({"none": 0.0, "l2": 0.03, "l1": -0.05})
     of_classes = [
         name
@@ -67,31 +67,31 @@ def regression(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     errors = {f"{part}_rmse": 1 - runs[f"{part}_accuracy"] for part in ("train", "val", "test")}
     gap = errors["test_rmse"] - errors["train_rmse"]
     return runs.drop(columns=of_classes).assign(
-        task="regression", **errors, gap=gap, largest_error=3 * errors["test_rmse"]
+        task="temperature", **errors, gap=gap, largest_error=3 * errors["test_rmse"]
     )
 
 
 def test_a_further_task_is_summarized_and_compared_by_its_own_score(
-    regression: pd.DataFrame,
+    temperatures: pd.DataFrame,
 ) -> None:
-    table = summary.summarize(regression)
+    table = summary.summarize(temperatures)
     finding = summary.find(table)
     assert (finding.measure.name, finding.better, finding.worse) == ("test_rmse", ("l2",), ("l1",))
     assert table.loc[table["outcome"] == "largest_error", "mean"].notna().all()
     assert not [name for name in table["outcome"] if "accuracy" in name]
-    found = comparison.compare(regression, "l2", "none")
+    found = comparison.compare(temperatures, "l2", "none")
     assert comparison.verdict(found).startswith("l2 is better than none: its test rmse is lower by")
     assert " K [" in comparison.text(found)
 
 
-def test_a_further_task_is_told_by_its_own_score(regression: pd.DataFrame) -> None:
-    line = _line("l2", regression.to_dict("records"))  # type: ignore[arg-type]
+def test_a_further_task_is_told_by_its_own_score(temperatures: pd.DataFrame) -> None:
+    line = _line("l2", temperatures.to_dict("records"))  # type: ignore[arg-type]
     assert line.startswith("l2: 10 tuned runs, mean test rmse 0.")
 
 
-def test_claims_are_about_classifiers(regression: pd.DataFrame) -> None:
+def test_claims_are_about_classifiers(temperatures: pd.DataFrame) -> None:
     claim = next(claim for claim in CLAIMS if claim.id == "B1")
-    runs = regression.assign(setting="article")
+    runs = temperatures.assign(setting="article")
     verdict = judge(claim, dict.fromkeys(claim.studies, runs))
     assert verdict.word == "not run"
     assert verdict.notes == (

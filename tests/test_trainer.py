@@ -184,7 +184,7 @@ def small(hidden: int, epochs: int = 1) -> tuple[Dataset, Plan]:
 
 def test_a_trial_never_meets_the_labels_of_the_test() -> None:
     data, plan = small(20)
-    labels = data.y.copy()
+    labels = data.y.astype(np.int32)
     labels[data.splits["leak_free"]["test"]] ^= 1
     unit = plan.trial("l2", {"strength": 1e-3}, 0, 0)
     one, other = (
@@ -250,7 +250,7 @@ def test_with_the_validation_examples_a_model_learns_them_too() -> None:
     assert train == parts["train"]
     assert both == parts["train"] | parts["val"]
     assert not both & parts["test"]
-    labels = data.y.copy()
+    labels = data.y.astype(np.int32)
     labels[data.rows("leak_free", "val", run.draw)] ^= 1
     other = Trainer(replace(data, y=labels), Engine())
     for each, same in ((plain, True), (run, False)):

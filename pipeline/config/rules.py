@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from pipeline.config.sections import SearchRange, Study, TechniqueParams
-from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
@@ -173,7 +172,7 @@ def _vary_problems(study: Study) -> Iterator[str]:
 
 def _outcome_problems(study: Study) -> Iterator[str]:
     """Outcomes are measures of the task of which less or more is better."""
-    task = study.model.own_task or CLASSIFICATION
+    task = study.model.own_task or study.data.task
     comparable = {name for name, measure in task.measures.items() if measure.better}
     comparable.discard(task.test.name)
     for name in study.outcomes:
@@ -221,9 +220,9 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
     except ValueError as error:
         yield f"techniques.{name}.combine: {error}"
         return
-    images = study.data.images
-    if problem := misfit(technique.lowest, study.model, images):
-        expected = ", ".join(fitting(study.model, images))
+    images, task = study.data.images, study.data.task
+    if problem := misfit(technique.lowest, study.model, images, task):
+        expected = ", ".join(fitting(study.model, images, task))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
     yield from _value_problems(name, params, technique)
     yield from _values_of_problems(name, study)

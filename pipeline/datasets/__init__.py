@@ -34,6 +34,7 @@ WORDS = ("name", "source", "title", "description", "leak")  # fields that do not
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Targets = Ints | Floats
 Splits = Mapping[Protocol, Mapping[Part, Ints]]
 Doubles = npt.NDArray[np.float64]
 
@@ -78,12 +79,16 @@ class Dataset:
 
     A data set of fixed examples has one draw. Generated data have many: draw i is a fresh sample,
     so that runs paired by seed have the same data. Raises ValueError for an invalid field.
+
+    The targets of a regression are in their own unit, and so are its errors. They are standardized
+    only where a run is trained, by its own training examples: a mean and a scale of the whole pool
+    would tell the training about the test, and draws differ in theirs.
     """
 
     name: str  # of the study
-    n_classes: int  # >= 2
+    n_classes: int  # >= 2; of a regression 1
     x: Floats  # (N, *input_shape) float32; images lie in [0, 1]
-    y: Ints  # (N,) int32 in [0, n_classes)
+    y: Targets  # (N,) int32 in [0, n_classes); of a regression float32
     splits: Splits  # protocol → part → rows of the pool, (draws, n) int32
     informative: Ints | None = None  # indices of informative inputs, (k,) int32, if known
     # Rows of the training sample that are in no part, (draws, n) int32: what somebody who has one
@@ -98,9 +103,11 @@ class Dataset:
     scaling: Scaling = field(default_factory=lambda: Scaling.by(1))
 
     def __post_init__(self) -> None:
-        if self.n_classes < 2:
-            raise ValueError(f"`n_classes` must be at least 2, but got {self.n_classes}")
-        _check_examples(self.x, self.y, self.n_classes)
+        _check_examples(self.x)
+        if self.task.quantity:
+            _check_numbers(self.y, len(self.x), self.n_classes)
+        else:
+            _check_labels(self.y, len(self.x), self.n_classes)
         for label, rows in self._labelled_rows():
             _check_rows(label, rows, len(self.x))
         for protocol in PROTOCOLS:
@@ -137,7 +144,7 @@ class Dataset:
         rows: Ints = by_draw[draw if len(by_draw) > 1 else 0]
         return rows
 
-    def split(self, protocol: Protocol, part: Part, draw: int) -> tuple[Floats, Ints]:
+    def split(self, protocol: Protocol, part: Part, draw: int) -> tuple[Floats, Targets]:
         """The examples of one part: x (n, *input_shape) and y (n,)."""
         rows = self.rows(protocol, part, draw)
         return self.x[rows], self.y[rows]
@@ -232,15 +239,31 @@ class Dataset:
                 yield f"{protocol}.{part}", self.splits[protocol][part]
 
 
-def _check_examples(x: Floats, y: Ints, n_classes: int) -> None:
+def _check_examples(x: Floats) -> None:
     if x.dtype != np.float32 or x.ndim < 2 or len(x) == 0:
         raise ValueError(f"`x` must be float32 of shape (N, ...), but got {x.dtype} {x.shape}")
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite, but has NaN or infinite values")
-    if y.dtype != np.int32 or y.shape != (len(x),):
-        raise ValueError(f"`y` must be int32 of shape ({len(x)},), but got {y.dtype} {y.shape}")
+
+
+def _check_labels(y: Targets, rows: int, n_classes: int) -> None:
+    if n_classes < 2:
+        raise ValueError(f"`n_classes` must be at least 2, but got {n_classes}")
+    if y.dtype != np.int32 or y.shape != (rows,):
+        raise ValueError(f"`y` must be int32 of shape ({rows},), but got {y.dtype} {y.shape}")
     if y.min() < 0 or y.max() >= n_classes:
         raise ValueError(f"`y` must lie in [0, {n_classes}), but got {y.min()} to {y.max()}")
+
+
+def _check_numbers(y: Targets, rows: int, n_classes: int) -> None:
+    if n_classes != 1:
+        raise ValueError(f"`n_classes` must be 1 for a regression, but got {n_classes}")
+    if y.dtype != np.float32 or y.shape != (rows,):
+        raise ValueError(
+            f"`y` must be float32 of shape ({rows},) for a regression, but got {y.dtype} {y.shape}"
+        )
+    if not np.isfinite(y).all():
+        raise ValueError("`y` must be finite, but has NaN or infinite values")
 
 
 def _check_rows(label: str, rows: Ints, pool: int) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from pipeline.datasets.task import CLASSIFICATION, Task
+
 FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
 
@@ -25,6 +27,11 @@ class Section:
     def own_draws(self) -> int | None:
         """The number of draws or splits; None if there is one split."""
         return getattr(self, "draws", None)
+
+    @property
+    def task(self) -> Task:
+        """The task of the data, unless the architecture has its own."""
+        return CLASSIFICATION
 
     @property
     def article_points(self) -> bool:

@@ -160,6 +160,11 @@ class Task:
         return self.scores[0]
 
     @property
+    def quantity(self) -> bool:
+        """Whether targets are single numbers in a unit of their own, as in a regression."""
+        return not self.labels and not self.target.of_input
+
+    @property
     def labels(self) -> bool:
         """Whether targets are class labels, so that outputs are class probabilities."""
         return self.target.dtype == "int32"
@@ -269,6 +274,11 @@ def _values(_: int, input_shape: Shape) -> tuple[int, None]:
     return prod(input_shape), None
 
 
+def _one_value(_: int, __: Shape) -> tuple[int, None]:
+    """One unbounded output."""
+    return 1, None
+
+
 CLASSIFICATION = Task(
     name="classification",
     target=Target("int32"),
@@ -324,8 +334,38 @@ RECONSTRUCTION = Task(
         ),
     ),
 )
+# rmse, mae and their differences are in the target's own unit. The loss is that of standardized
+# targets, so that it compares with the training's curve; it orders models as rmse does.
+REGRESSION = Task(
+    name="regression",
+    target=Target("float32"),
+    output=_one_value,
+    loss="mean squared error",
+    scores=(
+        Measure("rmse", better="lower"),
+        Measure("mae", better="lower"),
+        Measure("r2", better="higher"),
+        LOSS,
+    ),
+    worst=inf,
+    own=(Measure("noise_rmse", better="lower", averaged=True, words="rmse under noise"),),
+    wording=Wording(
+        "predict a number",
+        aim="a small error",
+        terms=(
+            ("rmse", "is the root of the mean squared error, in the unit of what is predicted."),
+            (
+                "Loss",
+                "is the mean squared error of the standardized target, without any penalty:"
+                " 1 is that of the training examples' mean.",
+            ),
+        ),
+        columns=(("test_mae", "test mae"), ("test_r2", "test r2")),
+    ),
+)
 TASKS: Mapping[str, Task] = {
     "classification": CLASSIFICATION,
+    "regression": REGRESSION,
     "reconstruction": RECONSTRUCTION,
 }
 

@@ -154,8 +154,9 @@ class Engine:
         Args:
             members: differ in hyperparameters, weights, seeds and examples alone.
             training: what they share.
-            x: (N, ...) float32, finite. y: (N,) integers in [0, n_classes). Both are kept as
-                tensors for the next call on the same arrays, and must not change their content.
+            x: (N, ...) float32, finite. y: (N,) integers in [0, n_classes), or float32
+                of a regression. Both are kept as tensors for the next call on the same arrays, and
+                must not change their content.
             on_chunk: is called with the number of epochs trained so far.
 
         Raises ValueError if the models differ in structure, for an output of another shape than its
@@ -226,8 +227,8 @@ class Engine:
     def _rows(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """The data as tensors, made once for successive calls on the same arrays."""
         if self._data is None or self._data[0] is not x or self._data[1] is not y:
-            check_finite(x)
-            arrays = {"x": x, "y": np.asarray(y, np.int32)}
+            check_finite(x, y)
+            arrays = {"x": x, "y": y if y.dtype == np.float32 else np.asarray(y, np.int32)}
             self._data = x, y, _tensors(arrays)
         return self._data[2]
 
@@ -248,7 +249,7 @@ class Engine:
         """The members' population, its signature and the shape of its program."""
         kind = self.kind(members[0].model, training.batch_size)
         models = {id(member.model): member.model for member in members}.values()
-        aim = objective(training.n_classes)
+        aim = objective(training.n_classes, training.regression)
         shared: Both = "all" if _small(members[0].model, training.batch_size) else "penalised"
         both: Both = "none" if kind == "graph" else shared
         populations = [Population(model, both, aim.activation) for model in models]
@@ -262,6 +263,7 @@ class Engine:
             val_rows=len(members[0].val_rows),
             batch_size=min(training.batch_size, len(members[0].train_rows)),
             n_classes=training.n_classes,
+            regression=training.regression,
             optimizer=MOMENTUM if training.momentum else training.optimizer,
             monitor=training.monitor,
             averaging=training.averaging,
@@ -321,6 +323,9 @@ def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:
         "patience": np.array([member.patience for member in members], np.int32),
         "key": np.stack([noise_key(member.seed) for member in members]),
     }
+    if program.shape.regression:
+        for name in ("target_mean", "target_scale"):
+            arrays[name] = np.array([getattr(member, name) for member in members], np.float32)
     if program.shape.optimizer == MOMENTUM:
         arrays["momentum"] = np.array([member.momentum for member in members], np.float32)
     if program.shape.averaging == "steps":

@@ -58,4 +58,4 @@ def between(
     ):
         bounds = ((">=", least), (">", above), ("<", below))
         told = " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
-        refuse(where, f"a finite number {told}", repr(value))
+        refuse(where, f"a finite number {told}".rstrip(), repr(value))

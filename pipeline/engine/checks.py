@@ -45,7 +45,7 @@ def check_members(
         raise ValueError("`members` must hold at least one member, but is empty")
     for index, member in enumerate(members):
         _model(f"members[{index}].model", member.model)
-    _data(x, y, training.n_classes)
+    _data(x, y, training)
     for index, member in enumerate(members):
         where = f"members[{index}]"
         expected = member.model.input_shape[1:]
@@ -57,10 +57,11 @@ def check_members(
             _rows(f"{where}.{name}", rows, len(first), len(x))
 
 
-def check_finite(x: np.ndarray) -> None:
-    """Examples; this takes long for many of them, so once for each array."""
-    if not np.isfinite(x).all():
-        raise ValueError("`x` must be finite, but has NaN or infinite values")
+def check_finite(x: np.ndarray, y: np.ndarray) -> None:
+    """Examples and targets; this takes long for many of them, so once for each array."""
+    for name, array in (("x", x), ("y", y)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"`{name}` must be finite, but has NaN or infinite values")
 
 
 def check_output(model: keras.Sequential, objective: Objective) -> None:
@@ -74,7 +75,7 @@ def check_output(model: keras.Sequential, objective: Objective) -> None:
         )
 
 
-def _data(x: np.ndarray, y: np.ndarray, n_classes: int | None) -> None:
+def _data(x: np.ndarray, y: np.ndarray, training: Training) -> None:
     for name, array in (("x", x), ("y", y)):
         if not isinstance(array, np.ndarray):
             refuse(name, "a NumPy array", type(array).__name__)
@@ -84,11 +85,12 @@ def _data(x: np.ndarray, y: np.ndarray, n_classes: int | None) -> None:
         raise ValueError(f"`x` and `y` must have the same length, but got {len(x)} and {len(y)}")
     if y.shape != (len(x),):
         refuse("y", f"one value for each example, of shape ({len(x)},)", y.shape)
-    if n_classes is None:
-        return
-    if y.dtype.kind not in "iu":
+    if training.regression and y.dtype != np.float32:
+        refuse("y", "float32 for a regression", y.dtype)
+    if y.dtype.kind not in "iu" and (training.n_classes is not None or y.dtype != np.float32):
         refuse("y", "labels of an integer type", y.dtype)
-    if y.min() < 0 or y.max() >= n_classes:
+    n_classes = training.n_classes
+    if n_classes is not None and (y.min() < 0 or y.max() >= n_classes):
         refuse("y", f"labels in [0, {n_classes})", f"{y.min()} to {y.max()}")
 
 
@@ -106,6 +108,11 @@ def _member(where: str, member: Member, training: Training) -> None:
     for name in ("momentum", "label_smoothing", "decay"):
         between(f"{where}.{name}", getattr(member, name), least=0, below=1)
     between(f"{where}.mixup", member.mixup, least=0)
+    between(f"{where}.target_mean", member.target_mean)
+    between(f"{where}.target_scale", member.target_scale, above=0)
+    if not training.regression and (member.target_mean, member.target_scale) != (0, 1):
+        got = f"{member.target_mean} and {member.target_scale}"
+        refuse(f"{where}.target_mean, target_scale", "0 and 1 without a regression", got)
     for name, asked in ASKED.items():
         if getattr(member, name) and not asked(training):
             refuse(f"{where}.{name}", "0, as the training does not use it", getattr(member, name))

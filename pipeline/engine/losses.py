@@ -3,7 +3,7 @@
 Shapes: P members, the rows (examples) of a batch, and a model's output for one example.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from keras import ops
 
 from pipeline.engine import backend
 from pipeline.engine.backend import Tensor
+from pipeline.engine.optimizers import per_member
 
 Activation = Callable[[Tensor], Tensor]
 Shape = tuple[int, ...]
@@ -33,8 +34,11 @@ class Objective(Protocol):
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of a model's output for one example of this shape."""
 
-    def target(self, x: Tensor, y: Tensor) -> Tensor:
-        """The targets of examples x (P, rows, ...) with labels y (P, rows)."""
+    def target(self, x: Tensor, y: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The targets of examples x (P, rows, ...) with labels y (P, rows).
+
+        `inputs`: of the program; see `Program`.
+        """
 
     def score(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and hits, each (P, rows)."""
@@ -76,7 +80,7 @@ class Classification:
         """One unit for two classes, else one for each."""
         return (1,) if self.n_classes == 2 else (self.n_classes,)
 
-    def target(self, x: Tensor, y: Tensor) -> Tensor:
+    def target(self, x: Tensor, y: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The labels."""
         return y
 
@@ -113,7 +117,7 @@ class Reconstruction:
         """That of the input."""
         return input_shape
 
-    def target(self, x: Tensor, y: Tensor) -> Tensor:
+    def target(self, x: Tensor, y: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The examples as in the data, before any noise that the model adds."""
         return x
 
@@ -127,6 +131,44 @@ class Reconstruction:
         raise ValueError("label smoothing needs classes, but got a reconstruction")
 
 
-def objective(n_classes: int | None) -> Objective:
-    """Classification, or reconstruction if there are no classes."""
-    return Reconstruction() if n_classes is None else Classification(n_classes)
+@dataclass(frozen=True)
+class Regression:
+    """A number of its own unit, by the squared error of one linear unit. Hits are 0.
+
+    Each member's target is `(y - target_mean) / target_scale`, so that rates and strengths mean the
+    same whatever the unit; losses are in that scale.
+    """
+
+    curves = LOSSES
+    asks = "a regression needs"
+
+    @property
+    def activation(self) -> Activation:
+        """None but the identity: a target can have any value."""
+        linear: Activation = keras.activations.linear
+        return linear
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """One unit."""
+        return (1,)
+
+    def target(self, x: Tensor, y: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The standardized numbers (P, rows)."""
+        mean, scale = (per_member(inputs[f"target_{name}"], y) for name in ("mean", "scale"))
+        return (y - mean) / scale
+
+    def score(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Of outputs (P, rows, 1), which would broadcast against targets (P, rows)."""
+        losses = ops.square(outputs[..., 0] - target)
+        return losses, ops.zeros_like(losses)
+
+    def uniform_loss(self, outputs: Tensor) -> Tensor:
+        """Raises ValueError: there are no classes."""
+        raise ValueError("label smoothing needs classes, but got a regression")
+
+
+def objective(n_classes: int | None, regression: bool = False) -> Objective:
+    """Classification; without classes a regression or, by default, a reconstruction."""
+    if n_classes is not None:
+        return Classification(n_classes)
+    return Regression() if regression else Reconstruction()

@@ -37,7 +37,8 @@ class Shape:
     train_rows: int
     val_rows: int
     batch_size: int
-    n_classes: int | None  # None: reconstruction
+    n_classes: int | None  # None: regression or reconstruction
+    regression: bool
     optimizer: str
     monitor: Monitor | None  # None: train to the last epoch
     averaging: Averaging | None  # of the weights, exponential over steps or equal over epochs
@@ -74,7 +75,7 @@ class Program:
     def __init__(self, population: Population, shape: Shape) -> None:
         self.population, self.shape = population, shape
         self.optimizer = OPTIMIZERS[shape.optimizer]
-        self.objective = objective(shape.n_classes)
+        self.objective = objective(shape.n_classes, shape.regression)
         in_place = shape.kind == "graph" and shape.members == 1
         self._held = self._make_held() if in_place else None
         self._train = backend.apart(self._step) if shape.kind == "graph" else self._step
@@ -148,7 +149,8 @@ class Program:
         `inputs`: count (); x (N, ...), y (N,); the indices train (epochs_per_call, P, n) or, for
         one batch, (1, P, n), and val (P, m); hyperparameters (slots, P); learning_rate, patience
         and, as the program needs them, momentum, decay, average_after, smoothing and the strengths
-        of kernel steps, each (P,); key (P, 2); with mixup, its quantiles (P, STEPS + 1).
+        of kernel steps, each (P,), as are target_mean and target_scale of a regression; key (P, 2);
+        with mixup, its quantiles (P, STEPS + 1).
         """
         self.traces += 1
         shape = self.shape
@@ -180,7 +182,7 @@ class Program:
     def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
         """The examples with these indices and their targets."""
         x, y = backend.rows(inputs["x"], rows), backend.rows(inputs["y"], rows)
-        return x, self.objective.target(x, y)
+        return x, self.objective.target(x, y, inputs)
 
     def _epoch(
         self,

@@ -23,7 +23,7 @@ class Training:
     optimizer: Name
     batch_size: int
     epochs: int
-    n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: reconstruction
+    n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: no labels
     monitor: Monitor | None = None  # early stopping on this curve, with each member's patience
     start_from_epoch: int = 0  # early stopping ignores earlier epochs; from 0, as in Keras
     resumable: bool = False  # return checkpoints
@@ -33,6 +33,8 @@ class Training:
     kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...] = ()
     mixup: bool = False  # with each member's alpha; training curves are then of the mixtures
     momentum: bool = False  # of sgd, with each member's momentum
+    # Without labels: the target is y, a number, instead of the example itself.
+    regression: bool = False
 
     def __post_init__(self) -> None:
         one_of("training.optimizer", self.optimizer, get_args(Name))
@@ -43,6 +45,8 @@ class Training:
         whole("training.epochs", self.epochs, 1)
         if self.n_classes is not None:
             whole("training.n_classes", self.n_classes, 2, "None or ")
+            if self.regression:
+                refuse("training.regression", "False with classes", self.regression)
         self._check_watching()
         if self.averaging is not None:
             one_of("training.averaging", self.averaging, get_args(Averaging), "None or ")
@@ -56,7 +60,7 @@ class Training:
         """Early stopping on a curve that the training has."""
         whole("training.start_from_epoch", self.start_from_epoch, 0)
         if self.monitor is not None:
-            curves = objective(self.n_classes).curves
+            curves = objective(self.n_classes, self.regression).curves
             known = [name for name in get_args(Monitor) if name in curves]
             one_of("training.monitor", self.monitor, known, "None or ")
 
@@ -99,6 +103,8 @@ class Member:
         kernel_steps: name → strength >= 0 of each of the training's kernel steps, which are neither
             in the loss nor in the curve `penalty`.
         mixup: alpha >= 0, if the training has mixup; 0 mixes nothing.
+        target_mean, target_scale: of a regression, the mean and the scale > 0 by which its targets
+            are standardized; outputs and losses are those of `(y - target_mean) / target_scale`.
         checkpoint: where to resume, from an earlier call with the same training and at most as many
             epochs. In graph programs early stopping may differ, if it ignores all epochs before the
             checkpoint. It is used if all members of a program have one after equally many epochs.
@@ -125,6 +131,8 @@ class Member:
     kernel_steps: Mapping[str, float] = field(default_factory=dict)
     mixup: float = 0.0
     momentum: float = 0.0
+    target_mean: float = 0.0
+    target_scale: float = 1.0
     checkpoint: Checkpoint | None = None
 
 
@@ -136,8 +144,8 @@ class Trained:
     stopping, after the best epoch; of a member that diverged, before the epoch of divergence.
 
     `curves`: name → (epochs_run,) float32. Losses are without penalties and label smoothing;
-    a reconstruction has no accuracies. Training values are means over the epoch's batches, as in
-    `fit`, of the trained weights; validation values are of the weights that would be returned.
+    without labels there are no accuracies. Training values are means over the epoch's batches, as
+    in `fit`, of the trained weights; validation values are of the weights that would be returned.
 
     `diverged`: the first epoch, from 1, with a loss that is not finite, or None. `seconds`: the
     member's share of the wall time of this call, compilation included, and of those it resumes.

@@ -38,7 +38,7 @@ def build(
 
     Raises ValueError for a change or an input shape that does not fit the architecture.
     """
-    if problem := misfit(change, model, images=len(input_shape) in (2, 3)):
+    if problem := misfit(change, model, len(input_shape) in (2, 3), task):
         raise ValueError(f"{change} {problem}")
     layers = ARCHITECTURES[model.architecture](model, input_shape)
     outputs = _outputs(model.own_task or task, input_shape, n_classes)

@@ -71,6 +71,18 @@ def _without_gates(model: keras.Sequential) -> keras.Sequential:
     return ungated
 
 
+def in_own_unit(model: keras.Sequential, mean: float, scale: float) -> keras.Sequential:
+    """A copy of a regression's model that predicts `mean + scale * output`, in the target's unit.
+
+    The layer that does so comes last and has no weights, so those of the model stay as trained.
+    """
+    copies = [type(layer).from_config(layer.get_config()) for layer in model.layers]
+    last = keras.layers.Rescaling(scale, mean, name="own_unit")
+    copy = keras.Sequential([keras.Input(model.input_shape[1:]), *copies, last])
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def _values(gates: HardConcrete) -> np.ndarray:
     values: np.ndarray = np.asarray(fixed_gates(gates.log_alpha))
     return values

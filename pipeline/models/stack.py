@@ -219,7 +219,7 @@ def initializer(activation: str) -> str:
 
 
 def below_output(layers: Sequence[keras.Layer]) -> list[keras.Layer]:
-    """The layers before the output, which is the last dense layer and any reshape after it."""
+    """The layers before the output, which is the last dense layer and what comes after it."""
     dense = [index for index, layer in enumerate(layers) if isinstance(layer, keras.layers.Dense)]
     return list(layers[: dense[-1]])
 

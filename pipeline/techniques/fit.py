@@ -1,5 +1,6 @@
 """Whether a change fits an architecture and its data."""
 
+from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.errors import nearest
 from pipeline.techniques.changes import Change
 from pipeline.techniques.part import Architecture
@@ -7,8 +8,13 @@ from pipeline.techniques.registry import TECHNIQUES
 from pipeline.techniques.training import KernelStep
 
 
-def misfit(change: Change, architecture: Architecture, images: bool = True) -> str | None:
-    """Why a change does not fit an architecture on images or points; None if it does."""
+def misfit(
+    change: Change, architecture: Architecture, images: bool = True, task: Task = CLASSIFICATION
+) -> str | None:
+    """Why a change does not fit an architecture on images or points; None if it does.
+
+    `task`: of the data, unless the architecture has its own.
+    """
     layers = architecture.hidden_layers
     for names, _ in change.at:
         if unknown := set(names) - {"first", *layers}:
@@ -17,6 +23,8 @@ def misfit(change: Change, architecture: Architecture, images: bool = True) -> s
     for part in change.everywhere():
         if problem := part.misfit(architecture, images):
             return problem
+        if part.needs_labels and not (architecture.own_task or task).labels:
+            return f"needs class labels (for {part.slot}), but the task is a {task.name}"
     try:
         return _misfit_of_layers(change, architecture)
     except ValueError as error:
@@ -35,10 +43,10 @@ def _misfit_of_layers(change: Change, architecture: Architecture) -> str | None:
     return None
 
 
-def fitting(architecture: Architecture, images: bool) -> list[str]:
+def fitting(architecture: Architecture, images: bool, task: Task = CLASSIFICATION) -> list[str]:
     """The registered techniques that fit an architecture on images or points."""
     return [
         name
         for name, technique in TECHNIQUES.items()
-        if misfit(technique.lowest, architecture, images) is None
+        if misfit(technique.lowest, architecture, images, task) is None
     ]

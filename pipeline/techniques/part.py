@@ -148,6 +148,11 @@ class Part:
     excludes: ClassVar[Mapping[str, str]] = {}
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether it needs targets that are labels of classes."""
+        return False
+
+    @property
     def fits(self) -> int:
         """How often `fit` is called, each time for all epochs of the training."""
         return 1

@@ -189,6 +189,11 @@ class Stopping(Part):
             raise ValueError(f"`patience` must be a whole number >= 0, but got {self.patience}")
 
     @property
+    def needs_labels(self) -> bool:
+        """For an accuracy."""
+        return self.monitor == "val_accuracy"
+
+    @property
     def fits(self) -> int:
         """Two if it stops a second fit."""
         return 2 if self.again else 1
@@ -237,6 +242,11 @@ class ValidationToo(Part):
 @dataclass(frozen=True)
 class _OfLabels(Part):
     """Needs labels."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Always."""
+        return True
 
     def misfit(self, architecture: Architecture, images: bool) -> str | None:
         """An example that is its own target has no label."""

@@ -33,7 +33,7 @@ def evaluate(run: Run, model: keras.Sequential, dataset: Dataset) -> Evaluation:
     if dataset.informative is not None:
         measures |= selection(input_norms(model), dataset.informative)
     measures["gap"] = run.task.gap(measures)
-    inspection = inspect(model, parts) if run.inspected else None
+    inspection = inspect(model, parts, run.task.labels) if run.inspected else None
     return Evaluation(measures, exported.probabilities, inspection)
 
 

@@ -24,6 +24,7 @@ TRAINS = (
     "engine/*.py",
     *("models/building.py", "models/initial.py", "models/plain.py", "models/stack.py"),
     *("models/whitening.py", "training/trainer.py", "training/exports.py", "training/seeds.py"),
+    "training/targets.py",
 )
 # The files that decide the measures of a trained model.
 MEASURES = ("training/evaluation.py", "training/measures.py", "training/inspection.py")

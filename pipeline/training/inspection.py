@@ -21,14 +21,17 @@ UNITS = 12  # of the first layer, whose filters are kept; all techniques start f
 IMAGES = 6  # shown before and after whitening
 
 
-def inspect(model: keras.Sequential, parts: Mapping[Part, Labelled]) -> dict[str, np.ndarray]:
+def inspect(
+    model: keras.Sequential, parts: Mapping[Part, Labelled], labels: bool = True
+) -> dict[str, np.ndarray]:
     """Arrays by name, which depend on the model and on its input.
 
     `weights` (n,): the trained kernels' values, or a sample of them. `active_<i>` (units,): the
     share of test examples for which a unit of the i-th hidden layer, from 1, is not zero.
 
-    Points of the plane: `plane` (GRID, GRID), the probability of class 1 in rows of rising y;
-    `extent` (4,), its left, right, bottom and top; `train` and `test` (n, 3): x, y, class.
+    Points of the plane, if targets are labels: `plane` (GRID, GRID), the probability of class 1 in
+    rows of rising y; `extent` (4,), its left, right, bottom and top; `train` and `test` (n, 3): x,
+    y, class.
 
     Images: `filters` (units, height, width), from the kernel of the first trained layer; and
     `images` and `whitened` (n, height, width) if the model begins by whitening.
@@ -37,7 +40,7 @@ def inspect(model: keras.Sequential, parts: Mapping[Part, Labelled]) -> dict[str
     for number, shares in enumerate(active_shares(model, parts["test"][0]), start=1):
         arrays[f"active_{number}"] = shares
     x = parts["test"][0]
-    if x.shape[1:] == (2,) and model.output_shape[-1] == 1:
+    if labels and x.shape[1:] == (2,) and model.output_shape[-1] == 1:
         arrays |= _plane(model, parts)
     if x.ndim == 3:
         arrays |= _filters(model, x.shape[1:]) | _whitened(model, x[:IMAGES])

@@ -32,7 +32,7 @@ NEAR_ZERO = 1e-3  # weights of smaller size are near zero
 BIASES = ("bias", "beta")  # batch normalization's beta takes the place of the layer's bias
 BINS = 15  # of confidence, in the calibration error
 
-Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32
+Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32 or float32
 Classify = Callable[[np.ndarray], np.ndarray]  # examples (n, ...) → their classes (n,)
 
 
@@ -138,14 +138,58 @@ def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled
     return Measured(measures, None)
 
 
+def measure_regression(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
+    """Measures of a model that predicts a number in its own unit, by a last layer that rescales.
+
+    As `measure`, without those that need labels. Of each part: `<part>_rmse` and `<part>_mae`, in
+    that unit; `<part>_r2`, `1 - sum((y - prediction)**2) / sum((y - mean(y))**2)`, nan if all y are
+    equal; and `<part>_loss`, the mean squared error of the standardized target. Of the last part:
+    `noise_rmse`, and `collapsed`, whether all predictions are equal.
+    """
+    scores: dict[str, float] = {}
+    for name, (x, y) in parts.items():
+        predicted = outputs(model, x)[:, 0]
+        scores |= _errors(name, predicted, y, model.layers[-1].scale)
+    stride = -(-len(x) // NOISE_ROWS)
+    measures = scores | {
+        "collapsed": bool(np.all(predicted == predicted[0])),
+        "noise_rmse": noise_rmse(model, x[::stride], y[::stride], predicted[::stride]),
+        **_inside(model, x),
+    }
+    return Measured(measures, None)
+
+
+def score_regression(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+    """The errors on each part, as `measure_regression` names them."""
+    return {
+        name: value
+        for part, (x, y) in parts.items()
+        for name, value in _errors(part, outputs(model, x)[:, 0], y, model.layers[-1].scale).items()
+    }
+
+
+def _errors(part: str, predicted: np.ndarray, y: np.ndarray, scale: float) -> dict[str, float]:
+    errors = predicted.astype(np.float64) - y
+    squared = float(np.mean(np.square(errors)))
+    spread = float(np.var(y, dtype=np.float64))
+    return {
+        f"{part}_rmse": float(np.sqrt(squared)),
+        f"{part}_mae": float(np.mean(np.abs(errors))),
+        f"{part}_r2": 1 - squared / spread if spread else float("nan"),
+        f"{part}_loss": squared / scale**2,
+    }
+
+
 # By the name of the task.
 MEASURED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], Measured]] = {
     "classification": measure,
+    "regression": measure_regression,
     "reconstruction": measure_reconstruction,
 }
 
 SCORED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], dict[str, float]]] = {
     "classification": score,
+    "regression": score_regression,
     "reconstruction": score_reconstruction,
 }
 
@@ -306,17 +350,41 @@ def noise_accuracies(
     divided by that sigma. `noise_drop` is the accuracy without noise minus that. All sigmas scale
     one draw of noise, the same for every model.
     """
-    noise = np.random.default_rng(NOISE_SEED).standard_normal(x.shape, np.float32)
-    noisy = classify(np.concatenate([x + np.float32(sigma) * noise for sigma in sigmas]))
-    by_sigma = clean, *np.split(noisy, len(sigmas))
+    by_sigma = clean, *np.split(classify(_noisy(x, sigmas)), len(sigmas))
     accuracies = [float(np.mean(classes == y)) for classes in by_sigma]
-    area = np.trapezoid(accuracies, (0.0, *sigmas)) / sigmas[-1]
+    area = _height(accuracies, sigmas)
     measures = {
         f"noise_{sigma:g}_accuracy": accuracy
         for sigma, accuracy in zip((0.0, *sigmas), accuracies, strict=True)
     }
-    drop = accuracies[0] - float(area)
-    return measures | {"noise_accuracy": float(area), "noise_drop": drop}
+    return measures | {"noise_accuracy": area, "noise_drop": accuracies[0] - area}
+
+
+def noise_rmse(
+    model: keras.Sequential,
+    x: np.ndarray,
+    y: np.ndarray,
+    clean: np.ndarray,
+    sigmas: Sequence[float] = SIGMAS,
+) -> float:
+    """The mean height of the curve of a regression's rmse against sigma; see `noise_accuracies`.
+
+    `clean`: the predictions (n,) for x without noise.
+    """
+    by_sigma = clean, *np.split(outputs(model, _noisy(x, sigmas))[:, 0], len(sigmas))
+    squares = (np.square(predicted.astype(np.float64) - y) for predicted in by_sigma)
+    return _height([float(np.sqrt(np.mean(each))) for each in squares], sigmas)
+
+
+def _noisy(x: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+    """x (n, ...) with each sigma's noise, one after the other."""
+    noise = np.random.default_rng(NOISE_SEED).standard_normal(x.shape, np.float32)
+    return np.concatenate([x + np.float32(sigma) * noise for sigma in sigmas])
+
+
+def _height(values: Sequence[float], sigmas: Sequence[float]) -> float:
+    """The mean height of a curve of values at sigma 0 and at each sigma."""
+    return float(np.trapezoid(values, (0.0, *sigmas)) / sigmas[-1])
 
 
 def _classes(model: keras.Sequential, x: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from pipeline.engine import Checkpoint, Engine, Member, Trained, Training
 from pipeline.engine.optimizers import KernelStep
 from pipeline.models import building, whitening
 from pipeline.models.initial import Arrays, initial_weights
-from pipeline.models.plain import plain
+from pipeline.models.plain import in_own_unit, plain
 from pipeline.models.stack import WHITENING
 from pipeline.techniques.changes import Change
 from pipeline.techniques.part import TrainingPlan
@@ -26,15 +26,20 @@ from pipeline.techniques.structure import Whitening
 from pipeline.training import exports
 from pipeline.training.evaluation import evaluate, score
 from pipeline.training.runs import Result, Run
+from pipeline.training.targets import standard
 
 MODELS_KEPT = 64
 LARGEST_KEPT = 2**20  # bytes of a trial's weights; a search may have hundreds of trials
 
 
 def training_of(
-    change: Change, model: keras.Sequential, training: sections.Training, n_classes: int | None
+    change: Change,
+    model: keras.Sequential,
+    training: sections.Training,
+    n_classes: int | None,
+    regression: bool = False,
 ) -> Training:
-    """The training that members with this change share; `n_classes` None: reconstruction."""
+    """The training that members with this change share; see `engine.Training`."""
     plan = planned(change, training.epochs, training.batch_size)
     return Training(
         optimizer=training.optimizer,
@@ -52,6 +57,7 @@ def training_of(
         ),
         mixup=plan.mixup is not None,
         momentum=training.momentum > 0,
+        regression=regression,
     )
 
 
@@ -107,7 +113,8 @@ class Trainer:
         ]
         training = self._training(runs[0])
         trained = self.engine.train(members, training, self.dataset.x, self.dataset.y, on_chunk)
-        return [self._result(*pair) for pair in zip(runs, trained, strict=True)]
+        pairs = zip(runs, trained, strict=True)
+        return [self._result(run, with_errors(run, one, self.dataset)) for run, one in pairs]
 
     def scores(self, runs: Sequence[Run], weights: Sequence[Path]) -> list[dict[str, float]]:
         """The scores of trials on test examples, from .npz files of their weights."""
@@ -120,18 +127,25 @@ class Trainer:
             runs[0].task,
         )
         return [
-            score(run, model, self.dataset, _read_weights(path))
+            score(run, self._predicting(run, model), self.dataset, _read_weights(path))
             for run, path in zip(runs, weights, strict=True)
         ]
+
+    def _predicting(self, run: Run, model: keras.Sequential) -> keras.Sequential:
+        """The model, predicting in the target's own unit."""
+        if not run.task.quantity:
+            return model
+        return in_own_unit(model, *standard(run, self.dataset))
 
     def _training(self, run: Run) -> Training:
         model = self._model(run)
         n_classes = self.dataset.n_classes if run.task.labels else None
-        training = training_of(run.change, model, run.training, n_classes)
+        training = training_of(run.change, model, run.training, n_classes, run.task.quantity)
         return replace(training, resumable=run.resumable)
 
     def _member(self, run: Run) -> Member:
         model, train_rows = self._model(run), self._train_rows(run)
+        mean, scale = standard(run, self.dataset)
         return Member(
             model=model,
             weights=initial_weights(
@@ -141,6 +155,8 @@ class Trainer:
             momentum=run.training.momentum,
             train_rows=train_rows,
             val_rows=run.rows(self.dataset, "val"),
+            target_mean=mean,
+            target_scale=scale,
             seed=run.derived_seed("order"),
             **member_hyperparameters(run.change, run.training.epochs),
         )
@@ -189,7 +205,7 @@ class Trainer:
             return Result(run.key, measures, checkpoint=checkpoint, weights=weights)
         model = self._model(run)
         model.set_weights(trained.weights)
-        model = plain(model)
+        model = self._predicting(run, plain(model))
         evaluation = evaluate(run, model, self.dataset)
         return Result(
             key=run.key,
@@ -201,6 +217,16 @@ class Trainer:
             inspection=evaluation.inspection,
             measured=evaluation.measures,
         )
+
+
+def with_errors(run: Run, trained: Trained, dataset: Dataset) -> Trained:
+    """With the curves `train_rmse` and `val_rmse` of a regression, in the target's own unit."""
+    if not run.task.quantity:
+        return trained
+    _, scale = standard(run, dataset)
+    losses = {part: trained.curves[f"{part}_loss"] for part in ("train", "val")}
+    errors = {f"{part}_rmse": np.float32(scale) * np.sqrt(loss) for part, loss in losses.items()}
+    return replace(trained, curves={**errors, **trained.curves})
 
 
 def training_measures(run: Run, trained: Trained) -> dict[str, float]:

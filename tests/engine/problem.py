@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from pipeline.config import sections
+from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.engine import Engine, Member, Trained, Training
 from pipeline.models import building, whitening
 from pipeline.models.architectures import Autoencoder, Cnn, Lstm, Mlp, Model
@@ -43,31 +44,37 @@ class Problem:
     architecture: Model = SETTINGS[0][0]
     shape: tuple[int, ...] = POINT
     momentum: float = 0.0
+    task: Task = CLASSIFICATION
     confidence: float = 1.0  # how often larger than usual a member's first output kernel is
 
     @property
-    def reconstructs(self) -> bool:
-        own_task = self.architecture.own_task
-        return own_task is not None and not own_task.labels
+    def aim(self) -> Task:
+        """The task of the models."""
+        return self.architecture.own_task or self.task
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)
         x = rng.normal(size=(ROWS + VAL_ROWS, *self.shape)).astype(np.float32)
         flat = x.reshape(len(x), -1)
-        y = (flat @ rng.normal(size=(flat.shape[1], self.n_classes))).argmax(axis=1)
-        return x, y.astype(np.int32)
+        scores = flat @ rng.normal(size=(flat.shape[1], self.n_classes))
+        if self.aim.quantity:  # far from 0, in a unit that is large
+            return x, (1000 + 30 * scores[:, 0]).astype(np.float32)
+        return x, scores.argmax(axis=1).astype(np.int32)
 
     def model(self, technique: str, values: Mapping[str, float]) -> keras.Sequential:
         change = TECHNIQUES[technique].apply(values)
-        return building.build(self.architecture, change, self.shape, self.n_classes, ROWS)
+        return building.build(
+            self.architecture, change, self.shape, self.n_classes, ROWS, self.task
+        )
 
     def training(self, technique: str, values: Mapping[str, float]) -> Training:
         how = sections.Training(
             self.optimizer, self.learning_rate, self.batch_size, self.epochs, self.momentum
         )
         change = TECHNIQUES[technique].apply(values)
-        n_classes = None if self.reconstructs else self.n_classes
-        return training_of(change, self.model(technique, values), how, n_classes)
+        n_classes = self.n_classes if self.aim.labels else None
+        model = self.model(technique, values)
+        return training_of(change, model, how, n_classes, self.aim.quantity)
 
     def member(
         self,
@@ -93,6 +100,8 @@ class Problem:
             val_rows=np.arange(ROWS, ROWS + VAL_ROWS, dtype=np.int32),
             seed=seed,
             momentum=self.momentum,
+            target_mean=990.0 if self.aim.quantity else 0.0,
+            target_scale=40.0 if self.aim.quantity else 1.0,
             **member_hyperparameters(change, self.epochs),
         )
 

@@ -68,6 +68,7 @@ def refused(expected: str, members: Any, training: Training | None = None, **arr
             {"momentum": True, "optimizer": "adam"},
             "momentum: expected False with adam, since momentum is of sgd, but got True",
         ),
+        ({"regression": True}, "regression: expected False with classes, but got True"),
         ({"kernel_steps": ((1, 2),)}, r"kernel_steps\[0\]: expected \(KernelStep, indices\)"),
     ],
 )
@@ -117,6 +118,9 @@ def test_options_of_an_engine_are_checked(wrong: dict[str, Any], expected: str) 
         ({"patience": 2**31}, "patience: expected .* < 2147483648, but got 2147483648"),
         ({"label_smoothing": 1.0}, "label_smoothing: expected .* >= 0 and < 1, but got 1.0"),
         ({"label_smoothing": 0.1}, "label_smoothing: expected 0, as the training .* got 0.1"),
+        ({"target_scale": 0.0}, "target_scale: expected a finite number > 0, but got 0.0"),
+        ({"target_mean": NAN}, "target_mean: expected a finite number, but got nan"),
+        ({"target_mean": 3.0}, "target_mean, target_scale: expected 0 and 1 .* got 3.0 and 1.0"),
         ({"momentum": 1.0}, "momentum: expected a finite .* >= 0 and < 1, but got 1.0"),
         ({"momentum": 0.9}, "momentum: expected 0, as the training .* but got 0.9"),
         ({"decay": 1.0}, "decay: expected a finite number >= 0 and < 1, but got 1.0"),
@@ -190,6 +194,37 @@ def test_an_output_that_would_be_broadcast_against_its_target_is_refused(
     )
     with pytest.raises(ValueError, match=expected):
         ENGINE.program_name(given, training)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"y": data()["y"]}, "y: expected float32 for a regression, but got int32"),
+        ({"y": np.zeros(ROWS)}, "y: expected float32 for a regression, but got float64"),
+        (
+            {"y": np.zeros((ROWS, 1), np.float32)},
+            r"y: expected one value .* shape \(20,\), but got \(20, 1\)",
+        ),
+        ({"y": np.full(ROWS, NAN, np.float32)}, "`y` must be finite, but has NaN"),
+    ],
+)
+def test_targets_of_a_regression_are_checked(wrong: dict[str, Any], expected: str) -> None:
+    training = options(n_classes=None, regression=True)
+    refused(f"^{expected}", [member(model(1, None))], training, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "expected"),
+    [
+        (3, None, r"\(1,\) for one example, as a regression needs, but got \(3,\)"),
+        (1, "sigmoid", "expected the activation linear .* but got sigmoid"),
+    ],
+)
+def test_a_regression_needs_one_linear_unit(
+    units: int, activation: str | None, expected: str
+) -> None:
+    training, y = options(n_classes=None, regression=True), np.zeros(ROWS, np.float32)
+    refused(expected, [member(model(units, activation))], training, y=y)
 
 
 def test_a_kernel_step_on_a_weight_that_the_model_lacks_is_refused() -> None:

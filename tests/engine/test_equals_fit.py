@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from pipeline.datasets.task import REGRESSION
 from pipeline.engine import Engine, Member, batch_order, mixup, noise_key
 from pipeline.engine.gates import HardConcrete
 from pipeline.engine.mixup import quantiles
@@ -118,7 +119,7 @@ Loss = Callable[[Any, Any], Any]
 
 def losses_of(problem: Problem, smoothing: float) -> tuple[Loss, Loss]:
     """Keras's loss with labels as they are, and with smoothed ones."""
-    if problem.reconstructs:
+    if not problem.aim.labels:
         return keras.losses.mean_squared_error, keras.losses.mean_squared_error
     if problem.n_classes == 2:
         plain = keras.losses.binary_crossentropy
@@ -264,11 +265,13 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
     model, steps = member.model, Steps()
     x, labels = problem.data()
     y = labels[:, None] if problem.n_classes == 2 else labels
-    y = x if problem.reconstructs else y
+    y = x if problem.aim.target.of_input else y
+    if problem.aim.quantity:
+        y = (labels[:, None] - member.target_mean) / member.target_scale
     give_engine_noise(model, member, steps, monkeypatch)
     model.set_weights(member.weights)
     loss, smoothed = losses_of(problem, member.label_smoothing)
-    accuracy: list[Any] = [] if problem.reconstructs else ["accuracy"]
+    accuracy: list[Any] = ["accuracy"] if problem.aim.labels else []
     if member.mixup:
         y = keras.utils.to_categorical(labels)
         loss = smoothed = keras.losses.categorical_crossentropy
@@ -323,7 +326,7 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
         "val_loss": history["val_unpenalised"],
         "penalty": np.subtract(history["loss"], history["trained"]),
     }
-    if not problem.reconstructs:
+    if problem.aim.labels:
         curves |= {f"{part}_accuracy": history[name] for part, name in ACCURACIES.items()}
     return model, curves
 
@@ -519,6 +522,16 @@ def test_engines_equal_fit_of_reconstructions(
 ) -> None:
     """The target is the example as it is in the data, without noise that the model adds."""
     problem = Problem(architecture=AUTOENCODER, shape=IMAGE, batch_size=20)  # and a rest of 10
+    check(problem, technique, typical(technique), ENGINES, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "technique", [pytest.param("dropout_l2", marks=pytest.mark.exhaustive), "early_stopping_loss"]
+)
+def test_engines_equal_fit_of_regressions(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The targets of `fit` are standardized, those of the engine are not."""
+    problem = Problem(task=REGRESSION)
     check(problem, technique, typical(technique), ENGINES, monkeypatch)
 
 
