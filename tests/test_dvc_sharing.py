@@ -1,6 +1,7 @@
 """Results travel by a DVC remote, and experiments and plots compare them."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from sklearn.datasets import load_digits
 
 from pipeline import datasets, results
@@ -19,13 +24,17 @@ from pipeline.tracking.store import model_name
 
 from .clone import Clone
 
+SHOTS = Path(__file__).parents[1] / "test-artifacts"
 CURVES = "results/digits/plots/curves.csv"
 TARGET = "report@digits"
+EPOCHS = 12  # for curves that can be seen
 
 
 def only_two_techniques(params: dict[str, Any]) -> dict[str, Any]:
     study = params["studies"]["digits"]
     study["techniques"] = {name: study["techniques"][name] for name in ("none", "l2")}
+    study["training"]["epochs"] = study["tuning"]["epochs"] = EPOCHS
+    study["tuning"]["pruning"] = None
     return params
 
 
@@ -150,10 +159,69 @@ def test_an_experiment_with_more_seeds_is_shown_and_plotted(studied: Clone) -> N
     points = pd.DataFrame(plotted["data"]["values"])
     curves = points.groupby(["technique", "setting", "rev"])["epoch"].nunique()
     assert len(curves) == len(after[["technique", "setting"]].drop_duplicates()) * 2 > 2 * 2
-    assert (curves == 2).all()
+    assert (curves == EPOCHS).all()
     facets = {field["field"] for field in plotted["facet"].values()}
     assert facets == {"technique", "setting"}
     assert plotted["spec"]["encoding"]["color"]["field"] == "rev"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # a search and its final runs in a copy that has no journal
+def test_a_temporary_experiment_keeps_its_runs_and_can_be_applied(fresh: Clone, store: str) -> None:
+    before = MlflowClient(store).get_model_version_by_alias(model_name("digits"), "champion")
+    change = "studies.digits.tuning.trials=3"
+    fresh.run("dvc", "exp", "run", "--temp", "--name", "longer", "--set-param", change, TARGET)
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("regularization/digits")
+    assert experiment is not None
+    parents = client.search_runs([experiment.experiment_id], "tags.asked = 'longer'")
+    assert {"l2 · tune · longer", "l2 · train · longer"} <= {run.info.run_name for run in parents}
+    assert {run.info.status for run in parents} <= {"FINISHED", "KILLED"}
+    champion = client.get_model_version_by_alias(model_name("digits"), "champion")
+    assert champion.version == before.version
+    assert client.get_model_version_by_alias(model_name("digits"), "champion-longer")
+
+    fresh.run("python", "-m", "pipeline", "apply", "longer")
+    assert fresh.ran(TARGET) == set()
+    keys = {*pd.read_csv(fresh.folder / "results/digits/runs.csv")["key"]}
+    held = {run.data.tags.get("unit_key") for run in client.search_runs([experiment.experiment_id])}
+    assert keys <= held
+    told = fresh.run("python", "-m", "pipeline", "publish", "digits")
+    assert ": 0 runs added" in told
+    shown = client.search_runs([experiment.experiment_id], "tags.comparison = 'params.yaml'")
+    assert {run.info.run_name for run in shown} == {"none · train · longer", "l2 · train · longer"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("chromedriver") and not os.environ.get("CI"),
+    reason="needs a browser: apt-get install chromium chromium-driver",
+)
+def test_plots_are_drawn_without_a_network(studied: Clone) -> None:
+    studied.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--targets", CURVES)
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    options.binary_location = str(shutil.which("chromium"))
+    browser: Any = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    try:
+        browser.set_window_size(1150, 480)
+        browser.get((studied.folder / "dvc_plots/index.html").as_uri())
+        drawn = "canvas.marks, svg.marks"
+        WebDriverWait(browser, 60).until(lambda b: b.find_elements(By.CSS_SELECTOR, drawn))
+        SHOTS.mkdir(exist_ok=True)
+        browser.save_screenshot(str(SHOTS / "dvc-plots.png"))
+        events = [
+            json.loads(entry["message"])["message"] for entry in browser.get_log("performance")
+        ]
+        assert browser.get_log("browser") == []
+    finally:
+        browser.quit()
+    sent = [each for each in events if each["method"] == "Network.requestWillBeSent"]
+    addresses = [each["params"]["request"]["url"] for each in sent]
+    assert addresses
+    assert all(address.startswith(("file:", "data:", "blob:")) for address in addresses)
 
 
 def spec(page: Path) -> dict[str, Any]:

@@ -833,7 +833,7 @@ def test_the_champion_is_registered_once_and_follows_the_report(
     assert registered() == (versions, run_id)
     assert crown("circles", every, None, "On Circles: no advice.")
     assert registered() == (versions, None)
-    assert crown("circles", every, "l1", "On Circles: use l1.")
+    assert crown("circles", every, "l1", "On Circles: use l1, again.")
     assert registered() == (versions, run_id)
     assert crown("circles", every.assign(model=None), "l1", "On Circles: use l1.")
     assert registered() == (versions, None)

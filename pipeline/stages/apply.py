@@ -24,5 +24,6 @@ def main(argv: list[str]) -> None:
     try:
         with Repo() as repo:
             repo.experiments.apply(name, allow_missing=True)
+            repo.scm.add("dvc.lock")  # untracked, later experiments would not know it
     except DvcException as error:
         raise UserError(f"DVC cannot apply {name!r}: {error}") from error
