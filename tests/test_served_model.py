@@ -13,6 +13,7 @@ import pytest
 from pipeline import datasets
 from pipeline.config import loading
 from pipeline.datasets import Dataset, Scaling, sources
+from pipeline.datasets.task import CLASSIFICATION, RECONSTRUCTION, REGRESSION, Task
 from pipeline.errors import UserError
 from pipeline.tracking.packages import Inputs, Packages
 
@@ -25,14 +26,14 @@ def network(units: int, activation: str | None) -> Any:
     return keras.Sequential(layers)
 
 
-def loaded(folder: Path, model: Any, inputs: Inputs, labels: bool = True, draw: int = 0) -> Any:
+def loaded(folder: Path, model: Any, inputs: Inputs, task: Task = CLASSIFICATION) -> Any:
     """The model as `mlflow.pyfunc` loads it."""
     file = folder / "x.keras"
     model.save(file)
     packages = Packages(inputs)
     try:
         logged: Any = SimpleNamespace(artifact_location="somewhere", model_id="m-1")
-        packed = packages.pack(file, logged, "run", draw, labels)
+        packed = packages.pack(file, logged, "run", 0, task)
         return mlflow.pyfunc.load_model(str(packed))
     finally:
         packages.close()
@@ -73,10 +74,17 @@ def test_the_probability_of_the_second_of_two_classes_becomes_two(tmp_path: Path
 def test_an_autoencoder_returns_values_in_their_own_unit(tmp_path: Path) -> None:
     inputs = Inputs((2, 3), ("no", "yes"), Scaling.by(16), RAW[:1])
     model = network(6, None)
-    told = loaded(tmp_path, model, inputs, labels=False).predict(RAW)
+    told = loaded(tmp_path, model, inputs, RECONSTRUCTION).predict(RAW)
     assert told.shape == RAW.shape
     expected = 16 * model.predict(RAW / 16, verbose=0)
     np.testing.assert_allclose(told.reshape(6, -1), expected, rtol=1e-5)
+
+
+def test_numbers_are_returned_in_the_unit_of_the_model(tmp_path: Path) -> None:
+    model = network(1, None)
+    told = loaded(tmp_path, model, Inputs((2, 3), (), Scaling.by(16), RAW[:1]), REGRESSION)
+    expected = model.predict(RAW / 16, verbose=0)[:, 0]
+    np.testing.assert_allclose(told.predict(RAW)["prediction"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

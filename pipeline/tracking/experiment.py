@@ -236,9 +236,7 @@ class Experiment:
         params = {name: as_text(value) for name, value in record.params.items()}
         name = f"{record.technique}-{record.setting}-{record.search}-{record.seed}"
         logged = self._client.create_logged_model(self._id, name, run_id, params=params)
-        folder = self._packages.pack(
-            record.model, logged, run_id, record.replicate, record.task.labels
-        )
+        folder = self._packages.pack(record.model, logged, run_id, record.replicate, record.task)
         self._client.log_model_artifacts(logged.model_id, str(folder))
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         self._client.finalize_logged_model(logged.model_id, "READY")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets import Dataset, Scaling
+from pipeline.datasets.task import Task
 from pipeline.tracking import served_model
 
 if TYPE_CHECKING:
@@ -38,14 +39,15 @@ class Inputs:
         classes = data.classes or tuple(map(str, range(data.n_classes)))
         return cls(data.input_shape, classes, data.scaling, np.round(example, 6))
 
-    def told(self, draw: int, labels: bool) -> dict[str, Any]:
-        """The content of inputs.json for a model of a draw; `labels`: whether it tells classes."""
+    def told(self, draw: int, task: Task) -> dict[str, Any]:
+        """The content of inputs.json for a model of a draw."""
         center, scale = self.scaling.of(draw)
         return {
             "shape": list(self.shape),
             "center": center.tolist(),
             "scale": scale.tolist(),
-            "classes": list(self.classes) if labels else None,
+            "classes": list(self.classes) if task.labels else None,
+            "restores": task.target.of_input,
         }
 
 
@@ -73,11 +75,11 @@ class Packages:
         self._temporary.cleanup()
 
     def pack(
-        self, keras_file: Path, logged: "LoggedModel", run_id: str, draw: int, labels: bool
+        self, keras_file: Path, logged: "LoggedModel", run_id: str, draw: int, task: Task
     ) -> Path:
         """The folder with the files of one model, ready to be logged.
 
-        `draw`: of the data that it was trained on. `labels`: whether it tells classes.
+        `draw`: of the data that it was trained on.
         """
         from mlflow.models import Model
 
@@ -95,7 +97,7 @@ class Packages:
         version = importlib.metadata.version("keras")
         model.add_flavor("keras", data="data", keras_version=version, save_exported_model=False)
         if self._inputs is not None:
-            self._serve(model, self._inputs.told(draw, labels))
+            self._serve(model, self._inputs.told(draw, task))
         model.save(self._folder / "MLmodel")
         return self._folder
 

@@ -1,8 +1,8 @@
 """What a logged model does with the values that people have; a copy of this file lies with it.
 
 So it imports nothing of the project. MLflow calls `_load_pyfunc`. Beside `model.keras` lies
-`inputs.json`: `shape` of one example, `center` and `scale` of its values, and `classes`, which is
-null for a model that returns values of its own.
+`inputs.json`: `shape` of one example, `center` and `scale` of its values, `classes`, which is null
+for a model that tells none, and `restores`, whether it returns examples.
 """
 
 import json
@@ -38,15 +38,17 @@ class Served:
         center: list[float],
         scale: list[float],
         classes: list[str] | None,
+        restores: bool,
     ) -> None:
         self._model = model
         self._shape = tuple(shape)
         self._center = np.array(center)
         self._scale = np.array(scale)
         self._classes = classes
+        self._restores = restores
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Classes and their probabilities, as a table; of an autoencoder the values it makes.
+        """A table of predictions, with probabilities of classes; of an autoencoder the examples.
 
         Args:
             model_input: examples (n, *shape), or (n, values) as in a table with a column per value.
@@ -58,9 +60,11 @@ class Served:
         scaled = (values - self._center) / self._scale
         x = scaled.astype(np.float32).reshape(-1, *self._shape)
         outputs = np.asarray(self._model.predict(x, verbose=0))
-        if self._classes is None:
+        if self._restores:
             made = outputs.reshape(len(values), -1) * self._scale + self._center
             return made.reshape(-1, *self._shape)
+        if self._classes is None:
+            return pd.DataFrame({PREDICTION: outputs[:, 0]})
         return self._table(outputs, self._classes)
 
     def _values(self, model_input: Any) -> Any:
