@@ -190,15 +190,18 @@ def check_keys(path: Path, content: str, runs: "pd.DataFrame", keys: Iterable[st
 
 
 def _read_table(
-    path: Path, columns: Sequence[str], of_task: Callable[[Task], Iterable[str]]
+    path: Path,
+    columns: Sequence[str],
+    of_task: Callable[[Task], Iterable[str]],
+    may_be_empty: bool = False,
 ) -> "pd.DataFrame":
-    """A CSV file with these columns, those of its task, and at least one row."""
+    """A CSV file with these columns, those of its task, and, unless it may be empty, a row."""
     import pandas as pd
 
     table = pd.read_csv(_present(path), dtype=TEXTS)
     task_columns = of_task(task_of(table)) if "task" in table and len(table) else ()
     _check_columns(path, table.columns, [*columns, *task_columns])
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise UserError(f"{path} has no rows; run `{command(path)}` again")
     return table
 
@@ -220,8 +223,11 @@ def read_trial_runs(folder: Path) -> "pd.DataFrame":
 
 
 def read_choices(folder: Path) -> "pd.DataFrame":
-    """What each search's choice was worth. Raises UserError if the file or a column is missing."""
-    return _read_table(folder / CHOICES, CHOICE_COLUMNS, lambda task: [])
+    """What each search's choice was worth; no rows, if no trial was small enough to be kept.
+
+    Raises UserError if the file or a column is missing.
+    """
+    return _read_table(folder / CHOICES, CHOICE_COLUMNS, lambda task: [], may_be_empty=True)
 
 
 def read_runs(folder: Path) -> "pd.DataFrame":
