@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import keras
 from keras import ops
@@ -17,37 +17,46 @@ InPlace = Callable[[Variable, Sequence[Variable], Tensor], None]
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
 
 
+class Step(NamedTuple):
+    """One step: its number () float32, from 1, and hyperparameters (P,), or () of one member."""
+
+    number: Tensor
+    rate: Tensor  # of learning
+    momentum: Tensor | None  # None: the optimizer has none
+
+    @property
+    def of_one(self) -> "Step":
+        """That of the only member."""
+        momentum = None if self.momentum is None else self.momentum[0]
+        return Step(self.number, self.rate[0], momentum)
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """An update of weights and of its own slots.
 
     `slots`: the number of tensors that it keeps per weight, zero at first. `update`: of (weights,
-    slots), given gradients, learning rates, the step, and momenta or None. `in_place`: takes one
-    member's learning rate (), the step and its momentum () or None, and returns the same update of
-    one weight and its slots as variables.
+    slots), given gradients and a step; all but the step have shapes (P, ...). `in_place`: takes one
+    member's step, and returns the same update of one weight and its slots as variables.
     """
 
     slots: int
     update: Callable[
-        [Sequence[Tensor], Sequence[Tensors], Sequence[Tensor], Tensor, Tensor, Tensor | None],
+        [Sequence[Tensor], Sequence[Tensors], Sequence[Tensor], Step],
         tuple[Tensors, list[Tensors]],
     ]
-    in_place: Callable[[Tensor, Tensor, Tensor | None], InPlace]
+    in_place: Callable[[Step], InPlace]
 
 
 def _adam(
     weights: Sequence[Tensor],
     slots: Sequence[Tensors],
     gradients: Sequence[Tensor],
-    learning_rate: Tensor,
-    step: Tensor,
-    momentum: Tensor | None,
+    step: Step,
 ) -> tuple[Tensors, list[Tensors]]:
-    """`keras.optimizers.Adam` with its defaults. Kingma and Ba 2015.
-
-    Shapes: weights, gradients and slots (P, ...); learning_rate (P,); step () float32, from 1.
-    """
-    alpha = learning_rate * ops.sqrt(1 - ops.power(BETA_2, step)) / (1 - ops.power(BETA_1, step))
+    """`keras.optimizers.Adam` with its defaults. Kingma and Ba 2015."""
+    first, second = (ops.power(beta, step.number) for beta in (BETA_1, BETA_2))
+    alpha = step.rate * ops.sqrt(1 - second) / (1 - first)
     new_weights, means, squares = [], [], []
     for weight, mean, square, gradient in zip(weights, *slots, gradients, strict=True):
         mean = mean + (gradient - mean) * (1 - BETA_1)
@@ -63,56 +72,52 @@ def _sgd(
     weights: Sequence[Tensor],
     slots: Sequence[Tensors],
     gradients: Sequence[Tensor],
-    learning_rate: Tensor,
-    step: Tensor,
-    momentum: Tensor | None,
+    step: Step,
 ) -> tuple[Tensors, list[Tensors]]:
-    """`keras.optimizers.SGD` without momentum; shapes as in Adam."""
+    """`keras.optimizers.SGD` without momentum."""
     pairs = zip(weights, gradients, strict=True)
-    return [w - per_member(learning_rate, w) * g for w, g in pairs], []
+    return [w - per_member(step.rate, w) * g for w, g in pairs], []
 
 
 def _momentum(
     weights: Sequence[Tensor],
     slots: Sequence[Tensors],
     gradients: Sequence[Tensor],
-    learning_rate: Tensor,
-    step: Tensor,
-    momentum: Tensor | None,
+    step: Step,
 ) -> tuple[Tensors, list[Tensors]]:
-    """`keras.optimizers.SGD` with momentum (P,), which keeps a velocity. Polyak 1964.
+    """`keras.optimizers.SGD` with momentum, which keeps a velocity. Polyak 1964.
 
-    `v = momentum * v - learning_rate * gradient`, then `w = w + v`; shapes as in Adam.
+    `v = momentum * v - rate * gradient`, then `w = w + v`.
     """
     velocities = [
-        velocity * per_member(momentum, velocity) - gradient * per_member(learning_rate, gradient)
+        velocity * per_member(step.momentum, velocity) - gradient * per_member(step.rate, gradient)
         for velocity, gradient in zip(*slots, gradients, strict=True)
     ]
     return [w + v for w, v in zip(weights, velocities, strict=True)], [velocities]
 
 
-def _adam_in_place(rate: Tensor, step: Tensor, momentum: Tensor | None) -> InPlace:
-    powers = BETA_1**step, BETA_2**step
+def _adam_in_place(step: Step) -> InPlace:
+    powers = BETA_1**step.number, BETA_2**step.number
 
     def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
         mean, square = slots
         betas_and_epsilon = BETA_1, BETA_2, EPSILON
-        backend.adam_in_place(weight, mean, square, gradient, rate, powers, betas_and_epsilon)
+        backend.adam_in_place(weight, mean, square, gradient, step.rate, powers, betas_and_epsilon)
 
     return update
 
 
-def _sgd_in_place(rate: Tensor, step: Tensor, momentum: Tensor | None) -> InPlace:
+def _sgd_in_place(step: Step) -> InPlace:
     def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
-        backend.sgd_in_place(weight, gradient, rate)
+        backend.sgd_in_place(weight, gradient, step.rate)
 
     return update
 
 
-def _momentum_in_place(rate: Tensor, step: Tensor, momentum: Tensor | None) -> InPlace:
+def _momentum_in_place(step: Step) -> InPlace:
     def update(weight: Variable, slots: Sequence[Variable], gradient: Tensor) -> None:
         (velocity,) = slots
-        backend.momentum_in_place(weight, velocity, gradient, rate, momentum)
+        backend.momentum_in_place(weight, velocity, gradient, step.rate, step.momentum)
 
     return update
 

@@ -12,7 +12,7 @@ from pipeline.engine import backend, mixup
 from pipeline.engine.backend import Kind, PerWeight, State, Tensor
 from pipeline.engine.losses import objective
 from pipeline.engine.noise import Noise
-from pipeline.engine.optimizers import OPTIMIZERS, KernelStep, max_norm, per_member
+from pipeline.engine.optimizers import OPTIMIZERS, KernelStep, Step, max_norm, per_member
 from pipeline.engine.population import Population
 
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
@@ -257,29 +257,26 @@ class Program:
         values = [weights[index] for index in trained]
         gradients, (means, moved) = backend.gradients(loss, values)
         new = state | {"step": state["step"] + ops.cast(1, "uint32")}
-        step, rates = ops.cast(new["step"], "float32"), inputs["learning_rate"]
-        momentum = inputs.get("momentum")
+        number = ops.cast(new["step"], "float32")
+        step = Step(number, inputs["learning_rate"], inputs.get("momentum"))
         if self._held is None:
             weights = _applied(weights, self._kernel_steps(inputs, before=True))
             values = [weights[index] for index in trained]
-            values, slots = self.optimizer.update(
-                values, state["slots"], gradients, rates, step, momentum
-            )
+            values, slots = self.optimizer.update(values, state["slots"], gradients, step)
             weights = _replaced(weights, [*zip(trained, values, strict=True), *moved.items()])
             weights = _applied(weights, self._bounds(inputs))
             weights = _applied(weights, self._kernel_steps(inputs, before=False))
             new |= {"weights": weights, "slots": slots}
         else:
             self._held.apply(self._kernel_steps(inputs, before=True))
-            own = None if momentum is None else momentum[0]
-            self._held.update(self.optimizer.in_place(rates[0], step, own), gradients)
+            self._held.update(self.optimizer.in_place(step.of_one), gradients)
             for index, value in moved.items():
                 self._held.assign(index, value)
             self._held.apply(self._bounds(inputs))
             self._held.apply(self._kernel_steps(inputs, before=False))
         if self.shape.averaging == "steps":
             after = new["weights"] if self._held is None else self._held.weights()
-            share = ops.where(step > 1, 1 - inputs["decay"], 1.0)
+            share = ops.where(number > 1, 1 - inputs["decay"], 1.0)
             new["average"] = self._averaged(state, after, share)
         return new, means * float(x.shape[1])
 
