@@ -116,9 +116,9 @@ class Dataset:
             _check_rows("held_out", self.held_out, len(self.x))
         if self.informative is not None:
             _check_informative(self.informative, self.input_shape)
-        if self.classes and len(set(self.classes)) != self.n_classes:
+        if self.classes and not len(self.classes) == len(set(self.classes)) == self.n_classes:
             raise ValueError(
-                f"`classes` must be {self.n_classes} different names, but got {self.classes}"
+                f"`classes` must be {self.n_classes} different names, but got {list(self.classes)}"
             )
 
     @property

@@ -55,16 +55,14 @@ def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
     """
     origin = origins.read(data.input)
     dataset = SOURCES[data.source].prepare(study, data, seed, raw)
-    if origin.classes and len(set(origin.classes)) != dataset.n_classes:
-        raise UserError(
-            f"{data.input}: `classes` must be {dataset.n_classes} different names, but got "
-            f"{list(origin.classes)}"
+    try:
+        return replace(
+            dataset,
+            source=data.source,
+            title=_title(study, data.input, origin.title),
+            description=origin.description,
+            leak=origin.leak,
+            classes=origin.classes,
         )
-    return replace(
-        dataset,
-        source=data.source,
-        title=_title(study, data.input, origin.title),
-        description=origin.description,
-        leak=origin.leak,
-        classes=origin.classes,
-    )
+    except ValueError as error:  # the classes do not fit
+        raise UserError(f"{data.input}: {error}") from error
