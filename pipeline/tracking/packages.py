@@ -34,7 +34,7 @@ class Inputs:
     def of(cls, data: Dataset) -> Self:
         """Those of a prepared data set; the example is of its first draw."""
         center, scale = data.scaling.of(0)
-        x = data.split("leak_free", "train", 0)[0][:1].astype(float)
+        x = data.x[data.rows("leak_free", "train", 0)[:1]].astype(float)
         example = (x.reshape(1, -1) * scale + center).reshape(x.shape)
         classes = data.classes or tuple(map(str, range(data.n_classes)))
         return cls(data.input_shape, classes, data.scaling, np.round(example, 6))
@@ -66,7 +66,9 @@ class Packages:
         self._write("requirements.txt", "\n".join(pins))
         python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
         self._write("python_env.yaml", python)
-        (self._folder / "data").mkdir()
+        for name in ("data", "code"):
+            (self._folder / name).mkdir()
+        shutil.copy(served_model.__file__, self._folder / "code")
         self._inputs = inputs
         self._example = None if inputs is None else self._write_example(inputs.example)
 
@@ -105,9 +107,6 @@ class Packages:
         """Adds what `mlflow.pyfunc` and `mlflow models` need."""
         from mlflow import pyfunc
 
-        code = self._folder / "code"
-        code.mkdir(exist_ok=True)
-        shutil.copy(served_model.__file__, code)
         self._write(f"data/{served_model.INPUTS}", json.dumps(told))
         loader = Path(served_model.__file__).stem
         environment = "python_env.yaml"
