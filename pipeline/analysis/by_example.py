@@ -22,6 +22,9 @@ Rows = Mapping[str, Mapping[str, Vector32]]  # outcome -> key of a run -> (n,)
 def read(folder: Path, runs: pd.DataFrame) -> Rows:
     """Whether each run is right about each test example, and its loss there.
 
+    A stored probability bounds an example's loss at 16, while runs.csv has it from logits. So a
+    run's losses are moved to the mean that runs.csv has.
+
     Empty unless all replicates have the same test examples, or for a task without labels. Raises
     UserError if predictions are missing.
     """
@@ -30,8 +33,10 @@ def read(folder: Path, runs: pd.DataFrame) -> Rows:
     predictions = ensembles.read(folder, runs)
     hits: dict[str, Vector32] = {}
     losses: dict[str, Vector32] = {}
+    means = runs.set_index("key")["test_loss"]
     for key, outputs in predictions.probabilities.items():
         labels = predictions.labels[predictions.samples[key]]
         hits[key] = ensembles.hits(outputs, labels).astype(np.float32)
-        losses[key] = ensembles.losses(outputs, labels).astype(np.float32)
+        bounded = ensembles.losses(outputs, labels)
+        losses[key] = (bounded + (means[key] - bounded.mean())).astype(np.float32)
     return {"test_accuracy": hits, "test_loss": losses}

@@ -27,6 +27,14 @@ def test_the_values_of_examples_average_to_those_of_the_predictions(tmp_path: Pa
         assert set(np.unique(hits)) <= {0.0, 1.0}
 
 
+def test_the_losses_of_examples_average_to_those_of_the_runs(tmp_path: Path) -> None:
+    """Runs have losses from logits; stored probabilities bound them."""
+    folder, runs = same_test(tmp_path)
+    losses = by_example.read(folder, runs)["test_loss"]
+    for run in runs.to_dict("records"):
+        assert losses[run["key"]].mean() == pytest.approx(run["test_loss"], rel=1e-5)
+
+
 def test_only_replicates_with_the_same_test_examples_have_them(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS, seeds=5)
     assert by_example.read(write_results(tmp_path / "circles", runs), runs) == {}
