@@ -22,12 +22,26 @@ if TYPE_CHECKING:  # mlflow takes seconds to import, and conftest.py imports thi
 EXPERIMENT = "regularization/circles"
 
 
+def free_port() -> int:
+    """A port that nothing listens to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def answers(address: str) -> bool:
+    """Whether a server is there and gives a page."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return int(answer.status) == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 class Server:
     """A real tracking server that can be killed, and started again on the same port and data."""
 
     def __init__(self, folder: Path, database: str | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.database = database or f"sqlite:///{folder}/mlflow.db"
         self._folder = folder
@@ -76,11 +90,7 @@ class Server:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return int(answer.status) == 200
-        except (urllib.error.URLError, OSError):
-            return False
+        return answers(f"{self.uri}/health")
 
 
 def _client(uri: str) -> "MlflowClient":

@@ -1,7 +1,6 @@
 """Results travel by a DVC remote, and experiments and plots compare them."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,8 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from sklearn.datasets import load_digits
@@ -22,9 +19,9 @@ from pipeline import datasets, results
 from pipeline.stages import publish
 from pipeline.tracking.store import model_name
 
+from .browser import SHOTS, chromium, needed
 from .clone import Clone
 
-SHOTS = Path(__file__).parents[1] / "test-artifacts"
 CURVES = "results/digits/plots/curves.csv"
 TARGET = "report@digits"
 EPOCHS = 12  # for curves that can be seen
@@ -193,31 +190,21 @@ def test_a_temporary_experiment_keeps_its_runs_and_can_be_applied(fresh: Clone, 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not shutil.which("chromedriver") and not os.environ.get("CI"),
-    reason="needs a browser: apt-get install chromium chromium-driver",
-)
+@needed
 def test_plots_are_drawn_without_a_network(studied: Clone) -> None:
     studied.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--targets", CURVES)
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    options.binary_location = str(shutil.which("chromium"))
-    browser: Any = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    try:
-        browser.set_window_size(1150, 480)
+    size = {"width": 1210, "height": 430, "deviceScaleFactor": 1, "mobile": False}
+    with chromium({"performance": "ALL", "browser": "ALL"}, size=(1210, 600)) as browser:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get((studied.folder / "dvc_plots/index.html").as_uri())
         drawn = "canvas.marks, svg.marks"
-        WebDriverWait(browser, 60).until(lambda b: b.find_elements(By.CSS_SELECTOR, drawn))
+        wait: Any = WebDriverWait(browser, 60)
+        wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, drawn))
         SHOTS.mkdir(exist_ok=True)
         browser.save_screenshot(str(SHOTS / "dvc-plots.png"))
-        events = [
-            json.loads(entry["message"])["message"] for entry in browser.get_log("performance")
-        ]
-        assert browser.get_log("browser") == []
-    finally:
-        browser.quit()
+        told: Any = browser
+        events = [json.loads(entry["message"])["message"] for entry in told.get_log("performance")]
+        assert told.get_log("browser") == []
     sent = [each for each in events if each["method"] == "Network.requestWillBeSent"]
     addresses = [each["params"]["request"]["url"] for each in sent]
     assert addresses

@@ -4,9 +4,7 @@ Needs Debian's packages chromium and chromium-driver. Screenshots are left in te
 """
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import requests
 from mlflow import MlflowClient
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
@@ -25,24 +22,17 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from pipeline.tracking import view
 
+from .browser import SHOTS, chromium, needed
 from .clone import Clone
-from .store import EXPERIMENT, Server, wait_until
+from .store import EXPERIMENT, Server, answers, free_port, wait_until
 
-SHOTS = Path(__file__).parents[1] / "test-artifacts"
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 TRAINING = "workflowType=machine_learning"
 COMPARED = ("l2", "dropout", "early_stopping")
 PATIENCE = 60  # seconds until a page must show what is looked for
 ALERTS = "[role=alert], [class*=notification-notice], [class*=error-boundary]"
 ACCOUNT = "users/current"  # which a server without accounts does not have
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER) and not os.environ.get("CI"),
-        reason="needs a browser: apt-get install chromium chromium-driver",
-    ),
-]
+pytestmark = [pytest.mark.slow, needed]
 
 
 def longer(params: dict[str, Any]) -> dict[str, Any]:
@@ -134,8 +124,6 @@ class Pages:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Pages]:
-    assert BROWSER, "CI needs chromium; .ci/run installs it"
-    assert DRIVER, "CI needs chromium-driver; .ci/run installs it"
     clone = Clone(tmp_path_factory.mktemp("study"))
     clone.edit(longer)
     shutil.copy(empty_database, clone.folder / "mlflow.db")
@@ -143,15 +131,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Ite
     printed = clone.run(*project, "-e", "report", "-P", "studies=circles")
     assert view.link("http://127.0.0.1:5000", "1") in printed
     server = Server(clone.folder)
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
-    # A container's root has no sandbox, and little shared memory.
-    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1440,1000"):
-        options.add_argument(f"--{flag}")
     try:
         server.start()
-        with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as browser:
+        with chromium({"browser": "SEVERE"}, size=(1440, 1000)) as browser:
             yield Pages(browser, server, clone.folder)
     finally:
         server.kill()
@@ -242,16 +224,8 @@ def test_the_run_of_a_project_shows_its_finding_and_its_files(pages: Pages) -> N
     pages.shoot("mlflow-run-project")
 
 
-def answers(address: str) -> bool:
-    try:
-        return requests.get(address, timeout=5).ok
-    except requests.ConnectionError:
-        return False
-
-
 def test_a_search_opens_in_optunas_dashboard(pages: Pages) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = ["optuna-dashboard", "sqlite:///results/circles/optuna.db", "--port", port]
     dashboard = subprocess.Popen(
         [str(Path(sys.executable).with_name(command[0])), *command[1:]],

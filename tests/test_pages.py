@@ -4,9 +4,7 @@ Needs Debian's packages chromium and chromium-driver.
 """
 
 import base64
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,25 +13,18 @@ import axe_core_python
 import pandas as pd
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from pipeline.report import overview_page, pages
 
+from .browser import chromium, needed
 from .synthetic import make_runs, write_results
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AXE = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 STUDIES = ("circles", "digits")
 EFFECTS = {"none": 0.0, "l1": -0.02, "l2": 0.03, "dropout": 0.001, "early_stopping": 0.0}
 LARGEST, FIRST_SIGHT, LEAST_TEXT = 6, 700, 11  # pages on paper; pixels
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER) and not os.environ.get("CI"),
-        reason="needs a browser: apt-get install chromium chromium-driver",
-    ),
-]
+pytestmark = [pytest.mark.slow, needed]
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +46,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.binary_location = str(BROWSER)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(300)  # seconds; other tests keep the processors busy
-    yield driver
-    driver.quit()
+    with chromium({}, size=(1200, 900)) as driver:
+        driver.set_script_timeout(300)  # seconds; other tests keep the processors busy
+        yield driver
 
 
 def show(browser: Any, page: Path, width: int = 1200, scheme: str = "light") -> None:
