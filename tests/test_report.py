@@ -120,6 +120,17 @@ def test_how_sure_each_choice_was_is_told(page: str) -> None:
     assert "dropout_l2 1 1.10 \N{EN DASH} \N{EN DASH} 0 of 1 \N{EN DASH}" in text
 
 
+def test_trials_that_were_too_large_to_keep_leave_choices_without_their_worth(
+    tmp_path: Path,
+) -> None:
+    folder = write_results(tmp_path / "circles", make_runs(EFFECTS))
+    table = folder / "choices.csv"
+    table.write_text(table.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    made = pages.choices_of(results.read_tuned(folder), results.read_choices(folder))
+    assert "l2" in made
+    assert {(each.rank, each.lost) for each in made.values()} == {(None, None)}
+
+
 @pytest.mark.slow
 def test_seeds_and_replicates_have_their_share_of_the_variance(tmp_path: Path) -> None:
     runs = make_runs(EFFECTS, seeds=20, per_replicate=2, overlap=0.3)
