@@ -46,7 +46,7 @@ quick: setup ## tests for while you edit: none that trains, compiles or starts a
 	$(PYTHON) -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
 
 test: setup ## the test suite; about 15 minutes on two cores
-	$(PYTHON) -m pytest -n auto --dist loadfile -m "not exhaustive"
+	$(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 test-all: setup ## every test, also techniques in the kind of program that they are not trained in
 	$(PYTHON) -m pytest -n auto --dist loadfile
