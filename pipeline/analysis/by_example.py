@@ -22,6 +22,8 @@ Rows = Mapping[str, Mapping[str, Vector32]]  # outcome -> key of a run -> (n,)
 def read(folder: Path, runs: pd.DataFrame) -> Rows:
     """Whether each run is right about each test example, and its loss there.
 
+    Of the balanced accuracy, whether it is right, weighted so that every class counts the same.
+
     A stored probability bounds an example's loss at 16, while runs.csv has it from logits. So a
     run's losses are moved to the mean that runs.csv has.
 
@@ -33,10 +35,23 @@ def read(folder: Path, runs: pd.DataFrame) -> Rows:
     predictions = ensembles.read(folder, runs)
     hits: dict[str, Vector32] = {}
     losses: dict[str, Vector32] = {}
+    balanced: dict[str, Vector32] = {}
     means = runs.set_index("key")["test_loss"]
     for key, outputs in predictions.probabilities.items():
         labels = predictions.labels[predictions.samples[key]]
         hits[key] = ensembles.hits(outputs, labels).astype(np.float32)
+        balanced[key] = hits[key] * _shares(labels, max(2, outputs.shape[1]))
         bounded = ensembles.losses(outputs, labels)
         losses[key] = (bounded + (means[key] - bounded.mean())).astype(np.float32)
-    return {"test_accuracy": hits, "test_loss": losses}
+    return {"test_accuracy": hits, "test_loss": losses, "test_balanced_accuracy": balanced}
+
+
+def _shares(labels: NDArray[np.int32], classes: int) -> Vector32:
+    """The weight of each example by which every class counts the same, (n,), of mean 1.
+
+    nan if a class has no example: then the balanced accuracy is not defined.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        return np.full(len(labels), np.nan, np.float32)
+    return (len(labels) / (classes * counts[labels])).astype(np.float32)

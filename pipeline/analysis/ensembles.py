@@ -6,9 +6,8 @@ Two kinds, which need no further training:
   groups of consecutive seeds, each compared with the mean of its members. No two ensembles share a
   run. If every run draws its own data, as in the tuned setting of circles, there are none.
 - *techniques*: for every replicate and seed of the tuned setting, one run of each of several
-  techniques, compared with the run of the same pair by the technique with the highest mean
-  validation accuracy. For early stopping this is the accuracy of the best epoch, which is slightly
-  too high.
+  techniques, compared with the run of the same pair by the technique with the best mean validation
+  score. For early stopping this is the score of the best epoch, which is slightly too good.
 
 Where several searches met the same replicates, the runs of the first are combined. The unit is the
 replicate, as everywhere: ensembles of one draw or split are averaged, and splits of one file count
@@ -179,9 +178,11 @@ def of_techniques(runs: pd.DataFrame) -> Iterator[Ensembles]:
 
 
 def _best_by_validation(runs: pd.DataFrame) -> str:
-    """The technique with the highest mean validation accuracy, then the lowest loss."""
-    means = runs.groupby("technique", sort=False)[["val_accuracy", "val_loss"]].mean()
-    return str(means.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).index[0])
+    """The technique with the best mean validation score, then the lowest loss."""
+    task = results.task_of(runs)
+    by_technique = runs.groupby("technique", sort=False)
+    means = by_technique[[*dict.fromkeys((task.val.name, "val_loss"))]].mean()
+    return min(map(str, means.index), key=lambda name: task.rank(dict(means.loc[name])))
 
 
 # The table

@@ -59,6 +59,7 @@ def outcomes(
         if not known[name].better:
             raise UserError(f"outcome {name!r} cannot be compared: neither more nor less is better")
     described = [task.train.name, task.val.name, task.gap_measure.name, "val_loss", "test_loss"]
+    described += [task.of("test", score).name for score in task.scores]
     described += [name for name, measure in task.measures.items() if measure.averaged]
     roles: dict[str, Role] = {task.test.name: "primary"}
     for name in secondary:
@@ -340,6 +341,11 @@ class Finding:
     def measure(self) -> Measure:
         """The score that is compared."""
         return measure_of(self.primary[0])
+
+    @property
+    def followed(self) -> Measure:
+        """The score of the learning curves, such as accuracy, for no part of the data yet."""
+        return tasks.named(self.primary[0]["task"]).followed
 
     @property
     def baseline(self) -> Row:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from pipeline.config.sections import SearchRange, Study, TechniqueParams
-from pipeline.errors import nearest
+from pipeline.errors import UserError, nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.registry import BASELINE, TECHNIQUES, Technique
@@ -44,6 +44,9 @@ def _name_problem(name: str) -> str | None:
 
 def study_problems(study: Study) -> Iterator[str]:
     """Problems that need more than one field: techniques, their values, sums of counts."""
+    if problem := _score_problem(study):  # without a task nothing else can be checked
+        yield problem
+        return
     if not study.data.images and study.model.images:
         for_points = " or ".join(repr(name) for name, model in MODELS.items() if not model.images)
         yield (
@@ -80,6 +83,21 @@ def study_problems(study: Study) -> Iterator[str]:
         yield from _final_problems(name, study)
     yield from _outcome_problems(study)
     yield from _vary_problems(study)
+
+
+def _score_problem(study: Study) -> str | None:
+    """A score that the task lacks, or that the architecture's own task does not go by."""
+    try:
+        task = study.data.task
+    except UserError as error:
+        return f"data.score: {error}"
+    own = study.model.own_task
+    if own is None or own.kind == task.kind or study.data.score is None:
+        return None
+    return (
+        f"data.score: must be left out with model.architecture={study.model.architecture!r}, which "
+        f"goes by {own.score.title}, but got {study.data.score!r}"
+    )
 
 
 def _race_problems(study: Study) -> Iterator[str]:

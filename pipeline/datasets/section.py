@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets.task import CLASSIFICATION, Task
+from pipeline.datasets.task import CLASSIFICATION, Task, scored
 
 FROZEN = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=1)]
@@ -22,6 +22,7 @@ class Section:
 
     source: str  # its name in `sources.SOURCES`
     input: str  # path of the file about the data's origin; DVC repeats the study if it changes
+    score: str | None = None  # one of `task.SCORES`, by which all is chosen; None: the usual one
 
     @property
     def own_draws(self) -> int | None:
@@ -30,8 +31,11 @@ class Section:
 
     @property
     def task(self) -> Task:
-        """The task of the data, unless the architecture has its own."""
-        return CLASSIFICATION
+        """The task of the data, unless the architecture has its own; it goes by `score`.
+
+        Raises UserError for a score that the task lacks.
+        """
+        return CLASSIFICATION if self.score is None else scored(CLASSIFICATION, self.score)
 
     @property
     def article_points(self) -> bool:

@@ -63,6 +63,7 @@ def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
             description=origin.description,
             leak=origin.leak,
             classes=origin.classes,
+            task=data.task,
         )
     except ValueError as error:  # the classes do not fit
         raise UserError(f"{data.input}: {error}") from error

@@ -3,13 +3,14 @@
 The data declare their task; an architecture may override it, as the autoencoder does. Each run and
 each row of its results has it. All code that chooses, ranks, compares or reports asks the task, so
 that none depends on accuracy: a further task is one more entry of `TASKS`, beside the loss that the
-engine computes and the function that measures a final model.
+engine computes and the function that measures a final model. `scored` gives a task another of its
+scores to go by.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from math import inf, isfinite, prod
+from functools import cache, cached_property
+from math import inf, isfinite, isnan, prod
 from typing import Any, Literal
 
 from pipeline.errors import UserError, nearest
@@ -20,6 +21,8 @@ Shape = tuple[int, ...]
 
 SIGMAS = (0.1, 0.2, 0.4)  # standard deviations of noise on test inputs, in units of the input
 KEPT = (1.0, 0.5, 0.3, 0.2, 0.1)  # shares of weights that are left after pruning
+PART_WORDS: Mapping[Part, str] = {"train": "train", "val": "validation", "test": "test"}
+FOLLOWED = frozenset(("accuracy", "rmse", "loss"))  # scores that training has a curve of
 
 
 def kept_name(share: float) -> str:
@@ -138,8 +141,8 @@ class Task:
     `output`: number of classes and one example's shape → units and activation of the last layer.
     `loss`: its name; without penalties it is called unpenalised. `scores`: compared on training,
     validation and test data; the first one decides, and between equal scores the lower loss.
-    `worst`: the score of a run that diverged. `own`: measures of a final model of this task, beside
-    its scores and `EVERY`.
+    `worst`: the score of a run that diverged, or whose score is undefined. `own`: measures of a
+    final model of this task, beside its scores and `EVERY`.
 
     >>> CLASSIFICATION.test.name, RECONSTRUCTION.test.name
     ('test_accuracy', 'test_loss')
@@ -155,9 +158,27 @@ class Task:
     wording: Wording
 
     @property
+    def kind(self) -> str:
+        """Its key in `TASKS`, whatever its score.
+
+        >>> scored(CLASSIFICATION, "f1").kind
+        'classification'
+        """
+        return self.name.partition("/")[0]
+
+    @property
     def score(self) -> Measure:
         """The score by which everything is chosen and compared, for no part of the data yet."""
         return self.scores[0]
+
+    @property
+    def followed(self) -> Measure:
+        """The score of the learning curves: the first of its scores that training has a curve of.
+
+        >>> scored(CLASSIFICATION, "f1").followed.name, scored(REGRESSION, "mae").followed.name
+        ('accuracy', 'rmse')
+        """
+        return next(score for score in self.scores if score.name in FOLLOWED)
 
     @property
     def quantity(self) -> bool:
@@ -172,7 +193,8 @@ class Task:
     def of(self, part: Part, score: Measure | None = None) -> Measure:
         """A score, by default the first, on a part of the data."""
         score = score or self.score
-        return replace(score, name=f"{part}_{score.name}")
+        words = f"{PART_WORDS[part]} {score.words}" if score.words else ""
+        return replace(score, name=f"{part}_{score.name}", words=words)
 
     @property
     def train(self) -> Measure:
@@ -196,8 +218,8 @@ class Task:
 
     @property
     def fall_measure(self) -> Measure:
-        """By how much the validation score fell from its best epoch to the last one."""
-        return Measure("fall", share=self.score.share, averaged=True)
+        """By how much the followed validation score fell from its best epoch to the last one."""
+        return Measure("fall", share=self.followed.share, averaged=True)
 
     @cached_property
     def measures(self) -> Mapping[str, Measure]:
@@ -210,7 +232,8 @@ class Task:
     @property
     def curves(self) -> tuple[str, ...]:
         """The learning curves to show."""
-        return tuple(dict.fromkeys((self.train.name, self.val.name, "val_loss")))
+        train, val = self.of("train", self.followed), self.of("val", self.followed)
+        return tuple(dict.fromkeys((train.name, val.name, "val_loss")))
 
     @property
     def headlines(self) -> tuple[str, ...]:
@@ -228,12 +251,20 @@ class Task:
         >>> CLASSIFICATION.order(0.9, 0.4) < CLASSIFICATION.order(0.9, 0.5)
         True
         """
-        return -self.val.sign * score, loss
+        return -self.val.sign * self.known(score), loss
+
+    def known(self, score: float | None) -> float:
+        """The score; the worst one for a score that is missing or undefined.
+
+        >>> CLASSIFICATION.known(0.9), CLASSIFICATION.known(None), REGRESSION.known(float("nan"))
+        (0.9, 0.0, inf)
+        """
+        return self.worst if score is None or isnan(score) else score
 
     def rank(self, measured: Mapping[str, Any]) -> tuple[float, float]:
         """`order` of a run's measures; a missing score or loss counts as diverged."""
         score, loss = measured.get(self.val.name), measured.get("val_loss")
-        return self.order(self.worst if score is None else score, inf if loss is None else loss)
+        return self.order(self.known(score), inf if loss is None else loss)
 
     def gap(self, measured: Mapping[str, float]) -> float:
         """How much better the score is on training data than on test data."""
@@ -370,8 +401,96 @@ TASKS: Mapping[str, Task] = {
 }
 
 
+# Other scores
+
+LOG_LOSS = replace(LOSS, words="log loss")  # its column is that of the loss
+# By task and name: the scores that can decide, and their definitions.
+_CHOICES: Mapping[str, Mapping[str, tuple[Measure, str]]] = {
+    "classification": {
+        "accuracy": (CLASSIFICATION.score, "is the share of examples that are told rightly."),
+        "balanced_accuracy": (
+            Measure("balanced_accuracy", share=True, better="higher"),
+            "is the mean over the classes of the share of their examples that are told rightly.",
+        ),
+        "log_loss": (LOG_LOSS, "is the cross-entropy, without any penalty."),
+        "roc_auc": (
+            Measure("roc_auc", better="higher", words="ROC AUC"),
+            "is the area under the ROC curve: the chance that an example of the second class gets a"
+            " higher probability of it than one of the first. Of more classes it is the mean over"
+            " each class against the others.",
+        ),
+        "f1": (
+            Measure("f1", better="higher", words="F1"),
+            "is the harmonic mean of precision and recall of the second class, or, of more classes,"
+            " the mean over the classes.",
+        ),
+    },
+    "regression": {
+        "rmse": (REGRESSION.score, ""),  # defined by the task
+        "mae": (REGRESSION.scores[1], "is the mean absolute error, in the unit of what is told."),
+        "r2": (
+            REGRESSION.scores[2],
+            "is the share of the variance that is explained: 1 minus the mean squared error over"
+            " the variance.",
+        ),
+    },
+}
+SCORES: Mapping[str, tuple[str, ...]] = {
+    "classification": tuple(_CHOICES["classification"]),
+    "regression": tuple(_CHOICES["regression"]),
+    "reconstruction": (),
+}
+WORST: Mapping[str, float] = {"log_loss": inf, "rmse": inf, "mae": inf, "r2": -inf}  # others: 0
+
+
+@cache
+def scored(task: Task, score: str) -> Task:
+    """The task with this score, one of `SCORES`, as the first; all of `SCORES` are measured.
+
+    Its name, such as classification/roc_auc, is that under which `named` finds it. Where the task
+    goes by the score and measures the others already, it is the task itself. Raises UserError for a
+    score that the task lacks.
+
+    >>> scored(CLASSIFICATION, "roc_auc").test.name, scored(CLASSIFICATION, "log_loss").test.name
+    ('test_roc_auc', 'test_loss')
+    >>> scored(REGRESSION, "rmse") is REGRESSION
+    True
+    """
+    known = SCORES[task.kind]
+    if score not in known:
+        expected = nearest(score, known) if known else "; it has no scores to choose from"
+        raise UserError(f"unknown score {score!r} of a {task.kind}{expected}")
+    choices = _CHOICES[task.kind]
+    first, definition = choices[score]
+    others = [measure for name, (measure, _) in choices.items() if name not in (score, "log_loss")]
+    loss = () if first.name == LOSS.name else (LOSS,)
+    scores = (first, *others, *loss)
+    if scores == task.scores:
+        return task
+    return replace(
+        TASKS[task.kind],
+        name=f"{task.kind}/{score}",
+        scores=scores,
+        worst=WORST.get(score, 0.0),
+        wording=_wording(TASKS[task.kind], first, definition, others),
+    )
+
+
+def _wording(task: Task, first: Measure, definition: str, others: Sequence[Measure]) -> Wording:
+    """The wording of a task that goes by the score `first`."""
+    terms, title = task.wording.terms, first.title
+    tested = [task.of("test", score) for score in others]
+    return replace(
+        task.wording,
+        aim=title if first.better == "higher" else f"a low {title}",
+        terms=((f"{title[0].upper()}{title[1:]}", definition), *terms) if definition else terms,
+        columns=tuple((measure.name, measure.heading) for measure in tested),
+    )
+
+
 def named(name: str) -> Task:
     """The task of this name, as in result files. Raises UserError for an unknown name."""
-    if name not in TASKS:
-        raise UserError(f"unknown task {name!r}{nearest(name, TASKS)}")
-    return TASKS[name]
+    kind, _, score = name.partition("/")
+    if kind not in TASKS:
+        raise UserError(f"unknown task {kind!r}{nearest(kind, TASKS)}")
+    return scored(TASKS[kind], score) if score else TASKS[kind]

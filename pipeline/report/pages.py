@@ -29,7 +29,7 @@ from pipeline.analysis.summary import Finding, Row, difference_text, measure_of
 from pipeline.analysis.variance import Component
 from pipeline.datasets import about as studied
 from pipeline.datasets.about import About
-from pipeline.datasets.task import Measure, Task, named
+from pipeline.datasets.task import Measure, Task
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
 from pipeline.formatting import number
@@ -273,9 +273,13 @@ def runs_of(runs: pd.DataFrame, task: Task) -> list[dict[Any, Any]]:
 
 
 def write_plot_data(curves: pd.DataFrame, task: Task, path: Path) -> None:
-    """Writes the thinned mean curves, for `dvc plots`."""
+    """Writes the thinned mean curves, for `dvc plots`.
+
+    `validation` is that of the followed score under a name that all tasks share.
+    """
     columns = ["epoch", "technique", "setting", *task.curves]
-    replace_csv(path, curves[columns], digits=6)
+    score = curves[task.of("val", task.followed).name]
+    replace_csv(path, curves[columns].assign(validation=score), digits=6)
 
 
 def write_drawings(settings: Sequence[Setting], folder: Path) -> None:
@@ -315,13 +319,13 @@ def write_figures(table: pd.DataFrame, curves: pd.DataFrame, folder: Path, title
             style.png(forest, folder / f"figures/forest-{setting}.png")
         shown = curves[curves["setting"] == setting]
         techniques = [row["technique"] for row in finding.primary]
-        for measure in dict.fromkeys((_score(finding).name, "loss")):
+        for measure in dict.fromkeys((finding.followed.name, "loss")):
             text = f"{_caption(finding, measure, title)}; dotted: validation of {BASELINE}"
             grid = figures.curve_grid(shown, techniques, measure, text)
             style.png(grid, folder / f"figures/{measure}-{setting}.png")
     first = summary.find(table)
     champion = [first.champion or BASELINE]
-    panel = _panels(first, champion, curves, _score(first).name, title)[0]
+    panel = _panels(first, champion, curves, first.followed.name, title)[0]
     replace_text(folder / THUMBNAIL, panel.svg)
 
 
@@ -347,7 +351,7 @@ def _setting(
         noise=noise,
         inspected=inspected,
     )
-    score = _score(finding).name
+    score = finding.followed.name
     return Setting(
         name=name,
         finding=finding,
@@ -397,11 +401,6 @@ def _components(
         for row in finding.compared
     }
     return {name: each.components() for name, each in pairs.items() if each.replicates > 1}
-
-
-def _score(finding: Finding) -> Measure:
-    """The score of a setting's task, such as accuracy, for no part of the data yet."""
-    return named(finding.primary[0]["task"]).score
 
 
 def _forest(finding: Finding, title: str) -> tuple[Markup, Markup]:
@@ -471,7 +470,7 @@ def _cost_panel(rows: pd.DataFrame, cost: str, finding: Finding, title: str) -> 
 
 def _caption(finding: Finding, shown: str, title: str) -> str:
     runs = f"by epoch, mean and middle 80 % of the runs of {finding.n} replicates"
-    score = _score(finding)
+    score = finding.followed
     content = {
         score.name: f"{score.spoken} {runs}",
         "loss": f"validation loss without penalty {runs}",

@@ -85,5 +85,5 @@ def _line(finished: search.Search) -> str:
     """The log's line of a technique whose search is finished."""
     best = finished.outcomes[finished.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
-    score = f"best validation {finished.task.score.name} {best.score:.4f}"
+    score = f"best {finished.task.val.title} {best.score:.4f}"
     return f"{finished.title}: {finished.trials} trials, {score} (trial {finished.best}{values})"

@@ -24,7 +24,7 @@ def misfit(
         if problem := part.misfit(architecture, images):
             return problem
         if part.needs_labels and not (architecture.own_task or task).labels:
-            return f"needs class labels (for {part.slot}), but the task is a {task.name}"
+            return f"needs class labels (for {part.slot}), but the task is a {task.kind}"
     try:
         return _misfit_of_layers(change, architecture)
     except ValueError as error:

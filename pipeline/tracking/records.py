@@ -212,13 +212,15 @@ def _best(curve: pd.DataFrame | None, task: Task) -> dict[str, float]:
     if curve is None or curve.empty:
         return {}
     best = curve.iloc[best_epoch(curve, task)]
-    names = [name for name in dict.fromkeys(("epoch", task.val.name, "val_loss")) if name in best]
+    score = task.of("val", task.followed).name
+    names = [name for name in dict.fromkeys(("epoch", score, "val_loss")) if name in best]
     return {f"best_{name}": float(best[name]) for name in names if finite(best[name])}
 
 
 def best_epoch(curve: pd.DataFrame, task: Task) -> int:
-    """The position of the first row with the best validation score."""
-    scores = task.val.sign * curve[task.val.name]
+    """The position of the first row with the best validation score that the curves follow."""
+    followed = task.of("val", task.followed)
+    scores = followed.sign * curve[followed.name]
     return int(scores.fillna(-np.inf).to_numpy().argmax())
 
 

@@ -27,7 +27,10 @@ TRAINS = (
     "training/targets.py",
 )
 # The files that decide the measures of a trained model.
-MEASURES = ("training/evaluation.py", "training/measures.py", "training/inspection.py")
+MEASURES = (
+    *("training/evaluation.py", "training/measures.py", "training/inspection.py"),
+    "training/scores.py",
+)
 LIBRARIES = ("tensorflow", "keras", "numpy", "scipy")
 
 
@@ -64,6 +67,13 @@ def measuring_digest() -> str:
     """A digest of the code that measures trained models."""
     statements = code.of_files(MEASURES) | code.of_class(Task)
     return _digest([*sorted(statements), f"noise={SIGMAS}"])
+
+
+@cache
+def scoring_digest() -> str:
+    """A digest of the code and the library that score trials for which training has no curve."""
+    statements = code.of_files(("training/scores.py",))
+    return _digest([*sorted(statements), f"scikit-learn={version('scikit-learn')}"])
 
 
 def _digest(parts: list[str]) -> str:

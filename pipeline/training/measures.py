@@ -17,10 +17,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.datasets.task import KEPT, SIGMAS, kept_name
+from pipeline.datasets.task import CLASSIFICATION, KEPT, SIGMAS, Task, kept_name
 from pipeline.engine import backend
 from pipeline.models.building import CODE
 from pipeline.models.stack import HIDDEN, below_output
+from pipeline.training.scores import Told, further
 
 # Bounds of a layer's output at a time, so that it fits a cache and memory does not grow with data.
 ROWS_AT_ONCE = 2048
@@ -66,10 +67,13 @@ class Measured(NamedTuple):
     probabilities: np.ndarray | None  # as `Predicted.outputs`
 
 
-def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
+def measure(
+    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task = CLASSIFICATION
+) -> Measured:
     """Measures of a classifier: of its predictions on each part of the data, and of its weights.
 
-    Of each part: `<part>_accuracy` and `<part>_loss` (unpenalised). Of the last part: `collapsed`,
+    Of each part: the task's scores, such as `<part>_accuracy` and `<part>_loss` (unpenalised). Of
+    the last part: `collapsed`,
     whether it predicts a single class; `calibration_error`; `noise_accuracies`; `kept_accuracies`;
     `zero_activations`, the share of the hidden layers' outputs h that are 0, and `mean_activation`,
     the mean of |h| over examples and units. `parameters` is the number of all weights,
@@ -79,7 +83,7 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
     for name, (x, y) in parts.items():
         predicted = predict(model, x, y)
         classes = predicted.classes
-        scores |= _accuracy_and_loss(name, predicted, y)
+        scores |= _of_part(name, predicted, y, task)
     stride = -(-len(x) // NOISE_ROWS)  # over the whole part: MNIST's first test images are easier
     sample = x[::stride], y[::stride]
     measures = scores | {
@@ -92,24 +96,30 @@ def measure(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
     return Measured(measures, predicted.outputs)
 
 
-def _accuracy_and_loss(part: str, predicted: Predicted, y: np.ndarray) -> dict[str, float]:
+def _of_part(part: str, predicted: Predicted, y: np.ndarray, task: Task) -> dict[str, float]:
+    """A classifier's scores on a part of the data."""
+    told = Told(y, predicted.classes, predicted.outputs)
+    others = further(task.scores, told)
     return {
         f"{part}_accuracy": float(np.mean(predicted.classes == y)),
         f"{part}_loss": float(np.mean(predicted.losses, dtype=np.float64)),
+        **{f"{part}_{name}": value for name, value in others.items()},
     }
 
 
-def score(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
-    """A classifier's accuracy and loss on each part, as `measure` names them."""
+def score(
+    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task = CLASSIFICATION
+) -> dict[str, float]:
+    """A classifier's scores on each part, as `measure` names them."""
     return {
         name: value
         for part, (x, y) in parts.items()
-        for name, value in _accuracy_and_loss(part, predict(model, x, y), y).items()
+        for name, value in _of_part(part, predict(model, x, y), y, task).items()
     }
 
 
 def score_reconstruction(
-    model: keras.Sequential, parts: Mapping[Any, Labelled]
+    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
 ) -> dict[str, float]:
     """The mean squared error on each part, as `measure_reconstruction` names it."""
     return {
@@ -118,7 +128,9 @@ def score_reconstruction(
     }
 
 
-def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
+def measure_reconstruction(
+    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+) -> Measured:
     """Measures of a model that reproduces its input; labels are not read.
 
     As `measure`, without those that need labels. `<part>_loss` is the mean squared error.
@@ -138,7 +150,9 @@ def measure_reconstruction(model: keras.Sequential, parts: Mapping[Any, Labelled
     return Measured(measures, None)
 
 
-def measure_regression(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> Measured:
+def measure_regression(
+    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+) -> Measured:
     """Measures of a model that predicts a number in its own unit, by a last layer that rescales.
 
     As `measure`, without those that need labels. Of each part: `<part>_rmse` and `<part>_mae`, in
@@ -149,7 +163,7 @@ def measure_regression(model: keras.Sequential, parts: Mapping[Any, Labelled]) -
     scores: dict[str, float] = {}
     for name, (x, y) in parts.items():
         predicted = outputs(model, x)[:, 0]
-        scores |= _errors(name, predicted, y, model.layers[-1].scale)
+        scores |= errors(name, predicted, y, model.layers[-1].scale)
     stride = -(-len(x) // NOISE_ROWS)
     measures = scores | {
         "collapsed": bool(np.all(predicted == predicted[0])),
@@ -159,35 +173,43 @@ def measure_regression(model: keras.Sequential, parts: Mapping[Any, Labelled]) -
     return Measured(measures, None)
 
 
-def score_regression(model: keras.Sequential, parts: Mapping[Any, Labelled]) -> dict[str, float]:
+def score_regression(
+    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+) -> dict[str, float]:
     """The errors on each part, as `measure_regression` names them."""
     return {
         name: value
         for part, (x, y) in parts.items()
-        for name, value in _errors(part, outputs(model, x)[:, 0], y, model.layers[-1].scale).items()
+        for name, value in errors(part, outputs(model, x)[:, 0], y, model.layers[-1].scale).items()
     }
 
 
-def _errors(part: str, predicted: np.ndarray, y: np.ndarray, scale: float) -> dict[str, float]:
-    errors = predicted.astype(np.float64) - y
-    squared = float(np.mean(np.square(errors)))
+def errors(part: str, predicted: np.ndarray, y: np.ndarray, scale: float) -> dict[str, float]:
+    """A regression's scores on a part of the data, from predictions (n,) for targets y (n,).
+
+    Both are in the target's own unit; `scale`: its standard deviation, as a run is trained.
+    """
+    missed = predicted.astype(np.float64) - y
+    squared = float(np.mean(np.square(missed)))
     spread = float(np.var(y, dtype=np.float64))
     return {
         f"{part}_rmse": float(np.sqrt(squared)),
-        f"{part}_mae": float(np.mean(np.abs(errors))),
+        f"{part}_mae": float(np.mean(np.abs(missed))),
         f"{part}_r2": 1 - squared / spread if spread else float("nan"),
         f"{part}_loss": squared / scale**2,
     }
 
 
-# By the name of the task.
-MEASURED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], Measured]] = {
+# By the kind of the task.
+MEASURED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled], Task], Measured]] = {
     "classification": measure,
     "regression": measure_regression,
     "reconstruction": measure_reconstruction,
 }
 
-SCORED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled]], dict[str, float]]] = {
+SCORED: Mapping[
+    str, Callable[[keras.Sequential, Mapping[Any, Labelled], Task], dict[str, float]]
+] = {
     "classification": score,
     "regression": score_regression,
     "reconstruction": score_reconstruction,

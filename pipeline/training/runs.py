@@ -21,7 +21,7 @@ from pipeline.results import SIZE
 from pipeline.techniques.changes import Change
 from pipeline.techniques.registry import combination
 from pipeline.techniques.training import Stopping
-from pipeline.training.identity import canonical, code_digest, key_of
+from pipeline.training.identity import canonical, code_digest, key_of, scoring_digest
 from pipeline.training.seeds import derived_seed
 
 TUNED, BY_LOSS = "tuned", "tuned_by_loss"
@@ -96,12 +96,18 @@ class Run:
             "code": code_digest(change.part_classes()),
             **({"search": self.search} if self.search else {}),
             **({"train_rows": self.train_rows} if self.train_rows else {}),
+            **({"scoring": scoring_digest()} if self.scored_by_weights else {}),
         }
 
     @property
     def change(self) -> Change:
         """The technique's change for these values."""
         return combination(self.combine or (self.technique,)).apply(self.values)
+
+    @property
+    def scored_by_weights(self) -> bool:
+        """Whether it is a trial whose validation score training has no curve of."""
+        return self.setting == "trial" and self.task.score != self.task.followed
 
     @property
     def stops_early(self) -> bool:

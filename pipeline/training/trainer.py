@@ -24,7 +24,7 @@ from pipeline.techniques.changes import Change
 from pipeline.techniques.part import TrainingPlan
 from pipeline.techniques.structure import Whitening
 from pipeline.training import exports
-from pipeline.training.evaluation import evaluate, score
+from pipeline.training.evaluation import evaluate, score, validation_score
 from pipeline.training.runs import Result, Run
 from pipeline.training.targets import standard
 
@@ -88,6 +88,7 @@ class Trainer:
     def __init__(self, dataset: Dataset, engine: Engine) -> None:
         self.dataset, self.engine = dataset, engine
         self._models: dict[object, keras.Sequential] = {}
+        self._predictors: dict[object, keras.Sequential] = {}  # models that score trials
         self._spectra: dict[bytes, whitening.Spectrum] = {}  # training rows → their spectrum
 
     def program(self, run: Run) -> tuple[str, int]:
@@ -118,18 +119,17 @@ class Trainer:
 
     def scores(self, runs: Sequence[Run], weights: Sequence[Path]) -> list[dict[str, float]]:
         """The scores of trials on test examples, from .npz files of their weights."""
-        model = building.build(
-            runs[0].model,
-            runs[0].change,
-            self.dataset.input_shape,
-            self.dataset.n_classes,
-            len(self._train_rows(runs[0])),
-            runs[0].task,
-        )
+        model = self._built(runs[0])
         return [
             score(run, self._predicting(run, model), self.dataset, _read_weights(path))
             for run, path in zip(runs, weights, strict=True)
         ]
+
+    def _built(self, run: Run) -> keras.Sequential:
+        """A model that predicts; for weights of any values of the run's technique."""
+        shapes = self.dataset.input_shape, self.dataset.n_classes
+        rows = len(self._train_rows(run))
+        return building.build(run.model, run.change, *shapes, rows, run.task)
 
     def _predicting(self, run: Run, model: keras.Sequential) -> keras.Sequential:
         """The model, predicting in the target's own unit."""
@@ -199,6 +199,7 @@ class Trainer:
     def _result(self, run: Run, trained: Trained) -> Result:
         measures = training_measures(run, trained)
         if run.setting == "trial":
+            measures |= self._validated(run, trained)
             checkpoint = _checkpoint_arrays(trained.checkpoint)
             small = sum(weight.nbytes for weight in trained.weights) <= LARGEST_KEPT
             weights = trained.weights if small else None
@@ -218,6 +219,17 @@ class Trainer:
             measured=evaluation.measures,
         )
 
+    def _validated(self, run: Run, trained: Trained) -> dict[str, float]:
+        """A trial's validation score if training has no curve of it, from the weights it kept."""
+        if run.task.val.name in trained.curves:
+            return {}
+        key = run.model, run.technique, run.combine
+        if key not in self._predictors:
+            if len(self._predictors) == MODELS_KEPT:
+                self._predictors.clear()
+            self._predictors[key] = self._built(run)
+        return validation_score(run, self._predictors[key], self.dataset, trained.weights)
+
 
 def with_errors(run: Run, trained: Trained, dataset: Dataset) -> Trained:
     """With the curves `train_rmse` and `val_rmse` of a regression, in the target's own unit."""
@@ -232,14 +244,15 @@ def with_errors(run: Run, trained: Trained, dataset: Dataset) -> Trained:
 def training_measures(run: Run, trained: Trained) -> dict[str, float]:
     """The values of the curves in the epoch whose weights were kept, and the epochs that were run.
 
-    `fall`: by how much the validation score fell from its best epoch to the last one. A run that
-    diverges in its first epoch has the values of that epoch.
+    `fall`: by how much the followed validation score fell from its best epoch to the last one. A
+    run that diverges in its first epoch has the values of that epoch.
     """
     epochs_before = run.change.before_last_fit(run.training.epochs)
     finite = trained.epochs_run - (trained.diverged is not None)
     kept = max(0, (trained.best_epoch or finite) - 1)
     last = {name: float(curve[kept]) for name, curve in trained.curves.items()}
-    score = run.task.val.sign * trained.curves[run.task.val.name][: max(1, finite)]
+    followed = run.task.of("val", run.task.followed)
+    score = followed.sign * trained.curves[followed.name][: max(1, finite)]
     return last | {
         "fall": float(score.max() - score[-1]),
         "epochs_run": trained.epochs_run,

@@ -210,7 +210,7 @@ def _outcome(search: Search, values: Mapping[str, float], runs: Runs) -> Outcome
 
 def _measured(task: Task, run: tuple[Run, Result]) -> tuple[float, float]:
     measures = run[1].measures
-    return measures[task.val.name], measures["val_loss"]
+    return task.known(measures[task.val.name]), measures["val_loss"]
 
 
 def _tell(
@@ -235,6 +235,7 @@ def _trial_row(search: Search, number: int, runs: Runs, seconds: float) -> Row:
     `seconds`: the time that the trial had taken before.
     """
     first, task = runs[0][0], search.task
+    train = task.of("train", task.followed).name
     failed = [result.failed for _, result in runs if result.failed]
     measures = [LOST if failed else result.measures for _, result in runs]
     outcome = _outcome(search, {}, runs)
@@ -258,7 +259,7 @@ def _trial_row(search: Search, number: int, runs: Runs, seconds: float) -> Row:
         **param_columns(first.hyperparameters),
         task.val.name: outcome.score,
         "val_loss": outcome.val_loss,
-        task.train.name: mean(task.train.name),
+        train: mean(train),
         "diverged": diverged,
         "epochs_run": mean("epochs_run"),
         "seconds": sum(measure["seconds"] for measure in measures)
@@ -357,7 +358,9 @@ def _values(plan: Plan, outcome: Outcome) -> dict[str, float]:
 
 def _scores(search: Search) -> np.ndarray:
     """Scores of the candidates that did not diverge, (candidates, draws); nan: not trained."""
-    kept = [each for each in search.outcomes.values() if np.isfinite(each.losses).all()]
+    kept = [
+        each for each in search.outcomes.values() if np.isfinite([each.losses, each.scores]).all()
+    ]
     table = np.full(
         (max(len(kept), 1), max(map(len, (each.scores for each in kept)), default=1)), np.nan
     )

@@ -1,12 +1,13 @@
 """Replicates that are tested on the same examples: these count as a source of variance too."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis import by_example, effects, paired, summary
+from pipeline.analysis import by_example, effects, ensembles, paired, summary
 
 from ..synthetic import make_runs, write_results
 
@@ -21,7 +22,7 @@ def same_test(folder: Path) -> tuple[Path, pd.DataFrame]:
 def test_the_values_of_examples_average_to_those_of_the_predictions(tmp_path: Path) -> None:
     folder, runs = same_test(tmp_path)
     rows = by_example.read(folder, runs)
-    assert rows.keys() == {"test_accuracy", "test_loss"}
+    assert rows.keys() == {"test_accuracy", "test_loss", "test_balanced_accuracy"}
     assert all(values.keys() == {*runs["key"]} for values in rows.values())
     for hits in rows["test_accuracy"].values():
         assert set(np.unique(hits)) <= {0.0, 1.0}
@@ -33,6 +34,20 @@ def test_the_losses_of_examples_average_to_those_of_the_runs(tmp_path: Path) -> 
     losses = by_example.read(folder, runs)["test_loss"]
     for run in runs.to_dict("records"):
         assert losses[run["key"]].mean() == pytest.approx(run["test_loss"], rel=1e-5)
+
+
+def test_the_balanced_hits_of_examples_average_to_the_balanced_accuracy(tmp_path: Path) -> None:
+    folder, runs = same_test(tmp_path)
+    predictions = ensembles.read(folder, runs)
+    labels = np.concatenate([np.zeros(50, int), np.ones(150, int)])  # other than half and half
+    hits = {key: ensembles.hits(p, labels) for key, p in predictions.probabilities.items()}
+    stored = np.load(folder / "predictions.npz").items()
+    changed: Any = {name: labels if name.endswith("/labels") else a for name, a in stored}
+    np.savez(folder / "predictions.npz", **changed)
+    rows = by_example.read(folder, runs)["test_balanced_accuracy"]
+    for key, hit in hits.items():
+        expected = (hit[labels == 0].mean() + hit[labels == 1].mean()) / 2
+        assert rows[key].mean() == pytest.approx(expected, rel=1e-5)
 
 
 def test_only_replicates_with_the_same_test_examples_have_them(tmp_path: Path) -> None:
