@@ -35,13 +35,14 @@ PREPARED = Path("data/prepared")
 TRIALS, TUNED = "trials.csv", "tuned.json"
 TRIAL_RUNS = "trial_runs.csv"  # validation scores of each trial on each draw
 CHOICES = "choices.csv"  # what the choices were worth on test examples
+YARDSTICKS = "yardsticks.csv"  # what simple models reach; without rows but for people's own data
 RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
 PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
 TIMES = "inference.csv"
 SUMMARY, ADVICE = "summary.csv", "advice.json"
 MADE_BY: Mapping[str, str] = {
     **dict.fromkeys((TRIALS, TRIAL_RUNS, TUNED), "tune"),
-    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS, CHOICES), "train"),
+    **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS, CHOICES, YARDSTICKS), "train"),
     TIMES: "timing",
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
 }
@@ -57,6 +58,11 @@ TRIAL_RUN_COLUMNS = ("task", "technique", "search", "trial", "turn", "key", "val
 CHOICE_COLUMNS = (
     *("technique", "search", "trials", "rank_correlation", "rank_low", "rank_high"),
     *("practitioner_lost", "practitioner_lost_error"),
+)
+YARDSTICK_COLUMNS = (
+    *("key", "task", "yardstick", "estimator", "draw"),
+    *("rows", "of_rows"),  # trained on, of those that the draw has for training
+    *("overlap", SAME_TEST),
 )
 RUN_COLUMNS = (
     *("key", "study", "task", "technique", "setting", "leaks"),
@@ -79,20 +85,12 @@ SUMMARY_COLUMNS = (
 TEXTS = {"key": str, STUDY: str}
 
 
-class FinalRun(Protocol):
-    """What the files need to know of a final run."""
+class Predictor(Protocol):
+    """What the files need to know of what predicts: a final run or a yardstick."""
 
     @property
     def key(self) -> str:
         """Its key, by which all files name it."""
-
-    @property
-    def technique(self) -> str:
-        """The name of a registered technique or of a combination."""
-
-    @property
-    def setting(self) -> str:
-        """`article` or `tuned`."""
 
     @property
     def protocol(self) -> SplitProtocol:
@@ -101,6 +99,18 @@ class FinalRun(Protocol):
     @property
     def draw(self) -> int:
         """The index of the draw that it uses."""
+
+
+class FinalRun(Predictor, Protocol):
+    """What the files need to know of a final run."""
+
+    @property
+    def technique(self) -> str:
+        """The name of a registered technique or of a combination."""
+
+    @property
+    def setting(self) -> str:
+        """`article` or `tuned`."""
 
 
 # Paths
@@ -228,6 +238,27 @@ def read_choices(folder: Path) -> "pd.DataFrame":
     Raises UserError if the file or a column is missing.
     """
     return _read_table(folder / CHOICES, CHOICE_COLUMNS, lambda task: [], may_be_empty=True)
+
+
+def write_yardsticks(rows: Sequence[Row], path: Path) -> None:
+    """Writes rows with the columns `YARDSTICK_COLUMNS`, all scores, and seconds; maybe no row."""
+    import pandas as pd
+
+    columns = dict.fromkeys([*YARDSTICK_COLUMNS, *(name for row in rows for name in row)])
+    replace_csv(path, pd.DataFrame(rows, columns=[*columns]), digits=10)
+
+
+def read_yardsticks(folder: Path) -> "pd.DataFrame":
+    """What simple models reach, a row for each and draw; no rows but for people's own data.
+
+    Raises UserError if the file, a column or a score of the task is missing.
+    """
+    return _read_table(
+        folder / YARDSTICKS,
+        YARDSTICK_COLUMNS,
+        lambda task: [task.of("test", score).name for score in task.scores],
+        may_be_empty=True,
+    )
 
 
 def read_runs(folder: Path) -> "pd.DataFrame":
@@ -392,12 +423,13 @@ def read_inspections(folder: Path) -> Iterator[tuple[str, str, str, np.ndarray]]
 
 
 def write_predictions(
-    runs: Iterable[tuple[FinalRun, np.ndarray]], data: Dataset, path: Path
+    runs: Iterable[tuple[Predictor, np.ndarray]], data: Dataset, path: Path
 ) -> None:
     """Writes classifiers' probabilities for the test examples, and the labels of these, as .npz.
 
     `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
-    runs of one sample share their training, validation and test examples. Probabilities stay
+    runs of one sample share their training, validation and test examples. Yardsticks are written
+    as runs are. Probabilities stay
     float32: float16 rounds 0.9999 to 1, which changes the loss. They are not compressed: for
     circles that takes fifteen times as long as writing, for a quarter of the size.
     """
@@ -414,14 +446,17 @@ def read_predictions(
 ) -> Iterator[tuple[str, str | None, np.ndarray]]:
     """Sample, key and probabilities of each run, and, with the key None, each sample's labels.
 
-    Raises UserError if the file or the predictions of one of `runs` are missing.
+    `runs`: final runs, or yardsticks. Raises UserError if the file or the predictions of one of
+    `runs` are missing.
     """
     path = folder / PREDICTIONS
+    wanted = {"labels", *runs["key"]}
     with np.load(_present(path)) as arrays:
         labelled = [(name, *name.split("/")) for name in arrays.files]
         check_keys(path, "predictions", runs, (key for _, _, key in labelled))
         for name, sample, key in labelled:
-            yield sample, None if key == "labels" else key, arrays[name]
+            if key in wanted:
+                yield sample, None if key == "labels" else key, arrays[name]
 
 
 # JSON

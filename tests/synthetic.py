@@ -12,10 +12,12 @@ import pandas as pd
 from pipeline.datasets import about
 from pipeline.datasets.about import About
 from pipeline.datasets.task import KEPT, kept_name
+from pipeline.results import YARDSTICK_COLUMNS
 
 EPOCHS = 12
 SIGMAS = (0.0, 0.1, 0.2, 0.4)
 TRIALS = 8
+SCORES = ("test_accuracy", "test_loss")
 STRENGTH, LEARNING_RATE = 0.00031, 0.002  # chosen
 SEARCH = {"low": 1e-5, "high": 1e-1, "log": True, "integer": False}
 
@@ -220,6 +222,43 @@ def make_inspection(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
+def make_yardsticks(
+    runs: pd.DataFrame,
+    effects: Mapping[str, float],
+    draws: int = 10,
+    noise: float = 0.004,
+    rows: int = 30,
+) -> pd.DataFrame:
+    """Yardsticks that add `effects` to what the baseline's tuned runs have on average on a draw.
+
+    `rows`: that they trained on, of 30.
+    """
+    baseline = runs[(runs["technique"] == "none") & (runs["setting"] == "tuned")]
+    usual = baseline.groupby("replicate")[["test_accuracy", "overlap", "same_test"]].mean()
+    lines = []
+    for name, effect in effects.items():
+        rng = np.random.default_rng([*name.encode(), 2])
+        for draw in range(draws):
+            accuracy = usual["test_accuracy"][draw] + effect + noise * rng.standard_normal()
+            lines.append(
+                {
+                    "key": f"{name}-{draw}",
+                    "task": "classification",
+                    "yardstick": name,
+                    "estimator": f"{name.title()}Estimator()",
+                    "draw": draw,
+                    "rows": rows,
+                    "of_rows": 30,
+                    "overlap": usual["overlap"][draw],
+                    "same_test": bool(usual["same_test"][draw]),
+                    "test_accuracy": accuracy,
+                    "test_loss": 0.5,
+                    "seconds": 0.25,
+                }
+            )
+    return pd.DataFrame(lines, columns=[*YARDSTICK_COLUMNS, *SCORES, "seconds"])
+
+
 def write_about(folder: Path, leaks: bool = False, outcomes: tuple[str, ...] = ()) -> None:
     """An about.json of points in the plane, of which 30 train and the first 3 trials are random."""
     sizes = {"train": 30, "val": 70, "test": 200}
@@ -246,14 +285,21 @@ def write_results(
     runs: pd.DataFrame,
     at_edge: Sequence[str] = (),
     outcomes: tuple[str, ...] = (),
+    yardsticks: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write the result files that tune and train write, but for optuna.db; return the folder."""
+    """Write the result files that tune and train write, but for optuna.db; return the folder.
+
+    `yardsticks`: what simple models add to the baseline's accuracy; None: there are none.
+    """
     folder.mkdir(parents=True)
     write_about(folder, bool(runs["leaks"].any()), outcomes)
     runs.to_csv(folder / "runs.csv", index=False)
     make_curves(runs).to_parquet(folder / "curves.parquet", index=False)
     np.savez(folder / "inspections.npz", **make_inspection(runs))  # type: ignore[arg-type]
-    predictions: dict[str, Any] = make_predictions(runs)
+    simple = make_yardsticks(runs, yardsticks or {})
+    simple.to_csv(folder / "yardsticks.csv", index=False)
+    predictors = pd.concat([runs, simple.assign(setting="tuned")]) if len(simple) else runs
+    predictions: dict[str, Any] = make_predictions(predictors)
     np.savez(folder / "predictions.npz", **predictions)
     techniques = list(runs["technique"].unique())
     make_trials(techniques, folder.name).to_csv(folder / "trials.csv", index=False)

@@ -28,6 +28,7 @@ READERS: dict[str, Callable[[Path, pd.DataFrame], Any]] = {
     results.CURVES: lambda folder, runs: results.read_curves(folder, runs, ["val_loss"]),
     results.PREDICTIONS: lambda folder, runs: list(results.read_predictions(folder, runs)),
     results.INSPECTIONS: lambda folder, _: list(results.read_inspections(folder)),
+    results.YARDSTICKS: lambda folder, _: results.read_yardsticks(folder),
     results.SUMMARY: lambda folder, _: results.read_summary(folder),
     results.ADVICE: lambda folder, _: results.read_advice(folder),
 }

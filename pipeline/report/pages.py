@@ -21,12 +21,14 @@ from pipeline.analysis import (
     paired,
     summary,
     tuning_curve,
+    yardsticks,
 )
 from pipeline.analysis.advice import Advice
 from pipeline.analysis.by_example import Rows
 from pipeline.analysis.chosen import Chosen
 from pipeline.analysis.summary import Finding, Row, difference_text, measure_of
 from pipeline.analysis.variance import Component
+from pipeline.analysis.yardsticks import Yardsticks
 from pipeline.datasets import about as studied
 from pipeline.datasets.about import About
 from pipeline.datasets.task import Measure, Task
@@ -96,6 +98,7 @@ class Tables:
     finding: Finding
     advised: Advice
     ensembled: pd.DataFrame  # of ensembles.csv
+    simple: Yardsticks | None  # None but for people's own data
     curves: pd.DataFrame  # mean learning curves, by setting and technique
 
 
@@ -112,8 +115,8 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     """Make summary, metrics, advice, figures and page of the results in `folder`.
 
     Reads about.json, runs.csv, curves.parquet, predictions.npz, inspections.npz, choices.csv,
-    tuned.json and trials.csv. Draws in `processes` processes. The page links each run to MLflow at
-    the address `ui`. Raises UserError if a file is missing or incomplete.
+    yardsticks.csv, tuned.json and trials.csv. Draws in `processes` processes. The page links each
+    run to MLflow at the address `ui`. Raises UserError if a file is missing or incomplete.
     """
     trials = tuning_curve.ordered(results.read_trials(folder))
     inspected = model_figures.read(folder)
@@ -159,6 +162,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         about=about,
         finding=tables.finding,
         advised=tables.advised,
+        simple=tables.simple,
         settings=settings,
         tuned=tuned,
         task=task,
@@ -182,6 +186,7 @@ def write_tables(folder: Path) -> Tables:
     rows = by_example.read(folder, runs)
     table = summary.summarize(runs, about.outcomes, rows=rows, same_rows=about.same_rows)
     finding = summary.find(table)
+    advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
     made = Tables(
         about=about,
         runs=runs,
@@ -189,8 +194,9 @@ def write_tables(folder: Path) -> Tables:
         rows=rows,
         summary=table,
         finding=finding,
-        advised=advice.advise(finding, tuned, scope(about, tuned["epochs"])),
+        advised=advised,
         ensembled=_ensembles(folder, runs),
+        simple=yardsticks.read(folder, runs, finding, advised.by_validation, rows),
         curves=figures.mean_curves(folder, runs),
     )
     results.write_summary(table, folder)

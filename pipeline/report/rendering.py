@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from pipeline.analysis.summary import SIGNIFICANCE, corrected_p, told_apart
 from pipeline.analysis.telling import amount
+from pipeline.analysis.yardsticks import network_words
 from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
 from pipeline.report.sentences import caution, groups, headline, known, use
@@ -45,6 +46,7 @@ def render(template: str, **values: Any) -> str:
         told_apart=told_apart,
         corrected_p=corrected_p,
         amount=amount,
+        network_words=network_words,
         deviation=_deviation,
         BASELINE=BASELINE,
         WORDS={name: technique.summary for name, technique in TECHNIQUES.items()},

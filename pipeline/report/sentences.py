@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline import results
-from pipeline.analysis import sizes, summary
+from pipeline.analysis import by_example, sizes, summary, yardsticks
 from pipeline.analysis.families import Group
 from pipeline.analysis.summary import Finding, Row, difference_text, told_apart
 from pipeline.analysis.telling import (
@@ -129,11 +129,22 @@ def _not_shown(finding: Finding) -> str:
 def told(folder: Path) -> tuple[str, str]:
     """The tables of a study's results, and the headline with the advice."""
     rows = results.read_summary(folder)
-    advised = results.read_advice(folder)["text"]
+    advised = results.read_advice(folder)
     if results.varies(results.read_tuned(folder)):
-        return sizes.table(sizes.read(results.read_runs(folder), rows)), advised
-    finding = headline(summary.find(rows), studied.read(folder).title)
-    return summary.table(rows), f"{finding}\n{advised}"
+        return sizes.table(sizes.read(results.read_runs(folder), rows)), str(advised["text"])
+    finding = summary.find(rows)
+    told = f"{headline(finding, studied.read(folder).title)}\n{advised['text']}"
+    simple = _simple(folder, finding, advised["by_validation"])
+    return "\n\n".join([summary.table(rows), *simple]), told
+
+
+def _simple(folder: Path, finding: Finding, best: str) -> list[str]:
+    """The table of yardsticks, if the study has some."""
+    if results.read_yardsticks(folder).empty:
+        return []
+    runs = results.read_runs(folder)
+    found = yardsticks.read(folder, runs, finding, best, by_example.read(folder, runs))
+    return [yardsticks.table(found)] if found else []
 
 
 def scope(about: About, epochs: int) -> str:

@@ -1,6 +1,7 @@
 """Train each technique on paired seeds, in the article setting and tuned."""
 
 import argparse
+import itertools
 import logging
 import time
 from collections import Counter
@@ -23,15 +24,17 @@ from pipeline.tracking.context import Context
 from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import final_record
 from pipeline.tracking.tracker import Tracker
+from pipeline.training import yardsticks
 from pipeline.training.rows import curve_table, final_row
 from pipeline.training.runs import Plan, Run
+from pipeline.training.yardsticks import Yardstick
 from pipeline.tuning import choices, rounds
 
 _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes about.json, runs.csv, curves, predictions, inspections, choices and the models."""
+    """Writes about.json, runs.csv, curves, predictions, choices, yardsticks and the models."""
     parser = argparse.ArgumentParser(prog="python -m pipeline train", description=__doc__)
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
@@ -55,6 +58,7 @@ def _train(study: str) -> None:
     with replacing_together(_outputs(study)) as scratch:
         with Tracker(context, settings.tracking.system_metrics) as tracker:
             executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
+            simple = _yardsticks(plan, data)  # while the workers' imports run
             with Runner(executor, journal) as runner:
                 for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]
@@ -77,7 +81,8 @@ def _train(study: str) -> None:
             if not curves:
                 raise UserError(f"{study}: every final run failed: {rows[runs[0].key]['failed']}")
             trained = [run for run in runs if run.key in curves]
-            _write(trained, journal, data, {run.key: curves[run.key] for run in trained}, scratch)
+            own_curves = {run.key: curves[run.key] for run in trained}
+            _write(trained, simple, journal, data, own_curves, scratch)
             about.write(_about(plan, data), scratch[table.with_name(about.FILE)])
             replace_csv(scratch[table.with_name(results.CHOICES)], worth, digits=10)
         # In the order of the runs, whatever finished first.
@@ -106,6 +111,15 @@ def _tuned(plan: Plan, context: Context) -> dict[str, Any]:
             "again"
         )
     return content
+
+
+def _yardsticks(plan: Plan, data: datasets.Dataset) -> list[Yardstick]:
+    """What simple models reach on people's own data, for the page of a study of one size."""
+    single = plan.study.final.vary is None
+    if not (single and yardsticks.wanted(data)) or plan.task.target.of_input:
+        return []
+    replicates = plan.study.final.replicates
+    return [*yardsticks.measure(data, plan.task, plan.study_seed, replicates)]
 
 
 def _choices(
@@ -147,19 +161,20 @@ def _outputs(study: str) -> list[Path]:
     """The outputs of the stage; the table of runs is the last one."""
     files = (
         *(about.FILE, results.INSPECTIONS, results.CURVES, results.PREDICTIONS),
-        *(results.CHOICES, results.RUNS),
+        *(results.CHOICES, results.YARDSTICKS, results.RUNS),
     )
     return [results.MODELS / study, *(results.RESULTS / study / name for name in files)]
 
 
 def _write(
     runs: Sequence[Run],
+    simple: Sequence[Yardstick],
     journal: Journal,
     data: datasets.Dataset,
     curves: Mapping[str, pd.DataFrame],
     scratch: Mapping[Path, Path],
 ) -> None:
-    """Writes curves, models, inspections and predictions in the order of the runs.
+    """Writes curves, models, inspections and predictions in the order of the runs; yardsticks.
 
     `scratch`: output → the path to write to.
     """
@@ -184,7 +199,13 @@ def _write(
     )
     results.write_curves(curves, scratch[folder / results.CURVES])
     results.write_predictions(
-        ((run, journal.probabilities(run.key)) for run in runs if run.task.labels),
+        itertools.chain(
+            ((run, journal.probabilities(run.key)) for run in runs if run.task.labels),
+            ((each, each.outputs) for each in simple if runs[0].task.labels),
+        ),
         data,
         scratch[folder / results.PREDICTIONS],
+    )
+    results.write_yardsticks(
+        [each.row(data, runs[0].task) for each in simple], scratch[folder / results.YARDSTICKS]
     )

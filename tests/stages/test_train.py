@@ -1,4 +1,4 @@
-"""A run that fails leaves the stage's other results whole."""
+"""A run that fails leaves the stage's other results whole; own data get yardsticks beside them."""
 
 import shutil
 from pathlib import Path
@@ -13,6 +13,7 @@ from pipeline.execution.executor import Answer, Work, WorkerDied
 from pipeline.execution.jobs import Train
 from pipeline.execution.worker import Job
 from pipeline.stages import report, train, tune
+from pipeline.training import yardsticks
 
 from ..test_leaks import NAME, InProcess, Nowhere, write_params
 
@@ -36,6 +37,8 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     for stage in (tune, train):
         monkeypatch.setattr(stage, "LocalExecutor", Deadly)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
+    monkeypatch.setattr(yardsticks, "OWN", (NAME,))
+    monkeypatch.setattr(yardsticks, "SECONDS", 1.0)
     write_params(tmp_path / loading.FILE)
     shutil.copytree("data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
@@ -55,4 +58,8 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     assert all(Path(model).exists() for model in others["model"])  # of the first ten seeds
     curves = pd.read_parquet(results.RESULTS / NAME / "curves.parquet")
     assert {*curves["key"]} == {*others["key"]}
-    assert (results.RESULTS / NAME / "report.html").exists()
+    simple = results.read_yardsticks(results.RESULTS / NAME)
+    assert [*simple["yardstick"].unique()] == ["constant", "linear", "trees"]
+    assert {*simple["draw"]} == {*runs["replicate"]}
+    page = (results.RESULTS / NAME / "report.html").read_text(encoding="utf-8")
+    assert '<section id="yardsticks">' in page
