@@ -8,7 +8,7 @@ counted from 1 below the header.
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -28,14 +28,12 @@ from pipeline.datasets.columns import (
     shown_value,
     text_values,
 )
+from pipeline.datasets.task import SCORES
 from pipeline.errors import UserError, nearest
 
 Kind = Literal["number", "category", "date"]
 
-SCORES: Mapping[str, tuple[str, ...]] = {  # of a task; the first is the default
-    "classification": ("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "f1"),
-    "regression": ("rmse", "mae", "r2"),
-}
+TASKS = ("classification", "regression")  # of people's own data
 MOST_LABELS = 20  # different whole numbers that are classes
 FEWEST_ROWS = 30  # of a table
 FEWEST_OF_CLASS = 6  # rows: two each for training, validation and test
@@ -88,6 +86,7 @@ class _Cells:
     name: str
     column: "pd.Series[Any]"
     used: Flags
+    different: dict[Kind, npt.NDArray[Any]] = field(default_factory=dict)  # what `values` has found
 
     @cached_property
     def texts(self) -> Texts:
@@ -132,11 +131,14 @@ class _Cells:
         return self.share(found[codes])
 
     def values(self, kind: Kind) -> npt.NDArray[Any]:
-        """The different values in the rows used."""
-        rows = self.present & self.used
-        if kind == "category":
-            return pd.unique(self.texts[rows])
-        return np.unique((self.days if kind == "date" else self.numbers)[0][rows])
+        """The different values in the rows used, in the order of the table."""
+        if kind not in self.different:
+            if kind == "category":
+                cells: npt.NDArray[Any] = self.texts
+            else:
+                cells = (self.days if kind == "date" else self.numbers)[0]
+            self.different[kind] = pd.unique(cells[self.present & self.used])
+        return self.different[kind]
 
 
 def infer(
@@ -164,8 +166,8 @@ def infer(
     lists = {"drop": drop, "keep": keep, "category": categories}
     _check_asked(names, own, lists)
     special = {name: role for role, name in own.items() if name is not None}
-    aim = _aim(frame[target], target, task, positive_class)
-    chosen, told = _score(aim, score)
+    aim = aim_of(frame[target], target, task, positive_class)
+    chosen, told = score_of(aim, score)
     decisions = []
     for name in names:
         cells = _Cells(name, frame[name], aim.used)
@@ -243,7 +245,7 @@ def _check_asked(
 
 
 @dataclass(frozen=True, eq=False)
-class _Aim:
+class Aim:
     """What the target says."""
 
     task: str
@@ -255,10 +257,12 @@ class _Aim:
     notes: tuple[str, ...]
 
 
-def _aim(column: "pd.Series[Any]", name: str, task: str | None, positive_class: str | None) -> _Aim:
+def aim_of(
+    column: "pd.Series[Any]", name: str, task: str | None, positive_class: str | None
+) -> Aim:
     cells = _Cells(name, column, np.ones(len(column), np.bool_))
-    if task is not None and task not in SCORES:
-        raise UserError(f"unknown task {task!r} (--task){nearest(task, SCORES)}")
+    if task is not None and task not in TASKS:
+        raise UserError(f"unknown task {task!r} (--task){nearest(task, TASKS)}")
     _check_rows(name, int(cells.present.sum()))
     task, why = (task, f"{task}, as asked") if task else _task(cells)
     missing = int((~cells.present).sum())
@@ -304,7 +308,7 @@ def _task(cells: _Cells) -> tuple[str, str]:
     )
 
 
-def _quantity(cells: _Cells, why: str, notes: Sequence[str]) -> _Aim:
+def _quantity(cells: _Cells, why: str, notes: Sequence[str]) -> Aim:
     values = _quantities(cells.column, cells.name)
     seen = values[cells.present]
     if (seen == seen[0]).all():
@@ -312,7 +316,7 @@ def _quantity(cells: _Cells, why: str, notes: Sequence[str]) -> _Aim:
             f"the target {cells.name!r} has the same value, {seen[0]:g}, in all "
             f"{_rows(len(seen))}; there is nothing to predict"
         )
-    return _Aim("regression", (), (), (), cells.present, why, tuple(notes))
+    return Aim("regression", (), (), (), cells.present, why, tuple(notes))
 
 
 def _quantities(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
@@ -328,7 +332,7 @@ def _quantities(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
     return values
 
 
-def _labels(cells: _Cells, why: str, notes: Sequence[str], positive_class: str | None) -> _Aim:
+def _labels(cells: _Cells, why: str, notes: Sequence[str], positive_class: str | None) -> Aim:
     counts = dict(zip(*np.unique(cells.texts[cells.present], return_counts=True), strict=True))
     labels = _sorted(counts)
     classes = [label for label in labels if counts[label] >= FEWEST_OF_CLASS]
@@ -345,7 +349,7 @@ def _labels(cells: _Cells, why: str, notes: Sequence[str], positive_class: str |
         )
     else:
         why += f"; {len(classes)} classes {_list(classes)}"
-    return _Aim(
+    return Aim(
         task="classification",
         classes=tuple(classes),
         left_out=tuple(left_out),
@@ -396,10 +400,11 @@ def _notes_on_labels(
             f"{_rows(rows)} of classes with fewer than {FEWEST_OF_CLASS} rows left out "
             f"({_counted(left_out, counts)})"
         )
-    blanks = [value for value in cells.column if isinstance(value, str) and value != value.strip()]
-    if blanks:
+    written = cells.column.value_counts(sort=False)
+    blanks = written[[isinstance(text, str) and text != text.strip() for text in written.index]]
+    if len(blanks):
         notes.append(
-            f"blanks at the ends of {len(blanks):,} labels removed (such as {blanks[0]!r})"
+            f"blanks at the ends of {blanks.sum():,} labels removed (such as {blanks.index[0]!r})"
         )
     by_case: dict[str, list[str]] = {}
     for label in labels:
@@ -413,7 +418,7 @@ def _notes_on_labels(
     return notes
 
 
-def _score(aim: _Aim, asked: str | None) -> tuple[str, list[str]]:
+def score_of(aim: Aim, asked: str | None) -> tuple[str, list[str]]:
     """The score asked for, or one that fits; and a note where that is not the usual one."""
     known = SCORES[aim.task]
     if asked is None:
@@ -423,7 +428,7 @@ def _score(aim: _Aim, asked: str | None) -> tuple[str, list[str]]:
     return asked, []
 
 
-def _balanced(aim: _Aim) -> tuple[str, list[str]] | None:
+def _balanced(aim: Aim) -> tuple[str, list[str]] | None:
     """Balanced accuracy, where a class is so rare that accuracy would hardly tell it."""
     if not aim.counts or min(aim.counts) >= RARE * sum(aim.counts) / len(aim.counts):
         return None

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.datasets import inference
 from pipeline.datasets.columns import Roles, typed
-from pipeline.datasets.inference import SCORES, Decision, Inferred, infer, target_values
+from pipeline.datasets.inference import Decision, Inferred, infer, target_values
+from pipeline.datasets.task import SCORES
 from pipeline.errors import UserError
 
 ROWS = 60
@@ -386,6 +387,13 @@ def test_rows_that_are_not_used_do_not_count_for_what_a_column_is() -> None:
     """A column that is constant in all rows with a target is constant."""
     frame = table(kind=[None, *["A", "B"] * 29, "A"], x=[5.0, *[1.0] * 59])
     assert decision("x", infer(frame, "kind")).role == "left out"
+
+
+def test_the_order_of_rows_decides_nothing() -> None:
+    """Such as in files that are sorted by class."""
+    frame = table(gaps=[np.nan, 1.5, 2.5] * (ROWS // 3), day=["2023-01-05", "2022-12-31"] * 30)
+    by_class = frame.sort_values("kind", ignore_index=True)
+    assert infer(by_class, "kind") == infer(frame, "kind")
 
 
 def test_a_table_without_a_usable_column_is_refused() -> None:
