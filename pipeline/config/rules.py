@@ -88,7 +88,7 @@ def study_problems(study: Study) -> Iterator[str]:
 def _score_problem(study: Study) -> str | None:
     """A score that the task lacks, or that the architecture's own task does not go by."""
     try:
-        task = study.data.task
+        task = study.data.trained_for
     except UserError as error:
         return f"data.score: {error}"
     own = study.model.own_task
@@ -190,7 +190,7 @@ def _vary_problems(study: Study) -> Iterator[str]:
 
 def _outcome_problems(study: Study) -> Iterator[str]:
     """Outcomes are measures of the task of which less or more is better."""
-    task = study.model.own_task or study.data.task
+    task = study.model.own_task or study.data.trained_for
     comparable = {name for name, measure in task.measures.items() if measure.better}
     comparable.discard(task.test.name)
     for name in study.outcomes:
@@ -238,7 +238,7 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
     except ValueError as error:
         yield f"techniques.{name}.combine: {error}"
         return
-    images, task = study.data.images, study.data.task
+    images, task = study.data.images, study.data.trained_for
     if problem := misfit(technique.lowest, study.model, images, task):
         expected = ", ".join(fitting(study.model, images, task))
         yield f"techniques.{name}: {problem}; expected one of {expected}"

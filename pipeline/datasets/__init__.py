@@ -4,6 +4,8 @@
 - `download`  one file over HTTP: resume, retries, time-outs
 - `raw`       fills data/raw/<study> from mirrors or DATA_MIRROR
 - `circles`, `digits`, `features`, `idx`  the section and the preparation of each source
+- `tables`, `inference`  a user's file as a table; what it is for, and what each column is
+- `columns`, `preprocessing`  columns as numbers, dates and categories; these as a model's inputs
 - `sources`   SOURCES: name → its section of params.yaml, and how to prepare it
 - `about`     results/<study>/about.json: what reports say about the data
 
@@ -11,9 +13,10 @@ Training imports only this file, so changing how data are fetched repeats no tra
 """
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -73,6 +76,26 @@ class Scaling:
         return self.center[at], self.scale[at]
 
 
+@dataclass(frozen=True)
+class Columns:
+    """How the examples of each draw follow from the columns of a table, which `columns.py` reads.
+
+    `fitted`: for each draw its pickled ColumnTransformer, fitted on its training rows alone.
+    """
+
+    numbers: tuple[str, ...]
+    dates: tuple[str, ...]
+    categories: tuple[str, ...]
+    scaling: Literal["robust", "standard"]
+    width: int  # of an example; a draw with fewer outputs has zeros behind them
+    fitted: tuple[bytes, ...]
+    example: str  # a row of the table, as JSON: column → value
+
+    def of(self, draw: int) -> bytes:
+        """The pickled transformer of a draw."""
+        return self.fitted[draw if len(self.fitted) > 1 else 0]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples, and which of them train, validate and test.
@@ -101,6 +124,10 @@ class Dataset:
     task: Task = CLASSIFICATION
     classes: tuple[str, ...] = ()  # their names; (): their numbers
     scaling: Scaling = field(default_factory=lambda: Scaling.by(1))
+    # Of which row of a file each row of the pool was made, (N,) int32; None: they are the same.
+    # Where each draw scales by its own training examples, the pool has a row for every draw.
+    file_rows: Ints | None = None
+    columns: Columns | None = None  # how examples follow from a table; None: by `scaling`
 
     def __post_init__(self) -> None:
         _check_examples(self.x)
@@ -116,6 +143,10 @@ class Dataset:
             _check_rows("held_out", self.held_out, len(self.x))
         if self.informative is not None:
             _check_informative(self.informative, self.input_shape)
+        if self.file_rows is not None and self.file_rows.shape != self.y.shape:
+            raise ValueError(
+                f"`file_rows` must have shape {self.y.shape}, but got {self.file_rows.shape}"
+            )
         if self.classes and not len(self.classes) == len(set(self.classes)) == self.n_classes:
             raise ValueError(
                 f"`classes` must be {self.n_classes} different names, but got {list(self.classes)}"
@@ -149,6 +180,11 @@ class Dataset:
         rows = self.rows(protocol, part, draw)
         return self.x[rows], self.y[rows]
 
+    def in_file(self, protocol: Protocol, part: Part) -> Ints:
+        """Rows of the file of one part, (draws, n): equal ones are the same example."""
+        rows = self.splits[protocol][part]
+        return rows if self.file_rows is None else self.file_rows[rows]
+
     def overlap(self, protocol: Protocol) -> float:
         """Test examples over training examples if the draws are splits of one file, else 0.
 
@@ -169,7 +205,7 @@ class Dataset:
         return {protocol: self._same_test(protocol) for protocol in PROTOCOLS}
 
     def _same_test(self, protocol: Protocol) -> bool:
-        train, val, test = (self.splits[protocol][part] for part in PARTS)
+        train, val, test = (self.in_file(protocol, part) for part in PARTS)
         if len(test) == 1 or (test != test[0]).any():
             return False
         used = np.concatenate([train, val], axis=1)
@@ -181,7 +217,7 @@ class Dataset:
 
     def _overlap(self, protocol: Protocol) -> float:
         first, second = (
-            np.concatenate([self.rows(protocol, part, draw) for part in PARTS])
+            np.concatenate([self.in_file(protocol, part)[draw] for part in PARTS])
             for draw in (0, self.draws(protocol) - 1)
         )
         shared = np.intersect1d(first, second)
@@ -202,7 +238,7 @@ class Dataset:
         return {
             protocol: any(
                 np.intersect1d(
-                    self.rows(protocol, first, draw), self.rows(protocol, second, draw)
+                    self.in_file(protocol, first)[draw], self.in_file(protocol, second)[draw]
                 ).size
                 for draw in range(self.draws(protocol))
                 for first, second in combinations(PARTS, 2)
@@ -318,8 +354,22 @@ def save(dataset: Dataset, path: str | Path) -> None:
         "center": dataset.scaling.center,
         "scale": dataset.scaling.scale,
         **dict(dataset._arrays()),
+        **_of_a_file(dataset),
     }
     replace(Path(path), lambda scratch: np.savez_compressed(scratch, **members))
+
+
+def _of_a_file(dataset: Dataset) -> dict[str, Any]:
+    """What only data from a file have."""
+    members: dict[str, Any] = {}
+    if dataset.file_rows is not None:
+        members["file_rows"] = dataset.file_rows
+    if dataset.columns is not None:
+        told = asdict(dataset.columns)
+        for index, fitted in enumerate(told.pop("fitted")):
+            members[f"fitted.{index}"] = np.frombuffer(fitted, np.uint8)
+        members["columns"] = np.array(json.dumps(told))
+    return members
 
 
 def load(path: str | Path) -> Dataset:
@@ -367,4 +417,16 @@ def _dataset(archive: Any) -> Dataset:
         task=named(str(archive["task"])),
         classes=tuple(map(str, archive["classes"])),
         scaling=Scaling(archive["center"], archive["scale"]),
+        file_rows=archive.get("file_rows"),
+        columns=_columns(archive),
     )
+
+
+def _columns(archive: Any) -> Columns | None:
+    if "columns" not in archive.files:
+        return None
+    told: dict[str, Any] = json.loads(str(archive["columns"]))
+    count = sum(name.startswith("fitted.") for name in archive.files)
+    told["fitted"] = tuple(archive[f"fitted.{index}"].tobytes() for index in range(count))
+    told |= {name: tuple(told[name]) for name in ("numbers", "dates", "categories")}
+    return Columns(**told)

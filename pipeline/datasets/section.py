@@ -30,7 +30,7 @@ class Section:
         return getattr(self, "draws", None)
 
     @property
-    def task(self) -> Task:
+    def trained_for(self) -> Task:
         """The task of the data, unless the architecture has its own; it goes by `score`.
 
         Raises UserError for a score that the task lacks.

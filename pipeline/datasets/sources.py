@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets import Dataset, circles, digits, features, idx, origins
+from pipeline.datasets.origins import Origin
+from pipeline.datasets.own import ArraysData, FolderData, OwnData, TableData
 from pipeline.datasets.section import Section
 from pipeline.errors import UserError
 
@@ -19,6 +21,27 @@ class Source:
     prepare: Callable[[str, Any, int, Path], Dataset]
 
 
+# Here: reading params.yaml needs neither pandas nor scikit-learn.
+
+
+def _table(study: str, data: TableData, seed: int, raw: Path) -> Dataset:
+    from pipeline.datasets import table
+
+    return table.prepare(study, data, seed)
+
+
+def _folder(study: str, data: FolderData, seed: int, raw: Path) -> Dataset:
+    from pipeline.datasets import folder
+
+    return folder.prepare(study, data, seed)
+
+
+def _arrays(study: str, data: ArraysData, seed: int, raw: Path) -> Dataset:
+    from pipeline.datasets import arrays
+
+    return arrays.prepare(study, data, seed)
+
+
 SOURCES: Mapping[str, Source] = {
     "circles": Source(
         circles.CirclesData, lambda study, data, seed, raw: circles.prepare(study, data, seed)
@@ -30,7 +53,17 @@ SOURCES: Mapping[str, Source] = {
         features.FeaturesData, lambda study, data, seed, raw: features.prepare(study, data, seed)
     ),
     "idx": Source(idx.ImagesData, idx.prepare),
+    "table": Source(TableData, _table),
+    "folder": Source(FolderData, _folder),
+    "arrays": Source(ArraysData, _arrays),
 }
+
+
+def origin(study: str, data: Section) -> Origin:
+    """Where a study's data come from; people's own are where they are. See `origins.read`."""
+    if isinstance(data, OwnData):
+        return Origin(origin=data.input, licence="", citation="", title=study, classes=data.classes)
+    return origins.read(data.input)
 
 
 def _title(study: str, path: str, title: str) -> str:
@@ -53,17 +86,17 @@ def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
     Raises UserError for raw files or an input that are missing or damaged, and for sizes that the
     source does not have.
     """
-    origin = origins.read(data.input)
+    known = origin(study, data)
     dataset = SOURCES[data.source].prepare(study, data, seed, raw)
     try:
         return replace(
             dataset,
             source=data.source,
-            title=_title(study, data.input, origin.title),
-            description=origin.description,
-            leak=origin.leak,
-            classes=origin.classes,
-            task=data.task,
+            title=_title(study, data.input, known.title),
+            description=known.description,
+            leak=known.leak,
+            classes=known.classes,
+            task=data.trained_for,
         )
     except ValueError as error:  # the classes do not fit
         raise UserError(f"{data.input}: {error}") from error

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from pipeline.config import loading
-from pipeline.datasets import origins, raw
+from pipeline.datasets import raw, sources
 
 RAW = Path("data/raw")
 PARTIAL = Path("data/.partial")  # outside the folders that DVC deletes before a run
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
-    origin = origins.read(loading.load().study(study).data.input)
+    origin = sources.origin(study, loading.load().study(study).data)
     mirror = os.environ.get("DATA_MIRROR") or None
     raw.fetch(study, origin, RAW / study, PARTIAL / study, mirror)
     count = len(origin.files)

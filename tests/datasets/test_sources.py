@@ -21,7 +21,7 @@ PUBLISHED = [path for path in INPUTS if origins.read(path).files]
 def test_a_section_is_chosen_by_the_name_of_its_source(name: str) -> None:
     section = SOURCES[name].section
     assert get_args(get_type_hints(section)["source"]) == (name,)
-    assert isinstance(section.images, bool)
+    assert isinstance(section.images, bool | property)
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
