@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.datasets import Dataset, Scaling
+from pipeline.datasets import Columns, Dataset, Scaling, columns
 from pipeline.datasets.task import Task
 from pipeline.tracking import served_model
 
@@ -29,6 +29,7 @@ class Inputs:
     classes: tuple[str, ...]  # by number
     scaling: Scaling
     example: npt.NDArray[np.float64]  # (1, *shape), before scaling
+    table: Columns | None = None  # the columns that they take instead of values
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
@@ -37,7 +38,7 @@ class Inputs:
         x = data.x[data.rows("leak_free", "train", 0)[:1]].astype(float)
         example = (x.reshape(1, -1) * scale + center).reshape(x.shape)
         classes = data.classes or tuple(map(str, range(data.n_classes)))
-        return cls(data.input_shape, classes, data.scaling, np.round(example, 6))
+        return cls(data.input_shape, classes, data.scaling, np.round(example, 6), data.columns)
 
     def told(self, draw: int, task: Task) -> dict[str, Any]:
         """The content of inputs.json for a model of a draw."""
@@ -48,7 +49,18 @@ class Inputs:
             "scale": scale.tolist(),
             "classes": list(self.classes) if task.labels else None,
             "restores": task.target.of_input,
+            "table": None if self.table is None else _table(self.table),
         }
+
+
+def _table(table: Columns) -> dict[str, Any]:
+    """How inputs follow from columns, as `served_model.Table` takes it."""
+    return {
+        "roles": {name: getattr(table, name) for name in ("numbers", "categories", "dates")},
+        "scaled": len(table.numbers) + len(table.dates),
+        "robust": table.scaling == "robust",
+        "width": table.width,
+    }
 
 
 class Packages:
@@ -61,7 +73,9 @@ class Packages:
     def __init__(self, inputs: Inputs | None) -> None:
         self._temporary = tempfile.TemporaryDirectory()
         self._folder = Path(self._temporary.name)
-        names = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
+        names = ["mlflow", "keras", "tensorflow", "numpy", "pandas"]
+        if inputs is not None and inputs.table is not None:
+            names.append("scikit-learn")
         pins = [f"{name}=={importlib.metadata.version(name)}" for name in names]
         self._write("requirements.txt", "\n".join(pins))
         python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
@@ -69,8 +83,9 @@ class Packages:
         for name in ("data", "code"):
             (self._folder / name).mkdir()
         shutil.copy(served_model.__file__, self._folder / "code")
+        shutil.copy(columns.__file__, self._folder / "code")
         self._inputs = inputs
-        self._example = None if inputs is None else self._write_example(inputs.example)
+        self._example = None if inputs is None else self._write_example(inputs)
 
     def close(self) -> None:
         """Removes the folder."""
@@ -100,6 +115,9 @@ class Packages:
         model.add_flavor("keras", data="data", keras_version=version, save_exported_model=False)
         if self._inputs is not None:
             self._serve(model, self._inputs.told(draw, task))
+            if self._inputs.table is not None:
+                fitted = self._folder / "data" / served_model.PREPROCESSING
+                fitted.write_bytes(self._inputs.table.of(draw))
         model.save(self._folder / "MLmodel")
         return self._folder
 
@@ -114,15 +132,23 @@ class Packages:
         if told["classes"] is not None:
             model.signature = _signature(told["classes"])
 
-    def _write_example(self, example: npt.NDArray[np.float64]) -> dict[str, str]:
+    def _write_example(self, inputs: Inputs) -> dict[str, Any]:
         """Writes two files, for people and for requests to a server; their entry in MLmodel."""
-        rows = example.tolist()
-        self._write("input_example.json", json.dumps(rows))
-        self._write("serving_input_example.json", json.dumps({"inputs": rows}))
+        if inputs.table is None:
+            kind: dict[str, Any] = {"type": "ndarray"}
+            rows = inputs.example.tolist()
+            told, request = rows, {"inputs": rows}
+        else:
+            kind = {"type": "dataframe", "pandas_orient": "split"}
+            row = json.loads(inputs.table.example)
+            told = {"columns": [*row], "data": [[*row.values()]]}
+            request = {"dataframe_split": told}
+        self._write("input_example.json", json.dumps(told))
+        self._write("serving_input_example.json", json.dumps(request))
         return {
             "artifact_path": "input_example.json",
             "serving_input_path": "serving_input_example.json",
-            "type": "ndarray",
+            **kind,
         }
 
     def _write(self, name: str, text: str) -> None:
