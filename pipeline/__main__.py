@@ -21,7 +21,7 @@ def usage() -> str:
     """The stages with the first lines of their docstrings, which are read without an import."""
     lines = ["usage: python -m pipeline STAGE [arguments]", ""]
     for name in STAGES:
-        source = Path(stages.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+        source = Path(stages.__path__[0], f"{_module(name)}.py").read_text(encoding="utf-8")
         summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
         lines.append(f"  {name:<11} {summary}")
     return "\n".join([*lines, "", "For more: python -m pipeline STAGE --help"])
@@ -39,6 +39,11 @@ def main(argv: list[str]) -> int:
         return 2
     with logs.kept(name, rest[0] if STAGES[name].of_study and rest else None):
         return _run(name, rest)
+
+
+def _module(name: str) -> str:
+    """The module of a stage, such as new_study of new-study."""
+    return name.replace("-", "_")
 
 
 def _run(name: str, argv: list[str]) -> int:
@@ -72,7 +77,7 @@ def _imported(name: str, argv: list[str]) -> ModuleType:
         if STAGES[name].workers and not {"-h", "--help"} & {*argv}:
             processes.begin_preload()
         with processes.importing():
-            return importlib.import_module(f"pipeline.stages.{name}")
+            return importlib.import_module(f"pipeline.stages.{_module(name)}")
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error} in {sys.executable}; run `make setup` to create the environment and "

@@ -31,13 +31,19 @@ def read(path: str | Path = FILE) -> Any:
     """The content of params.yaml, unchecked. Raises UserError if it is missing or not YAML."""
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return content(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(
             f"{path} not found; run this command in the folder that contains it"
         ) from None
+
+
+def content(text: str, where: str = FILE) -> Any:
+    """The content of a text of params.yaml, unchecked. Raises UserError if it is not YAML."""
+    try:
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
+        raise UserError(f"{where} is not valid YAML: {error}") from None
 
 
 def named(name: str) -> str:

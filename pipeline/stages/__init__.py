@@ -15,6 +15,7 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
+    "new-study": Stage(),
     "fetch": Stage(of_study=True, step=True),
     "prepare": Stage(of_study=True, step=True),
     "article": Stage(of_study=True, workers=True),
