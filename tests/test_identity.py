@@ -224,6 +224,7 @@ def test_the_code_that_trains_is_in_the_key() -> None:
     held = {str(path) for pattern in identity.TRAINS for path in package.glob(pattern)}
     values = {"models/architectures", "training/code", "training/identity", "training/runs"}
     measured = {"training/evaluation", "training/inspection", "training/measures"}
+    measured |= {"training/scores"}  # in the keys of the trials that it scores
     rooms = tuple(f"pipeline/{room}/" for room in ("engine", "models", "training"))
     trains = {
         path for path in import_closure("pipeline.training.trainer") if path.startswith(rooms)

@@ -301,6 +301,21 @@ def test_a_classifiers_trial_is_scored_by_its_probabilities() -> None:
         assert final.measures["gap"] == final.measures["train_roc_auc"] - auc
 
 
+def test_the_code_that_scores_trials_is_in_their_keys_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = numbers()
+    usual, by_mae = (plan(replace(data, task=scored(REGRESSION, name))) for name in ("rmse", "mae"))
+
+    def keys() -> list[str]:
+        runs = [each.trial("none", {}, 0, 0) for each in (usual, by_mae)]
+        return [run.key for run in (*runs, by_mae.tuned("none", {}, 0)[0])]
+
+    before = keys()
+    monkeypatch.setattr("pipeline.training.runs.scoring_digest", lambda: "other code")
+    assert [a == b for a, b in zip(before, keys(), strict=True)] == [True, False, True]
+
+
 @pytest.mark.parametrize("score", ["rmse", "acuracy"])
 def test_params_name_the_scores_of_the_task(score: str) -> None:
     given = yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8"))
