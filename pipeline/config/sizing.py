@@ -138,7 +138,9 @@ def _more_trials(found: Sizes, shape: Shape) -> Sizes | None:
     return replace(found, trials=found.trials + ROUND) if found.trials < 4 * TRIALS else None
 
 
-def sections(found: Sizes, techniques: Sequence[str]) -> dict[str, Any]:
+def sections(
+    found: Sizes, techniques: Sequence[str], outcomes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The parts of a study but `data`, as params.yaml has them."""
     return {
         "model": {"architecture": "mlp", "hidden": [*found.hidden], "activation": "relu"},
@@ -157,6 +159,7 @@ def sections(found: Sizes, techniques: Sequence[str]) -> dict[str, Any]:
             "pruning": {"first": found.epochs // FACTOR, "factor": FACTOR},
         },
         "final": {"replicates": found.replicates},
+        "outcomes": [*outcomes],
         "techniques": {name: {} for name in techniques},
     }
 

@@ -31,6 +31,12 @@ _log = logging.getLogger(__name__)
 OWN = Path("data/own")
 TECHNIQUES = ("none", "l1", "l2", "dropout", "early_stopping_loss")
 BY_ROWS = ("none", "l2", "dropout", "early_stopping_loss")  # compared at each number of rows
+OUTCOMES = {  # score → what else is compared
+    "log_loss": ("test_accuracy", "calibration_error"),
+    "rmse": ("test_mae",),
+    "mae": ("test_rmse",),
+    "r2": ("test_rmse", "test_mae"),
+}
 MINUTES = 3.0
 
 
@@ -144,9 +150,10 @@ def _section(found: Intake, shape: Shape, sizes: Sizes, folder: Path) -> dict[st
         rows["splits"] = "in_order"
     if found.tests:
         rows |= {"splits": "repeated", "test": "file"}
+    outcomes = OUTCOMES.get(found.section["score"], ("test_loss", "calibration_error"))
     source, *others = found.section.items()
     data = dict([source, ("input", folder.as_posix()), *others]) | rows
-    return {"data": data, **sizing.sections(sizes, TECHNIQUES)}
+    return {"data": data, **sizing.sections(sizes, TECHNIQUES, outcomes)}
 
 
 def _by_rows(found: Intake, shape: Shape, sizes: Sizes, folder: Path) -> dict[str, Any]:
