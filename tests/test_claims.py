@@ -72,9 +72,12 @@ def denies(claim: Claim) -> bool:
 
 
 def equates(claim: Claim) -> bool:
-    """Whether it denies a rise and a fall of the same difference."""
-    first, second = (claim.statements * 2)[:2]
-    return len(claim.statements) == 2 and replace(second, stated=first.stated) == first
+    """Whether it denies a rise and a fall of each of its differences."""
+    opposite = {"not higher": "not lower", "not lower": "not higher"}
+    return all(
+        replace(each, stated=opposite.get(each.stated, "none")) in claim.statements  # type: ignore[arg-type]
+        for each in claim.statements
+    )
 
 
 over_cases = pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The measures of a model follow their formulas."""
 
 import gzip
+import itertools
 import logging
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.training.measures import (
     measure,
     noise_accuracies,
     pruned,
+    sampled_scores,
     weights,
 )
 
@@ -204,6 +206,82 @@ def test_measures_are_those_of_keras(classes: int) -> None:
     error = calibration_error(outputs.max(axis=1), hits)
     assert found["calibration_error"] == pytest.approx(error, abs=1e-6)
     assert found["parameters"] == sum(weight.size for weight in model.get_weights())
+
+
+def stack(*own: keras.Layer, inputs: int = 2, units: int = 3) -> keras.Sequential:
+    return keras.Sequential(
+        [keras.Input((inputs,)), *own, layers.Dense(units, activation="softmax")]
+    )
+
+
+def sampled(model: keras.Sequential, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    return sampled_scores(model, x, y, measures.predict(model, x, y).losses)
+
+
+def test_the_mean_over_masks_is_that_of_all_masks_by_their_probability() -> None:
+    model, rate = stack(layers.Dropout(0.25)), 0.25
+    x, y = np.tile(np.array([[1.0, -2.0]], np.float32), (2000, 1)), np.zeros(2000, np.int32)
+    kernel, bias = np.array([[2, -1, 0], [1, 0, -2]], np.float32), np.zeros(3, np.float32)
+    model.set_weights([kernel, bias])
+    mean = np.zeros(3)
+    for mask in itertools.product((0, 1), repeat=2):
+        logits = (x[0] * mask / (1 - rate)) @ kernel
+        chance = np.prod([1 - rate if kept else rate for kept in mask])
+        mean += chance * np.exp(logits) / np.exp(logits).sum()
+    found = sampled(model, x, y)
+    # Fifty passes are about 0.03 above the loss of all masks, since -log is convex.
+    assert found["sampled_loss"] == pytest.approx(-np.log(mean[0]), abs=0.05)
+    logits = x[0] @ kernel
+    assert found["unsampled_loss"] == pytest.approx(
+        -np.log(np.exp(logits) / np.exp(logits).sum())[0]
+    )
+    assert abs(found["sampled_loss"] - found["unsampled_loss"]) > 1  # or it would show nothing
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_masks_that_drop_nothing_give_the_plain_scores_since_all_other_layers_are_in_inference(
+    units: int,
+) -> None:
+    x = RANDOM.normal(size=(300, 6)).astype(np.float32)
+    y = RANDOM.integers(max(2, units), size=300).astype(np.int32)
+    noise = layers.GaussianNoise(1), layers.GaussianNoise(1)
+    between = [noise[0], layers.Dropout(0), noise[1], layers.BatchNormalization()]
+    output = layers.Dense(units, activation="softmax" if units > 1 else "sigmoid")
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(4), *between, output])
+    plain = measure(model, {"test": (x, y)}).measures
+    assert plain["sampled_accuracy"] == plain["test_accuracy"] == plain["noise_0_accuracy"]
+    assert plain["sampled_loss"] == pytest.approx(plain["test_loss"], rel=1e-6)
+    assert plain["unsampled_loss"] == plain["test_loss"]
+
+
+def test_masks_are_the_same_whatever_the_model_has_drawn_before(model: keras.Sequential) -> None:
+    x, y = Problem().data()
+    again = keras.models.clone_model(model)
+    again.set_weights(model.get_weights())
+    again(x, training=True)
+    states = [np.asarray(variable) for variable in again.variables]
+    assert sampled(model, x, y) == sampled(again, x, y) == sampled(model, x, y)
+    for state, variable in zip(states, again.variables, strict=True):
+        np.testing.assert_array_equal(state, np.asarray(variable))
+
+
+@pytest.mark.parametrize(
+    ("technique", "values", "has"),
+    [
+        ("none", {}, False),
+        ("gaussian_dropout", {"rate": 0.3}, False),
+        ("dropout", {"rate": 0.3}, True),
+        ("input_dropout", {"rate": 0.3}, True),
+        ("dropout_l2", {"rate": 0.3, "strength": 0.1}, True),
+    ],
+)
+def test_models_with_dropout_alone_are_measured_with_masks(
+    technique: str, values: dict[str, float], has: bool
+) -> None:
+    problem = Problem()
+    found = measure(problem.model(technique, values), {"test": problem.data()}).measures
+    columns = {"sampled_accuracy", "sampled_loss", "unsampled_loss"}
+    assert columns & found.keys() == (columns if has else set())
 
 
 def test_hidden_outputs_are_those_after_the_non_linearity() -> None:

@@ -3,6 +3,8 @@
 They have the columns of runs.csv that pair them, and of measures only those that they are about.
 
 - `ensemble`: the mean prediction of an L1, an L2 and an L1-L2 model, from stored predictions
+- `dropout_sampled`, `dropout_unsampled`: the dropout network's prediction as the mean over random
+  masks, and without masks on the same examples
 - `dropout_fixed_epochs`: the dropout network at the best fixed number of epochs, from its curves
 - `linear`, `linear_l1`: logistic regression, fitted here
 - `l2_smallest`, `l2_largest` and the like: a technique's gain at the ends of what a study varies
@@ -23,6 +25,7 @@ from pipeline.techniques.registry import BASELINE
 
 SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
 ENSEMBLE, FIXED_EPOCHS = "ensemble", "dropout_fixed_epochs"
+SAMPLED, UNSAMPLED = "dropout_sampled", "dropout_unsampled"
 SMALLEST, LARGEST = "{}_smallest", "{}_largest"
 SIZED = tuple(end.format(name) for name in ("l2", "dropout") for end in (SMALLEST, LARGEST))
 SHUFFLING = "shuffling"  # the name of its study
@@ -30,6 +33,7 @@ ORDERS = ("seeded", "unseeded", "engine", "engine_one_order")
 MEASURED_ORDERS = Path("benchmarks/shuffling.csv")
 NEEDS: Mapping[str, str] = {
     ENSEMBLE: "tuned runs of l1, l2 and l1_l2",
+    **dict.fromkeys((SAMPLED, UNSAMPLED), "runs of dropout that were measured with masks"),
     FIXED_EPOCHS: "article runs of dropout_early_stopping, and of dropout on several replicates",
     **dict.fromkeys((linear.PLAIN, linear.L1), "prepared data whose informative inputs are known"),
     **dict.fromkeys(SIZED, "tuned runs of a technique and the baseline at several sizes"),
@@ -50,8 +54,11 @@ def _added(runs: pd.DataFrame, folder: Path, prepared: Path) -> Iterator[pd.Data
     members = runs[(runs["setting"] == "tuned") & runs["technique"].isin(ensembles.PENALTIES)]
     if set(ensembles.PENALTIES) <= set(members["technique"]):
         yield ensemble(members, ensembles.read(folder, members))
+    dropout = runs[runs["technique"] == "dropout"]
+    if len(dropout) and "sampled_loss" in dropout:
+        yield from with_masks_and_without(dropout)
     stopped = runs[(runs["setting"] == "article") & (runs["technique"] == "dropout_early_stopping")]
-    dropout = runs[(runs["setting"] == "article") & (runs["technique"] == "dropout")]
+    dropout = dropout[dropout["setting"] == "article"]
     if len(stopped) and dropout["replicate"].nunique() > 1:
         yield fixed_epochs(dropout, results.read_curves(folder, dropout, ["val_accuracy"]))
     if results.SIZE in runs:
@@ -71,6 +78,22 @@ def ensemble(members: pd.DataFrame, predictions: ensembles.Predictions) -> pd.Da
         if len(group) == len(ensembles.PENALTIES)
     ]
     return pd.DataFrame(rows, columns=[*SHARED, "technique", "test_accuracy"])
+
+
+def with_masks_and_without(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Two rows for each run: `test_accuracy` and `test_loss` with masks, and without them.
+
+    `runs`: of dropout, with the columns of `measures.sampled_scores`. Both rows are of the same
+    examples, which may be a sample of the test examples.
+    """
+    columns = {
+        SAMPLED: ("sampled_accuracy", "sampled_loss"),
+        UNSAMPLED: ("noise_0_accuracy", "unsampled_loss"),
+    }
+    for technique, (accuracy, loss) in columns.items():
+        yield runs[[*SHARED]].assign(
+            technique=technique, test_accuracy=runs[accuracy], test_loss=runs[loss]
+        )
 
 
 def fixed_epochs(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:

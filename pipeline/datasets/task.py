@@ -334,6 +334,15 @@ CLASSIFICATION = Task(
             )
             for share in KEPT
         ),
+        # Of models with dropout alone.
+        Measure(
+            "sampled_accuracy",
+            share=True,
+            better="higher",
+            words="accuracy of the mean over dropout masks",
+        ),
+        Measure("sampled_loss", better="lower", words="loss of the mean over dropout masks"),
+        Measure("unsampled_loss", better="lower", words="loss of the same examples without masks"),
     ),
     wording=Wording("tell classes apart", aim="accuracy"),
 )

@@ -42,6 +42,30 @@ def test_without_one_of_its_members_there_is_no_ensemble(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(derived.joined(runs, folder, tmp_path / "absent.npz"), runs)
 
 
+def test_the_mean_over_masks_is_compared_with_no_masks_on_the_same_examples(
+    tmp_path: Path,
+) -> None:
+    runs = make_runs({"none": 0.0, "dropout": 0.0}, setting="article", dataset="digits")
+    of_dropout = runs["technique"] == "dropout"
+    runs.loc[of_dropout, "noise_0_accuracy"] = runs["test_accuracy"] + 0.3  # of a sample of them
+    runs.loc[of_dropout, "unsampled_loss"] = 0.4
+    runs.loc[of_dropout, "sampled_loss"] = 0.5
+    runs.loc[of_dropout, "sampled_accuracy"] = runs["noise_0_accuracy"]
+    frame = derived.joined(runs, tmp_path, tmp_path / "absent.npz")
+    assert frame["technique"].value_counts()[derived.SAMPLED] == 10
+    claim = by_id("B10")
+    case = next(each for each in claim.other_cases if each.study == "digits")
+    verdict = judge(claim, {"digits": frame}, case)
+    assert [each.word for each in verdict.evidence] == ["holds", "holds", "reversed", "holds"]
+    assert verdict.word == "does not hold"
+    assert verdict.evidence[2].difference.mean == pytest.approx(0.25)
+
+
+def test_without_dropout_there_are_no_masks(tmp_path: Path) -> None:
+    runs = make_runs({"none": 0.0, "dropout_l2": 0.0}).assign(sampled_loss=0.5)
+    pd.testing.assert_frame_equal(derived.joined(runs, tmp_path, tmp_path / "absent.npz"), runs)
+
+
 def test_the_fixed_number_of_epochs_is_chosen_on_other_replicates() -> None:
     runs = make_runs({"dropout": 0.0}, seeds=3, setting="article", dataset="digits")
     curves = pd.DataFrame(
