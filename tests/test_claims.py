@@ -359,7 +359,7 @@ def test_a_side_that_params_do_not_plan_is_a_reason_and_a_planned_claim_is_judge
 def test_what_no_run_trains_says_what_it_is_made_of(planned: dict[str, pd.DataFrame]) -> None:
     told = {name: judge(by_id(name), planned).notes for name in ("A8", "D1 linear", "K1")}
     assert told["A8"][0] == (
-        "no tuned runs of ensemble on digits, which need tuned runs of l1, l2 and l1_l2"
+        "no tuned runs of ensemble on mnist, which need tuned runs of l1, l2 and l1_l2"
     )
     assert all("informative inputs" in note for note in told["D1 linear"])
     assert told["K1"] == ("no runs of shuffling, which need benchmarks/shuffling.csv",)

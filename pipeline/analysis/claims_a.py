@@ -154,9 +154,9 @@ _ENSEMBLE = Claim(
     source=READER,
     reading="The mean of the three models' probabilities has a higher test accuracy than each of"
     " them alone, at the strengths chosen on validation data.",
-    studies=("digits", "circles"),
+    studies=("mnist", "fashion_mnist"),
     statements=tuple(
-        beats(Side("ensemble", "tuned"), Side(member, "tuned"), FEW)
+        beats(Side("ensemble", "tuned"), Side(member, "tuned"), IMAGES)
         for member in ("l1", "l2", "l1_l2")
     ),
 )
