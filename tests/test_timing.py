@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import results, stages
+from pipeline import datasets, results, stages
 from pipeline.analysis import inference
-from pipeline.analysis.claims import CLAIMS, compared_by
+from pipeline.analysis.claims import CLAIMS, by_id, compared_by
+from pipeline.analysis.judging import judge
+from pipeline.datasets import digits
+from pipeline.datasets.digits import DigitsData
+from pipeline.stages import timing
 from tests.synthetic import make_runs, write_results
 
 
@@ -84,3 +88,36 @@ def test_a_study_that_no_claim_times_gets_an_empty_table_without_tensorflow(
     assert table.empty
     runs = pd.read_csv(folder / "runs.csv")
     assert inference.joined(runs, folder) is runs
+
+
+@pytest.mark.slow
+def test_stored_models_of_a_seed_are_timed_on_its_test_examples_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inference, "ROUNDS", 3)
+    # Threads cannot be set where TensorFlow has run already.
+    monkeypatch.setattr("pipeline.engine.backend.set_up", lambda deterministic: None)
+    data = digits.prepare("digits", DigitsData(input="", draws=2), 1)
+    datasets.save(data, results.prepared("digits"))
+    runs = make_runs(dict.fromkeys(("none", "l1", "l2", "dropout"), 0.0), seeds=2, dataset="digits")
+    model = keras.Sequential(
+        [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    )
+    for path in map(Path, runs["model"]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(path)
+    runs.loc[runs["seed"] == 1, "model"] = None  # as of seeds whose models are not kept
+    folder = write_results(Path("results/digits"), runs.assign(protocol="leak_free"))
+    timing.main(["digits"])
+    table = pd.read_csv(folder / results.TIMES)
+    assert sorted(table["technique"]) == ["l1", "l2", "none"]  # what the claim compares
+    assert (table["seed"] == 0).all()
+    assert (table[inference.COLUMN] > 0).all()
+    joined = inference.joined(results.read_runs(folder), folder)
+    claim = by_id("C3")
+    case = next(case for case in claim.other_cases if case.study == "digits")
+    assert [each.n for each in judge(claim, {"digits": joined}, case).evidence] == [1, 1]
