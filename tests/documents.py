@@ -7,7 +7,7 @@ that code blocks and inline code name. `make check` runs this.
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,11 @@ def missing_files(text: str) -> Iterator[str]:
 
 def wrong_commands(text: str) -> Iterator[str]:
     """Commands in shell blocks and inline code that the checkout does not have."""
+    added: list[str] = []
     for command in commands(text):
-        for problem in (*_targets(command), *_stages(command), *_keys(command), *_runs(command)):
+        added += _added(command)
+        keys = _keys(command, added)
+        for problem in (*_targets(command), *_stages(command), *keys, *_runs(command)):
             yield f"`{shlex.join(command)}`: {problem}"
 
 
@@ -81,6 +84,12 @@ def commands(text: str) -> Iterator[list[str]]:
                 yield part.replace("'", "").split()
 
 
+def _added(command: list[str]) -> Iterator[str]:
+    """The study that a command adds to params.yaml, under the name of its file."""
+    if command[:4] == [*PIPELINE, "new-study"] and len(command) > 4:
+        yield re.split(r"[/:]", command[4].strip("/"))[-1].partition(".")[0]
+
+
 def _targets(command: list[str]) -> Iterator[str]:
     """Targets that the Makefile lacks."""
     if command[0] == "make":
@@ -91,7 +100,7 @@ def _stages(command: list[str]) -> Iterator[str]:
     """Stages of `python -m pipeline` that do not exist, or that lack an option."""
     if (*command[:3],) != PIPELINE or len(command) < 4 or command[3].isupper():
         return
-    stage = Path("pipeline/stages", f"{command[3]}.py")
+    stage = Path("pipeline/stages", f"{command[3].replace('-', '_')}.py")
     if not stage.exists():
         yield f"no stage {command[3]}"
         return
@@ -100,12 +109,16 @@ def _stages(command: list[str]) -> Iterator[str]:
     yield from (f"no option --{option}" for option in options if option not in known)
 
 
-def _keys(command: list[str]) -> Iterator[str]:
-    """Stages of DVC, studies and keys of params.yaml that do not exist."""
+def _keys(command: list[str], studies: Collection[str] = ()) -> Iterator[str]:
+    """Stages of DVC, studies and keys of params.yaml that do not exist.
+
+    `studies`: names of those that the page has added.
+    """
     if command[0] != "dvc":
         return
     for stage, study in re.findall(r"(\w+)@(\w+)", " ".join(command)):
-        if stage not in _yaml("dvc.yaml")["stages"] or study not in _yaml("params.yaml")["studies"]:
+        known = {*_yaml("params.yaml")["studies"], *studies}
+        if stage not in _yaml("dvc.yaml")["stages"] or study not in known:
             yield f"no stage {stage}@{study}"
     for key in re.findall(r"-S ~?([\w.]+)", " ".join(command)):
         if not _has("params.yaml", key):
