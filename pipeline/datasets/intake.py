@@ -5,7 +5,7 @@ but the files of a data set that scikit-learn ships.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from pipeline.datasets.splits import digests
 from pipeline.errors import UserError, nearest
 
 SHIPPED = "sklearn:"
+MOST_LINES = 40  # columns of numbers that have a line each
+HINT = "`--category COLUMN` makes categories of a column, `--drop COLUMN` leaves it out"
 LARGEST_SIDE = 32  # pixels, of pictures that are not told how large to be
 ONLY_TABLES = ("group", "time", "weight", "drop", "keep", "categories", "test")
 
@@ -139,10 +141,24 @@ def of_table(path: Path, asked: Asked) -> Intake:
         inputs=_width(cells, found.roles.categories),
         outputs=1 if len(found.classes) in (0, 2) else len(found.classes),
         images=False,
-        decisions=tuple(f"{each.column}: {each.role}, {each.why}" for each in found.decisions),
+        decisions=(*_lines(found.decisions), HINT),
         notes=(*read.notes, *found.notes, *equal),
         counts=_counts(y, found.classes),
     )
+
+
+def _lines(decisions: Sequence[inference.Decision]) -> Iterator[str]:
+    """One line per column; how to decide otherwise is told once, in HINT, for all that is used."""
+    numbers = [each for each in decisions if each.role == "number"]
+    folded = {each.column for each in numbers[MOST_LINES:]}
+    for each in decisions:
+        why = each.why
+        if each.role in ("number", "category", "date"):
+            why = why.partition("; `--")[0]
+        if each.column not in folded:
+            yield f"{each.column}: {each.role}, {why}"
+    if folded:
+        yield f"and {len(folded):,} more columns of numbers"
 
 
 def _width(cells: pd.DataFrame, categories: Sequence[str]) -> int:
