@@ -241,7 +241,9 @@ def test_metrics_are_one_short_row_of_the_finding(folder: Path) -> None:
 
 def test_plot_data_hold_one_thinned_curve_for_each_technique_and_setting(folder: Path) -> None:
     curves = pd.read_csv(folder / "plots" / "curves.csv")
-    assert list(curves.columns) == ["epoch", "technique", "setting", *CLASSIFICATION.curves]
+    expected = ["epoch", "technique", "setting", *CLASSIFICATION.curves, "validation"]
+    assert list(curves.columns) == expected
+    assert (curves["validation"] == curves["val_accuracy"]).all()
     assert (curves.groupby(["setting", "technique"])["epoch"].max() == 12).all()
     assert not curves.duplicated(["setting", "technique", "epoch"]).any()
 
