@@ -47,6 +47,7 @@ MADE_BY: Mapping[str, str] = {
     **dict.fromkeys((SUMMARY, ADVICE), "report"),
 }
 
+WEIGHTS = "weights"  # in the file of predictions, of test examples; no run has this key
 SAME_TEST = "same_test"  # a column of runs.csv: whether all replicates have the same test examples
 SIZE = "size"  # a column of trials: of what the study varies, such as training rows
 STUDY = "study_digest"  # a column: digest of the params and data that decide a technique's runs
@@ -429,14 +430,19 @@ def write_predictions(
 
     `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
     runs of one sample share their training, validation and test examples. Yardsticks are written
-    as runs are. Probabilities stay
+    as runs are. `<sample>/weights` has the weights of these examples, (n,) of mean 1, unless all
+    count the same. Probabilities stay
     float32: float16 rounds 0.9999 to 1, which changes the loss. They are not compressed: for
     circles that takes fifteen times as long as writing, for a quarter of the size.
     """
     arrays: dict[str, Any] = {}
     for run, probabilities in runs:
         sample = data.sample(run.protocol, run.draw)
-        arrays[f"{sample}/labels"] = data.y[data.rows(run.protocol, "test", run.draw)]
+        rows = data.rows(run.protocol, "test", run.draw)
+        arrays[f"{sample}/labels"] = data.y[rows]
+        weights = data.weights_of(rows)
+        if weights is not None:
+            arrays[f"{sample}/{WEIGHTS}"] = weights
         arrays[f"{sample}/{run.key}"] = probabilities
     replace(path, lambda scratch: np.savez(scratch, **arrays))
 
@@ -446,11 +452,13 @@ def read_predictions(
 ) -> Iterator[tuple[str, str | None, np.ndarray]]:
     """Sample, key and probabilities of each run, and, with the key None, each sample's labels.
 
-    `runs`: final runs, or yardsticks. Raises UserError if the file or the predictions of one of
-    `runs` are missing.
+    With the key `WEIGHTS` the weights of a sample's examples, if they have some. `runs`: final
+    runs, or yardsticks.
+
+    Raises UserError if the file or the predictions of one of `runs` are missing.
     """
     path = folder / PREDICTIONS
-    wanted = {"labels", *runs["key"]}
+    wanted = {"labels", WEIGHTS, *runs["key"]}
     with np.load(_present(path)) as arrays:
         labelled = [(name, *name.split("/")) for name in arrays.files]
         check_keys(path, "predictions", runs, (key for _, _, key in labelled))

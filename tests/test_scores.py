@@ -157,7 +157,7 @@ def test_errors_are_scikit_learns() -> None:
 def test_without_a_class_scores_are_undefined_and_nothing_is_warned(classes: int) -> None:
     given = told(classes)
     kept = given.labels > 0 if classes == 2 else given.labels < classes - 1
-    part = Told(*(array[kept] for array in given))
+    part = Told(given.labels[kept], given.classes[kept], given.probabilities[kept])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = further(ALL, part)

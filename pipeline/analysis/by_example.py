@@ -23,6 +23,7 @@ def read(folder: Path, runs: pd.DataFrame) -> Rows:
     """Whether each run is right about each test example, and its loss there.
 
     Of the balanced accuracy, whether it is right, weighted so that every class counts the same.
+    Where examples have weights, all values are times these.
 
     A stored probability bounds an example's loss at 16, while runs.csv has it from logits. So a
     run's losses are moved to the mean that runs.csv has.
@@ -39,19 +40,21 @@ def read(folder: Path, runs: pd.DataFrame) -> Rows:
     means = runs.set_index("key")["test_loss"]
     for key, outputs in predictions.probabilities.items():
         labels = predictions.labels[predictions.samples[key]]
-        hits[key] = ensembles.hits(outputs, labels).astype(np.float32)
-        balanced[key] = hits[key] * _shares(labels, max(2, outputs.shape[1]))
-        bounded = ensembles.losses(outputs, labels)
+        weights = predictions.weights.get(predictions.samples[key], np.ones(len(labels)))
+        right = ensembles.hits(outputs, labels)
+        hits[key] = (right * weights).astype(np.float32)
+        balanced[key] = right * _shares(labels, weights, max(2, outputs.shape[1]))
+        bounded = ensembles.losses(outputs, labels) * weights
         losses[key] = (bounded + (means[key] - bounded.mean())).astype(np.float32)
     return {"test_accuracy": hits, "test_loss": losses, "test_balanced_accuracy": balanced}
 
 
-def _shares(labels: NDArray[np.int32], classes: int) -> Vector32:
+def _shares(labels: NDArray[np.int32], weights: NDArray[np.float64], classes: int) -> Vector32:
     """The weight of each example by which every class counts the same, (n,), of mean 1.
 
     nan if a class has no example: then the balanced accuracy is not defined.
     """
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.bincount(labels, weights, minlength=classes)
     if not counts.all():
         return np.full(len(labels), np.nan, np.float32)
-    return (len(labels) / (classes * counts[labels])).astype(np.float32)
+    return (weights * len(labels) / (classes * counts[labels])).astype(np.float32)

@@ -20,7 +20,7 @@ Sources: Hansen and Salamon 1990; Lakshminarayanan, Pritzel and Blundell 2017, a
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,14 @@ class Predictions:
     samples: dict[str, str]  # key of the run -> name of its sample
     labels: dict[str, np.ndarray]  # sample -> (n,) int
     probabilities: dict[str, np.ndarray]  # key -> (n, classes), or (n, 1) of one sigmoid unit
+    weights: dict[str, np.ndarray] = field(default_factory=dict)  # sample -> (n,), if there are any
 
     def score(self, keys: Sequence[str]) -> tuple[float, float]:
         """Accuracy and loss of the ensemble of these runs, which share a sample."""
         outputs = mean([self.probabilities[key] for key in keys])
-        labels = self.labels[self.samples[keys[0]]]
-        return accuracy(outputs, labels), log_loss(outputs, labels)
+        sample = self.samples[keys[0]]
+        of_examples = self.labels[sample], self.weights.get(sample)
+        return accuracy(outputs, *of_examples), log_loss(outputs, *of_examples)
 
 
 def read(folder: Path, runs: pd.DataFrame) -> Predictions:
@@ -70,6 +72,8 @@ def read(folder: Path, runs: pd.DataFrame) -> Predictions:
     for sample, key, array in results.read_predictions(folder, runs):
         if key is None:
             predictions.labels[sample] = array
+        elif key == results.WEIGHTS:
+            predictions.weights[sample] = array
         else:
             predictions.samples[key], predictions.probabilities[key] = sample, array
     return predictions
@@ -88,9 +92,11 @@ def mean(members: Sequence[np.ndarray]) -> Vector:
     return probabilities
 
 
-def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The share of examples whose most probable class is their label, shape (n,)."""
-    return float(np.mean(hits(probabilities, labels)))
+def accuracy(
+    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """The share of examples, by their weights, whose most probable class is their label, (n,)."""
+    return float(np.average(hits(probabilities, labels), weights=weights))
 
 
 def hits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -98,12 +104,14 @@ def hits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(_of_classes(probabilities).argmax(axis=1) == labels)
 
 
-def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """`mean(-log p)` over the labels' probabilities p, bounded to [1e-7, 1].
+def log_loss(
+    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """`mean(-log p)` over the labels' probabilities p, bounded to [1e-7, 1]; by weights, if given.
 
     For a single model that gives a label a smaller probability, it is below the loss in runs.csv.
     """
-    return float(np.mean(losses(probabilities, labels)))
+    return float(np.average(losses(probabilities, labels), weights=weights))
 
 
 def losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

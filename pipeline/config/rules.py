@@ -60,6 +60,12 @@ def study_problems(study: Study) -> Iterator[str]:
             f"training.momentum: must be left out with {study.training.optimizer}, since momentum "
             f"is of sgd, but got {study.training.momentum}"
         )
+    task = study.model.own_task or study.data.task
+    if study.training.class_weight and not task.labels:
+        yield (
+            f"training.class_weight: must be left out without classes, in a {task.kind}, but got "
+            f"{study.training.class_weight!r}"
+        )
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)

@@ -39,6 +39,9 @@ class Training:
     batch_size: Count
     epochs: Count
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of sgd, as Keras's; 0: none
+    # Balanced: errors on a class with few training examples cost more, so that all classes count
+    # the same in the loss that is trained on.
+    class_weight: Literal["balanced"] | None = None
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -128,6 +128,7 @@ class Dataset:
     # Where each draw scales by its own training examples, the pool has a row for every draw.
     file_rows: Ints | None = None
     columns: Columns | None = None  # how examples follow from a table; None: by `scaling`
+    weights: Floats | None = None  # (N,) float32 > 0, how much each example counts; None: equally
 
     def __post_init__(self) -> None:
         _check_examples(self.x)
@@ -135,6 +136,8 @@ class Dataset:
             _check_numbers(self.y, len(self.x), self.n_classes)
         else:
             _check_labels(self.y, len(self.x), self.n_classes)
+        if self.weights is not None:
+            _check_weights(self.weights, len(self.x))
         for label, rows in self._labelled_rows():
             _check_rows(label, rows, len(self.x))
         for protocol in PROTOCOLS:
@@ -184,6 +187,14 @@ class Dataset:
         """Rows of the file of one part, (draws, n): equal ones are the same example."""
         rows = self.splits[protocol][part]
         return rows if self.file_rows is None else self.file_rows[rows]
+
+    def weights_of(self, rows: Ints) -> Floats | None:
+        """The weights of these examples, (n,) float32 of mean 1; None if all count the same."""
+        if self.weights is None:
+            return None
+        weights = self.weights[rows].astype(np.float64)
+        scaled: Floats = (weights / weights.mean()).astype(np.float32)
+        return scaled
 
     def overlap(self, protocol: Protocol) -> float:
         """Test examples over training examples if the draws are splits of one file, else 0.
@@ -268,6 +279,8 @@ class Dataset:
             yield "informative", self.informative
         if self.held_out is not None:
             yield "held_out", self.held_out
+        if self.weights is not None:
+            yield "weights", self.weights
 
     def _labelled_rows(self) -> Iterator[tuple[str, Ints]]:
         for protocol in PROTOCOLS:
@@ -300,6 +313,17 @@ def _check_numbers(y: Targets, rows: int, n_classes: int) -> None:
         )
     if not np.isfinite(y).all():
         raise ValueError("`y` must be finite, but has NaN or infinite values")
+
+
+def _check_weights(weights: Floats, rows: int) -> None:
+    if weights.dtype != np.float32 or weights.shape != (rows,):
+        raise ValueError(
+            f"`weights` must be float32 of shape ({rows},), but got {weights.dtype} {weights.shape}"
+        )
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise ValueError(
+            f"`weights` must be finite and > 0, but got {weights.min()} to {weights.max()}"
+        )
 
 
 def _check_rows(label: str, rows: Ints, pool: int) -> None:
@@ -414,6 +438,7 @@ def _dataset(archive: Any) -> Dataset:
         },
         informative=archive.get("informative"),
         held_out=archive.get("held_out"),
+        weights=archive.get("weights"),
         task=named(str(archive["task"])),
         classes=tuple(map(str, archive["classes"])),
         scaling=Scaling(archive["center"], archive["scale"]),

@@ -208,7 +208,7 @@ class Engine:
         while done < training.epochs and np.any(state["active"]):
             count = min(program.shape.epochs_per_call, training.epochs - done)
             inputs["count"] = np.int32(count)
-            inputs["train"] = _train_rows(filled, program.shape, done)
+            inputs |= _train_rows(filled, program.shape, done)
             state, curves = program.advance(state, inputs)
             chunks.append(np.asarray(curves)[:count])
             done += count
@@ -271,6 +271,8 @@ class Engine:
             start_from_epoch=training.start_from_epoch,
             kernel_steps=training.kernel_steps,
             mixup=training.mixup,
+            weighted=training.weighted,
+            class_weighted=training.class_weighted,
             kind=kind,
         )
         return populations[0], signatures.pop(), shape
@@ -339,23 +341,47 @@ def _inputs(members: Sequence[Member], program: Program) -> dict[str, Any]:
         arrays[f"step.{step.name}"] = np.array(strengths, np.float32)
     if program.shape.mixup:
         arrays["mixup"] = np.stack([quantiles(member.mixup) for member in members])
+    if program.shape.weighted:
+        arrays["val_weights"] = np.stack([_floats(member.val_weights) for member in members])
+    if program.shape.class_weighted:
+        arrays["class_weights"] = np.stack([_floats(member.class_weights) for member in members])
     return _tensors(arrays)
+
+
+def _floats(weights: np.ndarray | None) -> np.ndarray:
+    return np.asarray(weights, np.float32)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
 
 
-def _train_rows(members: Sequence[Member], shape: Shape, first_epoch: int) -> np.ndarray:
-    """(epochs, P, n) int32: indices of the examples in the order in which each member sees them."""
-    if shape.one_batch:
-        return np.stack([member.train_rows for member in members])[None].astype(np.int32)
-    epochs = range(first_epoch, first_epoch + shape.epochs_per_call)
-    order = [
-        [member.train_rows[batch_order(member.seed, epoch, shape.train_rows)] for member in members]
-        for epoch in epochs
-    ]
-    return np.array(order, np.int32)
+def _train_rows(members: Sequence[Member], shape: Shape, first_epoch: int) -> dict[str, np.ndarray]:
+    """Indices of the examples in the order in which each member sees them, and their weights.
+
+    `train`: (epochs, P, n) int32; `train_weights`: the same of float32, if there are any.
+    """
+    kept = slice(None)
+    orders: list[list[Any]] = [[kept] * len(members)]
+    if not shape.one_batch:
+        epochs = range(first_epoch, first_epoch + shape.epochs_per_call)
+        orders = [
+            [batch_order(member.seed, epoch, shape.train_rows) for member in members]
+            for epoch in epochs
+        ]
+
+    def ordered(arrays: list[np.ndarray], kind: type) -> np.ndarray:
+        by_epoch = [
+            [array[order] for array, order in zip(arrays, of_epoch, strict=True)]
+            for of_epoch in orders
+        ]
+        return np.array(by_epoch, kind)
+
+    rows = {"train": ordered([member.train_rows for member in members], np.int32)}
+    if shape.weighted:
+        weights = [_floats(member.train_weights) for member in members]
+        rows["train_weights"] = ordered(weights, np.float32)
+    return rows
 
 
 def _trained(

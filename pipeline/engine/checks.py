@@ -117,8 +117,28 @@ def _member(where: str, member: Member, training: Training) -> None:
         if getattr(member, name) and not asked(training):
             refuse(f"{where}.{name}", "0, as the training does not use it", getattr(member, name))
     _kernel_steps(where, member, training)
+    for name in ("train", "val"):
+        rows = getattr(member, f"{name}_rows")
+        weights = getattr(member, f"{name}_weights")
+        _positive(f"{where}.{name}_weights", weights, np.shape(rows), training.weighted)
+    classes = (training.n_classes or 0,)
+    where_classes = f"{where}.class_weights"
+    _positive(where_classes, member.class_weights, classes, training.class_weighted)
     if member.checkpoint is not None:
         _checkpoint(f"{where}.checkpoint", member.checkpoint, member.model, training)
+
+
+def _positive(where: str, weights: object, shape: tuple[int, ...], asked: bool) -> None:
+    """Positive numbers of this shape, or None if the training does not use them."""
+    if not asked:
+        if weights is not None:
+            refuse(where, "None, as the training does not use it", type(weights).__name__)
+        return
+    if not isinstance(weights, np.ndarray) or weights.dtype.kind != "f" or weights.shape != shape:
+        got = f"{weights.dtype} {weights.shape}" if isinstance(weights, np.ndarray) else weights
+        refuse(where, f"floating-point numbers of shape {shape}", got)
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        refuse(where, "finite numbers > 0", f"{weights.min()} to {weights.max()}")
 
 
 def _kernel_steps(where: str, member: Member, training: Training) -> None:

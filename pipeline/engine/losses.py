@@ -44,7 +44,7 @@ class Objective(Protocol):
         """Losses and hits, each (P, rows)."""
 
     def uniform_loss(self, outputs: Tensor) -> Tensor:
-        """Mean loss (P,) of outputs for targets that are uniform over the classes.
+        """Losses (P, rows) of outputs for targets that are uniform over the classes.
 
         Cross-entropies are linear in the labels, so label smoothing needs only this.
         """
@@ -99,10 +99,8 @@ class Classification:
         """Of outputs (P, rows, units)."""
         uniform = ops.full_like(outputs, 1 / self.n_classes)
         if self.n_classes == 2:
-            losses = ops.binary_crossentropy(uniform, outputs, from_logits=True)[..., 0]
-        else:
-            losses = ops.categorical_crossentropy(uniform, outputs, from_logits=True)
-        return ops.mean(losses, axis=1)
+            return ops.binary_crossentropy(uniform, outputs, from_logits=True)[..., 0]
+        return ops.categorical_crossentropy(uniform, outputs, from_logits=True)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ STEPS_PER_CALL = 500  # training steps between looks at progress and at Ctrl-C
 
 Averaging = Literal["steps", "epochs"]
 Monitor = Literal["val_loss", "val_accuracy"]
+Rows = tuple[Tensor, Tensor | None]  # indices of examples and their weights, (P, n) each
+Batch = tuple[Tensor, Tensor, Tensor | None]  # examples, targets and weights
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Shape:
     start_from_epoch: int  # early stopping ignores earlier epochs; from 0
     kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...]  # and indices of the weights
     mixup: bool  # whether training examples and labels are mixed
+    weighted: bool  # whether examples have weights
+    class_weighted: bool  # whether classes have weights in training
     kind: Kind
 
     @property
@@ -147,19 +151,21 @@ class Program:
         """Trains up to `inputs["count"]` epochs; curves: (epochs_per_call, CURVES, P).
 
         `inputs`: count (); x (N, ...), y (N,); the indices train (epochs_per_call, P, n) or, for
-        one batch, (1, P, n), and val (P, m); hyperparameters (slots, P); learning_rate, patience
+        one batch, (1, P, n), and val (P, m), with the weights of these, train_weights and
+        val_weights, if there are any; hyperparameters (slots, P); learning_rate, patience
         and, as the program needs them, momentum, decay, average_after, smoothing and the strengths
         of kernel steps, each (P,), as are target_mean and target_scale of a regression; key (P, 2);
-        with mixup, its quantiles (P, STEPS + 1).
+        with mixup, its quantiles (P, STEPS + 1); class_weights (P, n_classes), if it has some.
         """
         self.traces += 1
         shape = self.shape
-        val = self._gather(inputs, inputs["val"]) if shape.val_rows <= EVALUATION_ROWS else None
-        whole = self._gather(inputs, inputs["train"][0]) if shape.one_batch else None
+        val_rows = inputs["val"], inputs.get("val_weights")
+        val = self._gather(inputs, val_rows) if shape.val_rows <= EVALUATION_ROWS else None
+        whole = self._gather(inputs, _train_rows(inputs, 0)) if shape.one_batch else None
 
         def epoch(carry: State) -> tuple[State, Tensor]:
             index, state = carry
-            rows = inputs["train"][index] if whole is None else None
+            rows = _train_rows(inputs, index) if whole is None else None
             new, train = self._epoch(state, rows, whole, inputs)
             if shape.averaging == "epochs":
                 counted = ops.maximum(state["epochs"] + 1 - inputs["average_after"], 1)
@@ -179,16 +185,17 @@ class Program:
         )
         return state, curves
 
-    def _gather(self, inputs: dict[str, Any], rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The examples with these indices and their targets."""
-        x, y = backend.rows(inputs["x"], rows), backend.rows(inputs["y"], rows)
-        return x, self.objective.target(x, y, inputs)
+    def _gather(self, inputs: dict[str, Any], rows: Rows) -> Batch:
+        """The examples with these indices, their targets and weights."""
+        indices, weights = rows
+        x, y = backend.rows(inputs["x"], indices), backend.rows(inputs["y"], indices)
+        return x, self.objective.target(x, y, inputs), weights
 
     def _epoch(
         self,
         state: State,
-        rows: Tensor | None,
-        whole: tuple[Tensor, Tensor] | None,
+        rows: Rows | None,
+        whole: Batch | None,
         inputs: dict[str, Any],
     ) -> tuple[State, Tensor]:
         """One epoch over the examples (P, n) in order, or over all of them in one step.
@@ -201,34 +208,41 @@ class Program:
         if whole is not None:
             state, sums = self._train(state, whole, inputs)
         else:
+            assert rows is not None, "an epoch has all examples in one step, or rows"
             state, sums = self._batches(state, rows, inputs)
         if self._held is not None:
             state |= {"weights": self._held.weights(), "slots": self._held.slots()}
         return state, sums / self.shape.train_rows
 
-    def _batches(self, state: State, rows: Tensor, inputs: dict[str, Any]) -> tuple[State, Tensor]:
+    def _batches(self, state: State, rows: Rows, inputs: dict[str, Any]) -> tuple[State, Tensor]:
         """Steps over the examples (P, n) in order; (3, P) sums over them."""
         size = self.shape.batch_size
 
         def body(i: Tensor, carry: State) -> State:
             state, sums = carry
-            batch = ops.slice(rows, (0, i * size), (self.shape.members, size))
+            batch = self._part(rows, i, size)
             state, batch_sums = self._train(state, self._gather(inputs, batch), inputs)
             return state, sums + batch_sums
 
         carry = (state, ops.zeros((3, self.shape.members)))
         state, sums = backend.repeat(self.shape.steps, body, carry)
         if self.shape.remainder:
-            rest = self._gather(inputs, rows[:, self.shape.steps * size :])
+            rest = self._gather(inputs, _after(rows, self.shape.steps * size))
             state, batch_sums = self._train(state, rest, inputs)
             sums = sums + batch_sums
         return state, sums
 
-    def _step(
-        self, state: State, batch: tuple[Tensor, Tensor], inputs: dict[str, Any]
-    ) -> tuple[State, Tensor]:
+    def _part(self, rows: Rows, i: Tensor, size: int) -> Rows:
+        """The part i of these rows."""
+        indices, weights = (
+            None if each is None else ops.slice(each, (0, i * size), (self.shape.members, size))
+            for each in rows
+        )
+        return indices, weights
+
+    def _step(self, state: State, batch: Batch, inputs: dict[str, Any]) -> tuple[State, Tensor]:
         """One update; (3, P) sums over the batch of loss, accuracy and penalty."""
-        x, y = batch
+        x, y, of_rows = batch
         noise = Noise(inputs["key"], state["step"], self.shape.kind)
         mixing = mixup.draw(noise, inputs["mixup"], x.shape[1]) if self.shape.mixup else None
         if mixing is not None:
@@ -244,14 +258,17 @@ class Program:
                 inputs["hyperparameters"],
                 noise,
             )
-            losses, hits = self.objective.score(outputs, y)
-            if mixing is not None:
-                partners = self.objective.score(outputs, mixing.partner(y))
-                losses, hits = mixing.mix(losses, partners[0]), mixing.mix(hits, partners[1])
-            mean = ops.mean(losses, axis=1)
+            losses, hits = self._scores(outputs, y, of_rows, mixing)
+            mean, factors = ops.mean(losses, axis=1), of_rows
             curves = ops.stack([mean, ops.mean(hits, axis=1), penalty])
+            if self.shape.class_weighted:
+                of_classes = ops.take_along_axis(inputs["class_weights"], y, axis=1)
+                factors = _weighted(of_classes, of_rows)
+                losses, _ = self._scores(outputs, y, factors, mixing)
+                mean = ops.mean(losses, axis=1)
             if self.shape.smoothed:
-                mean = mean + inputs["smoothing"] * (self.objective.uniform_loss(outputs) - mean)
+                uniform = _weighted(self.objective.uniform_loss(outputs), factors)
+                mean = mean + inputs["smoothing"] * (ops.mean(uniform, axis=1) - mean)
             return mean + penalty, (curves, moved)
 
         values = [weights[index] for index in trained]
@@ -280,6 +297,22 @@ class Program:
             new["average"] = self._averaged(state, after, share)
         return new, means * float(x.shape[1])
 
+    def _scores(
+        self,
+        outputs: Tensor,
+        target: Tensor,
+        weights: Tensor | None,
+        mixing: mixup.Mixing | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses and hits, (P, rows) each, times the weights (P, rows) of the targets, if any."""
+        losses, hits = self.objective.score(outputs, target)
+        losses, hits = _weighted(losses, weights), _weighted(hits, weights)
+        if mixing is None:
+            return losses, hits
+        others = None if weights is None else mixing.partner(weights)
+        partners = self._scores(outputs, mixing.partner(target), others)
+        return mixing.mix(losses, partners[0]), mixing.mix(hits, partners[1])
+
     def _averaged(self, state: State, weights: list[Tensor], share: Tensor) -> list[Tensor]:
         """The average with a share (P,) of the trained weights; other weights are not averaged."""
         return _replaced(
@@ -305,30 +338,30 @@ class Program:
                     yield index, step.of_members, size
 
     def _validate(
-        self, weights: list[Tensor], inputs: dict[str, Any], val: tuple[Tensor, Tensor] | None
+        self, weights: list[Tensor], inputs: dict[str, Any], val: Batch | None
     ) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy (P,) on the validation examples."""
 
-        def sums(batch: tuple[Tensor, Tensor]) -> Tensor:
+        def sums(batch: Batch) -> Tensor:
             outputs, *_ = self.population.forward(
                 weights, batch[0], inputs["hyperparameters"], None
             )
-            losses, hits = self.objective.score(outputs, batch[1])
+            losses, hits = self._scores(outputs, *batch[1:])
             return ops.stack([ops.sum(losses, axis=1), ops.sum(hits, axis=1)])
 
         if val is not None:
             total = sums(val)
         else:
-            size, rows = EVALUATION_ROWS, inputs["val"]
+            size, rows = EVALUATION_ROWS, (inputs["val"], inputs.get("val_weights"))
             full, rest = divmod(self.shape.val_rows, size)
 
             def body(i: Tensor, total: Tensor) -> Tensor:
-                batch = ops.slice(rows, (0, i * size), (self.shape.members, size))
+                batch = self._part(rows, i, size)
                 return total + sums(self._gather(inputs, batch))
 
             total = backend.repeat(full, body, ops.zeros((2, self.shape.members)))
             if rest:
-                total = total + sums(self._gather(inputs, rows[:, full * size :]))
+                total = total + sums(self._gather(inputs, _after(rows, full * size)))
         means = total / self.shape.val_rows
         return means[0], means[1]
 
@@ -376,6 +409,23 @@ class Program:
 def validated(state: State) -> list[Tensor]:
     """The weights that are validated and returned: their average, if the state has one."""
     return state["average"] if "average" in state else state["weights"]  # type: ignore[no-any-return]
+
+
+def _train_rows(inputs: dict[str, Any], epoch: Tensor | int) -> Rows:
+    """The training examples of one epoch of a call, in order, and their weights."""
+    weights = inputs.get("train_weights")
+    return inputs["train"][epoch], None if weights is None else weights[epoch]
+
+
+def _after(rows: Rows, start: int) -> Rows:
+    """The rows from this one on."""
+    indices, weights = rows
+    return indices[:, start:], None if weights is None else weights[:, start:]
+
+
+def _weighted(values: Tensor, weights: Tensor | None) -> Tensor:
+    """The values (P, rows) times their weights, if there are any."""
+    return values if weights is None else values * weights
 
 
 def _replaced(weights: list[Tensor], new: Iterable[tuple[int, Tensor]]) -> list[Tensor]:

@@ -35,6 +35,8 @@ class Training:
     momentum: bool = False  # of sgd, with each member's momentum
     # Without labels: the target is y, a number, instead of the example itself.
     regression: bool = False
+    weighted: bool = False  # losses and accuracies by each member's weights of its examples
+    class_weighted: bool = False  # what is trained on also by each member's weights of classes
 
     def __post_init__(self) -> None:
         one_of("training.optimizer", self.optimizer, get_args(Name))
@@ -50,6 +52,8 @@ class Training:
         self._check_watching()
         if self.averaging is not None:
             one_of("training.averaging", self.averaging, get_args(Averaging), "None or ")
+        if self.class_weighted and self.n_classes is None:
+            refuse("training.class_weighted", "False without classes", True)
         if self.smoothed and self.n_classes is None:
             refuse("training.smoothed", "False without classes, since there are no labels", True)
         for index, pair in enumerate(self.kernel_steps):
@@ -105,6 +109,11 @@ class Member:
         mixup: alpha >= 0, if the training has mixup; 0 mixes nothing.
         target_mean, target_scale: of a regression, the mean and the scale > 0 by which its targets
             are standardized; outputs and losses are those of `(y - target_mean) / target_scale`.
+        train_weights: (n,) of the training examples, > 0, if the training is weighted. As in `fit`,
+            a batch's loss is the mean of `weight * loss`, and curves are means of these.
+        val_weights: (m,) of the validation examples.
+        class_weights: (n_classes,) > 0, if the training has them; factors of the training loss that
+            no curve has, as in `fit(class_weight=...)`.
         checkpoint: where to resume, from an earlier call with the same training and at most as many
             epochs. In graph programs early stopping may differ, if it ignores all epochs before the
             checkpoint. It is used if all members of a program have one after equally many epochs.
@@ -133,6 +142,9 @@ class Member:
     momentum: float = 0.0
     target_mean: float = 0.0
     target_scale: float = 1.0
+    train_weights: np.ndarray | None = None
+    val_weights: np.ndarray | None = None
+    class_weights: np.ndarray | None = None
     checkpoint: Checkpoint | None = None
 
 
@@ -143,9 +155,10 @@ class Trained:
     `weights`, or their average if the training keeps one: after the last epoch; with early
     stopping, after the best epoch; of a member that diverged, before the epoch of divergence.
 
-    `curves`: name → (epochs_run,) float32. Losses are without penalties and label smoothing;
-    without labels there are no accuracies. Training values are means over the epoch's batches, as
-    in `fit`, of the trained weights; validation values are of the weights that would be returned.
+    `curves`: name → (epochs_run,) float32. Losses are without penalties, label smoothing and
+    weights of classes; without labels there are no accuracies. Training values are means over the
+    epoch's batches, as in `fit`, of the trained weights; validation values are of the weights that
+    would be returned.
 
     `diverged`: the first epoch, from 1, with a loss that is not finite, or None. `seconds`: the
     member's share of the wall time of this call, compilation included, and of those it resumes.

@@ -5,12 +5,12 @@ processes run this module; the parent does not import it, nor TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from pipeline.datasets import PARTS, Dataset
+from pipeline.datasets import PARTS, Dataset, Floats, Ints
 from pipeline.training.inspection import inspect
 from pipeline.training.measures import (
     MEASURED,
@@ -38,7 +38,8 @@ def evaluate(run: Run, model: keras.Sequential, dataset: Dataset) -> Evaluation:
     """Evaluates a final run's exported model on the examples of the run."""
     by_part = {part: run.rows(dataset, part) for part in PARTS}
     parts = {part: (dataset.x[rows], dataset.y[rows]) for part, rows in by_part.items()}
-    exported = MEASURED[run.task.kind](model, parts, run.task)
+    weights = _weights(dataset, by_part)
+    exported = MEASURED[run.task.kind](model, parts, run.task, weights)
     measures = dict(exported.measures)
     if dataset.informative is not None:
         measures |= selection(input_norms(model), dataset.informative)
@@ -55,11 +56,17 @@ def score(
     For after the choice: what the trials would have scored. `model` is set to `weights`.
     """
     model.set_weights(weights)
-    parts = {"test": dataset.split(run.protocol, "test", run.draw)}
+    by_part = {"test": dataset.rows(run.protocol, "test", run.draw)}
     if dataset.held_out is not None:
-        rows = dataset.held_out[run.draw]
-        parts["held_out"] = dataset.x[rows], dataset.y[rows]
-    return SCORED[run.task.kind](model, parts, run.task)
+        by_part["held_out"] = dataset.held_out[run.draw]
+    parts = {part: (dataset.x[rows], dataset.y[rows]) for part, rows in by_part.items()}
+    return SCORED[run.task.kind](model, parts, run.task, _weights(dataset, by_part))
+
+
+def _weights(dataset: Dataset, rows: Mapping[Any, Ints]) -> dict[Any, Floats]:
+    """The weights of the examples of each part; empty if all count the same."""
+    found = {part: dataset.weights_of(of_part) for part, of_part in rows.items()}
+    return {part: weights for part, weights in found.items() if weights is not None}
 
 
 def validation_score(
@@ -71,11 +78,11 @@ def validation_score(
     """
     model.set_weights(weights)
     rows = run.rows(dataset, "val")
-    x, y = dataset.x[rows], dataset.y[rows]
+    x, y, counted = dataset.x[rows], dataset.y[rows], dataset.weights_of(rows)
     if run.task.quantity:
         mean, scale = standard(run, dataset)
         predicted = mean + scale * outputs(model, x)[:, 0].astype(np.float64)
-        return {run.task.val.name: errors("val", predicted, y, scale)[run.task.val.name]}
+        return {run.task.val.name: errors("val", predicted, y, scale, counted)[run.task.val.name]}
     told = predict(model, x, y)
-    found = further([run.task.score], Told(y, told.classes, told.outputs))
+    found = further([run.task.score], Told(y, told.classes, told.outputs, counted))
     return {run.task.val.name: found[run.task.score.name]}

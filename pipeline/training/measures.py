@@ -37,6 +37,8 @@ BIASES = ("bias", "beta")  # batch normalization's beta takes the place of the l
 BINS = 15  # of confidence, in the calibration error
 
 Labelled = tuple[np.ndarray, np.ndarray]  # x (n, ...) float32 and y (n,) int32 or float32
+Weights = Mapping[Any, np.ndarray]  # of the examples of each part, (n,) > 0; empty: all the same
+EQUAL: Weights = {}
 Classify = Callable[[np.ndarray], np.ndarray]  # examples (n, ...) → their classes (n,)
 
 
@@ -71,7 +73,10 @@ class Measured(NamedTuple):
 
 
 def measure(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task = CLASSIFICATION
+    model: keras.Sequential,
+    parts: Mapping[Any, Labelled],
+    task: Task = CLASSIFICATION,
+    weights: Weights = EQUAL,
 ) -> Measured:
     """Measures of a classifier: of its predictions on each part of the data, and of its weights.
 
@@ -82,12 +87,13 @@ def measure(
     outputs h that are 0, and `mean_activation`, the mean of |h| over examples and units.
     `parameters` is the number of all weights, `nonzero_parameters` of those that are not exactly 0.
     Those of `weights` are of trained weights.
+    Examples count by their weights in the task's scores alone.
     """
     scores: dict[str, float] = {}
     for name, (x, y) in parts.items():
         predicted = predict(model, x, y)
         classes = predicted.classes
-        scores |= _of_part(name, predicted, y, task)
+        scores |= _of_part(name, predicted, y, task, weights.get(name))
     stride = -(-len(x) // NOISE_ROWS)  # over the whole part: MNIST's first test images are easier
     sample = x[::stride], y[::stride]
     measures = scores | {
@@ -101,40 +107,66 @@ def measure(
     return Measured(measures, predicted.outputs)
 
 
-def _of_part(part: str, predicted: Predicted, y: np.ndarray, task: Task) -> dict[str, float]:
+def _of_part(
+    part: str, predicted: Predicted, y: np.ndarray, task: Task, weights: np.ndarray | None
+) -> dict[str, float]:
     """A classifier's scores on a part of the data."""
-    told = Told(y, predicted.classes, predicted.outputs)
+    told = Told(y, predicted.classes, predicted.outputs, weights)
     others = further(task.scores, told)
     return {
-        f"{part}_accuracy": float(np.mean(predicted.classes == y)),
-        f"{part}_loss": float(np.mean(predicted.losses, dtype=np.float64)),
+        f"{part}_accuracy": _mean(predicted.classes == y, weights),
+        f"{part}_loss": _mean(predicted.losses, weights),
         **{f"{part}_{name}": value for name, value in others.items()},
     }
 
 
+def _mean(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The mean of values (n,) by their weights."""
+    if weights is None:
+        return float(np.mean(values, dtype=np.float64))
+    return float(np.average(values.astype(np.float64), weights=weights))
+
+
 def score(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task = CLASSIFICATION
+    model: keras.Sequential,
+    parts: Mapping[Any, Labelled],
+    task: Task = CLASSIFICATION,
+    weights: Weights = EQUAL,
 ) -> dict[str, float]:
     """A classifier's scores on each part, as `measure` names them."""
     return {
         name: value
         for part, (x, y) in parts.items()
-        for name, value in _of_part(part, predict(model, x, y), y, task).items()
+        for name, value in _of_part(part, predict(model, x, y), y, task, weights.get(part)).items()
     }
 
 
 def score_reconstruction(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+    model: keras.Sequential,
+    parts: Mapping[Any, Labelled],
+    task: Task,
+    weights: Weights = EQUAL,
 ) -> dict[str, float]:
     """The mean squared error on each part, as `measure_reconstruction` names it."""
     return {
-        f"{part}_loss": float(np.mean(np.square(outputs(model, x) - x), dtype=np.float64))
+        f"{part}_loss": _reproduced(outputs(model, x), x, weights.get(part))
         for part, (x, _) in parts.items()
     }
 
 
+def _reproduced(outputs: np.ndarray, x: np.ndarray, weights: np.ndarray | None) -> float:
+    """The mean squared error of outputs for examples x, both (n, ...)."""
+    squared = np.square(outputs - x)
+    if weights is None:
+        return float(np.mean(squared, dtype=np.float64))
+    return _mean(squared.reshape(len(x), -1).mean(axis=1), weights)
+
+
 def measure_reconstruction(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+    model: keras.Sequential,
+    parts: Mapping[Any, Labelled],
+    task: Task,
+    weights: Weights = EQUAL,
 ) -> Measured:
     """Measures of a model that reproduces its input; labels are not read.
 
@@ -145,7 +177,7 @@ def measure_reconstruction(
     scores: dict[str, float] = {}
     for name, (x, _) in parts.items():
         reproduced = outputs(model, x)
-        scores[f"{name}_loss"] = float(np.mean(np.square(reproduced - x), dtype=np.float64))
+        scores[f"{name}_loss"] = _reproduced(reproduced, x, weights.get(name))
     code = _activations(model, x[:ACTIVATION_ROWS], {CODE})
     measures = scores | {
         "collapsed": bool(np.all(reproduced == reproduced[0])),
@@ -156,7 +188,10 @@ def measure_reconstruction(
 
 
 def measure_regression(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+    model: keras.Sequential,
+    parts: Mapping[Any, Labelled],
+    task: Task,
+    weights: Weights = EQUAL,
 ) -> Measured:
     """Measures of a model that predicts a number in its own unit, by a last layer that rescales.
 
@@ -168,7 +203,7 @@ def measure_regression(
     scores: dict[str, float] = {}
     for name, (x, y) in parts.items():
         predicted = outputs(model, x)[:, 0]
-        scores |= errors(name, predicted, y, model.layers[-1].scale)
+        scores |= errors(name, predicted, y, model.layers[-1].scale, weights.get(name))
     stride = -(-len(x) // NOISE_ROWS)
     measures = scores | {
         "collapsed": bool(np.all(predicted == predicted[0])),
@@ -179,41 +214,54 @@ def measure_regression(
 
 
 def score_regression(
-    model: keras.Sequential, parts: Mapping[Any, Labelled], task: Task
+    model: keras.Sequential,
+    parts: Mapping[Any, Labelled],
+    task: Task,
+    weights: Weights = EQUAL,
 ) -> dict[str, float]:
     """The errors on each part, as `measure_regression` names them."""
     return {
         name: value
         for part, (x, y) in parts.items()
-        for name, value in errors(part, outputs(model, x)[:, 0], y, model.layers[-1].scale).items()
+        for name, value in errors(
+            part, outputs(model, x)[:, 0], y, model.layers[-1].scale, weights.get(part)
+        ).items()
     }
 
 
-def errors(part: str, predicted: np.ndarray, y: np.ndarray, scale: float) -> dict[str, float]:
+def errors(
+    part: str,
+    predicted: np.ndarray,
+    y: np.ndarray,
+    scale: float,
+    weights: np.ndarray | None = None,
+) -> dict[str, float]:
     """A regression's scores on a part of the data, from predictions (n,) for targets y (n,).
 
     Both are in the target's own unit; `scale`: its standard deviation, as a run is trained.
     """
     missed = predicted.astype(np.float64) - y
-    squared = float(np.mean(np.square(missed)))
-    spread = float(np.var(y, dtype=np.float64))
+    squared, mean = _mean(np.square(missed), weights), _mean(y, weights)
+    spread = _mean(np.square(y.astype(np.float64) - mean), weights)
     return {
         f"{part}_rmse": float(np.sqrt(squared)),
-        f"{part}_mae": float(np.mean(np.abs(missed))),
+        f"{part}_mae": _mean(np.abs(missed), weights),
         f"{part}_r2": 1 - squared / spread if spread else float("nan"),
         f"{part}_loss": squared / scale**2,
     }
 
 
 # By the kind of the task.
-MEASURED: Mapping[str, Callable[[keras.Sequential, Mapping[Any, Labelled], Task], Measured]] = {
+MEASURED: Mapping[
+    str, Callable[[keras.Sequential, Mapping[Any, Labelled], Task, Weights], Measured]
+] = {
     "classification": measure,
     "regression": measure_regression,
     "reconstruction": measure_reconstruction,
 }
 
 SCORED: Mapping[
-    str, Callable[[keras.Sequential, Mapping[Any, Labelled], Task], dict[str, float]]
+    str, Callable[[keras.Sequential, Mapping[Any, Labelled], Task, Weights], dict[str, float]]
 ] = {
     "classification": score,
     "regression": score_regression,

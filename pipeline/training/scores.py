@@ -18,6 +18,7 @@ class Told(NamedTuple):
     labels: np.ndarray  # (n,) int32
     classes: np.ndarray  # (n,) the classes that it tells
     probabilities: np.ndarray  # (n, classes) float32, or (n, 1) of the second of two classes
+    weights: np.ndarray | None = None  # (n,) > 0, how much each example counts; None: equally
 
     @property
     def n_classes(self) -> int:
@@ -29,7 +30,7 @@ def balanced_accuracy(told: Told) -> float:
     """The mean over classes of the share of their examples that are told rightly."""
     from sklearn.metrics import balanced_accuracy_score
 
-    return float(balanced_accuracy_score(told.labels, told.classes))
+    return float(balanced_accuracy_score(told.labels, told.classes, sample_weight=told.weights))
 
 
 def roc_auc(told: Told) -> float:
@@ -42,9 +43,8 @@ def roc_auc(told: Told) -> float:
     p = told.probabilities
     if not np.isfinite(p).all():
         return float("nan")
-    if told.n_classes == 2:
-        return float(roc_auc_score(told.labels, p[:, 0]))
-    return float(roc_auc_score(told.labels, p, multi_class="ovr", average="macro"))
+    p = p[:, 0] if told.n_classes == 2 else p
+    return float(roc_auc_score(told.labels, p, multi_class="ovr", sample_weight=told.weights))
 
 
 def f1(told: Told) -> float:
@@ -52,7 +52,8 @@ def f1(told: Told) -> float:
     from sklearn.metrics import f1_score
 
     average = "binary" if told.n_classes == 2 else "macro"
-    return float(f1_score(told.labels, told.classes, average=average))
+    true, weights = told.labels, told.weights
+    return float(f1_score(true, told.classes, average=average, sample_weight=weights))
 
 
 # By the name of the score in `task.SCORES`.

@@ -26,7 +26,7 @@ from pipeline.techniques.structure import Whitening
 from pipeline.training import exports
 from pipeline.training.evaluation import evaluate, score, validation_score
 from pipeline.training.runs import Result, Run
-from pipeline.training.targets import standard
+from pipeline.training.targets import class_weights, standard
 
 MODELS_KEPT = 64
 LARGEST_KEPT = 2**20  # bytes of a trial's weights; a search may have hundreds of trials
@@ -141,11 +141,17 @@ class Trainer:
         model = self._model(run)
         n_classes = self.dataset.n_classes if run.task.labels else None
         training = training_of(run.change, model, run.training, n_classes, run.task.quantity)
-        return replace(training, resumable=run.resumable)
+        return replace(
+            training,
+            resumable=run.resumable,
+            weighted=self.dataset.weights is not None,
+            class_weighted=run.training.class_weight is not None,
+        )
 
     def _member(self, run: Run) -> Member:
         model, train_rows = self._model(run), self._train_rows(run)
         mean, scale = standard(run, self.dataset)
+        val_rows = run.rows(self.dataset, "val")
         return Member(
             model=model,
             weights=initial_weights(
@@ -154,9 +160,12 @@ class Trainer:
             learning_rate=run.training.learning_rate,
             momentum=run.training.momentum,
             train_rows=train_rows,
-            val_rows=run.rows(self.dataset, "val"),
+            val_rows=val_rows,
             target_mean=mean,
             target_scale=scale,
+            train_weights=self.dataset.weights_of(train_rows),
+            val_weights=self.dataset.weights_of(val_rows),
+            class_weights=class_weights(run, self.dataset, train_rows),
             seed=run.derived_seed("order"),
             **member_hyperparameters(run.change, run.training.epochs),
         )
