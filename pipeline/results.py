@@ -426,14 +426,14 @@ def read_inspections(folder: Path) -> Iterator[tuple[str, str, str, np.ndarray]]
 def write_predictions(
     runs: Iterable[tuple[Predictor, np.ndarray]], data: Dataset, path: Path
 ) -> None:
-    """Writes classifiers' probabilities for the test examples, and the labels of these, as .npz.
+    """Writes what is predicted for the test examples, and the labels of these, as .npz.
 
-    `<sample>/<key>` has a run's probabilities, (n, units), and `<sample>/labels` the labels, (n,);
-    runs of one sample share their training, validation and test examples. Yardsticks are written
-    as runs are. `<sample>/weights` has the weights of these examples, (n,) of mean 1, unless all
-    count the same. Probabilities stay
-    float32: float16 rounds 0.9999 to 1, which changes the loss. They are not compressed: for
-    circles that takes fifteen times as long as writing, for a quarter of the size.
+    `<sample>/<key>` has a run's probabilities, (n, units), or a regression's numbers, (n, 1);
+    `<sample>/labels` has the labels or the targets, (n,), and `<sample>/weights` the weights of the
+    examples, (n,) of mean 1, unless all count the same. Runs of one sample share their training,
+    validation and test examples. Yardsticks are written as runs are. Probabilities stay float32:
+    float16 rounds 0.9999 to 1, which changes the loss. They are not compressed: for circles that
+    takes fifteen times as long as writing, for a quarter of the size.
     """
     arrays: dict[str, Any] = {}
     for run, probabilities in runs:
@@ -450,7 +450,7 @@ def write_predictions(
 def read_predictions(
     folder: Path, runs: "pd.DataFrame"
 ) -> Iterator[tuple[str, str | None, np.ndarray]]:
-    """Sample, key and probabilities of each run, and, with the key None, each sample's labels.
+    """Sample, key and predictions of each run, and, with the key None, each sample's labels.
 
     With the key `WEIGHTS` the weights of a sample's examples, if they have some. `runs`: final
     runs, or yardsticks.

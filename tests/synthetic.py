@@ -259,8 +259,16 @@ def make_yardsticks(
     return pd.DataFrame(lines, columns=[*YARDSTICK_COLUMNS, *SCORES, "seconds"])
 
 
-def write_about(folder: Path, leaks: bool = False, outcomes: tuple[str, ...] = ()) -> None:
-    """An about.json of points in the plane, of which 30 train and the first 3 trials are random."""
+def write_about(
+    folder: Path,
+    leaks: bool = False,
+    outcomes: tuple[str, ...] = (),
+    own: Mapping[str, Any] | None = None,
+) -> None:
+    """An about.json of points in the plane, of which 30 train and the first 3 trials are random.
+
+    `own`: what it says of people's own data; None: they are not.
+    """
     sizes = {"train": 30, "val": 70, "test": 200}
     about.write(
         About(
@@ -275,6 +283,7 @@ def write_about(folder: Path, leaks: bool = False, outcomes: tuple[str, ...] = (
             draws={"article": 1, "leak_free": 64},
             random_trials=3,
             outcomes=outcomes,
+            **({} if own is None else {"own": True, **own}),
         ),
         folder / about.FILE,
     )
@@ -286,13 +295,15 @@ def write_results(
     at_edge: Sequence[str] = (),
     outcomes: tuple[str, ...] = (),
     yardsticks: Mapping[str, float] | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the result files that tune and train write, but for optuna.db; return the folder.
 
-    `yardsticks`: what simple models add to the baseline's accuracy; None: there are none.
+    `yardsticks`: what simple models add to the baseline's accuracy; None: there are none. `own`: as
+    for `write_about`.
     """
     folder.mkdir(parents=True)
-    write_about(folder, bool(runs["leaks"].any()), outcomes)
+    write_about(folder, bool(runs["leaks"].any()), outcomes, own)
     runs.to_csv(folder / "runs.csv", index=False)
     make_curves(runs).to_parquet(folder / "curves.parquet", index=False)
     np.savez(folder / "inspections.npz", **make_inspection(runs))  # type: ignore[arg-type]

@@ -97,7 +97,9 @@ def test_measures_are_those_of_the_exported_models_predictions(
     assert result.measures.keys() >= {
         f"{part}_{each.name}" for part in PARTS for each in REGRESSION.scores
     }
-    assert result.probabilities is None
+    assert result.probabilities is not None
+    assert result.probabilities.dtype == np.float32
+    np.testing.assert_allclose(result.probabilities, predicted, rtol=1e-6)  # of test
 
 
 @pytest.mark.slow

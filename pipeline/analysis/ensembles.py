@@ -101,7 +101,12 @@ def accuracy(
 
 def hits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the most probable class of each example is its label, (n,)."""
-    return np.asarray(_of_classes(probabilities).argmax(axis=1) == labels)
+    return np.asarray(classes(probabilities) == labels)
+
+
+def classes(probabilities: np.ndarray) -> np.ndarray:
+    """The most probable class of each example, (n,)."""
+    return np.asarray(_of_classes(probabilities).argmax(axis=1))
 
 
 def log_loss(

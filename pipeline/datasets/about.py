@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from pipeline.files import replace_text
 
 FILE = "about.json"
+OWN = ("table", "folder", "arrays")  # sources of people's own data
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class About:
     random_trials: int  # of each search: its first ones, which do not depend on earlier trials
     same_rows: bool = False  # whether the article's setting has the rows of the tuned one
     outcomes: tuple[str, ...] = ()  # compared beside the score, as one family; named beforehand
+    own: bool = False  # whether they are the user's own data, of which no article speaks
+    classes: tuple[str, ...] = ()  # names of the classes, or their numbers; of a regression none
 
     @classmethod
     def of(
@@ -57,6 +60,9 @@ class About:
                 for part in PARTS
             ),
             outcomes=outcomes,
+            own=data.source in OWN,
+            classes=data.classes
+            or tuple(map(str, range(data.n_classes if data.task.labels else 0))),
         )
 
 

@@ -19,6 +19,7 @@ from pipeline.analysis import (
     chosen,
     ensembles,
     paired,
+    predicted,
     summary,
     tuning_curve,
     yardsticks,
@@ -26,6 +27,7 @@ from pipeline.analysis import (
 from pipeline.analysis.advice import Advice
 from pipeline.analysis.by_example import Rows
 from pipeline.analysis.chosen import Chosen
+from pipeline.analysis.predicted import Predicted
 from pipeline.analysis.summary import Finding, Row, difference_text, measure_of
 from pipeline.analysis.variance import Component
 from pipeline.analysis.yardsticks import Yardsticks
@@ -71,6 +73,7 @@ class Setting:
     cost: list[Panel]
     curves: list[Panel]  # of the score
     loss: list[Panel]  # empty if the loss is the score
+    predictions: list[Gallery]
     galleries: list[Gallery]
     activations: tuple[Markup, Markup] | None
 
@@ -127,6 +130,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     replace_csv(folder / "plots" / "noise.csv", noise, digits=6)
     shutil.rmtree(folder / FIGURES, ignore_errors=True)  # may include techniques that were removed
     names = summary.ordered_settings(table)
+    told = _predicted(folder, tables)
     parts: list[Part] = [
         *(
             partial(
@@ -140,6 +144,8 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
                 noise[noise["setting"] == name],
                 inspected.get(name, {}),
                 tables.rows,
+                told.get(name, {}),
+                about.classes,
             )
             for name in names
         ),
@@ -205,6 +211,14 @@ def write_tables(folder: Path) -> Tables:
     write_advice(made.advised, folder / results.ADVICE)
     write_plot_data(made.curves, results.task_of(runs), folder / "plots" / "curves.csv")
     return made
+
+
+def _predicted(folder: Path, tables: Tables) -> dict[str, dict[str, list[Predicted]]]:
+    """Setting -> technique -> predictions for people's own data: of the baseline and the best."""
+    if not tables.about.own or results.task_of(tables.runs).target.of_input:
+        return {}
+    best = tables.finding.champion or tables.advised.by_validation
+    return predicted.read(folder, tables.runs, {BASELINE, best})
 
 
 def _helpers(count: int) -> Call:
@@ -293,7 +307,7 @@ def write_drawings(settings: Sequence[Setting], folder: Path) -> None:
     files = {
         f"{panel.technique}/{gallery.kind}-{setting.name}.svg": panel.svg
         for setting in settings
-        for gallery in setting.galleries
+        for gallery in (*setting.predictions, *setting.galleries)
         for panel in gallery.panels
     }
     files |= {
@@ -345,6 +359,8 @@ def _setting(
     noise: pd.DataFrame,
     inspected: Mapping[str, Arrays],
     rows: Rows,
+    told: Mapping[str, Sequence[Predicted]],
+    classes: Sequence[str],
 ) -> Setting:
     finding = summary.find(table, name)
     techniques = [str(row["technique"]) for row in finding.primary]
@@ -356,6 +372,8 @@ def _setting(
         runs=runs,
         noise=noise,
         inspected=inspected,
+        predicted=told,
+        classes=classes,
     )
     score = finding.followed.name
     return Setting(
@@ -370,6 +388,7 @@ def _setting(
         cost=_costs(table, finding, title),
         curves=_panels(finding, techniques, curves, score, title),
         loss=[] if score == "loss" else _panels(finding, techniques, curves, "loss", title),
+        predictions=panels.predictions(source),
         galleries=panels.galleries(source),
         activations=panels.activations(source),
     )

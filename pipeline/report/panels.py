@@ -1,14 +1,16 @@
 """Galleries of a setting: figures of single techniques with title, note and legend."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from pipeline.analysis import predicted
+from pipeline.analysis.predicted import Predicted
 from pipeline.formatting import percent
-from pipeline.report import figures, model_figures
+from pipeline.report import figures, model_figures, prediction_figures
 from pipeline.report.model_figures import Arrays
 from pipeline.techniques.registry import BASELINE
 
@@ -46,6 +48,9 @@ class Source:
     runs: pd.DataFrame  # of the setting
     noise: pd.DataFrame  # of the setting, from `figures.noise_curves`
     inspected: Mapping[str, Arrays]  # technique -> arrays, from `model_figures.read`
+    # Of people's own data: technique -> predictions of its runs, for the baseline and the best.
+    predicted: Mapping[str, Sequence[Predicted]]
+    classes: Sequence[str]  # their names; of a regression none
 
 
 def galleries(source: Source) -> list[Gallery]:
@@ -55,6 +60,90 @@ def galleries(source: Source) -> list[Gallery]:
         for make in (_boundaries, _weights, _filters, _whitening, _noise)
         for gallery in make(source)
     ]
+
+
+def predictions(source: Source) -> list[Gallery]:
+    """What models predict: confusion matrices and ROC curves, or residuals; none without them."""
+    if not source.predicted:
+        return []
+    if not source.classes:
+        return [_residuals(source)]
+    return [_confusion(source), *([_roc(source)] if len(source.classes) == 2 else [])]
+
+
+def _confusion(source: Source) -> Gallery:
+    right, classes = {}, len(source.classes)
+    for name, runs in source.predicted.items():
+        table = predicted.confusion(runs, classes)
+        right[name] = f"{table.trace():.1f} of {table.sum():.0f} right"
+    few = classes <= prediction_figures.MOST
+    return Gallery(
+        "confusion",
+        "Which classes are taken for which",
+        "Test examples by their class (rows) and by the class that is predicted (columns): counts,"
+        f" means of {source.n} replicates. Stronger colour: a larger share of the row."
+        + ("" if few else f" Classes are in the order {', '.join(source.classes)}."),
+        [
+            _panel(
+                source,
+                "confusion",
+                name,
+                prediction_figures.confusion_panel(runs, source.classes),
+                f"{name}: {right[name]}",
+                f"means of {source.n} replicates",
+            )
+            for name, runs in source.predicted.items()
+        ],
+    )
+
+
+def _roc(source: Source) -> Gallery:
+    curves = {name: predicted.roc(runs) for name, runs in source.predicted.items()}
+    areas = predicted.areas(source.predicted)
+    return Gallery(
+        "roc",
+        f"ROC curves of {source.classes[1]}",
+        f"The share of {source.classes[1]} that is found against the share of {source.classes[0]}"
+        " that is taken for it, at every threshold of the probability: mean over the runs of"
+        f" {source.n} replicates. The thin line is chance. The title has the mean area under the"
+        " curve.",
+        [
+            _panel(
+                source,
+                "roc",
+                name,
+                prediction_figures.roc_panel(
+                    curve, None if name == BASELINE else curves.get(BASELINE)
+                ),
+                f"{name}: area {areas[name]:.3f}",
+                f"mean of {source.n} replicates",
+            )
+            for name, curve in curves.items()
+        ],
+        (("train", "the technique"), ("baseline", "without regularization")),
+    )
+
+
+def _residuals(source: Source) -> Gallery:
+    first = {name: runs[0] for name, runs in source.predicted.items()}
+    limits = prediction_figures.residual_limits([*first.values()])
+    return Gallery(
+        "residuals",
+        "Residuals",
+        "Target minus prediction against the prediction, in the target's own unit, for at most"
+        " 1,000 test examples of the first run. A good model has a level band about zero.",
+        [
+            _panel(
+                source,
+                "residuals",
+                name,
+                prediction_figures.residual_panel(run, limits),
+                name,
+                "first run",
+            )
+            for name, run in first.items()
+        ],
+    )
 
 
 def activations(source: Source) -> tuple[Markup, Markup] | None:

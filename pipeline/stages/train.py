@@ -200,8 +200,8 @@ def _write(
     results.write_curves(curves, scratch[folder / results.CURVES])
     results.write_predictions(
         itertools.chain(
-            ((run, journal.probabilities(run.key)) for run in runs if run.task.labels),
-            ((each, each.outputs) for each in simple if runs[0].task.labels),
+            ((run, journal.probabilities(run.key)) for run in runs if not run.task.target.of_input),
+            ((each, each.outputs) for each in simple),
         ),
         data,
         scratch[folder / results.PREDICTIONS],

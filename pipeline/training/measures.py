@@ -66,10 +66,11 @@ def _likeliest(outputs: np.ndarray) -> np.ndarray:
 
 
 class Measured(NamedTuple):
-    """The measures of a model, and a classifier's outputs for the last part of the data."""
+    """The measures of a model, and its predictions for the last part of the data, if it has any."""
 
     measures: dict[str, float]
-    probabilities: np.ndarray | None  # as `Predicted.outputs`
+    # As `Predicted.outputs`; of a regression the predicted numbers, (n, 1) float32.
+    probabilities: np.ndarray | None
 
 
 def measure(
@@ -81,12 +82,11 @@ def measure(
     """Measures of a classifier: of its predictions on each part of the data, and of its weights.
 
     Of each part: the task's scores, such as `<part>_accuracy` and `<part>_loss` (unpenalised). Of
-    the last part: `collapsed`,
-    whether it predicts a single class; `calibration_error`; `noise_accuracies`; `kept_accuracies`;
-    `sampled_scores`, if the model has dropout; `zero_activations`, the share of the hidden layers'
-    outputs h that are 0, and `mean_activation`, the mean of |h| over examples and units.
-    `parameters` is the number of all weights, `nonzero_parameters` of those that are not exactly 0.
-    Those of `weights` are of trained weights.
+    the last part: `collapsed`, whether it predicts a single class; `calibration_error`;
+    `noise_accuracies`; `kept_accuracies`; `sampled_scores`, if the model has dropout;
+    `zero_activations`, the share of the hidden layers' outputs h that are 0, and `mean_activation`,
+    the mean of |h| over examples and units. `parameters` is the number of all weights,
+    `nonzero_parameters` of those that are not exactly 0. Those of `weights` are of trained weights.
     Examples count by their weights in the task's scores alone.
     """
     scores: dict[str, float] = {}
@@ -202,7 +202,8 @@ def measure_regression(
     """
     scores: dict[str, float] = {}
     for name, (x, y) in parts.items():
-        predicted = outputs(model, x)[:, 0]
+        told = outputs(model, x)
+        predicted = told[:, 0]
         scores |= errors(name, predicted, y, model.layers[-1].scale, weights.get(name))
     stride = -(-len(x) // NOISE_ROWS)
     measures = scores | {
@@ -210,7 +211,7 @@ def measure_regression(
         "noise_rmse": noise_rmse(model, x[::stride], y[::stride], predicted[::stride]),
         **_inside(model, x),
     }
-    return Measured(measures, None)
+    return Measured(measures, told)
 
 
 def score_regression(

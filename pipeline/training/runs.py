@@ -183,10 +183,11 @@ class Result:
 
     `trained`: scalars from the training. `measured`: scalars from a final run's model, which can be
     computed again. Final runs also have `curves`, name → (epochs_run,) float32; `model`, the bytes
-    of a .keras file; and, of a classifier, `probabilities`, its outputs for the test examples, (n,
-    units) float32. Trials have `weights`, of which test scores are computed after the choice.
-    Resumable runs have `checkpoint`: name → array. Inspected final runs have `inspection`: the
-    arrays of `inspection.inspect`. `failed`: why a run has no result.
+    of a .keras file; and `probabilities` for the test examples, (n, units) float32: the outputs of
+    a classifier, or the numbers that a regression predicts. Trials have `weights`, of which test
+    scores are computed after the choice. Resumable runs have `checkpoint`: name → array. Inspected
+    final runs have `inspection`: the arrays of `inspection.inspect`. `failed`: why a run has no
+    result.
     """
 
     key: str

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.datasets import Dataset, Floats, Ints, Protocol
+from pipeline.datasets import Dataset, Floats, Ints, Protocol, about
 from pipeline.datasets.task import Task
 from pipeline.results import SAME_TEST, Row
 
-OWN = ("table", "folder", "arrays")  # sources of people's own data
 MOST, FEWEST = 10, 3  # draws of a yardstick
 SECONDS = 60.0  # of one core, by the estimate: for all draws of a yardstick
 LEAST_ROWS = 100  # fewer are never trained on, whatever the time
@@ -70,7 +69,7 @@ class Yardstick:
 
 def wanted(data: Dataset) -> bool:
     """Whether yardsticks are measured on these data: on people's own."""
-    return data.source in OWN
+    return data.source in about.OWN
 
 
 def measure(data: Dataset, task: Task, seed: int, replicates: int) -> Iterator[Yardstick]:

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import datasets, results
 from pipeline.config import loading
+from pipeline.datasets import about
 from pipeline.datasets.sources import prepare
 from pipeline.execution.executor import Answer, Work, WorkerDied
 from pipeline.execution.jobs import Train
@@ -37,7 +38,7 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     for stage in (tune, train):
         monkeypatch.setattr(stage, "LocalExecutor", Deadly)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
-    monkeypatch.setattr(yardsticks, "OWN", (NAME,))
+    monkeypatch.setattr(about, "OWN", (NAME,))
     monkeypatch.setattr(yardsticks, "SECONDS", 1.0)
     write_params(tmp_path / loading.FILE)
     shutil.copytree("data/sources", tmp_path / "data/sources")
