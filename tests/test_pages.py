@@ -23,6 +23,12 @@ AXE = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding=
 STUDIES = ("circles", "digits")
 EFFECTS = {"none": 0.0, "l1": -0.02, "l2": 0.03, "dropout": 0.001, "early_stopping": 0.0}
 SIMPLE = {"constant": -0.3, "linear": 0.0, "trees": 0.05}  # yardsticks
+OWN = {  # what only pages of people's own data have
+    "classes": ("benign", "malignant"),
+    "balance": {"benign": 200, "malignant": 100},
+    "target": "diagnosis",
+    "columns": [(f"column_{number}", "a number, scaled") for number in range(20)],
+}
 LARGEST, FIRST_SIGHT, LEAST_TEXT = 6, 700, 11  # pages on paper; pixels
 
 pytestmark = [pytest.mark.slow, needed]
@@ -38,8 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             for setting in ("tuned", "article")
         ]
         runs = pd.concat(settings, ignore_index=True)
-        simple = SIMPLE if name == "circles" else None
-        pages.write(write_results(root / "results" / name, runs, yardsticks=simple))
+        more: Any = {"yardsticks": SIMPLE, "own": OWN} if name == "circles" else {}
+        pages.write(write_results(root / "results" / name, runs, **more))
     index = root / "reports" / "index.html"
     found = overview_page.read_overview(root / "results", index, [*STUDIES, "features"])
     overview_page.write_overview(found, index)

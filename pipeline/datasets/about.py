@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -35,12 +35,25 @@ class About:
     outcomes: tuple[str, ...] = ()  # compared beside the score, as one family; named beforehand
     own: bool = False  # whether they are the user's own data, of which no article speaks
     classes: tuple[str, ...] = ()  # names of the classes, or their numbers; of a regression none
+    balance: Mapping[str, int] = field(default_factory=dict)  # class -> examples of one draw
+    target: str = ""  # the name of what is predicted, if it has one
+    spread: float = 0.0  # the standard deviation of a regression's targets
+    columns: tuple[tuple[str, str], ...] = ()  # of a table: a column, and what became of it
 
     @classmethod
     def of(
-        cls, data: Dataset, task: str, random_trials: int, outcomes: tuple[str, ...] = ()
+        cls,
+        data: Dataset,
+        task: str,
+        random_trials: int,
+        outcomes: tuple[str, ...] = (),
+        target: str = "",
+        columns: tuple[tuple[str, str], ...] = (),
     ) -> Self:
         """The description of a prepared data set."""
+        classes = data.classes or tuple(map(str, range(data.n_classes)))
+        # Of the first draw: where each draw has a copy of the file's rows, all would count twice.
+        y = data.y[np.concatenate([data.rows("leak_free", part, 0) for part in PARTS])]
         return cls(
             study=data.name,
             source=data.source,
@@ -61,8 +74,13 @@ class About:
             ),
             outcomes=outcomes,
             own=data.source in OWN,
-            classes=data.classes
-            or tuple(map(str, range(data.n_classes if data.task.labels else 0))),
+            classes=classes if data.task.labels else (),
+            balance={name: int(np.sum(y == label)) for label, name in enumerate(classes)}
+            if data.task.labels
+            else {},
+            target=target,
+            spread=0.0 if data.task.labels else float(np.std(y, dtype=np.float64)),
+            columns=columns,
         )
 
 

@@ -37,7 +37,7 @@ from pipeline.datasets.task import Measure, Task
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
 from pipeline.formatting import number
-from pipeline.report import figures, model_figures, panels, style
+from pipeline.report import figures, model_figures, own_data, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
 from pipeline.report.rendering import render
@@ -168,6 +168,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         about=about,
         finding=tables.finding,
         advised=tables.advised,
+        own=own_data.words(about, task, tables.finding) if about.own else None,
         simple=tables.simple,
         settings=settings,
         tuned=tuned,

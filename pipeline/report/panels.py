@@ -169,6 +169,7 @@ def activations(source: Source) -> tuple[Markup, Markup] | None:
 def _boundaries(source: Source) -> Iterator[Gallery]:
     panels = list(_inspected(source, "plane", model_figures.boundary_panel, lambda name: name))
     if panels:
+        names = source.classes or ("class 0", "class 1")
         yield Gallery(
             "boundary",
             "Decision boundaries",
@@ -177,7 +178,7 @@ def _boundaries(source: Source) -> Iterator[Gallery]:
             f" started from the same weights, seed {INSPECTED} of replicate {INSPECTED}; 300 test"
             " points are small.",
             panels,
-            (("circle", "outer circle, class 0"), ("square", "inner circle, class 1")),
+            (("circle", names[0]), ("square", names[1])),
         )
 
 
