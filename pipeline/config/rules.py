@@ -60,7 +60,7 @@ def study_problems(study: Study) -> Iterator[str]:
             f"training.momentum: must be left out with {study.training.optimizer}, since momentum "
             f"is of sgd, but got {study.training.momentum}"
         )
-    task = study.model.own_task or study.data.task
+    task = study.model.own_task or study.data.trained_for
     if study.training.class_weight and not task.labels:
         yield (
             f"training.class_weight: must be left out without classes, in a {task.kind}, but got "

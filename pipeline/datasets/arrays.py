@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.datasets import Dataset, Doubles, Ints, Scaling, Targets, inference
+from pipeline.datasets import Dataset, Doubles, Floats, Ints, Scaling, Targets, inference
 from pipeline.datasets.columns import Roles, text_values
 from pipeline.datasets.own import ArraysData, OwnData
 from pipeline.datasets.splits import Parts, digests, no_units, pooled, units_of
@@ -165,7 +165,7 @@ def prepare(study: str, data: ArraysData, seed: int) -> Dataset:
 
 
 def _of_images(
-    study: str, data: ArraysData, x: Doubles, y: Targets, rows: Parts, weights: Any
+    study: str, data: ArraysData, x: Doubles, y: Targets, rows: Parts, weights: Floats | None
 ) -> Dataset:
     assert data.brightest is not None
     if x.ndim < 3 or x.min() < 0 or x.max() > data.brightest:
@@ -182,11 +182,12 @@ def _of_images(
         scaling=Scaling.by(data.brightest),
         task=data.trained_for,
         classes=data.classes,
+        weights=weights,
     )
 
 
 def _of_vectors(
-    study: str, data: ArraysData, x: Doubles, y: Targets, rows: Parts, weights: Any
+    study: str, data: ArraysData, x: Doubles, y: Targets, rows: Parts, weights: Floats | None
 ) -> Dataset:
     """A pool with every draw's own examples, whose values are scaled as the numbers of a table.
 
@@ -208,4 +209,5 @@ def _of_vectors(
         classes=data.classes,
         file_rows=of_pool,
         columns=columns,
+        weights=None if weights is None else weights[of_pool],
     )

@@ -117,6 +117,25 @@ class TableData(OwnData):
     # robust: by quartiles, with a smooth bound of 3; standard: by mean and standard deviation
     scaling: Literal["robust", "standard"] = "robust"
 
+    @property
+    def predicted(self) -> str:
+        """The column that is predicted."""
+        return self.target
+
+    @property
+    def told_columns(self) -> tuple[tuple[str, str], ...]:
+        """The columns that are no numbers, and what became of them."""
+        roles: dict[str | None, str] = {
+            self.target: "predicted",
+            **dict.fromkeys(self.categories, "categories, an input for each value"),
+            **dict.fromkeys(self.dates, "days since 1970, scaled as numbers are"),
+            **dict.fromkeys(self.drop, "left out"),
+            self.group: "rows of equal value stay in one part",
+            self.time: "orders the rows",
+            self.weight: "weighs the rows in loss and scores",
+        }
+        return tuple((name, role) for name, role in roles.items() if name is not None)
+
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
 class FolderData(OwnData):

@@ -38,6 +38,16 @@ class Section:
         return CLASSIFICATION if self.score is None else scored(CLASSIFICATION, self.score)
 
     @property
+    def predicted(self) -> str:
+        """The name of what is predicted, if it has one."""
+        return ""
+
+    @property
+    def told_columns(self) -> tuple[tuple[str, str], ...]:
+        """Of a table: columns that have a role of their own, and which."""
+        return ()
+
+    @property
     def article_points(self) -> bool:
         """Whether an article's own examples and split are among them."""
         return False

@@ -43,6 +43,7 @@ def prepare(study: str, data: TableData, seed: int) -> Dataset:
     file_rows, pool = pooled(rows)
     x, columns = preprocessed(frame, cells, roles, rows["train"], file_rows, data.scaling)
     of_pool = file_rows.reshape(-1)
+    weights = _weights(frame, data, path)
     return Dataset(
         name=study,
         n_classes=data.n_classes,
@@ -53,6 +54,7 @@ def prepare(study: str, data: TableData, seed: int) -> Dataset:
         classes=data.classes,
         file_rows=of_pool,
         columns=columns,
+        weights=None if weights is None else weights[of_pool],
     )
 
 
@@ -135,7 +137,7 @@ def digests(cells: pd.DataFrame, y: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
 
 
 def _weights(frame: pd.DataFrame, data: TableData, path: Path) -> Floats | None:
-    """Weights of the rows, (n,), with a mean of 1. Raises UserError for one that is not above 0."""
+    """Weights of the rows, (n,). Raises UserError for one that is not above 0."""
     if data.weight is None:
         return None
     weights, wrong = number_values(frame[data.weight])
@@ -145,8 +147,8 @@ def _weights(frame: pd.DataFrame, data: TableData, path: Path) -> Floats | None:
             f"{path}: column {data.weight!r} must have weights above 0, but row {bad[0] + 1} has "
             f"{frame[data.weight].iloc[bad[0]]!r}"
         )
-    scaled: Floats = (weights / weights.mean()).astype(np.float32)
-    return scaled
+    result: Floats = weights.astype(np.float32)
+    return result
 
 
 def preprocessed(

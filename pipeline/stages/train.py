@@ -141,7 +141,16 @@ def _about(plan: Plan, data: datasets.Dataset) -> about.About:
     """What reports say about the study's data."""
     tuning = plan.study.tuning
     trials = random_trials(tuning.trials, tuning.round)
-    return about.About.of(data, plan.task.name, trials, plan.study.outcomes)
+    section, columns = plan.study.data, data.columns
+    numbers = () if columns is None or not section.predicted else columns.numbers
+    return about.About.of(
+        data,
+        plan.task.name,
+        trials,
+        plan.study.outcomes,
+        target=section.predicted,
+        columns=(*section.told_columns, *((name, "number, scaled") for name in numbers)),
+    )
 
 
 def _line(technique: str, rows: Iterable[results.Row]) -> str:

@@ -115,8 +115,8 @@ def test_what_is_prepared_is_read_back(tmp_path: Path) -> None:
     read = load(tmp_path / "mine.npz")
     assert read.digest == data.digest
     assert read.columns == data.columns
-    assert read.file_rows is not None
-    assert np.array_equal(read.file_rows, data.file_rows)
+    for part in PARTS:
+        assert np.array_equal(read.in_file("leak_free", part), data.in_file("leak_free", part))
     assert read.task is data.task
     assert read.columns is not None
     assert pickle.loads(read.columns.of(1)).n_features_in_ == 4
@@ -125,7 +125,7 @@ def test_what_is_prepared_is_read_back(tmp_path: Path) -> None:
 def test_a_changed_cell_is_another_data_set_and_the_same_file_is_not(tmp_path: Path) -> None:
     first, again = prepared(tmp_path, table()), prepared(tmp_path, table())
     changed = table()
-    changed.loc[3, "x"] += 1
+    changed["x"] = changed["x"].where(changed.index != 3, 7.0)
     assert first.digest == again.digest != prepared(tmp_path, changed).digest
 
 
@@ -180,3 +180,19 @@ def test_a_section_that_contradicts_itself_is_an_error(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         section(tmp_path, **changes)
+
+
+def test_weights_of_rows_follow_them_into_every_draw(tmp_path: Path) -> None:
+    frame = table().assign(kilos=np.arange(ROWS) + 1.0)
+    data = prepared(tmp_path, frame, weight="kilos")
+    assert data.weights is not None
+    assert data.columns is not None
+    assert "kilos" not in data.columns.numbers
+    for draw in range(3):
+        own = data.weights[data.rows("leak_free", "test", draw)]
+        assert np.array_equal(own, data.in_file("leak_free", "test")[draw] + 1)
+
+
+def test_a_weight_that_is_not_above_0_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="must have weights above 0, but row 1 has 0"):
+        prepared(tmp_path, table().assign(kilos=np.arange(ROWS)), weight="kilos")
