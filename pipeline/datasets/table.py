@@ -145,7 +145,7 @@ def _weights(frame: pd.DataFrame, data: TableData, path: Path) -> Floats | None:
     if bad.size:
         raise UserError(
             f"{path}: column {data.weight!r} must have weights above 0, but row {bad[0] + 1} has "
-            f"{frame[data.weight].iloc[bad[0]]!r}"
+            f"{frame[data.weight].iloc[bad[0]]}"
         )
     result: Floats = weights.astype(np.float32)
     return result
