@@ -248,6 +248,14 @@ def test_runs_that_lack_a_measure_say_so() -> None:
     assert verdict.notes == ("the runs on features have no informative recall",)
 
 
+def test_the_squared_error_of_an_autoencoder_is_judged_and_its_accuracy_is_not() -> None:
+    frame = plant(by_id("D7"), AS_STATED, 0.5).assign(task="reconstruction")
+    assert judge(by_id("D7"), {"digits_autoencoder": frame}).word == "holds"
+    of_classes = replace(by_id("B1"), studies=("digits_autoencoder",))
+    (note,) = judge(of_classes, {"digits_autoencoder": frame}).notes
+    assert note.startswith("the models of digits_autoencoder reproduce their inputs")
+
+
 def test_a_value_that_is_not_finite_is_not_skipped() -> None:
     claim = by_id("D3")
     frame = plant(claim, AS_STATED, 0.5)

@@ -42,7 +42,7 @@ def test_the_projects_own_params_are_valid() -> None:
     assert tuned.items() <= replicates.items()
     # Every chosen setting on every draw or seed, or a search for each split or draw.
     crossed = {name for name, study in studies.items() if study.final.crossed}
-    assert crossed == {"circles", "mnist_article", "fashion_article"}
+    assert crossed == {"circles", "digits_autoencoder", "mnist_article", "fashion_article"}
     varied = [study for study in studies.values() if study.final.vary]
     assert len(varied) == 5
     assert all(len(study.final.vary.sizes) == 4 for study in varied if study.final.vary)

@@ -165,9 +165,10 @@ _NEAR_INPUT = Claim(
     explained="A bias shifts a layer's output whatever the input. The article recommends to"
     " penalise biases where such a shift is unwanted.",
     source=ARGUED,
-    reading="The squared error of an autoencoder with a penalty on its biases and without.",
-    studies=("digits",),
-    needs="a study that reproduces its inputs (an autoencoder) with bias_l2",
+    reading="The squared error of an autoencoder on test images, which is its loss, is lower with"
+    " L2 of 0.01 on the biases of its hidden layers than without.",
+    studies=("digits_autoencoder",),
+    statements=(Statement(Side("bias_l2"), NONE, "test_loss", "lower", "test_loss"),),
 )
 _ONE_ORDER = Claim(
     id="K1",
