@@ -185,6 +185,9 @@ def test_common_pairs_are_compared_and_values_that_diverged_are_named(runs: pd.D
     fewer = compare(runs[runs["key"] != "tuned-l2-9"], "l2", "none")
     assert fewer == compare(runs[runs["seed"] != 9], "l2", "none")
     broken = runs.assign(test_loss=runs["test_loss"].where(runs["key"] != "tuned-l2-3"))
+    of_dropout = runs.assign(sampled_loss=np.where(runs["technique"] == "l2", 0.3, np.nan))
+    with pytest.raises(UserError, match="none has no sampled_loss"):
+        comparison.compare(of_dropout, "l2", "none", measure="sampled_loss")
     with pytest.raises(UserError, match="test_loss of l2 is not finite on seed 3"):
         compare(broken, "none", "l2", measure="test_loss")
 

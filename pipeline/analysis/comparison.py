@@ -123,6 +123,11 @@ def _runs_of(runs: pd.DataFrame, technique: str, measure: str) -> pd.DataFrame:
             f"{nearest(technique, names)}"
         )
     own = runs[runs["technique"] == technique]
+    if own[measure].isna().all() and not own["diverged"].any():
+        raise UserError(
+            f"{technique} has no {measure}, which its models are not measured by; choose another"
+            " measure"
+        )
     infinite = own[~np.isfinite(own[measure])]
     if len(infinite):
         seeds = ", ".join(map(str, infinite["seed"].unique()))
