@@ -181,6 +181,15 @@ class Task:
         return next(score for score in self.scores if score.name in FOLLOWED)
 
     @property
+    def by_loss(self) -> bool:
+        """Whether the score puts models in the order of their losses.
+
+        >>> CLASSIFICATION.by_loss, REGRESSION.by_loss
+        (False, True)
+        """
+        return self.score.name in ("loss", "rmse")
+
+    @property
     def quantity(self) -> bool:
         """Whether targets are single numbers in a unit of their own, as in a regression."""
         return not self.labels and not self.target.of_input

@@ -3,6 +3,7 @@
 It keeps its data and compiled programs until it ends. It writes no files but its programs.
 """
 
+import logging
 import os
 import time
 import traceback
@@ -110,6 +111,8 @@ def _trainer(setup: Setup) -> tuple["Trainer", bool]:
     from pipeline.engine import backend
     from pipeline.training.trainer import Trainer
 
+    # Every final model is asked for predictions once, of which TensorFlow warns.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     backend.set_up(setup.engine.deterministic)
     programs = engine.Engine(setup.engine.program, setup.engine.population, setup.device.memory)
     return Trainer(datasets.load(setup.prepared), programs), backend.on_gpu()

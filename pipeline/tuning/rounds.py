@@ -404,7 +404,8 @@ def _chosen_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
         for index in plan.study.final_of(name).turns:
             searched = tuned[plan.study.techniques[name].values_of or name]
             runs += plan.tuned(name, searched["searches"][index]["values"], index)
-    for name in plan.study.searched if plan.study.outcomes and plan.size is None else ():
+    also_by_loss = plan.study.outcomes and plan.size is None and not plan.task.by_loss
+    for name in plan.study.searched if also_by_loss else ():
         turns = plan.study.final_of(name).turns
         for index in turns[:1] if plan.study.final.crossed else turns:
             values = tuned[name]["searches"][index]["by_loss"]["values"]
