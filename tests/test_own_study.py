@@ -1,0 +1,175 @@
+"""People's own data from a file to an answer: every stage, the model in MLflow, the yardsticks.
+
+One study of a table with all that tables have, chosen by a score of its own, and one regression;
+with budgets as small as can be.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score, root_mean_squared_error
+
+from examples.make_table import table
+from pipeline import datasets, results
+from pipeline.datasets import Dataset
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "customers": {"score": "roc_auc", "target": "comes_back"},
+    "spend": {"score": "rmse", "target": "spend"},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which both studies were made by new-study and went through all stages."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "params.yaml").write_text(Path("params.yaml").read_text("utf-8"), "utf-8")
+    frame = table(400)
+    frame.to_csv(folder / "customers.csv", index=False)
+    spend = (20 + 3 * frame["visits"] + 5 * frame["survey_1"]).round(2)
+    frame.drop(columns="comes_back").assign(spend=spend).to_csv(folder / "spend.csv", index=False)
+    for name, asked in SMALL.items():
+        options = [f"--{key}={value}" for key, value in asked.items()]
+        _stage(folder, "new-study", f"{name}.csv", *options)
+    _shrink(folder / "params.yaml")
+    for name in SMALL:
+        for stage in ("fetch", "prepare", "tune", "train", "report"):
+            _stage(folder, stage, name)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    yield folder
+    mlflow.set_tracking_uri(before)
+
+
+def _stage(folder: Path, *argv: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-P", "-m", "pipeline", *argv]
+    finished = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert not finished.returncode, f"{argv}: {finished.stdout}{finished.stderr}"
+    return finished.stdout
+
+
+def _shrink(path: Path) -> None:
+    """Two techniques, few and short trials, three replicates."""
+    params = yaml.safe_load(path.read_text("utf-8"))
+    params["studies"] = {name: params["studies"][name] for name in SMALL}
+    for study in params["studies"].values():
+        study["data"]["draws"] = study["final"]["replicates"] = 3
+        study["training"]["epochs"] = 12
+        study["tuning"] |= {"trials": 2, "round": 2, "epochs": 12, "pruning": None}
+        study["techniques"] = {"none": {}, "l2": {}}
+    path.write_text(yaml.safe_dump(params), "utf-8")
+
+
+def _prepared(project: Path, study: str) -> Dataset:
+    return datasets.load(project / results.prepared(study))
+
+
+@pytest.mark.parametrize("study", SMALL)
+def test_the_champion_takes_the_file_as_it_came(project: Path, study: str) -> None:
+    """What it says of the test rows is what the report was made from."""
+    raw = pd.read_csv(project / f"{study}.csv")
+    model = mlflow.pyfunc.load_model(f"models:/regularization-{study}@champion")
+    told: Any = model.predict(raw)
+    run = mlflow.get_run(model.metadata.run_id)
+    runs = results.read_runs(project / results.RESULTS / study)
+    own = runs.set_index("mlflow_run_id").loc[run.info.run_id]
+    data = _prepared(project, study)
+    rows = data.in_file("leak_free", "test")[int(own["replicate"])]
+    with np.load(project / results.RESULTS / study / results.PREDICTIONS) as arrays:
+        name = next(each for each in arrays.files if each.endswith(f"/{own['key']}"))
+        stored = arrays[name][:, 0]
+    column = "prediction" if study == "spend" else "probability_yes"
+    np.testing.assert_allclose(told[column].to_numpy()[rows], stored, rtol=1e-5, atol=1e-7)
+    assert len(told) == len(raw)
+
+
+def test_a_model_of_a_table_names_what_it_lacks(project: Path) -> None:
+    raw = pd.read_csv(project / "customers.csv")
+    model = mlflow.pyfunc.load_model("models:/regularization-customers@champion")
+    with pytest.raises(Exception, match="has no 'age'"):
+        model.predict(raw.drop(columns="age"))
+    shuffled: Any = model.predict(raw[[*raw.columns[::-1]]])
+    pd.testing.assert_frame_equal(shuffled, model.predict(raw))
+
+
+def test_yardsticks_are_those_of_scikit_learn_on_the_same_rows(project: Path) -> None:
+    data = _prepared(project, "customers")
+    told = results.read_yardsticks(project / results.RESULTS / "customers")
+    for draw in range(3):
+        x, y = data.split("leak_free", "train", draw)
+        x_test, y_test = data.split("leak_free", "test", draw)
+        for name, model in {
+            "linear": LogisticRegression(max_iter=10_000),
+            "trees": HistGradientBoostingClassifier(random_state=1),
+        }.items():
+            by_hand = model.fit(x.astype(float), y).predict_proba(x_test.astype(float))[:, 1]
+            own = told[(told["yardstick"] == name) & (told["draw"] == draw)]
+            assert own["test_roc_auc"].item() == pytest.approx(roc_auc_score(y_test, by_hand))
+
+
+def test_yardsticks_of_a_regression_are_in_the_targets_unit(project: Path) -> None:
+    data = _prepared(project, "spend")
+    told = results.read_yardsticks(project / results.RESULTS / "spend")
+    x, y = data.split("leak_free", "train", 0)
+    x_test, y_test = data.split("leak_free", "test", 0)
+    by_hand = Ridge().fit(x.astype(float), y.astype(float)).predict(x_test.astype(float))
+    own = told[(told["yardstick"] == "linear") & (told["draw"] == 0)]
+    expected = root_mean_squared_error(y_test, by_hand)
+    assert own["test_rmse"].item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("study", SMALL)
+def test_the_network_beats_the_constant(project: Path, study: str) -> None:
+    folder = project / results.RESULTS / study
+    runs, told = results.read_runs(folder), results.read_yardsticks(folder)
+    measure = results.task_of(runs).test
+    network = runs[runs["technique"] == "none"][measure.name].mean()
+    constant = told[told["yardstick"] == "constant"][measure.name].mean()
+    assert measure.sign * network > measure.sign * constant
+
+
+@pytest.mark.parametrize("study", SMALL)
+def test_the_page_speaks_of_the_data_and_of_no_article(project: Path, study: str) -> None:
+    page = (project / results.RESULTS / study / "report.html").read_text("utf-8")
+    words = re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
+    assert "article" not in words
+    assert SMALL[study]["target"] in words
+    assert "survey_12" in words
+    assert "customer" in words  # the identifier, left out
+    assert "gradient-boosted trees" in words
+
+
+def test_another_seed_and_file_leave_the_other_study_as_it_is(project: Path) -> None:
+    """A changed cell is another data set for its study alone."""
+    before = {name: _prepared(project, name).digest for name in SMALL}
+    path = project / "data/own/spend/data.csv"
+    content = path.read_bytes()
+    try:
+        frame = pd.read_csv(path)
+        frame["visits"] = frame["visits"].where(frame.index != 0, 9)
+        frame.to_csv(path, index=False)
+        for name in SMALL:
+            _stage(project, "prepare", name)
+        after = {name: _prepared(project, name).digest for name in SMALL}
+    finally:
+        path.write_bytes(content)
+        _stage(project, "prepare", "spend")
+    assert after["customers"] == before["customers"]
+    assert after["spend"] != before["spend"]
