@@ -4,10 +4,8 @@ One study of a table with all that tables have, chosen by a score of its own, an
 with budgets as small as can be.
 """
 
-import os
 import re
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score, root_mean_squared_error
@@ -24,6 +21,8 @@ from sklearn.metrics import roc_auc_score, root_mean_squared_error
 from examples.make_table import table
 from pipeline import datasets, results
 from pipeline.datasets import Dataset
+
+from .clone import Clone
 
 pytestmark = pytest.mark.slow
 
@@ -34,47 +33,43 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which both studies were made by new-study and went through all stages."""
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "params.yaml").write_text(Path("params.yaml").read_text("utf-8"), "utf-8")
+def clone(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Clone]:
+    """A clone in which both studies were made by new-study and went through DVC."""
+    made = Clone(tmp_path_factory.mktemp("own"))
+    shutil.copy(empty_database, made.folder / "mlflow.db")
+    made.run("dvc", "remote", "add", "--default", "shared", str(tmp_path_factory.mktemp("remote")))
     frame = table(400)
-    frame.to_csv(folder / "customers.csv", index=False)
+    frame.to_csv(made.folder / "customers.csv", index=False)
     spend = (20 + 3 * frame["visits"] + 5 * frame["survey_1"]).round(2)
-    frame.drop(columns="comes_back").assign(spend=spend).to_csv(folder / "spend.csv", index=False)
+    frame = frame.drop(columns="comes_back").assign(spend=spend)
+    frame.to_csv(made.folder / "spend.csv", index=False)
     for name, asked in SMALL.items():
         options = [f"--{key}={value}" for key, value in asked.items()]
-        _stage(folder, "new-study", f"{name}.csv", *options)
-    _shrink(folder / "params.yaml")
-    for name in SMALL:
-        for stage in ("fetch", "prepare", "tune", "train", "report"):
-            _stage(folder, stage, name)
+        made.run("python", "-m", "pipeline", "new-study", f"{name}.csv", *options)
+    made.edit(_shrunk)
+    made.commit("Two studies of my own")
+    made.run("dvc", "repro", *(f"report@{name}" for name in SMALL))
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    yield folder
+    mlflow.set_tracking_uri(f"sqlite:///{made.folder}/mlflow.db")
+    yield made
     mlflow.set_tracking_uri(before)
 
 
-def _stage(folder: Path, *argv: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-P", "-m", "pipeline", *argv]
-    finished = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert not finished.returncode, f"{argv}: {finished.stdout}{finished.stderr}"
-    return finished.stdout
+@pytest.fixture(scope="module")
+def project(clone: Clone) -> Path:
+    """The clone's folder."""
+    return clone.folder
 
 
-def _shrink(path: Path) -> None:
+def _shrunk(params: dict[str, Any]) -> dict[str, Any]:
     """Two techniques, few and short trials, three replicates."""
-    params = yaml.safe_load(path.read_text("utf-8"))
-    params["studies"] = {name: params["studies"][name] for name in SMALL}
-    for study in params["studies"].values():
+    for name in SMALL:
+        study = params["studies"][name]
         study["data"]["draws"] = study["final"]["replicates"] = 3
         study["training"]["epochs"] = 12
         study["tuning"] |= {"trials": 2, "round": 2, "epochs": 12, "pruning": None}
         study["techniques"] = {"none": {}, "l2": {}}
-    path.write_text(yaml.safe_dump(params), "utf-8")
+    return params
 
 
 def _prepared(project: Path, study: str) -> Dataset:
@@ -156,20 +151,29 @@ def test_the_page_speaks_of_the_data_and_of_no_article(project: Path, study: str
     assert "gradient-boosted trees" in words
 
 
-def test_another_seed_and_file_leave_the_other_study_as_it_is(project: Path) -> None:
-    """A changed cell is another data set for its study alone."""
-    before = {name: _prepared(project, name).digest for name in SMALL}
-    path = project / "data/own/spend/data.csv"
-    content = path.read_bytes()
+def test_a_changed_cell_makes_its_study_stale_and_no_other(clone: Clone) -> None:
+    path = clone.folder / "data/own/spend/data.csv"
+    content = path.read_text("utf-8")
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_text(content.replace("c-0", "c-1", 1), "utf-8")
     try:
-        frame = pd.read_csv(path)
-        frame["visits"] = frame["visits"].where(frame.index != 0, 9)
-        frame.to_csv(path, index=False)
-        for name in SMALL:
-            _stage(project, "prepare", name)
-        after = {name: _prepared(project, name).digest for name in SMALL}
+        told = clone.run("dvc", "status", *(f"prepare@{name}" for name in SMALL))
     finally:
-        path.write_bytes(content)
-        _stage(project, "prepare", "spend")
-    assert after["customers"] == before["customers"]
-    assert after["spend"] != before["spend"]
+        path.write_text(content, "utf-8")
+    assert "prepare@spend" in told
+    assert "prepare@customers" not in told
+
+
+def test_an_own_study_travels_by_dvc(
+    clone: Clone, tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> None:
+    clone.run("dvc", "push")
+    clone.commit("Results")
+    fresh = Clone.of(clone, tmp_path_factory.mktemp("cloned") / "fresh")
+    fresh.run("dvc", "pull", "--with-deps", "report@customers")
+    shutil.copy(empty_database, fresh.folder / "mlflow.db")
+    raw = fresh.folder / "data/own/customers/data.csv"
+    assert raw.read_bytes() == (clone.folder / "customers.csv").read_bytes()
+    assert fresh.ran("report@customers") == set()
+    told = fresh.run("python", "-m", "pipeline", "publish", "customers")
+    assert re.fullmatch(r"customers: \d+ runs added, 0 already in MLflow\n", told)
