@@ -33,9 +33,10 @@ class OwnData(Section):
     task: Literal["classification", "regression"]
     score: str  # by which everything is chosen and compared; see `task.SCORES`
     classes: tuple[str, ...] = ()  # their names; the second of two is the positive one
-    # repeated: the rows are split again and again. one_test: the same test rows in all draws, which
-    # share no other row. in_order: windows of time.
-    splits: Literal["repeated", "one_test", "in_order"] = "repeated"
+    # repeated: the rows are split again and again. folds: cross-validation, in rows // test folds,
+    # shuffled anew when all had their turn. one_test: the same test rows in all draws, which share
+    # no other row. in_order: windows of time.
+    splits: Literal["repeated", "folds", "one_test", "in_order"] = "repeated"
     test: Count | Literal["file"]  # rows; file: those of the test file
     validation: Count
     train: Count | None = None  # at most; None: all that are left
@@ -97,8 +98,8 @@ class OwnData(Section):
             if times is None:
                 raise UserError("`splits: in_order` needs `time`, the column to order rows by")
             return splits.in_order(times, sizes, self.draws)
-        split = splits.one_test if self.splits == "one_test" else splits.repeated
-        return split(strata, units, sizes, self.draws, seed)
+        split = {"repeated": splits.repeated, "folds": splits.folds, "one_test": splits.one_test}
+        return split[self.splits](strata, units, sizes, self.draws, seed)
 
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)

@@ -1,4 +1,4 @@
-"""Splits of examples from one file: stratified, with groups undivided, or in order of time.
+"""Splits of examples from one file: stratified, in folds, with groups undivided, in order of time.
 
 Rows of a group, and exact duplicates, are a unit that is never divided. All draws have parts of
 equal sizes, since a row of a result file stands for one of them.
@@ -46,6 +46,49 @@ def repeated(
     _check(sizes, len(strata))
     by_stratum = _units_by_stratum(strata, units)
     splits = [_split(by_stratum, sizes, _generator(seed, draw)) for draw in range(draws)]
+    return _stacked(splits)
+
+
+def folds(
+    strata: npt.ArrayLike, units: npt.ArrayLike, sizes: Sizes, draws: int, seed: int
+) -> Parts:
+    """Cross-validation: the draws of one shuffle test every row once, but for those left over.
+
+    Arguments as of `repeated`. A shuffle deals the rows to `rows // sizes.test` folds, each with
+    its share of every stratum; draw i tests on `sizes.test` rows of fold `i % folds` of shuffle
+    `i // folds`, and validates and trains on rows of the other folds. A draw depends on `seed` and
+    its number alone, but for the common size.
+    Raises UserError if there are fewer than two folds, groups too large for them, or too few rows.
+
+    >>> parts = folds([0] * 6 + [1] * 4, range(10), Sizes(test=2, val=3), draws=5, seed=0)
+    >>> sorted(parts["test"].reshape(-1).tolist())
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    strata, units = np.asarray(strata), np.asarray(units)
+    count = len(strata) // max(1, sizes.test)
+    if count < 2:
+        raise UserError(
+            f"`test` must be at most {len(strata) // 2} with `splits: folds`, half of the rows, "
+            f"but got {sizes.test}"
+        )
+    by_stratum, inner_sizes = _units_by_stratum(strata, units), Sizes(0, sizes.val, sizes.train)
+    splits: list[Parts] = []
+    for draw in range(draws):
+        shuffle, fold = divmod(draw, count)
+        if fold == 0:
+            dealt = _dealt(by_stratum, count, _generator(seed, shuffle))
+            if not all(map(len, dealt)):
+                raise UserError(
+                    f"`splits: folds` needs groups that can be dealt to {count} folds, but with "
+                    f"{len(np.unique(units))} groups one has no row"
+                )
+        rng = _generator(seed, shuffle, fold)
+        test = rng.permutation(dealt[fold])[: sizes.test]
+        others = np.concatenate([rows for at, rows in enumerate(dealt) if at != fold])
+        _check(inner_sizes, len(others))
+        inner = _split(_units_by_stratum(strata[others], units[others]), inner_sizes, rng)
+        train, val = others[inner["train"]], others[inner["val"]]
+        splits.append({"train": train, "val": val, "test": test})
     return _stacked(splits)
 
 
@@ -173,8 +216,8 @@ def _check(sizes: Sizes, rows: int) -> None:
         )
 
 
-def _generator(seed: int, draw: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(draw,)))
+def _generator(seed: int, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=numbers))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pipeline.datasets.splits import (
     Parts,
     Sizes,
     digests,
+    folds,
     in_order,
     known_test,
     one_test,
@@ -35,7 +36,7 @@ def _disjoint(parts: Parts) -> None:
         assert np.unique(together).size == together.size
 
 
-@pytest.mark.parametrize("split", [repeated, one_test])
+@pytest.mark.parametrize("split", [repeated, folds, one_test])
 def test_the_parts_of_a_draw_share_no_row_and_are_as_large_as_asked(split: Any) -> None:
     sizes = Sizes(test=20, val=5, train=10)
     parts = split(_labels(), np.arange(100), sizes, 5, 1)
@@ -61,9 +62,10 @@ def test_without_a_bound_every_row_is_used() -> None:
     assert sum(parts[part].shape[1] for part in PARTS) == 100
 
 
-def test_a_split_depends_on_the_seed_and_its_number_alone() -> None:
-    few, many = (repeated(_labels(), np.arange(100), SIZES, n, 1) for n in (2, 6))
-    other = repeated(_labels(), np.arange(100), SIZES, 2, 2)
+@pytest.mark.parametrize("split", [repeated, folds])
+def test_a_split_depends_on_the_seed_and_its_number_alone(split: Any) -> None:
+    few, many = (split(_labels(), np.arange(100), SIZES, n, 1) for n in (2, 6))
+    other = split(_labels(), np.arange(100), SIZES, 2, 2)
     for part in PARTS:
         assert np.array_equal(many[part][:2], few[part])
         assert not np.array_equal(other[part], few[part])
@@ -78,15 +80,43 @@ def test_draws_of_one_test_set_share_no_other_row() -> None:
     assert not np.intersect1d(own, used[0, -20:]).size
 
 
+def test_the_draws_of_one_shuffle_test_every_row_once_with_every_class_in_its_share() -> None:
+    y = _labels()
+    parts = folds(y, np.arange(100), SIZES, 10, 1)
+    for shuffle in (parts["test"][:5], parts["test"][5:]):
+        assert sorted(shuffle.ravel()) == [*range(100)]
+        for rows in shuffle:
+            assert np.bincount(y[rows]).tolist() == [10, 6, 4]
+    assert not np.array_equal(np.sort(parts["test"][0]), np.sort(parts["test"][5]))
+
+
+def test_what_is_left_over_of_a_fold_is_any_of_its_rows() -> None:
+    y = np.repeat([0, 1], [97, 111])
+    parts = folds(y, np.arange(208), Sizes(20, 2), 100, 1)
+    never = [np.setdiff1d(np.arange(208), parts["test"][at : at + 10]) for at in range(0, 100, 10)]
+    assert all(rows.size == 8 for rows in never)
+    assert 0.3 < y[np.concatenate(never)].mean() < 0.75  # and not of the last class alone
+
+
+def test_cross_validation_needs_two_folds() -> None:
+    with pytest.raises(UserError, match=r"`test` must be at most 50 with `splits: folds`, .* 51"):
+        folds(_labels(), np.arange(100), Sizes(51, 1), 2, 1)
+
+
+@pytest.mark.parametrize("split", [repeated, folds])
 @given(
     groups=st.lists(st.integers(0, 25), min_size=60, max_size=200),
     classes=st.integers(1, 3),
     seed=st.integers(0, 9),
 )
-def test_a_group_is_never_divided(groups: Any, classes: Any, seed: Any) -> None:
+def test_a_group_is_never_divided(split: Any, groups: Any, classes: Any, seed: Any) -> None:
     groups = np.array(groups)
     n = len(groups)
-    parts = repeated(groups % classes, groups, Sizes(n // 5, n // 5), 3, seed)
+    try:
+        parts = split(groups % classes, groups, Sizes(n // 5, n // 5), 3, seed)
+    except UserError:
+        assert split is folds  # whose groups must be small enough to be dealt
+        return
     _disjoint(parts)
     for rows in zip(*(parts[part] for part in PARTS), strict=True):
         owners = [set(groups[each]) for each in rows]
@@ -114,7 +144,7 @@ def test_rows_of_a_test_file_are_the_test_rows_of_every_draw() -> None:
     _disjoint(parts)
 
 
-@pytest.mark.parametrize("split", [repeated, one_test])
+@pytest.mark.parametrize("split", [repeated, folds, one_test])
 def test_more_rows_than_there_are_is_an_error_with_the_numbers(split: Any) -> None:
     with pytest.raises(UserError, match=r"must be at most .* got 80 \+ 30"):
         split(_labels(), np.arange(100), Sizes(test=20, val=30, train=80), 2, 1)
