@@ -67,6 +67,22 @@ def test_the_projects_own_params_are_valid() -> None:
             1.0,
             "studies.fashion_mnist.training.momentum: input should be less than 1",
         ),
+        (
+            "studies/digits/techniques/l1/article/momentum",
+            0.9,
+            "studies.digits.techniques.l1.article.momentum: must be left out with adam, since "
+            "momentum is of sgd, but got 0.9",
+        ),
+        (
+            "studies/fashion_article/techniques/none/article",
+            {"momentum": 1.0},
+            "techniques.none.article.momentum: must lie in [0, 1), but got 1.0",
+        ),
+        (
+            "studies/digits/techniques/l1/article/learning_rate",
+            0.0,
+            "techniques.l1.article.learning_rate: must be > 0, but got 0.0",
+        ),
         ("studies/circles/techniques/l1l2", {}, "unknown key 'l1l2'; did you mean 'l1_l2'?"),
         (
             "studies/circles/techniques/l2/artcle",

@@ -376,6 +376,20 @@ def test_values_of_another_search_are_trained_on_the_same_pairs() -> None:
     assert {run.setting for run in own} == {"tuned"}  # no article has it, and no search by loss
 
 
+def test_an_article_has_a_learning_rate_and_a_momentum_of_its_own_for_a_technique() -> None:
+    plan = plan_of("fashion_article")
+    own = {"rate": 0.2, "learning_rate": 0.1, "momentum": 0.9}
+    techniques = {
+        "none": TechniqueParams(article={}),
+        "dropout": TechniqueParams(article=own, tuned=False),
+    }
+    few = replace(plan, study=replace(plan.study, techniques=techniques))
+    (baseline, *_), (dropout, *_) = (few.article(name) for name in techniques)
+    assert dropout.values == {"rate": 0.2}
+    assert dropout.training == replace(baseline.training, learning_rate=0.1, momentum=0.9)
+    assert baseline.training == plan.study.training
+
+
 @pytest.mark.parametrize(
     ("name", "searches"), [("circles", {0}), ("digits", {*range(10)}), ("digits_rows", set())]
 )

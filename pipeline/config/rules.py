@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from pipeline.config.sections import SearchRange, Study, TechniqueParams
+from pipeline.config.sections import OF_TRAINING, SearchRange, Study, TechniqueParams
 from pipeline.errors import UserError, nearest
 from pipeline.models.architectures import MODELS
 from pipeline.techniques.fit import fitting, misfit
@@ -249,6 +249,7 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
         expected = ", ".join(fitting(study.model, images, task))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
     yield from _value_problems(name, params, technique)
+    yield from _of_training_problems(name, study)
     yield from _values_of_problems(name, study)
     if technique.lowest.get(ValidationToo) is not None:
         yield from _validation_problems(name, study)
@@ -321,7 +322,23 @@ def _value_problems(name: str, params: TechniqueParams, technique: Technique) ->
     if not params.tuned and params.search:
         yield f"techniques.{name}.search: has no effect with `tuned: false`; remove one of them"
     if params.article is not None:
+        own = {key: value for key, value in params.article.items() if key not in OF_TRAINING}
         try:
-            technique.apply(params.article)
+            technique.apply(own)
         except ValueError as error:
             yield f"techniques.{name}.article: {error}"
+
+
+def _of_training_problems(name: str, study: Study) -> Iterator[str]:
+    """A learning rate or a momentum of the article's own that the optimizer cannot have."""
+    article, where = study.techniques[name].article or {}, f"techniques.{name}.article"
+    if article.get("learning_rate", 1.0) <= 0:
+        yield f"{where}.learning_rate: must be > 0, but got {article['learning_rate']}"
+    momentum, optimizer = article.get("momentum", 0.0), study.training.optimizer
+    if not 0 <= momentum < 1:
+        yield f"{where}.momentum: must lie in [0, 1), but got {momentum}"
+    elif momentum and optimizer != "sgd":
+        yield (
+            f"{where}.momentum: must be left out with {optimizer}, since momentum is of sgd, "
+            f"but got {momentum}"
+        )

@@ -19,6 +19,7 @@ from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import TECHNIQUES, Technique, combination
 
 Auto = Literal["auto"]
+OF_TRAINING = ("learning_rate", "momentum")  # that an article may have of its own for a technique
 
 
 def _any_source(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -195,6 +196,8 @@ class FinalOverride:
 class TechniqueParams:
     """A technique in a study: the article's values, if any, and ranges other than the defaults."""
 
+    # The article's values: the technique's hyperparameters, and those of OF_TRAINING that are not
+    # the study's.
     article: Mapping[str, float] | None = None
     tuned: bool = True  # False: the article setting only, if only a claim needs it
     search: Mapping[str, SearchRange] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.config.sections import Engine, Study, Training
+from pipeline.config.sections import OF_TRAINING, Engine, Study, Training
 from pipeline.datasets import Dataset, Ints, Part, Protocol
 from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.errors import UserError
@@ -360,13 +360,13 @@ class Plan:
         replicate: int,
     ) -> Run:
         training, own, vary = self.study.training, dict(values), self.study.final.vary
-        learning_rate = own.pop("learning_rate", training.learning_rate)
+        of_training = {name: own.pop(name) for name in OF_TRAINING if name in own}
         epochs *= self.study.technique(technique).apply(own).fits
         return Run(
             study=self.name,
             data_digest=self.data_digest,
             model=self.study.model,
-            training=replace(training, learning_rate=learning_rate, epochs=epochs),
+            training=replace(training, **of_training, epochs=epochs),
             technique=technique,
             values=own,
             setting=setting,
