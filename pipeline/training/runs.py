@@ -360,7 +360,7 @@ class Plan:
         replicate: int,
     ) -> Run:
         training, own, vary = self.study.training, dict(values), self.study.final.vary
-        of_training = {name: own.pop(name) for name in OF_TRAINING if name in own}
+        of_training: dict[str, Any] = {name: own.pop(name) for name in OF_TRAINING if name in own}
         epochs *= self.study.technique(technique).apply(own).fits
         return Run(
             study=self.name,
