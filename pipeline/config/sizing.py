@@ -1,8 +1,8 @@
 """A study that fits the data and the time: its network, its searches, and how long they take.
 
 The time is that of a training step times the number of steps, beside what a study takes whatever
-its size. The constants are those of two cores of a processor from 2020 without a GPU, from a study of
-341 training rows and 30 columns, which took 330 s where they say 325.
+its size. The constants are those of two cores without a GPU, by a study of 341 training rows and 30
+columns, which took 330 s where they say 325.
 """
 
 import math
