@@ -181,7 +181,8 @@ def _duplicates(same: npt.NDArray[Any]) -> tuple[bool, tuple[str, ...]]:
             f"{copies:,} of {len(same):,} examples equal another one, so many that they are"
             " values rather than copies; they may lie in different parts (`duplicates: apart`)",
         )
-    return True, (f"{copies:,} examples equal another one; equal ones are kept in one part",)
+    equal = "1 example equals" if copies == 1 else f"{copies:,} examples equal"
+    return True, (f"{equal} another one; equal ones are kept in one part",)
 
 
 def _counts(y: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, int]:
