@@ -37,7 +37,6 @@ class Shape:
     rows: int  # that can be used
     inputs: int  # values of an example
     outputs: int  # units of the last layer
-    images: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,6 @@ class Intake:
     tests: bool  # whether there is a test file
     inputs: int  # values of an example, or more
     outputs: int  # units of the last layer
-    images: bool
     decisions: tuple[str, ...]  # one line each
     notes: tuple[str, ...]
     counts: Mapping[str, int]  # examples of each class; empty for a regression
@@ -140,7 +139,6 @@ def of_table(path: Path, asked: Asked) -> Intake:
         tests=asked.test is not None,
         inputs=_width(cells, found.roles.categories),
         outputs=1 if len(found.classes) in (0, 2) else len(found.classes),
-        images=False,
         decisions=(*_lines(found.decisions), HINT),
         notes=(*read.notes, *found.notes, *equal),
         counts=_counts(y, found.classes),
@@ -227,7 +225,6 @@ def of_arrays(path: Path, asked: Asked) -> Intake:
         tests=found.tests > 0,
         inputs=int(np.prod(found.x.shape[1:])),
         outputs=1 if len(aim.classes) in (0, 2) else len(aim.classes),
-        images=brightest is not None,
         decisions=(f"y: target, {aim.why}",),
         notes=(*notes, *why, *equal),
         counts=dict(zip(aim.classes, aim.counts, strict=True)),
@@ -293,7 +290,6 @@ def of_folder(path: Path, asked: Asked) -> Intake:
         tests=False,
         inputs=height * width * (3 if seen.colour else 1),
         outputs=1 if len(aim.classes) == 2 else len(aim.classes),
-        images=True,
         decisions=(f"{len(aim.classes)} classes, one for each folder",),
         notes=(*notes, *why, *equal),
         counts=dict(zip(aim.classes, aim.counts, strict=True)),
