@@ -38,6 +38,9 @@ OUTCOMES = {  # score → what else is compared
     "r2": ("test_rmse", "test_mae"),
 }
 MINUTES = 3.0
+LARGE = 50.0  # MB of text, from which on time and memory are told first
+PACKED = 4.0  # times as large as a compressed file
+MEMORY, SECONDS = 11.0, 0.5  # per MB of text: MB at most, and seconds
 
 
 def main(argv: list[str]) -> None:
@@ -46,6 +49,8 @@ def main(argv: list[str]) -> None:
     settings = loading.load()
     name = _name(arguments.name, arguments.source)
     folder, scratch = OWN / name, OWN / f".partial-{name}"
+    if size := _size(Path(arguments.source)):
+        print(size, flush=True)
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         found = intake.look(arguments.source, _asked(arguments), scratch / "shipped")
@@ -141,6 +146,19 @@ def _name(name: str | None, source: str) -> str:
     for problem in rules.name_problems([name]):
         raise UserError(f"`--name`: {problem}")
     return name
+
+
+def _size(path: Path) -> str | None:
+    """What it takes to look at a large file; None for a small one."""
+    packed = path.suffix in (".gz", ".parquet", ".npz")
+    megabytes = path.stat().st_size / 1e6 * (PACKED if packed else 1) if path.is_file() else 0
+    if megabytes < LARGE:
+        return None
+    return (
+        f"{path} has about {megabytes:,.0f} MB of text; looking at it takes up to"
+        f" {megabytes * MEMORY / 1e3:.1f} GB of memory and about {megabytes * SECONDS / 60:.1f}"
+        " minutes"
+    )
 
 
 def _section(found: Intake, shape: Shape, sizes: Sizes, folder: Path) -> dict[str, Any]:

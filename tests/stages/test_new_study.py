@@ -276,3 +276,13 @@ def test_rows_sorted_by_class_are_mixed() -> None:
     for part in ("train", "val", "test"):
         counts = np.bincount(data.y[data.rows("leak_free", part, 0)])
         assert counts.max() - counts.min() <= 1
+
+
+def test_a_large_file_is_told_to_be_one_before_it_is_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_study, "LARGE", 0.001)
+    add(written(table()), "--target", "y")
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "GB of memory" in first
+    assert "minutes" in first
