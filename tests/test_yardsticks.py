@@ -17,10 +17,13 @@ from threadpoolctl import threadpool_limits
 from pipeline import results
 from pipeline.analysis import by_example, effects, summary, yardsticks
 from pipeline.analysis.yardsticks import Yardsticks
+from pipeline.config import loading, sections
 from pipeline.datasets import PARTS, Dataset
 from pipeline.datasets.task import CLASSIFICATION, REGRESSION
 from pipeline.report import pages, sentences
+from pipeline.stages import train
 from pipeline.training import yardsticks as simple
+from pipeline.training.runs import Plan
 from pipeline.training.yardsticks import Yardstick, bounded
 
 from .synthetic import make_runs, write_results
@@ -284,6 +287,22 @@ def test_common_test_rows_vary_too(tmp_path: Path) -> None:
     effect = effects.crossed(hits["trees"] - hits["none"])
     told = found.yardsticks[0].against["none"].difference
     assert tuple(told) == pytest.approx(tuple(effect.interval()))
+
+
+def test_yardsticks_meet_the_draws_of_the_article_setting_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def measure(data: Dataset, task: object, seed: int, replicates: int) -> list[Yardstick]:
+        asked.append(replicates)
+        return []
+
+    monkeypatch.setattr(train.yardsticks, "measure", measure)
+    study = loading.load().study("features")
+    study = replace(study, final=sections.Final(1, searches=1, article_seeds=30))
+    train._yardsticks(Plan("mine", "digest", study, 1, sections.Engine()), dataset(2))
+    assert asked == [30]
 
 
 def test_fewer_draws_than_replicates_are_compared_where_both_are(tmp_path: Path) -> None:

@@ -131,8 +131,7 @@ def _replicate_problems(study: Study) -> Iterator[str]:
                 f"of {final.replicates} replicates cannot have its own"
             )
         return
-    own = map(study.final_of, study.techniques)
-    most = max((max(each.replicates, each.article) for each in own), default=0)
+    most = study.replicates
     searches = len(final.turns) * study.tuning.draws if final.crossed else 0
     if draws < most + searches:
         yield (

@@ -242,6 +242,12 @@ class Study:
         own = asdict(self.techniques[technique].final)
         return replace(self.final, **{key: value for key, value in own.items() if value})
 
+    @property
+    def replicates(self) -> int:
+        """The most replicates that a technique has in any setting."""
+        own = map(self.final_of, self.techniques)
+        return max((max(each.replicates, each.article) for each in own), default=0)
+
     def technique(self, name: str) -> Technique:
         """The registered technique or the study's combination of this name."""
         parts = self.techniques[name].combine

@@ -118,8 +118,7 @@ def _yardsticks(plan: Plan, data: datasets.Dataset) -> list[Yardstick]:
     single = plan.study.final.vary is None
     if not (single and yardsticks.wanted(data)) or plan.task.target.of_input:
         return []
-    replicates = plan.study.final.replicates
-    return [*yardsticks.measure(data, plan.task, plan.study_seed, replicates)]
+    return [*yardsticks.measure(data, plan.task, plan.study_seed, plan.study.replicates)]
 
 
 def _choices(
