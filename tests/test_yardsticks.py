@@ -298,7 +298,7 @@ def test_yardsticks_meet_the_draws_of_the_article_setting_too(
         asked.append(replicates)
         return []
 
-    monkeypatch.setattr(train.yardsticks, "measure", measure)
+    monkeypatch.setattr("pipeline.training.yardsticks.measure", measure)
     study = loading.load().study("features")
     study = replace(study, final=sections.Final(1, searches=1, article_seeds=30))
     train._yardsticks(Plan("mine", "digest", study, 1, sections.Engine()), dataset(2))
