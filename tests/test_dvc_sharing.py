@@ -85,7 +85,6 @@ def store(fresh: Clone, monkeypatch: pytest.MonkeyPatch) -> str:
     uri = f"sqlite:///{fresh.folder}/mlflow.db"
     monkeypatch.chdir(fresh.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(uri)
     publish.main(["digits"])
     return uri
 

@@ -6,7 +6,6 @@ with budgets as small as can be.
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Clone]:
+def clone(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Clone:
     """A clone in which both studies were made by new-study and went through DVC."""
     made = Clone(tmp_path_factory.mktemp("own"))
     shutil.copy(empty_database, made.folder / "mlflow.db")
@@ -49,10 +48,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Ite
     made.edit(_shrunk)
     made.commit("Two studies of my own")
     made.run("dvc", "repro", *(f"report@{name}" for name in SMALL))
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{made.folder}/mlflow.db")
-    yield made
-    mlflow.set_tracking_uri(before)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def store(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clone's store is that of MLflow; `set_tracking_uri` would stay set for other tests."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{clone.folder}/mlflow.db")
 
 
 @pytest.fixture(scope="module")

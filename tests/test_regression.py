@@ -216,7 +216,7 @@ def test_techniques_that_need_labels_do_not_fit(
     study = loading.load().study("circles")
     techniques = {"none": sections.TechniqueParams(), technique: sections.TechniqueParams()}
     study = replace(study, techniques=techniques, outcomes=("test_mae", "test_r2", "noise_rmse"))
-    monkeypatch.setattr(CirclesData, "task", REGRESSION)
+    monkeypatch.setattr(CirclesData, "trained_for", REGRESSION)
     (problem,) = study_problems(study)
     assert problem.startswith(f"techniques.{technique}: needs class labels")
     assert "early_stopping_loss" in problem

@@ -332,7 +332,7 @@ def test_stages_print_the_table_and_link_their_pages(
         assert part in blocks.read(Path("docs/results.md"), "results")
     assert "| A1 |" in blocks.read(Path("docs/claims.md"), "claims")
     printed = capsys.readouterr().out
-    assert "No results yet: digits, features, mnist" in printed
+    assert "No results yet: digits, digits_autoencoder, features, mnist" in printed
     assert printed.endswith("overview: reports/index.html\n")
     there = Path("reports/index.html").read_text(encoding="utf-8")
     assert 'href="../results/circles/report.html"' in there

@@ -215,7 +215,7 @@ def by_auc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def by_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = scored(REGRESSION, "mae")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(CirclesData, "task", task)
+        patched.setattr(CirclesData, "trained_for", task)
         data = replace(numbers(draws=3), name="circles", task=task)
         return study(tmp_path_factory.mktemp("mae"), {}, data)
 
