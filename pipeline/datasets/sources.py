@@ -73,10 +73,12 @@ def _title(study: str, path: str, title: str) -> str:
     'MNIST'
     >>> _title("small", "data/sources/mnist.yaml", "MNIST")
     'MNIST (small)'
+    >>> _title("customers_rows", "data/own/customers", "customers_rows")
+    'customers_rows'
     """
     if not title:
         return study
-    return title if study == Path(path).stem else f"{title} ({study})"
+    return title if study in (title, Path(path).stem) else f"{title} ({study})"
 
 
 def prepare(study: str, data: Section, seed: int, raw: Path) -> Dataset:
