@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.analysis import semantics
 from pipeline.analysis.paired import Pairs, pairs
-from pipeline.datasets.task import Measure
+from pipeline.datasets.task import Measure, Task
 from pipeline.formatting import aligned
 from pipeline.results import task_of
 from pipeline.techniques.registry import BASELINE
@@ -45,7 +45,7 @@ def _block(runs: pd.DataFrame, points: Mapping[str, str]) -> str:
         (
             " ".join(filter(None, (name, _reading(study, name)))),
             *(_interval(measure, pairs(own, None, measure.name)) for measure in measures),
-            _printed(study, name, setting),
+            _printed(study, name, setting, task),
             ""
             if name == BASELINE
             else _interval(task.test, pairs(own, baseline, task.test.name), sign="+"),
@@ -61,9 +61,9 @@ def _reading(study: str, technique: str) -> str:
     return f"({word})" if word else ""
 
 
-def _printed(study: str, technique: str, setting: str) -> str:
+def _printed(study: str, technique: str, setting: str, task: Task) -> str:
     numbers = published().get(study, {}).get(technique, {}) if setting == "article" else {}
-    return " / ".join(f"{100 * value:.0f}" for value in numbers.values())
+    return " / ".join(f"{task.measures[name].scale * value:.4g}" for name, value in numbers.items())
 
 
 def _interval(measure: Measure, values: Pairs, sign: str = "") -> str:

@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
         replace_text(path, text)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    _track(folder)
+    track(folder)
     seconds = sizes.seconds(shape, len(TECHNIQUES), cores)
     print("\n".join(told(name, found, prepared, sizes, seconds, cores)))
 
@@ -203,7 +203,7 @@ def _fields(data: Section) -> Mapping[str, Any]:
     return {name: value for name, value in vars(data).items() if not name.startswith("_")}
 
 
-def _track(folder: Path) -> None:
+def track(folder: Path) -> None:
     """Puts the folder under DVC, so that it can be pushed; without DVC and git there is nothing."""
     if not (Path(".dvc").is_dir() and Path(".git").exists()):
         return

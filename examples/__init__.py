@@ -1,0 +1,1 @@
+"""A made-up table, and published tables as studies; see README.md."""
