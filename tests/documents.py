@@ -19,14 +19,16 @@ PAGES = (
     *sorted(Path("docs").glob("*.md")),
     *sorted(Path("benchmarks").glob("*.md")),
     Path("data/README.md"),
+    Path("examples/README.md"),
 )
 HISTORY = Path("benchmarks/history.md")  # names files and commands of their day
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`([^`\n]+)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-FILE = re.compile(r"(?:pipeline|tests|benchmarks|docs)/[\w/.-]*")
+FILE = re.compile(r"(?:pipeline|tests|benchmarks|docs|examples)/[\w/.-]*")
 PIPELINE = ("python", "-m", "pipeline")
+PUBLISHED = ("python", "-m", "examples.published")
 
 
 def problems(page: Path) -> list[str]:
@@ -85,7 +87,10 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def _added(command: list[str]) -> Iterator[str]:
-    """The study that a command adds to params.yaml, under the name of its file."""
+    """The studies that a command adds to params.yaml: under the name of its file, or published."""
+    table = Path("examples", f"{command[3] if len(command) > 3 else ''}.yaml")
+    if (*command[:3],) == PUBLISHED and table.exists():
+        yield from _yaml(str(table))["studies"]
     if command[:4] == [*PIPELINE, "new-study"] and len(command) > 4:
         yield re.split(r"[/:]", command[4].strip("/"))[-1].partition(".")[0]
 

