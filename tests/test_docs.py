@@ -61,8 +61,9 @@ def test_the_readmes_intervals_are_those_of_the_results() -> None:
     assert [interval for interval in told if interval not in results] == []
 
 
-def test_pictures_of_pages_are_those_that_the_browser_test_makes() -> None:
-    shown = re.findall(r"!\[[^]]+\]\(([\w-]+)\.png\)", Path("docs/mlflow.md").read_text("utf-8"))
-    made = re.findall(r'shoot\("([\w-]+)"\)', Path("tests/test_mlflow_pages.py").read_text("utf-8"))
-    assert len(shown) == 3
-    assert set(shown) <= set(made)
+@pytest.mark.parametrize("page", ["mlflow", "mlflow-run", "dvc"])
+def test_pictures_of_pages_are_those_that_the_browser_tests_make(page: str) -> None:
+    shown = re.findall(r"!\[[^]]+\]\(([\w-]+)\.png\)", Path(f"docs/{page}.md").read_text("utf-8"))
+    tests = "".join(path.read_text("utf-8") for path in Path("tests").glob("test_*.py"))
+    assert shown
+    assert set(shown) <= {*re.findall(r'(?:shoot\(|SHOTS / )"([\w-]+?)(?:\.png)?"\)', tests)}
