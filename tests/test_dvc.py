@@ -106,11 +106,6 @@ def test_dvc_yaml_names_no_study_and_stays_short() -> None:
     assert {stage for stage in STAGES if "do" not in STAGES[stage]} == {"overview"}
 
 
-def only(clone: Clone, names: list[str]) -> None:
-    """Leaves other studies out of the clone."""
-    clone.edit(lambda params: params | {"studies": {n: params["studies"][n] for n in names}})
-
-
 def two_circles(params: dict[str, Any]) -> dict[str, Any]:
     """Two studies of one source, with the smallest budgets."""
     circles = params["studies"]["circles"]
@@ -147,11 +142,18 @@ def test_a_study_that_is_added_to_params_yaml_alone_goes_through_everything(
     client = MlflowClient(f"sqlite:///{clone.folder}/mlflow.db")
     assert client.get_experiment_by_name("regularization/noisy-circles") is not None
 
+    for name in names:
+        of_its_own(clone, name)
+
     # What changes in one study makes it and the overview stale, and nothing else.
+    path = clone.folder / "results/noisy-circles/runs.csv"
+    before = pd.read_csv(path).set_index("key")
     clone.edit(lambda params: more_seeds(params, "noisy-circles"))
     assert stale(clone) == {"tune@noisy-circles", "train@noisy-circles", "overview"}
     changed = {f"{stage}@noisy-circles" for stage in ("tune", "train", "report", "timing")}
     assert clone.ran() == changed | {"overview"}
+    after = pd.read_csv(path).set_index("key")
+    pd.testing.assert_frame_equal(after.loc[before.index], before)  # taken from the journal
 
     path = clone.folder / "data/sources/circles.yaml"
     text = path.read_text(encoding="utf-8")
@@ -169,6 +171,18 @@ def test_a_study_that_is_added_to_params_yaml_alone_goes_through_everything(
     index = (clone.folder / "reports/index.html").read_text(encoding="utf-8")
     assert "noisy-circles" not in index
 
+    assert "gain_low" in clone.run("dvc", "metrics", "show")
+    assert "vega" in (clone.folder / plots_page(clone)).read_text(encoding="utf-8")
+
+    tables = [clone.folder / "results/circles" / name for name in ("trials.csv", "runs.csv")]
+    of_one_worker = [decided(table) for table in tables]
+    clone.edit(lambda params: params | {"engine": params["engine"] | {"workers": 2}})
+    shutil.rmtree(clone.folder / ".journal/circles")
+    for stage in ("tune", "train"):
+        clone.run("python", "-m", "pipeline", stage, "circles")
+    for table, one in zip(tables, of_one_worker, strict=True):
+        pd.testing.assert_frame_equal(decided(table), one)
+
 
 def stale(clone: Clone) -> set[str]:
     """The stages that have changed deps; those that depend on them follow."""
@@ -182,43 +196,26 @@ def more_seeds(params: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_real_repro_twice_and_after_changes(tmp_path: Path) -> None:
+def test_a_real_repro_of_images_runs_each_stage_once(tmp_path: Path) -> None:
     images = "mnist" if os.environ.get("DATA_MIRROR") else "digits"
-    clone, names = Clone(tmp_path), ["circles", images]
-    only(clone, names)
-    stages = {f"{s}@{n}" for s in STAGES if s != "overview" for n in names}
+    clone = Clone(tmp_path)
+    clone.edit(lambda params: params | {"studies": {images: params["studies"][images]}})
+    stages = {f"{stage}@{images}" for stage in STAGES if stage != "overview"}
     assert clone.ran() == stages | {"overview"}
     assert clone.ran() == set()
+    of_its_own(clone, images)
 
-    for name in names:
-        runs = pd.read_csv(clone.folder / "results" / name / "runs.csv")
-        assert runs["mlflow_run_id"].notna().all()
-        kept = runs["model"].dropna()  # of the first search
-        assert len(kept)
-        assert all((clone.folder / path).exists() for path in kept)
-        assert (runs.groupby(["technique", "setting"])["seed"].nunique() == 2).all()
-        page = (clone.folder / "results" / name / "report.html").read_text(encoding="utf-8")
-        assert all(technique in page for technique in runs["technique"].unique())
 
-    path = clone.folder / "results" / images / "runs.csv"
-    before = pd.read_csv(path).set_index("key")
-    clone.edit(lambda params: more_seeds(params, images))
-    again = {f"{stage}@{images}" for stage in ("tune", "train", "report", "timing")}
-    assert clone.ran() == again | {"overview"}
-    after = pd.read_csv(path).set_index("key")
-    pd.testing.assert_frame_equal(after.loc[before.index], before)  # taken from the journal
-
-    tables = [clone.folder / "results/circles" / name for name in ("trials.csv", "runs.csv")]
-    of_one_worker = [decided(table) for table in tables]
-    clone.edit(lambda params: params | {"engine": params["engine"] | {"workers": 2}})
-    shutil.rmtree(clone.folder / ".journal/circles")
-    for stage in ("tune", "train"):
-        clone.run("python", "-m", "pipeline", stage, "circles")
-    for table, one in zip(tables, of_one_worker, strict=True):
-        pd.testing.assert_frame_equal(decided(table), one)
-
-    assert "gain_low" in clone.run("dvc", "metrics", "show")
-    assert "vega" in (clone.folder / plots_page(clone)).read_text(encoding="utf-8")
+def of_its_own(clone: Clone, study: str) -> None:
+    """The study has runs of two seeds, all in MLflow, models of its first search, and a page."""
+    runs = pd.read_csv(clone.folder / "results" / study / "runs.csv")
+    assert runs["mlflow_run_id"].notna().all()
+    kept = runs["model"].dropna()
+    assert len(kept)
+    assert all((clone.folder / path).exists() for path in kept)
+    assert (runs.groupby(["technique", "setting"])["seed"].nunique() == 2).all()
+    page = (clone.folder / "results" / study / "report.html").read_text(encoding="utf-8")
+    assert all(technique in page for technique in runs["technique"].unique())
 
 
 def decided(table: Path) -> pd.DataFrame:

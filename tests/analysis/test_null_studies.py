@@ -18,8 +18,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 NAMES = ("none", *(f"t{number}" for number in range(1, 9)))
 COMPARED = len(NAMES) - 1
 REPLICATES = 10
-STUDIES = 1_000
-ALLOWED = 0.065  # 5 % and twice the error of 1,000 studies
+STUDIES = 400
+ALLOWED = 0.072  # 5 % and twice the error of 400 studies
 
 
 @pytest.fixture(autouse=True, scope="module")
