@@ -1,15 +1,22 @@
 """Compiled XLA programs on disk, so that each program is compiled only once.
 
-TensorFlow reads and writes a folder of programs itself, but does not promise to write files whole.
-So each worker has its own folder, and shares only finished files.
+TensorFlow reads and writes a folder of programs itself, but does not promise to write files whole,
+and runs whatever it reads. So each worker has its own folder, shares only finished files, and takes
+only those whose content is as their name says.
 """
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+
+PROGRAM = ".pb"  # as TensorFlow names them
+SHARED = ".program"  # after TensorFlow's name and a digest of the content
+
+_log = logging.getLogger(__name__)
 
 
 class Compiled:
@@ -34,19 +41,39 @@ class Compiled:
         os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={value}"
 
     def take(self) -> None:
-        """Copies the programs that other workers have shared."""
-        for path in self._missing(self._shared, self._own):
-            shutil.copyfile(path, self._own / path.name)
+        """Copies the programs that other workers have shared.
+
+        A damaged one is deleted, with a warning from the worker that did so, and compiled again.
+        """
+        for path in self._shared.glob(f"*{SHARED}"):
+            target = self._own / Path(path.stem).with_suffix(PROGRAM).name
+            if target.exists():
+                continue
+            try:
+                content = path.read_bytes()
+                if path.name == _shared_name(target.stem, content):
+                    target.write_bytes(content)
+                    continue
+                path.unlink()
+            except FileNotFoundError:  # another worker has deleted it
+                continue
+            _log.warning("%s is damaged; it is deleted, and the program compiled again", path)
 
     def share(self) -> None:
         """Shares this worker's programs, while none of them is being compiled."""
-        for path in self._missing(self._own, self._shared):
+        shared = {Path(path.stem).stem for path in self._shared.glob(f"*{SHARED}")}
+        for path in self._own.glob(f"*{PROGRAM}"):
+            if path.stem in shared:
+                continue
+            content = path.read_bytes()
             scratch = self._shared / f"{path.stem}.{os.getpid()}"  # others may share the same one
-            shutil.copyfile(path, scratch)
-            scratch.replace(self._shared / path.name)
+            scratch.write_bytes(content)
+            scratch.replace(self._shared / _shared_name(path.stem, content))
 
-    def _missing(self, source: Path, target: Path) -> list[Path]:
-        return [path for path in source.glob("*.pb") if not (target / path.name).exists()]
+
+def _shared_name(stem: str, content: bytes) -> str:
+    """A shared program's file, such as xla_compile_cache__1__2__XLA_CPU_JIT.0f3a….program."""
+    return f"{stem}.{hashlib.sha256(content).hexdigest()[:32]}{SHARED}"
 
 
 def _machine() -> str:
