@@ -1,13 +1,52 @@
-"""Writes files whole or not at all."""
+"""Writes files whole or not at all, inside the project, and reads nothing but what was written.
 
+A stage writes a manifest beside its files, with the size and SHA-256 of each; who reads one of them
+compares. Files of earlier versions have no manifest and are read as they are.
+"""
+
+import hashlib
+import io
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
+
+import numpy as np
+
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:  # prepare and fetch need no pandas
     import pandas as pd
+
+STUDIES = "studies"  # the folder of studies with other values, which share the project's data
+
+
+# Writing
+
+
+def check_place(path: Path) -> None:
+    """Raises UserError if a link leads from the project to a folder outside it, where `path` is.
+
+    Results can come from others, as by `dvc pull`. A path that is outside the project as it stands
+    is a caller's own choice.
+    """
+    here = Path.cwd()
+    folder = Path(os.path.abspath(path)).parent
+    if not folder.is_relative_to(here):
+        return
+    project = here.parents[1] if here.parent.name == STUDIES else here
+    real = folder.resolve()
+    if not real.is_relative_to(project):
+        link = next(part for part in (folder, *folder.parents) if part.is_symlink())
+        raise UserError(
+            f"cannot write {path.name}: {link.relative_to(here)} is a link to {real}, outside this"
+            " project; expected a folder: remove the link and run the command again"
+        )
 
 
 @contextmanager
@@ -15,8 +54,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """A scratch file beside `path`, which replaces it if the block raises nothing.
 
     A process that is killed leaves the old file. The old contents are never written to, since
-    DVC's outputs are hard links into its cache.
+    DVC's outputs are hard links into its cache. Raises UserError outside the project.
     """
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".partial-{path.name}")  # the suffix sets the format for some writers
     scratch.unlink(missing_ok=True)  # left by a killed process
@@ -32,8 +72,11 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     """A scratch path for each of these files and folders; they replace all of them, or none.
 
     Old files stay until the block has ended without an exception. The last path is absent while
-    the others are replaced, so wherever it exists, all are from the same run.
+    the others are replaced, so wherever it exists, all are from the same run. Raises UserError
+    outside the project.
     """
+    for path in paths:
+        check_place(path)
     scratch = {path: path.with_name(f".partial-{path.name}") for path in paths}
     for path, partial in scratch.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,3 +126,125 @@ def replace_csv(path: Path, table: "pd.DataFrame", digits: int) -> None:
     `digits`: significant digits.
     """
     replace(path, lambda scratch: table.to_csv(scratch, index=False, float_format=f"%.{digits}g"))
+
+
+# Reading
+
+
+def manifest(folder: Path, stage: str) -> Path:
+    """The manifest of the files that a stage writes to a folder."""
+    return folder / f"manifest-{stage}.json"
+
+
+def write_manifest(path: Path, files: Mapping[str, Path]) -> None:
+    """Writes size and SHA-256 of files, under their names relative to the manifest's folder."""
+    content = {
+        name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        for name, file in sorted(files.items())
+    }
+    replace_text(path, json.dumps({"files": content, "sum": _sum(content)}, indent=2) + "\n")
+
+
+def read_manifest(path: Path, command: str) -> Mapping[str, Mapping[str, Any]]:
+    """Name → `bytes` and `sha256` of each file; empty without a manifest.
+
+    `command`: makes it again. Raises UserError if it is damaged.
+    """
+    if not path.exists():
+        return {}
+    with reading(path, command):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        files: Mapping[str, Mapping[str, Any]] = content["files"]
+        if content["sum"] != _sum(files):
+            raise ValueError("its sum is that of other content")
+    return files
+
+
+def check_listed(path: Path, manifest: Path, command: str) -> None:
+    """Raises UserError if a file is not the one that its manifest lists, if it lists it."""
+    name = path.relative_to(manifest.parent).as_posix()
+    listed = read_manifest(manifest, command).get(name)
+    if listed is None:
+        return
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {_remedy(path, command)}")
+    size = path.stat().st_size
+    if size != listed["bytes"]:
+        reason = f"expected {listed['bytes']} bytes, but it has {size}"
+    elif _sha256(path) != listed["sha256"]:
+        reason = f"its content is not the one in {manifest.name}"
+    else:
+        return
+    raise UserError(f"{path} is damaged or changed: {reason}; {_remedy(path, command)}")
+
+
+@contextmanager
+def reading(path: Path, command: str) -> Iterator[None]:
+    """Within the block a file is read: whatever it raises is a UserError that says what to do.
+
+    A damaged file can raise any error of zipfile, zlib, struct, NumPy, pandas, Arrow and json.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise UserError(f"{path} is damaged ({words}); {_remedy(path, command)}") from error
+
+
+def _remedy(path: Path, command: str) -> str:
+    return (
+        f"run `{command}` to make it again, or `dvc checkout --force {path}` to take it from DVC's"
+        " cache"
+    )
+
+
+def check_archive(path: Path) -> None:
+    """Raises an error of zipfile or zlib if a zip file, such as .keras, is not whole."""
+    with ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} does not match its checksum")
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of an open .npz file; unlike NumPy's, each is compared with its checksum."""
+
+    def __init__(self, archive: ZipFile) -> None:
+        self._archive = archive
+        for member in archive.infolist():
+            archive.open(member).close()  # raises BadZipFile if its name stands twice, differently
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        content = io.BytesIO(self._archive.read(f"{name}.npy"))
+        array: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(".npy") for name in self._archive.namelist())
+
+    def __len__(self) -> int:
+        return len(self._archive.namelist())
+
+
+@contextmanager
+def arrays(path: Path) -> Iterator[Arrays]:
+    """The arrays of an .npz file, read one by one."""
+    with ZipFile(path) as archive:
+        yield Arrays(archive)
+
+
+def _sum(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256_of(path.absolute(), state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, *state: int) -> str:
+    """The digest of a file; a stage reads some of them several times."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,26 +1,29 @@
 """The result files of a study: their names, their columns, one writer and one reader of each.
 
-Readers take the study's folder. Missing files and columns are reported with the command that makes
-them. pandas is imported where a table is read or written, so that stages which only need a path
-start without it.
+Readers take the study's folder. Files that are missing, damaged or not as their stage wrote them,
+missing columns, and names that are none are reported with the command that makes them. pandas is
+imported where a table is read or written, so that stages which only need a path start without it.
 """
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pipeline import files
 from pipeline.datasets import Dataset
 from pipeline.datasets import Protocol as SplitProtocol
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import Task
 from pipeline.errors import UserError
-from pipeline.files import replace, replace_csv, replace_text
+from pipeline.files import manifest, replace, replace_csv, replace_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +43,9 @@ RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
 PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
 TIMES = "inference.csv"
 SUMMARY, ADVICE = "summary.csv", "advice.json"
+REPORT = ("summary.csv", "ensembles.csv", "advice.json", "report.html", "metrics.json")
+DRAWN = ("plots", "figures")  # the report's folders
+PLOTTED = "plots/curves.csv"
 MADE_BY: Mapping[str, str] = {
     **dict.fromkeys((TRIALS, TRIAL_RUNS, TUNED), "tune"),
     **dict.fromkeys((RUNS, CURVES, ABOUT, PREDICTIONS, INSPECTIONS, CHOICES, YARDSTICKS), "train"),
@@ -84,6 +90,10 @@ SUMMARY_COLUMNS = (
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}
+# Names become files, ids and addresses, and result files can come from others.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NAMES = ("key", "study", "technique", "setting", "reference", "outcome", "mlflow_run_id")
+NUMBERS = ("search", "trial", "turn", "replicate", "seed", "draw", "draws", "val_loss", "overlap")
 
 
 class Predictor(Protocol):
@@ -136,6 +146,56 @@ def command(path: Path) -> str:
     return f"python -m pipeline {MADE_BY[path.name]} {path.parent.name}"
 
 
+# Files as their stages wrote them
+
+
+def seal(
+    folder: Path, stage: str, names: Iterable[str], written: Mapping[Path, Path] | None = None
+) -> None:
+    """Writes the manifest of the files that a stage has written to a study's folder.
+
+    `written`: where files and manifest are written before they are moved into the folder.
+    """
+    target = manifest(folder, stage)
+    places = {path: path for path in (target, *(folder / name for name in names))} | {
+        **(written or {})
+    }
+    listed = {name: places[folder / name] for name in names}
+    files.write_manifest(places[target], listed)
+
+
+def seal_report(folder: Path) -> None:
+    """Writes the manifest of a report: of its tables, its page, its plots and its figures."""
+    drawn = [path for name in DRAWN for path in (folder / name).rglob("*") if path.is_file()]
+    names = [name for name in REPORT if (folder / name).is_file()]
+    seal(folder, "report", [*names, *(path.relative_to(folder).as_posix() for path in drawn)])
+
+
+def check_report(folder: Path) -> None:
+    """Raises UserError if a file of a study's report is missing, damaged or changed."""
+    made_by = f"python -m pipeline report {folder.name}"
+    listed = manifest(folder, "report")
+    for name in files.read_manifest(listed, made_by):
+        files.check_listed(folder / name, listed, made_by)
+
+
+def check_model(path: Path) -> None:
+    """Raises UserError if a final run's model is missing, damaged or changed."""
+    parts = path.parts
+    study = parts[1] if len(parts) > 2 else ""
+    made_by = f"python -m pipeline train {study}"
+    if parts[:1] != MODELS.parts or ".." in parts or path.suffix != ".keras":
+        raise UserError(
+            f"{RUNS} must name models as {MODELS}/<study>/<technique>/<file>.keras, but names"
+            f" {str(path)[:80]!r}; run `python -m pipeline train <study>` again"
+        )
+    if not path.is_file():
+        raise UserError(f"{path} is missing; run `{made_by}`, or `dvc checkout` if DVC has it")
+    files.check_listed(path, manifest(MODELS / study, "train"), made_by)
+    with files.reading(path, made_by):
+        files.check_archive(path)
+
+
 # Hyperparameters and the task in tables
 
 
@@ -174,9 +234,42 @@ def task_of(table: "pd.DataFrame") -> Task:
 
 
 def _present(path: Path) -> Path:
+    """The path of a file that is there and as its stage wrote it. Raises UserError."""
     if not path.is_file():
         raise UserError(f"{path} is missing; run `{command(path)}`")
+    files.check_listed(path, manifest(path.parent, MADE_BY[path.name]), command(path))
     return path
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Within the block a study's file is read. Raises UserError if it is missing or damaged."""
+    with files.reading(_present(path), command(path)):
+        yield path
+
+
+def _check_names(path: Path, names: Iterable[object]) -> None:
+    """Raises UserError if one of the names from a file is none. Those that are no text may be."""
+    for name in names:
+        if isinstance(name, str) and not NAME.fullmatch(name):
+            raise UserError(
+                f"{path} must have names of letters, digits and _ . -, but has {name[:40]!r}; it is"
+                f" damaged or not from this project: run `{command(path)}` again"
+            )
+
+
+def _check_table(path: Path, table: "pd.DataFrame") -> None:
+    """Raises UserError if names are none, or numbers are none."""
+    from pandas.api.types import is_numeric_dtype
+
+    for column in table.columns.intersection([*NAMES]):
+        _check_names(path, table[column].unique())
+    for column in table.columns.intersection([*NUMBERS]):
+        if len(table) and not is_numeric_dtype(table[column]):
+            raise UserError(
+                f"{path} must have numbers in the column {column}, but has others; it is damaged:"
+                f" run `{command(path)}` again"
+            )
 
 
 def _check_columns(path: Path, names: Iterable[str], columns: Iterable[str]) -> None:
@@ -209,9 +302,11 @@ def _read_table(
     """A CSV file with these columns, those of its task, and, unless it may be empty, a row."""
     import pandas as pd
 
-    table = pd.read_csv(_present(path), dtype=TEXTS)
-    task_columns = of_task(task_of(table)) if "task" in table and len(table) else ()
+    with reading(path):
+        table = pd.read_csv(path, dtype=TEXTS)
+        task_columns = of_task(task_of(table)) if "task" in table and len(table) else ()
     _check_columns(path, table.columns, [*columns, *task_columns])
+    _check_table(path, table)
     if table.empty and not may_be_empty:
         raise UserError(f"{path} has no rows; run `{command(path)}` again")
     return table
@@ -300,12 +395,18 @@ def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of trials.csv or runs.csv, with any columns; none if the file is missing."""
+    """The rows of trials.csv or runs.csv, with any columns; none if the file is missing.
+
+    Raises UserError if the file is damaged or a name in it is none.
+    """
     import pandas as pd
 
     if not path.exists():
         return []
-    records = pd.read_csv(path, dtype=TEXTS).to_dict("records")
+    with reading(path):
+        table = pd.read_csv(path, dtype=TEXTS)
+    _check_table(path, table)
+    records = table.to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in records]
 
 
@@ -344,7 +445,8 @@ def read_times(folder: Path, column: str) -> "pd.DataFrame | None":
     path = folder / TIMES
     if not path.is_file():
         return None
-    times = pd.read_csv(path, dtype=TEXTS)
+    with reading(path):
+        times = pd.read_csv(path, dtype=TEXTS)
     _check_columns(path, times.columns, ["key", column])
     return times[["key", column]]
 
@@ -382,10 +484,10 @@ def read_curves(folder: Path, runs: "pd.DataFrame", names: Sequence[str]) -> "pd
     import pandas as pd
     from pyarrow import parquet
 
-    path = _present(folder / CURVES)
-    columns = ["key", "epoch", *names]
-    _check_columns(path, parquet.read_schema(path).names, columns)
-    curves = pd.read_parquet(path, columns=columns)
+    path, columns = folder / CURVES, ["key", "epoch", *names]
+    with reading(path):
+        _check_columns(path, parquet.read_schema(path).names, columns)
+        curves = pd.read_parquet(path, columns=columns)
     check_keys(path, "curves", runs, curves["key"].unique())
     return curves
 
@@ -397,9 +499,10 @@ def read_each_curve(folder: Path) -> "dict[str, pd.DataFrame]":
     path = folder / CURVES
     if not path.exists():
         return {}
-    frame = pd.read_parquet(path)
-    groups = frame.drop(columns="key").groupby(frame["key"], observed=True)
-    return {str(key): curve for key, curve in groups}
+    with reading(path):
+        frame = pd.read_parquet(path)
+        groups = frame.drop(columns="key").groupby(frame["key"], observed=True)
+        return {str(key): curve for key, curve in groups}
 
 
 # Arrays
@@ -417,9 +520,11 @@ def write_inspections(inspected: Iterable[tuple[FinalRun, Arrays]], path: Path) 
 
 def read_inspections(folder: Path) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """Setting, technique, name and array of each. Raises UserError if the file is missing."""
-    with np.load(_present(folder / INSPECTIONS)) as arrays:
-        for label in arrays.files:
+    path = folder / INSPECTIONS
+    with reading(path), files.arrays(path) as arrays:
+        for label in arrays:
             setting, technique, name = label.split("/")
+            _check_names(path, (setting, technique, name))
             yield setting, technique, name, arrays[label]
 
 
@@ -459,8 +564,8 @@ def read_predictions(
     """
     path = folder / PREDICTIONS
     wanted = {"labels", WEIGHTS, *runs["key"]}
-    with np.load(_present(path)) as arrays:
-        labelled = [(name, *name.split("/")) for name in arrays.files]
+    with reading(path), files.arrays(path) as arrays:
+        labelled = [(name, *name.split("/")) for name in arrays]
         check_keys(path, "predictions", runs, (key for _, _, key in labelled))
         for name, sample, key in labelled:
             if key in wanted:
@@ -477,7 +582,10 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(_present(path).read_text(encoding="utf-8"))
+    with reading(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise TypeError(f"expected an object, got {type(content).__name__}")
     return content
 
 
@@ -486,6 +594,12 @@ def read_tuned(folder: Path) -> dict[str, Any]:
     path = folder / TUNED
     tuned = _read_json(path)
     _check_columns(path, tuned, ["task", "sizes" if varies(tuned) else "techniques"])
+    with reading(path):
+        for by_name in tuned["sizes"].values() if varies(tuned) else [tuned["techniques"]]:
+            _check_names(path, by_name)
+            for name, found in by_name.items():
+                if not all(isinstance(each["values"], dict) for each in found["searches"]):
+                    raise TypeError(f"{name}: expected searches with values")
     return tuned
 
 
@@ -504,8 +618,20 @@ def techniques_at(tuned: Mapping[str, Any], size: int | None) -> dict[str, Any]:
 
 
 def read_advice(folder: Path) -> dict[str, Any]:
-    """The advice of a study's report. Raises UserError if the file is missing."""
-    return _read_json(folder / ADVICE)
+    """The advice of a study's report. Raises UserError if the file is missing or damaged."""
+    advised = _read_json(folder / ADVICE)
+    _check_columns(folder / ADVICE, advised, ["text", "by_validation"])
+    return advised
+
+
+def read_plotted_curves(folder: Path) -> "pd.DataFrame":
+    """The mean curves that the report plots. Raises UserError if they are missing or damaged."""
+    import pandas as pd
+
+    check_report(folder)
+    path = folder / PLOTTED
+    with files.reading(path, f"python -m pipeline report {folder.name}"):
+        return pd.read_csv(path)
 
 
 # Models

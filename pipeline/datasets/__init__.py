@@ -25,9 +25,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import files
 from pipeline.datasets.task import CLASSIFICATION, Task, named
 from pipeline.errors import UserError
-from pipeline.files import replace
+from pipeline.files import Arrays, replace
 
 Protocol = Literal["article", "leak_free"]
 Part = Literal["train", "val", "test"]
@@ -413,19 +414,17 @@ def load(path: str | Path) -> Dataset:
 
 
 def _read(path: Path) -> Dataset:
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is not an .npz file")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:  # a path would stay open
-            return _dataset(archive)
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is not an .npz file")
+    with files.arrays(path) as archive:
+        return _dataset(archive)
 
 
-def _dataset(archive: Any) -> Dataset:
+def _dataset(archive: Arrays) -> Dataset:
     members = {*WORDS, "n_classes", "task", "classes", "center", "scale", "x", "y"} | {
         f"{protocol}.{part}" for protocol in PROTOCOLS for part in PARTS
     }
-    if missing := members - set(archive.files):
+    if missing := members - set(archive):
         raise ValueError(f"it has no {', '.join(sorted(missing))}")
     return Dataset(
         **{word: str(archive[word]) for word in WORDS},
@@ -447,11 +446,11 @@ def _dataset(archive: Any) -> Dataset:
     )
 
 
-def _columns(archive: Any) -> Columns | None:
-    if "columns" not in archive.files:
+def _columns(archive: Arrays) -> Columns | None:
+    if "columns" not in archive:
         return None
     told: dict[str, Any] = json.loads(str(archive["columns"]))
-    count = sum(name.startswith("fitted.") for name in archive.files)
+    count = sum(name.startswith("fitted.") for name in archive)
     told["fitted"] = tuple(archive[f"fitted.{index}"].tobytes() for index in range(count))
     told |= {name: tuple(told[name]) for name in ("numbers", "dates", "categories")}
     return Columns(**told)

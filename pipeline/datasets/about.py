@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.datasets import PARTS, PROTOCOLS, Dataset, Part, Protocol
 from pipeline.errors import UserError
-from pipeline.files import replace_text
+from pipeline.files import check_listed, manifest, reading, replace_text
 
 FILE = "about.json"
 OWN = ("table", "folder", "arrays")  # sources of people's own data
@@ -91,11 +91,14 @@ def write(about: About, path: Path) -> None:
 
 def read(folder: Path) -> About:
     """What `write` wrote to a study's folder. Raises UserError if it is missing or invalid."""
-    path = folder / FILE
+    path, made_by = folder / FILE, f"python -m pipeline train {folder.name}"
+    check_listed(path, manifest(folder, "train"), made_by)
     try:
-        return TypeAdapter(About).validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        with reading(path, made_by):
+            text = path.read_text(encoding="utf-8") if path.exists() else None
+        if text is not None:
+            return TypeAdapter(About).validate_json(text)
         reason = "is missing"
     except ValidationError as error:
         reason = f"is not valid: {error.errors()[0]['msg']}"
-    raise UserError(f"{path} {reason}; run `python -m pipeline train {folder.name}`")
+    raise UserError(f"{path} {reason}; run `{made_by}`")

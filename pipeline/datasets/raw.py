@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.datasets.download import ChecksumError, DownloadError, Patience, check, download
 from pipeline.datasets.origins import Origin
 from pipeline.errors import UserError
+from pipeline.files import check_place, replace_text
 
 SOURCE = "SOURCE.json"
 
@@ -32,9 +33,11 @@ def fetch(
     Raises UserError if no source delivers a file, or if a folder cannot be written.
     """
     try:
+        for folder in (partial, raw):
+            check_place(folder / SOURCE)
         partial.mkdir(parents=True, exist_ok=True)
         _collect(name, origin, raw, partial, mirror, patience or Patience())
-        (partial / SOURCE).write_text(_source_json(name, origin), encoding="utf-8")
+        replace_text(partial / SOURCE, _source_json(name, origin))
         _move(partial, raw, [*origin.files, SOURCE])
     except OSError as error:
         raise UserError(f"cannot write {name} into {partial} and {raw}: {error}") from error
@@ -47,9 +50,9 @@ def _collect(
     for file, sha256 in origin.files.items():
         if _intact(raw / file, sha256) or _intact(partial / file, sha256):
             continue
+        (partial / file).unlink(missing_ok=True)  # damaged, or a link to elsewhere
         if _copied(raw, partial / file, sha256):
             continue
-        (partial / file).unlink(missing_ok=True)
         try:
             _obtain_from_any(_locations(origin, file, mirror), partial / file, sha256, patience)
         except DownloadError as error:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.files import replace_text
 
 
 def read(page: Path, name: str) -> str:
@@ -16,7 +17,7 @@ def replace(page: Path, name: str, new: str) -> None:
     """Replaces the text between the two comments. Raises UserError without them."""
     text = page.read_text("utf-8")
     start, end = _span(page, text, name)
-    page.write_text(text[:start] + new + text[end:], encoding="utf-8")
+    replace_text(page, text[:start] + new + text[end:])
 
 
 def _span(page: Path, text: str, name: str) -> tuple[int, int]:

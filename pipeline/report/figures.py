@@ -691,6 +691,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
     Colours become variables such as `var(--ink)`, with those of the light theme as a fallback.
     `name` makes the ids of the figures on a page unique.
     """
+    name = re.sub(r"[^\w.-]", "-", name)
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

@@ -16,6 +16,7 @@ from pipeline.results import (
     RESULTS,
     RUNS,
     TRIALS,
+    check_model,
     prepared,
     read_each_curve,
     read_rows,
@@ -80,16 +81,19 @@ def publish(study: str, settings: Params) -> None:
 
 
 def records(study: str, architecture: str, results: Path = RESULTS) -> Iterator[Record]:
-    """The records of a study's trials and then of its final runs, from its result files."""
+    """The records of a study's trials and then of its final runs, from its result files.
+
+    Raises UserError if one of them, or a model, is damaged.
+    """
     folder = results / study
     for row in read_rows(folder / TRIALS):
         yield trial_record(row, architecture)
     curves = read_each_curve(folder)
     for row in read_rows(folder / RUNS):
-        model = row.get("model")
-        yield final_record(
-            row, curves.get(row["key"]), Path(model) if isinstance(model, str) else None
-        )
+        model = Path(row["model"]) if isinstance(row.get("model"), str) else None
+        if model is not None:
+            check_model(model)
+        yield final_record(row, curves.get(row["key"]), model)
 
 
 def _with_results(names: Iterable[str]) -> list[str]:

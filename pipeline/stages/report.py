@@ -1,19 +1,21 @@
 """Summarise a study's runs in a table, figures and a page."""
 
 import argparse
+import re
 from pathlib import Path
-
-import pandas as pd
 
 from pipeline.analysis import summary
 from pipeline.config import loading
+from pipeline.errors import UserError
 from pipeline.execution import devices
 from pipeline.report import pages, sentences, sizes_page
 from pipeline.results import (
     read_advice,
+    read_plotted_curves,
     read_runs,
     read_summary,
     read_tuned,
+    seal_report,
     task_of,
     varies,
 )
@@ -36,7 +38,10 @@ def main(argv: list[str]) -> None:
         "--table", action="store_true", help="only print the table of the existing summary"
     )
     parser.add_argument(
-        "--ui", default=pages.UI, help=f"MLflow's address for links; default: {pages.UI}"
+        "--ui",
+        type=address,
+        default=pages.UI,
+        help=f"MLflow's address for links; default: {pages.UI}",
     )
     arguments = parser.parse_args(argv)
     folder, shown = Path("results") / arguments.study, None
@@ -50,11 +55,19 @@ def main(argv: list[str]) -> None:
         print(f"MLflow, once `make ui` runs: {view.link(arguments.ui, shown, asked())}")
 
 
+def address(text: str) -> str:
+    """An address that links can have. Raises UserError if it is not one of http(s)."""
+    if not re.fullmatch(r"https?://[^\s\"'<>]+", text):
+        raise UserError(f"--ui must be an http(s) address, such as {pages.UI}, but got {text!r}")
+    return text
+
+
 def _write(folder: Path, ui: str) -> None:
     if varies(read_tuned(folder)):
         sizes_page.write(folder, ui)
     else:
         pages.write(folder, ui, devices.cores())
+    seal_report(folder)
 
 
 def show(folder: Path) -> str | None:
@@ -72,7 +85,7 @@ def show(folder: Path) -> str | None:
             finding=finding,
             task=task_of(table),
             told=told,
-            curves=pd.read_csv(folder / "plots" / "curves.csv"),
+            curves=read_plotted_curves(folder),
             page=folder / pages.PAGE,
             digests=studies(runs),
             asked=asked(),

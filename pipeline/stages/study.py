@@ -30,6 +30,7 @@ from pipeline.datasets import about
 from pipeline.datasets.task import Measure, named
 from pipeline.errors import UserError
 from pipeline.execution import processes
+from pipeline.files import STUDIES, check_place, replace_text
 from pipeline.report import sentences
 from pipeline.results import RESULTS, read_summary, read_tuned, varies
 from pipeline.stages import STAGES, overview, publish, timing
@@ -102,13 +103,14 @@ def _text(wanted: Mapping[str, Any], request: Request) -> str:
 
 def _own_folder(request: Request, text: str) -> Path:
     """The folder of studies with other values; the same request always has the same folder."""
-    folder = Path("studies", _folder_name(str(request).replace(" ", "_")))
+    folder = Path(STUDIES, _folder_name(str(request).replace(" ", "_")))
+    check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
         Path(name).mkdir(exist_ok=True)
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(Path("..", "..", name), target_is_directory=True)
-    (folder / loading.FILE).write_text(text, encoding="utf-8")
+    replace_text(folder / loading.FILE, text)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Measure how long final models take to predict, where a claim compares them."""
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> None:
     ]
     table = pd.DataFrame(columns=COLUMNS) if compared.empty else _table(compared, study)
     replace_csv(folder / results.TIMES, table, digits=6)
+    results.seal(folder, "timing", [results.TIMES])
     print(
         f"{study}: {len(table)} models timed, {inference.ROUNDS} batches of "
         f"{inference.ROWS} examples each"
@@ -48,6 +50,8 @@ def _times(runs: pd.DataFrame, data: datasets.Dataset) -> pd.DataFrame:
     import keras
 
     first = runs.iloc[0]
+    for path in runs["model"]:
+        results.check_model(Path(path))
     x, _ = data.split(first["protocol"], "test", int(first["replicate"]))
     examples = x[: inference.ROWS]
     models = {run["key"]: keras.models.load_model(run["model"]) for _, run in runs.iterrows()}

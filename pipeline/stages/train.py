@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.execution.executor import Executor, LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
-from pipeline.files import replace_csv, replacing_together
+from pipeline.files import manifest, replace_csv, replacing_together
 from pipeline.tracking.context import Context
 from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import final_record
@@ -88,6 +88,7 @@ def _train(study: str) -> None:
         # In the order of the runs, whatever finished first.
         ordered = [rows[run.key] | {"mlflow_run_id": tracker.run_ids.get(run.key)} for run in runs]
         results.write_rows(ordered, scratch[table])
+        _seal(study, scratch)
     seconds = time.perf_counter() - began
     summary = f"{len(runs)} final runs{runner.origin()}"
     print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
@@ -171,7 +172,22 @@ def _outputs(study: str) -> list[Path]:
         *(about.FILE, results.INSPECTIONS, results.CURVES, results.PREDICTIONS),
         *(results.CHOICES, results.YARDSTICKS, results.RUNS),
     )
-    return [results.MODELS / study, *(results.RESULTS / study / name for name in files)]
+    *others, last = (results.RESULTS / study / name for name in files)
+    listed = manifest(results.RESULTS / study, "train")
+    return [results.MODELS / study, *others, listed, last]
+
+
+def _seal(study: str, scratch: Mapping[Path, Path]) -> None:
+    """Writes the manifests of the result files and of the models."""
+    folder, models = results.RESULTS / study, results.MODELS / study
+    written = [path for path in scratch if path.parent == folder]
+    names = [path.name for path in written if path != manifest(folder, "train")]
+    results.seal(folder, "train", names, scratch)
+    kept = [path.relative_to(scratch[models]) for path in scratch[models].rglob("*.keras")]
+    moved = {models / path: scratch[models] / path for path in kept}
+    listed = manifest(models, "train")
+    moved[listed] = scratch[models] / listed.name
+    results.seal(models, "train", [path.as_posix() for path in kept], moved)
 
 
 def _write(

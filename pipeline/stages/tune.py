@@ -3,12 +3,16 @@
 import argparse
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from pipeline import datasets, results
 from pipeline.config import loading
 from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
+from pipeline.files import manifest, replacing_together
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import trial_record
 from pipeline.tracking.tracker import Tracker
@@ -19,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Writes tuned.json, trials.csv, trial_runs.csv and optuna.db of one study."""
+    """Writes tuned.json, trials.csv, trial_runs.csv, their manifest and optuna.db of one study."""
     parser = argparse.ArgumentParser(prog="python -m pipeline tune", description=__doc__)
     parser.add_argument("study", type=loading.named, help=loading.STUDY_HELP)
     study = parser.parse_args(argv).study
@@ -61,19 +65,33 @@ def _tune(study: str) -> None:
                         tracker.finish(finished.name)
         # Meanwhile, the tracker writes the remaining records.
         journal.keep_checkpoints(())
-        (folder / results.TUNED).unlink(missing_ok=True)  # of older trials
         order = list(searches)
-        for written, name in ((rows, results.TRIALS), (trial_runs, results.TRIAL_RUNS)):
+        for written in (rows, trial_runs):
             written.sort(key=lambda row: (order.index(_search_of(row)), row["trial"]))
-            results.write_rows(written, folder / name)
     content = rounds.tuned(plan, searching)
     for at in plan.sizes:
         for name, technique in results.techniques_at(content, at.size).items():
             technique[results.STUDY] = context.study_digest(name, "tune", at.size)
-    results.write_json(content, folder / results.TUNED)
+    _write(folder, rows, trial_runs, content)
     seconds = time.perf_counter() - began
     summary = f"{len(rows)} trials{runner.origin(' runs')}"
     print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
+
+
+def _write(
+    folder: Path,
+    rows: Sequence[results.Row],
+    trial_runs: Sequence[results.Row],
+    content: Mapping[str, Any],
+) -> None:
+    """Replaces the tables, their manifest and tuned.json, all of them or none."""
+    names = (results.TRIALS, results.TRIAL_RUNS, results.TUNED)
+    *tables, tuned = (folder / name for name in names)
+    with replacing_together([*tables, manifest(folder, "tune"), tuned]) as scratch:
+        for written, path in zip((rows, trial_runs), tables, strict=True):
+            results.write_rows(written, scratch[path])
+        results.write_json(content, scratch[tuned])
+        results.seal(folder, "tune", names, scratch)
 
 
 def _search_of(row: results.Row) -> tuple[str, int | None, int]:
