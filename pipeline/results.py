@@ -171,10 +171,10 @@ def seal_report(folder: Path) -> None:
     seal(folder, "report", [*names, *(path.relative_to(folder).as_posix() for path in drawn)])
 
 
-def check_report(folder: Path) -> None:
-    """Raises UserError if a file of a study's report is missing, damaged or changed."""
-    made_by = f"python -m pipeline report {folder.name}"
-    listed = manifest(folder, "report")
+def check_stage(folder: Path, stage: str) -> None:
+    """Raises UserError if a file that a stage has written is missing, damaged or changed."""
+    made_by = f"python -m pipeline {stage} {folder.name}"
+    listed = manifest(folder, stage)
     for name in files.read_manifest(listed, made_by):
         files.check_listed(folder / name, listed, made_by)
 
@@ -628,7 +628,7 @@ def read_plotted_curves(folder: Path) -> "pd.DataFrame":
     """The mean curves that the report plots. Raises UserError if they are missing or damaged."""
     import pandas as pd
 
-    check_report(folder)
+    check_stage(folder, "report")
     path = folder / PLOTTED
     with files.reading(path, f"python -m pipeline report {folder.name}"):
         return pd.read_csv(path)

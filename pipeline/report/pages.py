@@ -122,6 +122,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
     run to MLflow at the address `ui`. Raises UserError if a file is missing or incomplete.
     """
     trials = tuning_curve.ordered(results.read_trials(folder))
+    worth = results.read_choices(folder)
     inspected = model_figures.read(folder)
     call = _helpers(processes)  # which import while the tables are made
     tables = write_tables(folder)
@@ -174,7 +175,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         tuned=tuned,
         task=task,
         columns=(*DESCRIBED, *task.wording.columns),
-        choices=choices_of(tuned, results.read_choices(folder)),
+        choices=choices_of(tuned, worth),
         search=search,
         runs=runs_of(runs, task),
         ui=ui.rstrip("/"),

@@ -17,6 +17,7 @@ from pipeline.results import (
     RUNS,
     TRIALS,
     check_model,
+    check_stage,
     prepared,
     read_each_curve,
     read_rows,
@@ -52,6 +53,9 @@ def publish(study: str, settings: Params) -> None:
     architecture = settings.study(study).model.architecture
     if not _with_results((study,)):
         raise UserError(f"{RESULTS / study}/ has neither trials.csv nor runs.csv")
+    reported = (RESULTS / study / ADVICE).is_file()
+    if reported:
+        check_stage(RESULTS / study, "report")
     context = Context.of_study(study, settings, *_data(study))
     changed, all_records = set(), list(records(study, architecture))
     remaining = Counter(record.technique for record in all_records)
@@ -76,7 +80,7 @@ def publish(study: str, settings: Params) -> None:
     print(summary)
     if tracker.failure:
         raise UserError(f"{study} is incomplete in MLflow; run publish again")
-    if (RESULTS / study / ADVICE).is_file():
+    if reported:
         report.show(RESULTS / study)
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from pipeline.analysis import summary
 from pipeline.config import loading
 from pipeline.errors import UserError
+from pipeline.files import check_place
 from pipeline.execution import devices
 from pipeline.report import pages, sentences, sizes_page
 from pipeline.results import (
+    DRAWN,
+    check_stage,
     read_advice,
     read_plotted_curves,
     read_runs,
@@ -63,6 +66,10 @@ def address(text: str) -> str:
 
 
 def _write(folder: Path, ui: str) -> None:
+    for stage in ("tune", "train"):  # before anything of an older report is replaced
+        check_stage(folder, stage)
+    for name in DRAWN:
+        check_place(folder / name / pages.PAGE)
     if varies(read_tuned(folder)):
         sizes_page.write(folder, ui)
     else:

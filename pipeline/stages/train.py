@@ -97,6 +97,7 @@ def _train(study: str) -> None:
 def _tuned(plan: Plan, context: Context) -> dict[str, Any]:
     """What the searches chose: tuned.json. Raises UserError if other parameters were tuned."""
     folder = results.RESULTS / plan.name
+    results.check_stage(folder, "tune")
     content = results.read_tuned(folder)
     other_draws = content.get("crossed") != plan.study.final.crossed
     changed = [
