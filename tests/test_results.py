@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,103 @@ def test_paths_and_names_need_no_pandas() -> None:
     code = "import sys, pipeline.results; print({'pandas', 'keras'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
+
+
+MORE: dict[str, Callable[[Path, pd.DataFrame], Any]] = {
+    results.CHOICES: lambda folder, _: results.read_choices(folder),
+}
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "random": lambda content: np.random.default_rng(0).bytes(len(content)),
+    "flipped": lambda content: flipped(content, 1),
+    "flipped elsewhere": lambda content: flipped(content, 2),
+    "a list": lambda content: b"[1, 2]",
+    "null": lambda content: b"null",
+}
+
+
+def flipped(content: bytes, seed: int) -> bytes:
+    """Eight bytes of the content are others."""
+    changed, rng = bytearray(content), np.random.default_rng(seed)
+    for place in rng.choice(len(content), 8, replace=False):
+        changed[place] ^= int(rng.integers(1, 256))
+    return bytes(changed)
+
+
+def by_stage(folder: Path) -> None:
+    """Writes manifests of what is there."""
+    for stage in {*results.MADE_BY.values()}:
+        names = [name for name, maker in results.MADE_BY.items() if maker == stage]
+        results.seal(folder, stage, [name for name in names if (folder / name).exists()])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", [*READERS, *MORE])
+def test_a_damaged_file_is_told_in_a_sentence(
+    name: str, damage: str, listed: bool, folder: Path, runs: pd.DataFrame
+) -> None:
+    """Without a manifest some damage cannot be seen, but none of it ends in a traceback."""
+    results.write_summary(summary.summarize(runs), folder)
+    advised = {"text": "Use l2.", "technique": "l2", "by_validation": "l2"}
+    results.write_json(advised, folder / results.ADVICE)
+    read = (READERS | MORE)[name]
+    read(folder, runs)
+    if listed:
+        by_stage(folder)
+        read(folder, runs)
+    (folder / name).write_bytes(DAMAGES[damage]((folder / name).read_bytes()))
+    if listed:
+        with pytest.raises(UserError) as told:
+            read(folder, runs)
+        assert f"run `python -m pipeline {results.MADE_BY[name]} circles`" in str(told.value)
+        assert f"dvc checkout --force {folder / name}" in str(told.value)
+    else:
+        with suppress(UserError):
+            read(folder, runs)
+
+
+def test_a_file_that_a_manifest_lists_is_missed(folder: Path, runs: pd.DataFrame) -> None:
+    by_stage(folder)
+    (folder / results.CHOICES).unlink()
+    with pytest.raises(UserError, match=r"choices.csv is missing; run .*train circles"):
+        results.check_stage(folder, "train")
+
+
+def test_a_damaged_manifest_is_told_and_none_is_needed(folder: Path, runs: pd.DataFrame) -> None:
+    by_stage(folder)
+    path = folder / "manifest-train.json"
+    text = path.read_text(encoding="utf-8")
+    for changed in ("", text[:-40], text.replace("runs.csv", "runs.txt"), "[]"):
+        path.write_text(changed, encoding="utf-8")
+        with pytest.raises(UserError, match=r"manifest-train.json is damaged .*train circles"):
+            results.read_runs(folder)
+    path.unlink()
+    assert len(results.read_runs(folder)) == len(runs)
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "x<script>", "", ".hidden", "a/b", "a b"])
+def test_names_from_a_file_are_names(name: str, folder: Path, runs: pd.DataFrame) -> None:
+    told = r"must have names of letters, digits and _ \. -, but has|lacks"
+    if name:  # an empty cell is a missing value
+        for file, column in ((results.RUNS, "technique"), (results.TRIALS, "technique")):
+            table = pd.read_csv(folder / file)
+            table.replace({column: {"l2": name}}).to_csv(folder / file, index=False)
+            with pytest.raises(UserError, match=told):
+                READERS[file](folder, runs)
+    tuned = json.loads((folder / results.TUNED).read_text(encoding="utf-8"))
+    tuned["techniques"][name] = tuned["techniques"].pop("l2")
+    (folder / results.TUNED).write_text(json.dumps(tuned), encoding="utf-8")
+    with pytest.raises(UserError, match=told):
+        results.read_tuned(folder)
+    arrays: dict[str, Any] = {f"tuned/{name}/weights": np.zeros(3)}
+    np.savez(folder / results.INSPECTIONS, **arrays)
+    with pytest.raises(UserError, match=r"must have names|is damaged"):
+        list(results.read_inspections(folder))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "models/../../x.keras", "models/c/l2/x.txt", "x"])
+def test_a_model_is_one_of_the_project(path: str) -> None:
+    with pytest.raises(UserError, match=r"must name models as models/<study>"):
+        results.check_model(Path(path))

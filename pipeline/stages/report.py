@@ -7,8 +7,8 @@ from pathlib import Path
 from pipeline.analysis import summary
 from pipeline.config import loading
 from pipeline.errors import UserError
-from pipeline.files import check_place
 from pipeline.execution import devices
+from pipeline.files import check_place
 from pipeline.report import pages, sentences, sizes_page
 from pipeline.results import (
     DRAWN,

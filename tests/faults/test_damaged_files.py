@@ -20,10 +20,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from pipeline import results
 from pipeline.config import loading
 from pipeline.errors import UserError
+from pipeline.report import figures
 from pipeline.stages import prepare, report, train, tune
 
 from ..clone import tiny
@@ -257,6 +259,12 @@ def test_links_are_addresses_of_the_web() -> None:
         with pytest.raises(UserError, match=r"--ui must be an http\(s\) address"):
             report.address(wrong)
     assert report.address("https://mlflow.example.org/a") == "https://mlflow.example.org/a"
+
+
+def test_a_name_is_no_markup_in_the_ids_of_a_figure() -> None:
+    drawn = figures.svg(Figure(), 'x"><script>alert(1)</script>', "a figure")
+    assert "<script" not in drawn
+    assert 'id="x---script-' in drawn
 
 
 def test_a_stages_manifest_lists_all_that_it_declares(whole: Path) -> None:
