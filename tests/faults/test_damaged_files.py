@@ -22,9 +22,9 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from pipeline import results
 from pipeline.config import loading
 from pipeline.errors import UserError
+from pipeline.files import read_manifest
 from pipeline.report import figures
 from pipeline.stages import prepare, report, train, tune
 
@@ -276,6 +276,6 @@ def test_a_stages_manifest_lists_all_that_it_declares(whole: Path) -> None:
         paths = [each if isinstance(each, str) else next(iter(each)) for each in declared]
         named = {path.replace("${key}", NAME).removeprefix(f"{RESULTS}/") for path in paths}
         named -= {f"manifest-{stage}.json", MODELS, "optuna.db"}
-        listed = results.files.read_manifest(whole / RESULTS / f"manifest-{stage}.json", "")
+        listed = read_manifest(whole / RESULTS / f"manifest-{stage}.json", "")
         assert {name for name in named if (whole / RESULTS / name).is_file()} <= {*listed}
         assert {name.split("/")[0] for name in listed} == {name.split("/")[0] for name in named}
