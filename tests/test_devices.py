@@ -1,12 +1,12 @@
 """Which device a worker gets."""
 
+import os
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline.errors import UserError
 from pipeline.execution import devices
 
 
@@ -64,12 +64,73 @@ def test_a_container_has_the_cores_that_it_was_given(
     assert devices.cores(path) == min(every, most or every)
 
 
-@pytest.mark.parametrize(("visible", "expected"), [("1", ["1"]), ("", []), ("-1", [])])
-def test_hidden_gpus_are_not_used(
-    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[str]
+LISTED = """\
+GPU 0: NVIDIA A100 (UUID: GPU-8932f937-d72c-4106-c12f-20bd9faed9f6)
+  MIG 1g.5gb Device 0: (UUID: MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)
+GPU 1: NVIDIA A100 (UUID: GPU-8932aaaa-0000-4106-c12f-20bd9faed9f6)
+"""
+FIRST, SECOND = (
+    "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6",
+    "GPU-8932aaaa-0000-4106-c12f-20bd9faed9f6",
+)
+MIG = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected", "told"),
+    [
+        ("1", ["1"], ""),
+        ("1,0", ["1", "0"], ""),
+        ("0, 1", ["0", "1"], ""),
+        (" +1 ", ["1"], ""),
+        *((word, [], "") for word in ("", " ", "-1", "NoDevFiles", "none", "void")),
+        ("0,-1,1", ["0"], "'-1'"),
+        ("0,,1", ["0"], "'an empty word'"),
+        ("0,", ["0"], "'an empty word'"),
+        ("0,2,1", ["0"], "'2'"),
+        ("5", [], "'5'"),
+        ("9" * 5000, [], "999"),
+        ("\N{ARABIC-INDIC DIGIT ONE}", [], "\N{ARABIC-INDIC DIGIT ONE}"),
+        ("1,1", [], "'1'"),
+        ("0,1,00", [], "'00'"),
+        ("all", [], "'all'"),
+        (FIRST, [FIRST], ""),
+        (f"{SECOND},{FIRST}", [SECOND, FIRST], ""),
+        ("GPU-8932f", [FIRST], ""),
+        ("GPU-8932", [], "'GPU-8932'"),  # of two
+        ("GPU-0", [], "'GPU-0'"),
+        (f"GPU-8932f,{FIRST}", [], FIRST),
+        (MIG, [MIG], ""),
+        ("MIG-0", [], "'MIG-0'"),
+        (f"MIG-{FIRST}/1/0", [f"MIG-{FIRST}/1/0"], ""),
+    ],
+)
+def test_the_list_of_gpus_is_read_as_cuda_reads_it(
+    two_gpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    visible: str,
+    expected: list[str],
+    told: str,
 ) -> None:
+    """NVIDIA, CUDA programming guide, environment variables."""
+    nvidia_smi(two_gpus, f'[ "$1" = -L ] && cat <<end\n{LISTED}end')
+    monkeypatch.setenv("PATH", f"{two_gpus}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    devices._tell_once.cache_clear()
     assert devices.gpus(two_gpus) == expected
+    assert devices.gpus(two_gpus) == expected
+    assert len(caplog.messages) == bool(told)  # once
+    assert told in caplog.text
+    assert len(caplog.text) < 500
+
+
+def test_without_nvidia_smi_no_uuid_is_known(
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(two_gpus))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", FIRST)
+    assert devices.gpus(two_gpus) == []
 
 
 @pytest.mark.parametrize(
@@ -116,16 +177,26 @@ def test_gpus_are_dealt_out_with_the_memory_of_the_smallest(
 
 
 @pytest.mark.parametrize("script", [None, "exit 9", "echo '[N/A]'"])
-def test_a_gpu_whose_memory_is_not_told_is_named(
-    script: str | None, two_gpus: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_gpu_whose_memory_is_not_told_is_named_and_not_used(
+    script: str | None,
+    two_gpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("PATH", str(two_gpus))
     monkeypatch.setattr(devices, "gpus", lambda: ["1"])
+    devices._tell_once.cache_clear()
     if script is not None:
         nvidia_smi(two_gpus, script)
-    with pytest.raises(UserError, match="memory of GPU 1"):
-        devices.devices(None)
+    found = devices.devices(None)
+    monkeypatch.setattr(devices, "gpus", list)
+    assert found == devices.devices(None)  # cores
+    (sentence,) = caplog.messages
+    assert "memory of GPU 1" in sentence
     nvidia_smi(two_gpus, '[ "$2" = 1 ] && echo 6144')
+    monkeypatch.setattr(devices, "gpus", lambda: ["1"])
+    assert devices.devices(None) == [devices.Device("1", 3 * 2**30)]
+    monkeypatch.setattr(devices, "gpus", lambda: ["0", "1"])
     assert devices.devices(None) == [devices.Device("1", 3 * 2**30)]
 
 

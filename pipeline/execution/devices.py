@@ -4,21 +4,27 @@ The only module that chooses devices: a worker per GPU if there are any, else on
 import TensorFlow, which must be imported after CUDA_VISIBLE_DEVICES is set.
 """
 
+import logging
 import os
 import re
 import subprocess
 import sys
 from ctypes.util import find_library
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
 import psutil
 
-from pipeline.errors import UserError
+_log = logging.getLogger(__name__)
 
 SHARE = 0.5  # of all memory; the rest is for data, the system and other processes
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ON_PURPOSE = frozenset(
+    ("", "-1", "none", "nodevfiles", "void")
+)  # hides all; the last ones by Slurm
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,21 @@ class Device:
 def devices(workers: int | None) -> list[Device]:
     """The devices of `workers` processes; None: one process per GPU, or else per core.
 
-    Raises UserError if nvidia-smi does not report the memory of a GPU.
+    GPUs that are there and cannot be used are told, in one warning.
     """
-    gpu_numbers = gpus()
+    known = {gpu: _gpu_memory(gpu) for gpu in gpus()}
+    if unknown := [gpu for gpu, memory in known.items() if memory is None]:
+        _tell_once(
+            f"nvidia-smi does not report the memory of GPU {', '.join(unknown)}, which decides the "
+            f"population size, so training is on the other GPUs or on cores; {VISIBLE}=-1 hides it"
+        )
+    usable = {gpu: memory for gpu, memory in known.items() if memory is not None}
+    gpu_numbers = [*usable]
     count = workers or len(gpu_numbers) or cores()
     # The size of a population must depend neither on the memory that is free at the moment nor on
     # the number of workers: another size rounds differently, which changes the bits of results.
     if gpu_numbers:
-        memory = int(min(_gpu_memory(gpu) for gpu in gpu_numbers) * SHARE)
+        memory = int(min(usable.values()) * SHARE)
     else:
         memory = int(psutil.virtual_memory().total * SHARE / cores())
     return [
@@ -68,7 +81,7 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def gpus(nodes: Path = Path("/dev")) -> list[str]:
-    """The numbers of the NVIDIA GPUs that this process may use; CUDA_VISIBLE_DEVICES hides others.
+    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
 
     Empty if TensorFlow finds no CUDA libraries to use them with.
     """
@@ -78,10 +91,54 @@ def gpus(nodes: Path = Path("/dev")) -> list[str]:
         count = _gpu_count()
     if not count or not _has_cuda():
         return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
+    text = os.environ.get(VISIBLE)
+    if text is None:
         return [str(number) for number in range(count)]
-    return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    names, ignored = visible(text, count)
+    if ignored and text.strip().lower() not in ON_PURPOSE:
+        _tell_once(
+            f"{VISIBLE}={text[:100]!r}: CUDA does not read on from {ignored[:50]!r}, which is no "
+            f"GPU of the {count} here, or stands twice; training is on "
+            f"{'GPU ' + ', '.join(names) if names else 'cores'}"
+        )
+    return names
+
+
+def visible(text: str, count: int) -> tuple[list[str], str]:
+    """The GPUs of a text of CUDA_VISIBLE_DEVICES, read as CUDA does, and what ended the list.
+
+    The first word that is no GPU of `count` ends the list: -1, an index too large, another word, a
+    UUID that no GPU or more than one begins with. A GPU that stands twice makes none visible.
+
+    >>> visible("1, 0", 2), visible("0,-1,1", 2), visible("1,1", 2)
+    ((['1', '0'], ''), (['0'], '-1'), ([], '1'))
+    """
+    names: list[str] = []
+    for word in text.split(","):
+        name = _named(word.strip(), count)
+        if name is None:
+            return names, word.strip() or "an empty word"
+        if name in names:
+            return [], word.strip()
+        names.append(name)
+    return names, ""
+
+
+def _named(word: str, count: int) -> str | None:
+    """The index or the whole UUID that a word names; None if that is no GPU."""
+    if re.fullmatch(r"\+?\d{1,9}", word, re.ASCII):
+        return str(int(word)) if int(word) < count else None
+    if not word.startswith(("GPU-", "MIG-")):
+        return None
+    if "/" in word:  # the older form of MIG, which nvidia-smi does not list
+        return word
+    begun = [uuid for uuid in _listed() if uuid.startswith(word)]
+    return begun[0] if len(begun) == 1 else None
+
+
+@cache
+def _tell_once(sentence: str) -> None:
+    _log.warning(sentence)
 
 
 def _has_cuda() -> bool:
@@ -99,15 +156,21 @@ def _gpu_count() -> int:
         return 0
 
 
-def _gpu_memory(gpu: str) -> int:
-    """Bytes of a GPU, from nvidia-smi. Raises UserError if it does not report them."""
+def _listed() -> list[str]:
+    """The UUIDs of GPUs and MIG devices that nvidia-smi lists; none without it or its driver."""
+    try:
+        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return re.findall(r"UUID: ([^\s)]+)", told.stdout)
+
+
+def _gpu_memory(gpu: str) -> int | None:
+    """Bytes of a GPU, from nvidia-smi; None if it does not report them."""
     try:
         return int(_query("memory.total", "-i", gpu)) * 2**20
     except (OSError, subprocess.CalledProcessError, ValueError):
-        raise UserError(
-            f"nvidia-smi does not report the memory of GPU {gpu}, which decides the population "
-            "size; set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
-        ) from None
+        return None
 
 
 def _query(name: str, *arguments: str) -> str:
