@@ -3,7 +3,7 @@
 The rooms of the package. A module imports from its own room and from those above it in this list,
 never from those below:
 
-- `errors`      the one error that a user sees without a traceback
+- `errors`      the one error that a user sees without a traceback; removes passwords
 - `files`       writes a file whole or not at all
 - `formatting`  numbers as text
 - `logs`        a stage's log file, and warnings on the terminal

@@ -13,8 +13,11 @@ import re
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from pipeline.errors import redacted
 
 FOLDER = Path("logs")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, perhaps misspelt; not an option
@@ -67,9 +70,12 @@ def reader_is_gone() -> bool:
 def kept(stage: str, study: str | None) -> Iterator[None]:
     """Shows warnings on the terminal and, for a stage of a study, writes its log file.
 
-    There is no log file if `study` cannot be a study's name, as an option cannot.
+    There is no log file if `study` cannot be a study's name, as an option cannot. Until the end of
+    the block no message of any logger, a library's included, has a password.
     """
     with ExitStack() as stack:
+        stack.callback(logging.setLogRecordFactory, logging.getLogRecordFactory())
+        logging.setLogRecordFactory(_discreet)
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setLevel(logging.WARNING)
         stack.enter_context(_handling(terminal))
@@ -78,6 +84,18 @@ def kept(stage: str, study: str | None) -> Iterator[None]:
         logging.captureWarnings(True)
         stack.callback(logging.captureWarnings, False)
         yield
+
+
+def _discreet(*arguments: Any, **options: Any) -> logging.LogRecord:
+    """A record whose message and traceback have no password, whichever handler writes them."""
+    record = logging.LogRecord(*arguments, **options)
+    with suppress(Exception):  # arguments that do not fit the message: logging tells that itself
+        told = record.getMessage()
+        if (shown := redacted(told)) != told:
+            record.msg, record.args = shown, None
+    if record.exc_info:
+        record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
+    return record
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.analysis import summary
 from pipeline.config import loading
-from pipeline.errors import UserError
+from pipeline.errors import UserError, redacted
 from pipeline.execution import devices
 from pipeline.files import check_place
 from pipeline.report import pages, sentences, sizes_page
@@ -59,10 +59,11 @@ def main(argv: list[str]) -> None:
 
 
 def address(text: str) -> str:
-    """An address that links can have. Raises UserError if it is not one of http(s)."""
-    if not re.fullmatch(r"https?://[^\s\"'<>]+", text):
-        raise UserError(f"--ui must be an http(s) address, such as {pages.UI}, but got {text!r}")
-    return text
+    """An address that links can have, without its user. Raises UserError if not of http(s)."""
+    shown = redacted(text)
+    if not re.fullmatch(r"https?://[^\s\"'<>]+", shown):
+        raise UserError(f"--ui must be an http(s) address, such as {pages.UI}, but got {shown!r}")
+    return shown
 
 
 def _write(folder: Path, ui: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from pipeline.errors import redacted
 from pipeline.tracking.entities import scalars
 from pipeline.tracking.records import Status
 from pipeline.tracking.store import away, describe, experiment_name, now, tracking_uri
@@ -54,7 +55,7 @@ class ProjectRun:
             self._tell(lambda client, run_id: client.set_terminated(run_id, "FINISHED"))
             return
         interrupted = isinstance(error, KeyboardInterrupt)
-        why = "interrupted" if interrupted else str(error) or type(error).__name__
+        why = "interrupted" if interrupted else redacted(str(error)) or type(error).__name__
         self._tag({"error": why, "mlflow.note.content": f"This run did not finish:\n\n    {why}"})
         status: Status = "KILLED" if interrupted else "FAILED"
         self._tell(lambda client, run_id: client.set_terminated(run_id, status))

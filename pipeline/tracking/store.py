@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -145,10 +145,12 @@ def describe(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if away(error):
-        happened = f"is away ({tracking_uri()} does not answer)"
+        # Up to the last @, whatever a password has in it.
+        address = re.sub(r"(?<!/)//(?!/).*@", "//", tracking_uri(), flags=re.DOTALL)
+        happened = f"is away ({address} does not answer)"
     else:
         happened = f"failed ({str(error) or type(error).__name__})"
-    return textwrap.shorten(re.sub(r"//[^/@\s]*@", "//", happened), 200)
+    return textwrap.shorten(redacted(happened), 200)
 
 
 def visit(study: str, write: "Callable[[MlflowClient, str], object]") -> bool:
