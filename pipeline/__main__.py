@@ -1,4 +1,8 @@
-"""`python -m pipeline STAGE …` runs one stage; a user's mistake is shown without a traceback."""
+"""`python -m pipeline STAGE …` runs one stage; a user's mistake is shown without a traceback.
+
+Exits with 0, with 2 for a mistake that the user can correct, with 1 for a failure of ours (a
+traceback, or a stage that another one called), with 130 when interrupted.
+"""
 
 import ast
 import gc
@@ -53,7 +57,7 @@ def _run(name: str, argv: list[str]) -> int:
             _imported(name, argv).main(argv)
     except UserError as error:
         _log.error("%s: %s", name, error)
-        return 1
+        return error.code
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the terminal shows ^C on the current line
         _log.error("%s: interrupted; finished runs are kept, run it again to continue", name)

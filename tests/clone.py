@@ -31,6 +31,8 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
         kept = ["none"] if images else ["none", "l2", "dropout", "early_stopping"]
         given = study["techniques"]
         study["techniques"] = {name: given.get(name, {}) for name in kept}
+        if "early_stopping" in kept:  # a patience within the epochs
+            study["techniques"]["early_stopping"] = {}
         if not images and not vary:
             study["techniques"]["cocktail"] = {"combine": ["l2/first", "dropout"]}
         study["model"]["hidden"] = [8]

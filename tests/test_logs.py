@@ -52,23 +52,24 @@ def test_a_log_has_what_the_pipeline_tells_and_the_terminal_its_warnings(
 
 
 @pytest.mark.parametrize(
-    ("stage", "line", "shown"),
+    ("stage", "line", "shown", "code"),
     [
-        (fail, "ERROR fetch: no data", "fetch: no data\n"),
-        (break_down, "ERROR fetch: failed", "ZeroDivisionError\n"),
+        (fail, "ERROR fetch: no data", "fetch: no data\n", 2),
+        (break_down, "ERROR fetch: failed", "ZeroDivisionError\n", 1),
     ],
 )
 def test_a_log_says_why_a_stage_failed(
     stage: Callable[[list[str]], None],
     line: str,
     shown: str,
+    code: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fetch, "main", stage)
-    assert main(["fetch", "digits"]) == 1
+    assert main(["fetch", "digits"]) == code
     assert lines(tmp_path) == [line]
     assert capsys.readouterr().err.endswith(shown)
 

@@ -104,7 +104,7 @@ def test_a_stage_that_lacks_its_input_says_what_makes_it(
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "circles"]) == 1
+    assert main(["train", "circles"]) == 2
     assert "python -m pipeline prepare circles" in capsys.readouterr().err
 
 
@@ -118,7 +118,7 @@ def test_outside_the_environment_a_stage_says_how_to_enter_it(stage: str, tmp_pa
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert f"{stage}: No module named " in done.stderr
     assert ".venv/bin/activate" in done.stderr

@@ -92,7 +92,7 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/techniques/l1+l2",
             {"combine": ["l1", "l2"]},
-            "techniques: a name of your own may have letters, digits and _, but got 'l1+l2'",
+            "techniques: expected letters, digits and _ in your own name, but got 'l1+l2'",
         ),
         (
             "studies/features/techniques/none",
@@ -462,8 +462,115 @@ def test_the_projects_own_params_are_valid() -> None:
         (
             "studies/circles/model",
             {"architecture": "autoencoder", "hidden": [8], "code": 4},
-            "techniques.early_stopping: needs a validation accuracy, but got 'autoencoder', which "
+            "techniques.best_epoch: needs a validation accuracy, but got 'autoencoder', which "
             "has none; expected one of none, l1, l2",
+        ),
+        *(
+            (
+                f"studies/circles/tuning/{key}",
+                value,
+                f"circles.tuning.{key}: input should be a valid",
+            )
+            for key in ("trials", "seeds", "epochs")
+            for value in (True, "3", 3.0, None, [3], "many")
+        ),
+        ("studies/circles/tuning/trials", 2**63, "must be at most 100,000, since each is a traini"),
+        ("studies/circles/final/seeds", 2**63, "must be at most 10,000, since the rows of each"),
+        ("seed", 2**63, "params.yaml:seed: must be at most 4,294,967,295, as NumPy's seeds"),
+        (
+            "studies/circles/training/learning_rate",
+            float("inf"),
+            "training.learning_rate: input should be a finite number, but got inf",
+        ),
+        (
+            "studies/circles/training/learning_rate",
+            "0.1",
+            "training.learning_rate: input should be a valid number, but got '0.1'",
+        ),
+        ("engine/deterministic", "yes", "deterministic: input should be a valid boolean"),
+        (
+            "studies/digits/training/batch_size",
+            10**6,
+            "digits.training.batch_size: must be at most 2176 with 1088 training rows",
+        ),
+        (
+            "studies/digits/techniques/early_stopping",
+            {"article": {"patience": 31}},
+            "early_stopping.article.patience: must be at most epochs=30, after which nothing",
+        ),
+        (
+            "studies/digits/techniques/early_stopping",
+            {"article": {"patience": 2.5}},
+            "early_stopping.article.'patience': must be a whole number, but got 2.5",
+        ),
+        (
+            "studies/digits/techniques/early_stopping",
+            {"search": {"patience": {"low": 31, "high": 40, "integer": True}}},
+            "early_stopping.search.patience: must be at most epochs=30",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "cnn", "filters": [8], "kernel_size": 50},
+            "digits.model.kernel_size: must be at most 8, the images' side, but got 50",
+        ),
+        (
+            "studies/digits/model",
+            {"architecture": "cnn", "filters": [8], "pool": 9},
+            "digits.model.pool: must be at most 8, the images' side, but got 9",
+        ),
+        (
+            "studies/digits/techniques/mine",
+            {"combine": ["l1/first", "l1/first"]},
+            "mine.combine: each must stand once, but got ['l1/first', 'l1/first']",
+        ),
+        (
+            "studies/digits/techniques/mine",
+            {"combine": ["l1/first/first"]},
+            "mine.combine: each must stand once, but got ['first', 'first']",
+        ),
+        ("studies/digits/model/hidden", [1e9], "digits.model.hidden.0: input should be a valid"),
+        ("studies/digits/model/hidden", [10**9], "hidden.0: must be at most 65,536, since layers"),
+        (
+            "studies/digits/model/hidden",
+            [30_000, 30_000],
+            "digits.model: must have at most 268,435,456 weights, which with gradients and an "
+            "optimizer's moments take 4 GiB, but got 901,920,000",
+        ),
+        (
+            "studies/features/data/test",
+            10**7,
+            "features.data: draws must keep at most 536,870,912 numbers, which take 2 GiB",
+        ),
+        (
+            "studies/digits/tuning/epochs_",
+            10**6,
+            "digits.tuning: unknown key 'epochs_'; did you mean 'epochs'",
+        ),
+        (
+            "studies/features/tuning/trials",
+            10**5,
+            "features.tuning: a study must have at most 1,000,000 runs",
+        ),
+        ("studies/digits/outcomes", ["test_loss"] * 2, "outcomes: each must stand once, but got"),
+        (
+            "studies/digits/techniques/l2",
+            {"article": {"strength": 1e-300}},
+            "l2.article.'strength': must be 0 or of a size from 1e-30 to 1e+09, since training has",
+        ),
+        (
+            "studies/digits/tuning/learning_rate",
+            {"low": 1e-4, "high": 1e9, "log": True},
+            "tuning.learning_rate.high: must be from 1e-12 to 1000, but got 1000000000.0",
+        ),
+        (
+            "studies/circles/tr\N{CYRILLIC SMALL LETTER A}ining",
+            {},
+            "(with U+0430); did you mean 'training'?",
+        ),
+        (
+            "studies/circles/train\N{SOFT HYPHEN}ing",
+            {},
+            "unknown key 'train\\xading' (with U+00AD)",
         ),
     ],
 )
@@ -472,6 +579,7 @@ def test_a_mistake_is_named_with_its_place(place: str, value: object, expected: 
         loading.parse(changed(place, value))
     assert expected in str(caught.value)
     assert "params.yaml:" in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize(

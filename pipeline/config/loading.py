@@ -3,18 +3,19 @@
 Unknown keys are rejected; the message suggests the closest known one.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import rules
 from pipeline.config.sections import Data, Params
+from pipeline.datasets import strict_yaml
 from pipeline.datasets.sources import SOURCES
-from pipeline.errors import UserError, nearest
+from pipeline.errors import LONGEST, UserError, nearest, shown
 from pipeline.models.architectures import MODELS, Model
 
 FILE = "params.yaml"
@@ -29,21 +30,14 @@ def load(path: str | Path = FILE) -> Params:
 
 def read(path: str | Path = FILE) -> Any:
     """The content of params.yaml, unchecked. Raises UserError if it is missing or not YAML."""
-    path = Path(path)
-    try:
-        return content(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} not found; run this command in the folder that contains it"
-        ) from None
+    if not Path(path).exists():
+        raise UserError(f"{path} not found; run this command in the folder that contains it")
+    return strict_yaml.read(path)
 
 
 def content(text: str, where: str = FILE) -> Any:
     """The content of a text of params.yaml, unchecked. Raises UserError if it is not YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {error}") from None
+    return strict_yaml.content(text, where)
 
 
 def named(name: str) -> str:
@@ -57,7 +51,7 @@ def parse(raw: object, where: str = FILE) -> Params:
 
     Raises UserError with every mistake and its location.
     """
-    params = validate(Params, raw, where)
+    params = validate(Params, raw, where, strict=True)
     problems = [
         *rules.name_problems(params.studies),
         *(
@@ -67,31 +61,64 @@ def parse(raw: object, where: str = FILE) -> Params:
         ),
     ]
     if problems:
-        raise UserError("\n".join(f"{where}:studies.{problem}" for problem in problems))
+        raise UserError(_joined([f"{_cut(where)}:studies.{problem}" for problem in problems]))
     return params
 
 
-def validate(kind: type[T], raw: object, where: str) -> T:
-    """`raw` as a `kind`. Raises UserError with every mistake and its location in `where`."""
+def _joined(problems: Iterable[str]) -> str:
+    """As many of the problems as a message has place for, one per line, and how many are left."""
+    lines, told = list(dict.fromkeys(problems)), ""
+    for index, line in enumerate(lines):
+        left = len(lines) - index
+        rest = f"\nand {left} more" if index else ""
+        if index and len(told) + len(line) + len(f"\nand {left - 1} more") >= LONGEST:
+            return told + rest
+        told += f"\n{line}" if index else _cut(line, LONGEST - 20)
+    return told
+
+
+def _cut(text: str, most: int = 100) -> str:
+    """The text, or its beginning and end if it is longer than that."""
+    half = most // 2 - 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[len(text) - half :]}"
+
+
+def validate(kind: type[T], raw: object, where: str, strict: bool = False) -> T:
+    """`raw` as a `kind`. Raises UserError with mistakes and their locations in `where`.
+
+    `strict`: whether text and truth values are no numbers, as in a file; on a command line all is
+    text.
+    """
+    adapter = TypeAdapter(kind)
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        if strict:  # as JSON, of which lists can become tuples, and nothing else becomes another
+            return adapter.validate_json(json.dumps(raw, default=str), strict=True)
+        return adapter.validate_python(raw)
     except ValidationError as error:
-        lines = [f"{where}:{_explain(kind, raw, dict(mistake))}" for mistake in error.errors()]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
+        mistakes = [dict(mistake) for mistake in error.errors() if not _follows(mistake, error)]
+        lines = (f"{_cut(where)}:{_explain(kind, raw, mistake)}" for mistake in mistakes)
+        raise UserError(_joined(lines)) from None
+
+
+def _follows(mistake: Mapping[str, Any], error: ValidationError) -> bool:
+    """Whether a list is called too short for the only reason that its items are mistakes."""
+    outer = mistake["loc"]
+    inner = (other["loc"] for other in error.errors() if len(other["loc"]) > len(outer))
+    return mistake["type"] == "too_short" and any(loc[: len(outer)] == outer for loc in inner)
 
 
 def _explain(kind: type[Any], raw: object, mistake: dict[str, Any]) -> str:
     """One validation error in words: its location, what was expected, what was received."""
     path = _path(raw, mistake)
-    location, context = ".".join(path), mistake.get("ctx", {})
+    location, context = ".".join(map(_cut, path)) or "top level", mistake.get("ctx", {})
     if mistake["type"] == "unexpected_keyword_argument":
         *section, key = path
         hint = nearest(key, _known_keys(kind, raw, section))
-        return f"{'.'.join(section) or 'top level'}: unknown key {key!r}{hint}"
+        return f"{'.'.join(map(_cut, section)) or 'top level'}: unknown key {shown(key)}{hint}"
     if mistake["type"] == "union_tag_invalid":
         expected = [word.strip(" '") for word in context["expected_tags"].split(",")]
         tag = context["tag"]
-        return f"{location}.{_tag(context)}: unknown {tag!r}{nearest(tag, expected)}"
+        return f"{location}.{_tag(context)}: unknown {shown(tag)}{nearest(tag, expected)}"
     if mistake["type"] == "union_tag_not_found":
         return f"{location}.{_tag(context)}: required, but missing"
     if mistake["type"] in ("missing", "missing_argument"):
@@ -99,7 +126,9 @@ def _explain(kind: type[Any], raw: object, mistake: dict[str, Any]) -> str:
     if mistake["type"] == "value_error":
         return f"{location}: {context['error']}"
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{location}: {message}, but got {mistake['input']!r}"
+    for of_json, told in (("an object", "a dictionary"), ("array", "list")):
+        message = message.replace(of_json, told)
+    return f"{location}: {message}, but got {shown(mistake['input'])}"
 
 
 def _tag(context: Mapping[str, Any]) -> str:
@@ -147,6 +176,8 @@ def _kind_of_value(kind: Any, key: str) -> Any:
     if get_origin(kind) is tuple:
         return get_args(kind)[0]
     hint = get_type_hints(kind, include_extras=True)[key]
+    while get_origin(hint) is Annotated and hint not in (Data, Model):
+        hint = get_args(hint)[0]
     if hint in (Data, Model) or get_origin(hint) is tuple:
         return hint
     kinds = [hint, *get_args(hint)]

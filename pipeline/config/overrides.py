@@ -9,8 +9,8 @@ from typing import Any, Self
 from pydantic.dataclasses import dataclass
 
 from pipeline.config import loading
-from pipeline.config.sections import Auto
-from pipeline.datasets.section import FROZEN, Count
+from pipeline.config.sections import Auto, Trials, Workers
+from pipeline.datasets.section import FROZEN, Draws
 from pipeline.errors import UserError, nearest
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.techniques.training import ValidationToo
@@ -30,9 +30,9 @@ class Request:
 
     studies: tuple[str, ...] | None = None  # the studies to run
     techniques: tuple[str, ...] | None = None  # of every study, beside the baseline
-    trials: Count | None = None  # per search
-    seeds: Count | None = None  # replicates of the final runs
-    workers: Count | Auto | None = None
+    trials: Trials | None = None  # per search
+    seeds: Draws | None = None  # replicates of the final runs
+    workers: Workers | Auto | None = None
 
     @classmethod
     def of(cls, words: Mapping[str, str]) -> Self:

@@ -4,16 +4,30 @@ Each rule yields its problems as text, with their location within the study.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from pipeline.config.sections import OF_TRAINING, SearchRange, Study, TechniqueParams
-from pipeline.errors import UserError, nearest
-from pipeline.models.architectures import MODELS
+from pipeline.config.sections import (
+    LEAST_RATE,
+    MOST_RATE,
+    OF_TRAINING,
+    SearchRange,
+    Study,
+    TechniqueParams,
+)
+from pipeline.errors import UserError, listed, nearest, shown
+from pipeline.models.architectures import MODELS, size_problem
 from pipeline.techniques.fit import fitting, misfit
 from pipeline.techniques.registry import BASELINE, TECHNIQUES, Technique
 from pipeline.techniques.training import ValidationToo
 
+MOST_VALUES = 2**29  # numbers that the draws of a study keep
+MOST_RUNS = 10**6
+USUAL_BATCH = 32  # Keras's
+LEAST_VALUE, MOST_VALUE = (
+    1e-30,
+    1e9,
+)  # of a hyperparameter, beyond which float32 takes it for 0 or ∞
 LONGEST_NAME = 64  # characters; it names a folder, an experiment and files
 # Words that pandas reads as a missing value, a truth value or a number, in any case.
 UNREADABLE = frozenset(("na", "nan", "null", "none", "true", "false", "inf", "infinity"))
@@ -34,7 +48,7 @@ def name_problems(names: Iterable[str]) -> Iterator[str]:
 def _name_problem(name: str) -> str | None:
     """The problem of a study's name, or None if it is valid."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
-        return f"a name must be a letter, then letters, digits, _ or -, but got {name!r}"
+        return f"a name must be a letter, then letters, digits, _ or -, but got {shown(name)}"
     if len(name) > LONGEST_NAME:
         return f"a name may have at most {LONGEST_NAME} characters, but got {len(name)}"
     if name.lower() in UNREADABLE:
@@ -53,6 +67,7 @@ def study_problems(study: Study) -> Iterator[str]:
             f"model.architecture: {study.model.architecture!r} needs images, but the data are "
             f"points; expected {for_points}"
         )
+    yield from _size_problems(study)
     for name in study.techniques:
         yield from _technique_problems(name, study)
     if study.training.momentum and study.training.optimizer != "sgd":
@@ -69,8 +84,10 @@ def study_problems(study: Study) -> Iterator[str]:
     learning_rate = study.tuning.learning_rate
     if learning_rate is not None:
         yield from _range_problems("tuning.learning_rate", learning_rate)
-        if learning_rate.low <= 0:
-            yield f"tuning.learning_rate.low: must be > 0, but got {learning_rate.low}"
+        yield from _rate_problems("tuning.learning_rate.low", learning_rate.low)
+        yield from _rate_problems("tuning.learning_rate.high", learning_rate.high)
+        if learning_rate.integer:
+            yield "tuning.learning_rate.integer: must be left out, since a rate is no whole number"
     pruning = study.tuning.pruning
     if pruning is not None and pruning.first >= study.tuning.epochs:
         yield (
@@ -103,6 +120,40 @@ def _score_problem(study: Study) -> str | None:
     return (
         f"data.score: must be left out with model.architecture={study.model.architecture!r}, which "
         f"goes by {own.score.title}, but got {study.data.score!r}"
+    )
+
+
+def _size_problems(study: Study) -> Iterator[str]:
+    """A network, data or numbers of runs that fit no memory or no time, or that are no batch."""
+    data = study.data
+    if problem := size_problem(study.model, data.example_shape):
+        yield problem
+    if problem := batch_problem(study.training.batch_size, data.train_rows):
+        yield problem
+    if data.kept_values > MOST_VALUES:
+        yield (
+            f"data: draws must keep at most {MOST_VALUES:,} numbers, which take "
+            f"{MOST_VALUES * 4 / 2**30:.0f} GiB, but got {data.kept_values:,}; reduce "
+            "`draws` or rows"
+        )
+    final, tuning, sizes = study.final, study.tuning, study.final.vary
+    searched = len(final.turns) * sum(heat.candidates * heat.draws for heat in tuning.heats)
+    trained = study.replicates * final.seeds * (len(final.turns) if final.crossed else 1)
+    runs = len(study.techniques) * (searched + trained) * (len(sizes.sizes) if sizes else 1)
+    if runs > MOST_RUNS:
+        yield (
+            f"tuning: a study must have at most {MOST_RUNS:,} runs, since each takes a second or "
+            f"more, but got about {runs:,}; reduce `trials`, `seeds` or `replicates`"
+        )
+
+
+def batch_problem(batch_size: int, rows: int | None) -> str | None:
+    """A batch far beyond the training rows; one step beyond is usual, such as 32 of 30 rows."""
+    if rows is None or batch_size <= (most := max(USUAL_BATCH, 2 * rows)):
+        return None
+    return (
+        f"training.batch_size: must be at most {most} with {rows} training rows, all of which are "
+        f"one batch then, but got {batch_size}"
     )
 
 
@@ -198,11 +249,13 @@ def _outcome_problems(study: Study) -> Iterator[str]:
     task = study.model.own_task or study.data.trained_for
     comparable = {name for name, measure in task.measures.items() if measure.better}
     comparable.discard(task.test.name)
+    if len(set(study.outcomes)) < len(study.outcomes):
+        yield f"outcomes: each must stand once, but got {shown([*study.outcomes])}"
     for name in study.outcomes:
         if name == task.test.name:
             yield f"outcomes: {name!r} is the score of the study, which is always compared"
         elif name not in comparable:
-            yield f"outcomes: unknown measure {name!r}{nearest(name, sorted(comparable))}"
+            yield f"outcomes: unknown measure {shown(name)}{nearest(name, sorted(comparable))}"
 
 
 def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[str]:
@@ -215,7 +268,7 @@ def _baseline_problems(techniques: Mapping[str, TechniqueParams]) -> Iterator[st
         if in_article:
             yield (
                 "techniques.none: needs `article: {}`, as the baseline of the article setting of "
-                f"{', '.join(in_article)}"
+                f"{listed(in_article)}"
             )
 
 
@@ -224,7 +277,16 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
     params = study.techniques[name]
     if params.combine and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         # It becomes a folder, the name of a parameter in MLflow, and an id in a page.
-        yield f"techniques: a name of your own may have letters, digits and _, but got {name!r}"
+        yield f"techniques: expected letters, digits and _ in your own name, but got {shown(name)}"
+        return
+    if params.combine and len(name) > LONGEST_NAME:
+        yield (
+            f"techniques: a name of your own may have at most {LONGEST_NAME} characters, but got "
+            f"{len(name)}"
+        )
+        return
+    if problem := _repeated(params.combine):
+        yield f"techniques.{name}.combine: {problem}"
         return
     if params.combine and name.lower() in UNREADABLE:
         yield f"techniques.{name}: {UNREADABLE_NAME}"
@@ -234,8 +296,8 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
         return
     if not params.combine and name not in TECHNIQUES:
         yield (
-            f"techniques: unknown key {name!r}{nearest(name, TECHNIQUES)}, or, for a name of your"
-            " own, `combine`"
+            f"techniques: unknown key {shown(name)}{nearest(name, TECHNIQUES)}, or, for a name of "
+            "your own, `combine`"
         )
         return
     try:
@@ -245,13 +307,22 @@ def _technique_problems(name: str, study: Study) -> Iterator[str]:
         return
     images, task = study.data.images, study.data.trained_for
     if problem := misfit(technique.lowest, study.model, images, task):
-        expected = ", ".join(fitting(study.model, images, task))
+        expected = listed(fitting(study.model, images, task))
         yield f"techniques.{name}: {problem}; expected one of {expected}"
     yield from _value_problems(name, params, technique)
     yield from _of_training_problems(name, study)
+    yield from _patience_problems(name, study)
     yield from _values_of_problems(name, study)
     if technique.lowest.get(ValidationToo) is not None:
         yield from _validation_problems(name, study)
+
+
+def _repeated(parts: Sequence[str]) -> str | None:
+    """A part, or a layer of a part, that stands twice in a combination."""
+    for words in (parts, *(part.split("/")[1:] for part in parts)):
+        if len(set(words)) < len(words):
+            return f"each must stand once, but got {shown([*words])}"
+    return None
 
 
 def _values_of_problems(name: str, study: Study) -> Iterator[str]:
@@ -262,7 +333,7 @@ def _values_of_problems(name: str, study: Study) -> Iterator[str]:
         return
     if params.values_of not in study.searched:
         hint = nearest(params.values_of, study.searched)
-        yield f"{where}: no search of {params.values_of!r}{hint}"
+        yield f"{where}: no search of {shown(params.values_of)}{hint}"
         return
     if params.search or not params.tuned:
         yield f"{where}: has no search of its own; remove `search` or `tuned`"
@@ -294,6 +365,34 @@ def _range_problems(location: str, search_range: SearchRange) -> Iterator[str]:
         search_range.range()
     except ValueError as error:
         yield f"{location}: {error}"
+    for end in ("low", "high"):
+        value = getattr(search_range, end)
+        yield from _number_problems(f"{location}.{end}", value, search_range.integer)
+
+
+def _number_problems(location: str, value: float, integer: bool) -> Iterator[str]:
+    """A hyperparameter that a program cannot hold, or that must be whole and is not."""
+    if value and not LEAST_VALUE <= abs(value) <= MOST_VALUE:
+        yield (
+            f"{location}: must be 0 or of a size from {LEAST_VALUE:g} to {MOST_VALUE:g}, since "
+            f"training has 32 bits, but got {value}"
+        )
+    elif integer and value != int(value):
+        yield f"{location}: must be a whole number, but got {value}"
+
+
+def _patience_problems(name: str, study: Study) -> Iterator[str]:
+    """A patience that was asked for and that no training is long enough for."""
+    params = study.techniques[name]
+    article = {key: (value, study.training.epochs) for key, value in (params.article or {}).items()}
+    search = {key: (found.low, study.tuning.epochs) for key, found in params.search.items()}
+    for where, asked in (("article", article), ("search", search)):
+        for key, (value, epochs) in asked.items():
+            if key.rpartition(".")[2] == "patience" and value > epochs:
+                yield (
+                    f"techniques.{name}.{where}.{key}: must be at most epochs={epochs}, after "
+                    f"which nothing is stopped, but got {value:g}"
+                )
 
 
 def _value_problems(name: str, params: TechniqueParams, technique: Technique) -> Iterator[str]:
@@ -301,7 +400,7 @@ def _value_problems(name: str, params: TechniqueParams, technique: Technique) ->
     known = technique.search
     for key, search_range in params.search.items():
         if key not in known:
-            yield f"techniques.{name}.search: unknown key {key!r}{nearest(key, known)}"
+            yield f"techniques.{name}.search: unknown key {shown(key)}{nearest(key, known)}"
             return
         if known[key].integer and not search_range.integer:
             yield f"techniques.{name}.search.{key}: `integer: true` is needed for whole numbers"
@@ -322,17 +421,26 @@ def _value_problems(name: str, params: TechniqueParams, technique: Technique) ->
         yield f"techniques.{name}.search: has no effect with `tuned: false`; remove one of them"
     if params.article is not None:
         own = {key: value for key, value in params.article.items() if key not in OF_TRAINING}
+        for key, value in own.items():
+            whole = key in known and known[key].integer
+            yield from _number_problems(f"techniques.{name}.article.{shown(key)}", value, whole)
         try:
             technique.apply(own)
         except ValueError as error:
             yield f"techniques.{name}.article: {error}"
 
 
+def _rate_problems(location: str, rate: float) -> Iterator[str]:
+    if rate <= 0:
+        yield f"{location}: must be > 0, but got {rate}"
+    elif not LEAST_RATE <= rate <= MOST_RATE:
+        yield f"{location}: must be from {LEAST_RATE:g} to {MOST_RATE:g}, but got {rate}"
+
+
 def _of_training_problems(name: str, study: Study) -> Iterator[str]:
     """A learning rate or a momentum of the article's own that the optimizer cannot have."""
     article, where = study.techniques[name].article or {}, f"techniques.{name}.article"
-    if article.get("learning_rate", 1.0) <= 0:
-        yield f"{where}.learning_rate: must be > 0, but got {article['learning_rate']}"
+    yield from _rate_problems(f"{where}.learning_rate", article.get("learning_rate", 1.0))
     momentum, optimizer = article.get("momentum", 0.0), study.training.optimizer
     if not 0 <= momentum < 1:
         yield f"{where}.momentum: must lie in [0, 1), but got {momentum}"

@@ -11,14 +11,22 @@ from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema
 
-from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.section import FROZEN, Draws, Rows, Section, at_most
 from pipeline.datasets.sources import SOURCES
 from pipeline.errors import UserError, nearest
-from pipeline.models.architectures import Model
+from pipeline.models.architectures import Model, More
 from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import TECHNIQUES, Technique, combination
 
 Auto = Literal["auto"]
+LEAST_RATE, MOST_RATE = 1e-12, 1e3  # beyond them float32 weights stay as they are, or overflow
+Rate = Annotated[
+    float, Field(gt=0, ge=LEAST_RATE), at_most(MOST_RATE, "above which weights overflow")
+]
+Epochs = Annotated[int, Field(ge=1), at_most(10**6, "since curves keep a value for each")]
+Trials = Annotated[int, Field(ge=1), at_most(10**5, "since each is a training")]
+Workers = Annotated[int, Field(ge=1), at_most(1024, "since each is a process")]
+Members = Annotated[int, Field(ge=1), at_most(10**4, "since a program holds all their weights")]
 OF_TRAINING = ("learning_rate", "momentum")  # that an article may have of its own for a technique
 
 
@@ -36,9 +44,9 @@ class Training:
     """Training in the article setting; the tuned setting shares optimizer and batch size."""
 
     optimizer: Literal["adam", "sgd"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    batch_size: Count
-    epochs: Count
+    learning_rate: Rate
+    batch_size: Rows
+    epochs: Epochs
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of sgd, as Keras's; 0: none
     # Balanced: errors on a class with few training examples cost more, so that all classes count
     # the same in the loss that is trained on.
@@ -67,8 +75,8 @@ class Pruning:
     round's trials continue, and the others are pruned.
     """
 
-    first: Count
-    factor: Annotated[int, Field(ge=2)] = 3
+    first: Epochs
+    factor: Annotated[int, Field(ge=2), at_most(1000, "since one in so many goes on")] = 3
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """The epochs after which trials are compared, including the last one.
@@ -88,21 +96,23 @@ class Pruning:
 class Heat:
     """One round of a race: the best candidates so far go on to more draws."""
 
-    candidates: Count
-    draws: Count  # of each candidate, those of earlier rounds included
+    candidates: Trials
+    draws: Draws  # of each candidate, those of earlier rounds included
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Tuning:
     """The search for hyperparameters, with the same budget for every technique."""
 
-    trials: Count
-    seeds: Count  # a trial's score is the mean over these paired seeds, each with its own draw
-    round: Count  # trials proposed at a time; fixed, so that results do not depend on the machine
-    epochs: Count  # of every trial, and of the final runs of the tuned setting
+    trials: Trials
+    seeds: Draws  # a trial's score is the mean over these paired seeds, each with its own draw
+    round: Trials  # trials proposed at a time; fixed, so that results do not depend on the machine
+    epochs: Epochs  # of every trial, and of the final runs of the tuned setting
     learning_rate: SearchRange | None = None  # None: fixed at the article's value
     pruning: Pruning | None = None  # None: every trial is trained to the last epoch
-    race: tuple[Heat, ...] = ()  # after all trials, so that the choice is no lottery
+    race: Annotated[
+        tuple[Heat, ...], Field(max_length=20)
+    ] = ()  # after all trials, so that the choice is no lottery
 
     @property
     def heats(self) -> tuple[Heat, ...]:
@@ -133,8 +143,10 @@ def random_trials(trials: int, round_size: int) -> int:
 class Vary:
     """What a study is repeated at, searches included: training rows, or units of hidden layers."""
 
-    rows: tuple[Count, ...] = ()  # the first so many training examples of a draw or split
-    width: tuple[Count, ...] = ()  # units of every hidden layer
+    rows: Annotated[
+        tuple[Rows, ...], Field(max_length=100)
+    ] = ()  # the first so many training examples of a draw or split
+    width: More = ()  # units of every hidden layer
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -160,10 +172,10 @@ class Final:
     search of its own, on its own training and validation examples.
     """
 
-    replicates: Count
-    searches: Count | None = None  # None: one for each replicate
-    seeds: Count = 1  # on each replicate
-    article_seeds: Count | None = None  # replicates of the article's settings; None: as many
+    replicates: Draws
+    searches: Draws | None = None  # None: one for each replicate
+    seeds: Draws = 1  # on each replicate
+    article_seeds: Draws | None = None  # replicates of the article's settings; None: as many
     vary: Vary | None = None  # None: the data and the model as they are
 
     @property
@@ -186,10 +198,10 @@ class Final:
 class FinalOverride:
     """Other numbers of final runs for one technique; pairs are what it shares with `none`."""
 
-    replicates: Count | None = None
-    searches: Count | None = None
-    seeds: Count | None = None
-    article_seeds: Count | None = None
+    replicates: Draws | None = None
+    searches: Draws | None = None
+    seeds: Draws | None = None
+    article_seeds: Draws | None = None
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -204,7 +216,7 @@ class TechniqueParams:
     values_of: str | None = None  # no search of its own: the values chosen for this technique
     final: FinalOverride = Field(default_factory=FinalOverride)
     # The parts of a combination with a name of its own: [l2, dropout], or [l1/first] for one layer.
-    combine: tuple[str, ...] = ()
+    combine: Annotated[tuple[str, ...], Field(max_length=20)] = ()
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -269,9 +281,9 @@ class Study:
 class Engine:
     """Where and how members are trained. `workers` never changes a result."""
 
-    workers: Count | Auto = "auto"  # processes; auto: one per core
+    workers: Workers | Auto = "auto"  # processes; auto: one per core
     program: Literal["auto", "xla", "graph"] = "auto"
-    population: Count | Auto = "auto"  # members in one XLA program
+    population: Members | Auto = "auto"  # members in one XLA program
     deterministic: bool = True  # on a GPU: the same bits for the same seed, but slower
 
 
@@ -279,7 +291,9 @@ class Engine:
 class Tracking:
     """What MLflow shows of a run."""
 
-    curve_points: Annotated[int, Field(ge=3)] = 50  # points of a learning curve
+    curve_points: Annotated[int, Field(ge=3), at_most(10**4, "since MLflow keeps each")] = (
+        50  # points of a learning curve
+    )
     system_metrics: bool = False  # the machine's load, every ten seconds, on the parent runs
 
 
@@ -287,7 +301,7 @@ class Tracking:
 class Params:
     """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0), at_most(2**32 - 1, "as NumPy's seeds")]
     studies: Annotated[Mapping[str, Study], Field(min_length=1)]  # by names that the user chooses
     engine: Engine = Field(default_factory=Engine)
     tracking: Tracking = Field(default_factory=Tracking)

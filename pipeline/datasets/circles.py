@@ -7,12 +7,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline.datasets import PARTS, Dataset, Floats, Ints
-from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.section import FROZEN, Draws, Pair, Section, at_most
 
 ARTICLE_POINTS = 100
 ARTICLE_TRAIN = 30
 ARTICLE_NOISE = 0.1
 ARTICLE_SEED = 1
+NOISE = at_most(1000, "radii, beyond which there are no circles")
 
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
@@ -22,12 +23,24 @@ class CirclesData(Section):
     images: ClassVar[bool] = False
 
     source: Literal["circles"] = "circles"
-    noise: Annotated[float, Field(ge=0)] = 0.1  # standard deviation, in radii of the outer circle
-    train: Annotated[int, Field(ge=2)] = 30
-    held_out: Annotated[int, Field(ge=2)] = 70  # the other points of the training sample
-    validation: Annotated[int, Field(ge=2)] = 70  # a sample of its own, as the test points are
-    test: Annotated[int, Field(ge=2)] = 4_000
-    draws: Count = 75  # independent draws; searches and final runs never share one
+    noise: Annotated[float, Field(ge=0), NOISE] = (
+        0.1  # standard deviation, in radii of the outer circle
+    )
+    train: Pair = 30
+    held_out: Pair = 70  # the other points of the training sample
+    validation: Pair = 70  # a sample of its own, as the test points are
+    test: Pair = 4_000
+    draws: Draws = 75  # independent draws; searches and final runs never share one
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Two coordinates."""
+        return (2,)
+
+    @property
+    def kept_values(self) -> int:
+        """The coordinates of all points."""
+        return 2 * self.draws * (self.train + self.held_out + self.validation + self.test)
 
     @property
     def article_points(self) -> bool:

@@ -7,11 +7,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline.datasets import PARTS, Dataset, Ints, Part, Scaling
-from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.section import FROZEN, Draws, Section
 from pipeline.errors import UserError
 
 BRIGHTEST = 16  # a pixel counts the dots in a 4 x 4 block
 CLASSES = 10
+IMAGES = 1797
 
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
@@ -23,7 +24,17 @@ class DigitsData(Section):
     source: Literal["digits"] = "digits"
     validation: Annotated[int, Field(ge=10)] = 360
     test: Annotated[int, Field(ge=10)] = 360
-    draws: Count = 10  # stratified splits of the same images
+    draws: Draws = 10  # stratified splits of the same images
+
+    @property
+    def train_rows(self) -> int:
+        """All other images."""
+        return IMAGES - self.validation - self.test
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return (8, 8)
 
 
 def prepare(study: str, data: DigitsData, seed: int) -> Dataset:

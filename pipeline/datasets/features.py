@@ -11,9 +11,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline.datasets import Dataset, Doubles, Floats, Ints, Part, Scaling
-from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.section import FROZEN, Draws, Pair, Section, at_most
 
 CLASSES = 2
+INPUTS = at_most(10**5, "since each is a row of the first kernel")
+SEPARATION = at_most(1000, "deviations, beyond which any model is right")
 
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
@@ -26,13 +28,25 @@ class FeaturesData(Section):
     images: ClassVar[bool] = False
 
     source: Literal["features"] = "features"
-    inputs: Annotated[int, Field(ge=2)] = 50
+    inputs: Annotated[int, Field(ge=2), INPUTS] = 50
     informative: Annotated[int, Field(ge=2)] = 10  # of the inputs; 2 are enough for 4 clusters
-    separation: Annotated[float, Field(gt=0)] = 1.0  # half the side of the cube of class centres
-    train: Annotated[int, Field(ge=2)] = 480
-    validation: Annotated[int, Field(ge=2)] = 480
-    test: Annotated[int, Field(ge=2)] = 2_000
-    draws: Count = 30  # independent draws
+    separation: Annotated[float, Field(gt=0), SEPARATION] = (
+        1.0  # half the side of the cube of class centres
+    )
+    train: Pair = 480
+    validation: Pair = 480
+    test: Pair = 2_000
+    draws: Draws = 30  # independent draws
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The inputs."""
+        return (self.inputs,)
+
+    @property
+    def kept_values(self) -> int:
+        """The inputs of all points."""
+        return self.inputs * self.draws * (self.train + self.validation + self.test)
 
     def __post_init__(self) -> None:
         if self.informative >= self.inputs:

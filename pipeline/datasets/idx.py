@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline.datasets import Dataset, Floats, Ints, Part, Scaling, Splits
-from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.section import FROZEN, Draws, Section
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
@@ -26,6 +26,7 @@ TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 CLASSES = 10
 BRIGHTEST = 255
 UNSIGNED_BYTE = 8
+IMAGES = 60_000
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -44,7 +45,22 @@ class ImagesData(Section):
     validation_from: Literal["first", "last", "draw"] = "draw"
     article_trains_on_validation: bool = False  # whether the article's split also trains on them
     train: Annotated[int, Field(ge=1, lt=60_000)] | None = None  # of a draw; None: all others
-    draws: Count = 1
+    draws: Draws = 1
+
+    @property
+    def train_rows(self) -> int:
+        """Those of a draw, or all others."""
+        return IMAGES - self.validation if self.train is None else self.train
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return (28, 28)
+
+    @property
+    def kept_values(self) -> int:
+        """The numbers of the images of all draws."""
+        return self.draws * (self.train_rows + self.validation)
 
     @property
     def own_draws(self) -> int | None:

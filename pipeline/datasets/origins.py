@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from pipeline.datasets import strict_yaml
 from pipeline.datasets.section import FROZEN
 from pipeline.errors import UserError
 
@@ -34,14 +34,9 @@ class Origin:
 def read(path: str | Path) -> Origin:
     """The content of such a file. Raises UserError with every mistake and the file's name."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return TypeAdapter(Origin).validate_python(content)
-    except OSError as error:
-        raise UserError(
-            f"{path}, named by `data.input`, cannot be read: {error.strerror}"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
+        return TypeAdapter(Origin).validate_python(strict_yaml.read(path))
+    except UserError as error:
+        raise UserError(f"{error} (named by `data.input`)") from None
     except ValidationError as error:
         lines = [
             f"{path}:{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"

@@ -12,12 +12,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline.datasets import Ints, Targets, splits
-from pipeline.datasets.section import FROZEN, Count, Section
+from pipeline.datasets.section import FROZEN, Draws, Pixels, Rows, Section, at_most
 from pipeline.datasets.splits import Parts, Sizes
 from pipeline.datasets.task import SCORES, Task, named, scored
 from pipeline.errors import UserError
 
 FILE = "file"  # the value of `test` for test rows of a file of their own
+BRIGHTEST = at_most(1e9, "since pixels are divided by it")
 Together = Literal["together", "apart"]
 
 
@@ -37,10 +38,10 @@ class OwnData(Section):
     # shuffled anew when all had their turn. one_test: the same test rows in all draws, which share
     # no other row. in_order: windows of time.
     splits: Literal["repeated", "folds", "one_test", "in_order"] = "repeated"
-    test: Count | Literal["file"]  # rows; file: those of the test file
-    validation: Count
-    train: Count | None = None  # at most; None: all that are left
-    draws: Count
+    test: Rows | Literal["file"]  # rows; file: those of the test file
+    validation: Rows
+    train: Rows | None = None  # at most; None: all that are left
+    draws: Draws
     duplicates: Together = "together"  # whether equal rows are kept in one part
 
     def __post_init__(self) -> None:
@@ -146,10 +147,15 @@ class FolderData(OwnData):
 
     source: Literal["folder"] = "folder"
     task: Literal["classification"] = "classification"
-    height: Count  # pixels
-    width: Count
+    height: Pixels
+    width: Pixels
     colour: bool = False
-    test: Annotated[int, Field(ge=1)]
+    test: Rows
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Rows and columns, and channels of colour."""
+        return (self.height, self.width, 3) if self.colour else (self.height, self.width)
 
 
 @dataclass(frozen=True, kw_only=True, config=FROZEN)
@@ -159,7 +165,7 @@ class ArraysData(OwnData):
     source: Literal["arrays"] = "arrays"
     scaling: Literal["robust", "standard"] = "robust"  # of vectors, as of a table
     # Of images: the largest value that a pixel can have; images are divided by it. None: vectors.
-    brightest: Annotated[float, Field(gt=0)] | None = None
+    brightest: Annotated[float, Field(ge=1e-6), BRIGHTEST] | None = None
 
     @property
     def images(self) -> bool:  # type: ignore[override]

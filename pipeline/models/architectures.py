@@ -4,16 +4,20 @@
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.datasets.section import FROZEN, Count
+from pipeline.datasets.section import FROZEN, at_most
 from pipeline.datasets.task import RECONSTRUCTION, Task
 from pipeline.techniques.part import NonLinearity, Place
 
-Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
+Units = Annotated[int, Field(ge=1), at_most(2**16, "since layers of more units fit no memory")]
+Layers = Annotated[tuple[Units, ...], Field(min_length=1, max_length=100)]
+More = Annotated[tuple[Units, ...], Field(max_length=100)]  # layers that may be left out
+MOST_WEIGHTS = 2**28
 
 
 def _named(kind: str, sizes: Sequence[int]) -> dict[str, int]:
@@ -56,9 +60,9 @@ class Cnn:
 
     architecture: Literal["cnn"]
     filters: Layers  # per block
-    kernel_size: Count = 3  # rows and columns
-    pool: Count = 2  # rows and columns that are pooled into one
-    hidden: tuple[Count, ...] = ()  # units per dense layer
+    kernel_size: Units = 3  # rows and columns
+    pool: Units = 2  # rows and columns that are pooled into one
+    hidden: More = ()  # units per dense layer
     activation: NonLinearity = "relu"
 
     @property
@@ -84,7 +88,7 @@ class Lstm:
 
     architecture: Literal["lstm"]
     units: Layers  # per LSTM layer
-    hidden: tuple[Count, ...] = ()  # units per dense layer
+    hidden: More = ()  # units per dense layer
     activation: NonLinearity = "relu"  # of the dense layers
 
     @property
@@ -108,8 +112,8 @@ class Autoencoder:
     own_task: ClassVar[Task | None] = RECONSTRUCTION
 
     architecture: Literal["autoencoder"]
-    hidden: tuple[Count, ...]  # units per layer before the code; mirrored after it
-    code: Count  # units
+    hidden: More  # units per layer before the code; mirrored after it
+    code: Units  # units
     activation: NonLinearity = "relu"  # of the code too, so that a code can be sparse
 
     @property
@@ -133,3 +137,44 @@ MODELS: Mapping[str, type[Mlp | Cnn | Lstm | Autoencoder]] = {
 
 # The architecture that every technique of a study starts from.
 Model = Annotated[Mlp | Cnn | Lstm | Autoencoder, Field(discriminator="architecture")]
+
+
+def size_problem(model: Model, shape: tuple[int, ...] | None) -> str | None:
+    """Why an architecture is too large for its examples, or for any memory; None if it is not.
+
+    `shape`: of one example, such as (28, 28); None if it is not known yet. The weights of the
+    output layer are left out.
+    """
+    if isinstance(model, Cnn) and shape is not None:
+        side = min(shape[:2])
+        for key, size in (("kernel_size", model.kernel_size), ("pool", model.pool)):
+            if size > side:
+                return f"model.{key}: must be at most {side}, the images' side, but got {size}"
+    weights = _weights(model, shape or (1,))
+    if weights <= MOST_WEIGHTS:
+        return None
+    return (
+        f"model: must have at most {MOST_WEIGHTS:,} weights, which with gradients and an "
+        f"optimizer's moments take {MOST_WEIGHTS * 16 / 2**30:.0f} GiB, but got {weights:,}"
+    )
+
+
+def _weights(model: Model, shape: tuple[int, ...]) -> int:
+    """The weights of the kernels of hidden layers."""
+    inputs, count = prod(shape), 0
+    if isinstance(model, Cnn):
+        channels = shape[2] if len(shape) > 2 else 1
+        sides = [*shape[:2]]
+        for filters in model.filters:
+            count += model.kernel_size**2 * channels * filters
+            channels, sides = filters, [-(-side // model.pool) for side in sides]
+        inputs = prod(sides) * channels
+    elif isinstance(model, Lstm):
+        inputs = shape[-1]
+        for units in model.units:
+            count += 4 * units * (inputs + units)
+            inputs = units
+    for units in model.dense.values():
+        count += inputs * units
+        inputs = units
+    return count + (inputs * prod(shape) if isinstance(model, Autoencoder) else 0)

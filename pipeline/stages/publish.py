@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import datasets
 from pipeline.config import loading
 from pipeline.config.sections import Params
-from pipeline.errors import UserError
+from pipeline.errors import CommandError, UserError
 from pipeline.execution.journal import at_work
 from pipeline.results import (
     ADVICE,
@@ -79,7 +79,7 @@ def publish(study: str, settings: Params) -> None:
     _log.info(summary)
     print(summary)
     if tracker.failure:
-        raise UserError(f"{study} is incomplete in MLflow; run publish again")
+        raise CommandError(f"{study} is incomplete in MLflow; run publish again")
     if reported:
         report.show(RESULTS / study)
 

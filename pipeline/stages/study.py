@@ -28,7 +28,7 @@ from pipeline.config import loading
 from pipeline.config.overrides import NAMES, Request
 from pipeline.datasets import about
 from pipeline.datasets.task import Measure, named
-from pipeline.errors import UserError
+from pipeline.errors import CommandError, UserError
 from pipeline.execution import processes
 from pipeline.files import STUDIES, check_place, replace_text
 from pipeline.report import sentences
@@ -158,7 +158,7 @@ def _dvc(*arguments: str) -> None:
         raise
     if code:
         shown = " ".join(("dvc", *arguments))
-        raise UserError(f"`{shown}` failed with exit code {code}; see its output above")
+        raise CommandError(f"`{shown}` failed with exit code {code}; see its output above")
 
 
 def _run(names: Sequence[str], until: str, folder: Path) -> None:

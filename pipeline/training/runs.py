@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.config import rules
 from pipeline.config.sections import OF_TRAINING, Engine, Study, Training
 from pipeline.datasets import Dataset, Ints, Part, Protocol
 from pipeline.datasets.task import CLASSIFICATION, Task
 from pipeline.errors import UserError
-from pipeline.models.architectures import Model
+from pipeline.models.architectures import Model, size_problem
 from pipeline.results import SIZE
 from pipeline.techniques.changes import Change
 from pipeline.techniques.registry import combination
@@ -257,13 +258,23 @@ class Plan:
         return tuple(replace(self, study=self.study.at(n), size=n) for n in vary.sizes)
 
     def check_rows(self, data: Dataset) -> None:
-        """Raises UserError if the data have fewer training rows than the study varies to."""
+        """Raises UserError if model, batch or what the study varies does not fit the data."""
+        self._check_model(data)
         rows, vary = data.rows("leak_free", "train", 0).size, self.study.final.vary
         if vary is not None and vary.rows and vary.sizes[-1] > rows:
             raise UserError(
                 f"`final.vary.rows` must be at most the {rows} training rows of {self.name}, but "
                 f"got {vary.sizes[-1]} (params.yaml: studies.{self.name})"
             )
+
+    def _check_model(self, data: Dataset) -> None:
+        """As the checks of params.yaml, of data whose sizes are known only when they are there."""
+        rows = data.rows("leak_free", "train", 0).size
+        problem = size_problem(self.study.model, data.input_shape) or rules.batch_problem(
+            self.study.training.batch_size, rows
+        )
+        if problem:
+            raise UserError(f"params.yaml:studies.{self.name}.{problem}")
 
     @property
     def tuned_setting(self) -> str:

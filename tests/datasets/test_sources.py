@@ -90,6 +90,6 @@ def test_a_mistake_in_an_input_is_named(own_input: Path, content: object, expect
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"nowhere\.yaml, named by `data.input`, cannot be read: No such file"
+        UserError, match=r"nowhere\.yaml cannot be read: No such file.*named by `data.input`"
     ):
         origins.read(tmp_path / "nowhere.yaml")

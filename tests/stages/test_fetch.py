@@ -32,7 +32,7 @@ def test_the_mirror_is_read_from_the_environment(
 def test_an_unknown_study_lists_the_choices(
     stage: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([stage, "minst"]) == 1
+    assert main([stage, "minst"]) == 2
     told = capsys.readouterr().err
     assert "unknown study 'minst' in params.yaml:studies; did you mean 'mnist'? expected" in told
     assert not (here / "results").exists()

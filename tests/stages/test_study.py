@@ -176,7 +176,7 @@ def test_a_mistake_fails_mlflows_run_and_names_itself(
     argv: str,
     expected: str,
 ) -> None:
-    assert main(["study", *argv.split()]) == 1
+    assert main(["study", *argv.split()]) == 2
     assert expected in capsys.readouterr().err
     assert ran == []
     run = client.get_run(run_id)
