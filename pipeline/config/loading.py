@@ -31,7 +31,9 @@ def load(path: str | Path = FILE) -> Params:
 def read(path: str | Path = FILE) -> Any:
     """The content of params.yaml, unchecked. Raises UserError if it is missing or not YAML."""
     if not Path(path).exists():
-        raise UserError(f"{path} not found; run this command in the folder that contains it")
+        raise UserError(
+            f"{_cut(str(path))} not found; run this command in the folder that contains it"
+        )
     return strict_yaml.read(path)
 
 

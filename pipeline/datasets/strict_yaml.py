@@ -18,6 +18,7 @@ from pipeline.errors import UserError, shown
 LARGEST = 2**20  # bytes of a file
 MOST_VALUES = 100_000  # with every alias counted as what it stands for
 DEEPEST = 30  # sections inside sections
+MOST_OF_PATH = 100  # characters, in a message
 LONGEST_NUMBER = 40  # characters
 # Numbers of YAML 1.1 alone, which other readers take for other numbers or for text.
 _AMBIGUOUS = re.compile(r"[-+]?(0\d+|0b[01]+|\d+(:[0-5]?\d)+(\.\d*)?|.*_.*)")
@@ -31,31 +32,32 @@ def read(path: str | Path) -> Any:
 
 def text(path: str | Path) -> str:
     """The text of a file. Raises UserError if it cannot be read or is not UTF-8."""
-    path = Path(path)
+    path, name = Path(path), str(path)[-MOST_OF_PATH:]
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path}: expected a text file, but got a folder or a device")
+            raise UserError(f"{name}: expected a text file, but got a folder or a device")
         with path.open("rb") as file:
             written = file.read(LARGEST + 1)
     except OSError as error:
         told = error.strerror or type(error).__name__
-        raise UserError(f"{str(path)[-200:]} cannot be read: {told}") from None
+        raise UserError(f"{name} cannot be read: {told}") from None
     if len(written) > LARGEST:
-        raise UserError(f"{path}: expected at most 1 MiB of settings, but the file is larger")
+        raise UserError(f"{name}: expected at most 1 MiB of settings, but the file is larger")
     try:
         if written[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in written[:4]:
-            raise UserError(f"{path}: expected text in UTF-8, but got UTF-16; save it as UTF-8")
+            raise UserError(f"{name}: expected text in UTF-8, but got UTF-16; save it as UTF-8")
         return written.decode("utf-8")
     except UnicodeDecodeError as error:
         line = written.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{path}, line {line}: expected text in UTF-8, but got byte "
+            f"{name}, line {line}: expected text in UTF-8, but got byte "
             f"0x{written[error.start]:02x}, as of Latin-1 or Windows-1252; save it as UTF-8"
         ) from None
 
 
 def content(text: str, where: str) -> Any:
     """The content of a YAML text; `where` names it. Raises UserError if it cannot be read."""
+    where = where[-MOST_OF_PATH:]
     try:
         return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:

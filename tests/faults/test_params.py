@@ -349,7 +349,7 @@ def repeated_keys(node: yaml.Node | None) -> Iterator[str]:
 
 # A line, or a key; of the whole file where there is neither.
 PLACE = re.compile(
-    r"\S*params\.yaml(, line \d+: |:(top level|seed|engine|tracking|studies)\b.*: |"
+    r".*params\.yaml(, line \d+: |:(top level|seed|engine|tracking|studies)\b.*: |"
     r": expected (at most|a text|text in UTF-8)|: not valid| cannot be read| not found)"
 )
 
