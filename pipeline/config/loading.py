@@ -73,7 +73,7 @@ def _joined(problems: Iterable[str]) -> str:
     for index, line in enumerate(lines):
         left = len(lines) - index
         rest = f"\nand {left} more" if index else ""
-        if index and len(told) + len(line) + len(f"\nand {left - 1} more") >= LONGEST:
+        if index and len(f"{told}\n{line}\nand {left - 1} more") >= LONGEST:
             return told + rest
         told += f"\n{line}" if index else _cut(line, LONGEST - 20)
     return told
