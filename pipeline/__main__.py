@@ -3,19 +3,37 @@
 Exits with 0, with 2 for a mistake that the user can correct, with 1 for a failure of ours (a
 traceback, or a stage that another one called), with 130 when interrupted.
 """
+# ruff: noqa: E402
+
+import os
+import signal
+import sys
+
+TOLD = "interrupted; finished runs are kept; the same command goes on"
+INTERRUPTED = 130  # the exit code
+
+
+def _end_at_once(*_: object) -> None:
+    """Ends a process that has nothing to close yet."""
+    os.write(2, f"\n{' '.join(sys.argv[1:2]) or 'pipeline'}: {TOLD}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":  # before other imports, so that Ctrl-C ends them in a line, too
+    signal.signal(signal.SIGINT, _end_at_once)
+    PARENT = os.getppid()
 
 import ast
 import gc
 import importlib
 import logging
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
 
 from pipeline import logs, stages
 from pipeline.errors import UserError
-from pipeline.execution import processes
+from pipeline.execution import ending, processes, scratch
 from pipeline.stages import STAGES
 
 _log = logging.getLogger("pipeline")
@@ -53,15 +71,15 @@ def _module(name: str) -> str:
 def _run(name: str, argv: list[str]) -> int:
     began = time.perf_counter()
     try:
-        with processes.one_interruption():
+        with ending.one_interruption(f"{name}: {TOLD}", STAGES[name].ends_in, INTERRUPTED):
             _imported(name, argv).main(argv)
     except UserError as error:
         _log.error("%s: %s", name, error)
         return error.code
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the terminal shows ^C on the current line
-        _log.error("%s: interrupted; finished runs are kept, run it again to continue", name)
-        return 130
+        _log.error("%s: %s", name, TOLD)
+        return INTERRUPTED
     except BrokenPipeError:
         if logs.reader_is_gone():
             return 0
@@ -90,6 +108,10 @@ def _imported(name: str, argv: list[str]) -> ModuleType:
 
 
 if __name__ == "__main__":
+    ending.end_with_starter(PARENT)
+    scratch.begin()
     code = main(sys.argv[1:])
+    if code == INTERRUPTED:
+        ending.end(code)
     gc.freeze()  # or Python would search everything imported for garbage at exit, for a second
     sys.exit(code)

@@ -153,7 +153,7 @@ def test_an_interrupted_stage_says_so_and_leaves_nothing_half_made(
             _, told = stage.communicate(timeout=60)
         finally:
             stage.kill()
-    message = "tune: interrupted; finished runs are kept, run it again to continue"
+    message = "tune: interrupted; finished runs are kept; the same command goes on"
     assert told.decode().split("\n") == ["", message, ""]
     assert stage.returncode == 130
     assert not list((tmp_path / "tmp").iterdir())

@@ -7,8 +7,9 @@ survive a fork.
 import os
 import signal
 
-from pipeline.execution import processes
+from pipeline.execution import ending, processes
 
+ending.die_with_parent()  # else it would import for seconds what nobody needs any more
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
 # Keras imports pandas, which imports Arrow, whose allocator would start a thread.
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")

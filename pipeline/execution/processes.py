@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
+from pipeline.execution import ending
 from pipeline.logs import FOLDER
 
 HOME = Path(__file__).parents[2]  # the folder that contains the package
@@ -64,30 +65,6 @@ def _log_libraries() -> None:
         os.dup2(file.fileno(), 2)
 
 
-@contextmanager
-def one_interruption() -> Iterator[None]:
-    """SIGTERM and SIGHUP interrupt as Ctrl-C does; once interrupted, both are ignored.
-
-    `mlflow run` passes Ctrl-C on as SIGTERM although the terminal has already sent SIGINT.
-    """
-
-    def interrupt(*_: object) -> NoReturn:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)
-    handlers = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 def begin_preload() -> bool:
     """Starts a process that imports what workers need, and from which they will be forked.
 
@@ -102,8 +79,10 @@ def begin_preload() -> bool:
     # That process finds this package by PYTHONPATH, since `study` changes the current folder.
     python_path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), python_path)))
+    resource_tracker.ensure_running()  # before the block: it would let Ctrl-C through again
     try:
-        forkserver.ensure_running()
+        with ending.uninterrupted_children():
+            forkserver.ensure_running()
     except OSError:  # such as a TMPDIR too long for the name of a socket
         return False
     finally:
@@ -116,9 +95,19 @@ def begin_preload() -> bool:
 def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:
     """A pool of up to `count` processes; the first one starts at once by calling `prepare`."""
     context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
-    pool = ProcessPoolExecutor(count, context, attend)
+    pool = _Helpers(count, context, attend)
     pool.submit(prepare)
     return pool
+
+
+class _Helpers(ProcessPoolExecutor):
+    """A pool whose processes never see Ctrl-C, which would end their imports with a traceback."""
+
+    def submit(self, *given: Any, **named: Any) -> Future[Any]:
+        """As that of all executors; it starts a process if none is idle."""
+        resource_tracker.ensure_running()
+        with ending.uninterrupted_children():
+            return super().submit(*given, **named)
 
 
 def attend() -> None:

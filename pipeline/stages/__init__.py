@@ -11,6 +11,7 @@ class Stage:
     of_study: bool = False  # its first argument is a study, for which it writes a log
     workers: bool = False  # trains in workers, whose imports start at once
     step: bool = False  # `study` runs it for each of its studies, in this order
+    ends_in: float = 2.0  # seconds that it may take to close after an interruption
     files: tuple[str, ...] = ()  # in results/<study>, shown in MLflow's run of `study`
 
 
@@ -26,7 +27,7 @@ STAGES: Mapping[str, Stage] = {
     "overview": Stage(),
     "publish": Stage(of_study=True),
     "apply": Stage(),
-    "study": Stage(),
+    "study": Stage(ends_in=5.0),  # after the stage that it waits for
     "compare": Stage(),
     "techniques": Stage(),
     "journal": Stage(),
