@@ -1,5 +1,7 @@
 """One process at a time works on a data set, and on values that were chosen for its params."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -48,6 +50,43 @@ def held(dataset: str) -> bool:
         return f"{dataset}: another process is tuning, training or publishing this study" in str(
             error
         )
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_refused_with_a_way_on(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UserError) as refused, journal.at_work("digits"):
+        pass
+    told = str(refused.value)
+    assert told.startswith(".journal/digits.lock: files cannot be locked here")
+    assert f"set {journal.FOLDER} to a folder on a local disk" in told
+    assert len(told) < 400
+
+
+def test_the_journal_can_be_in_another_folder(tmp_path: Path) -> None:
+    code = (
+        "import os; from pipeline.execution.journal import Journal, at_work\n"
+        "with at_work('digits'):\n"
+        "    os.chdir('/')\n"
+        "    print(Journal('digits').folder)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), journal.FOLDER: "local"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{tmp_path}/local/digits\n"
+    assert (tmp_path / "local/digits.lock").exists()
+    assert not (tmp_path / ".journal").exists()
 
 
 def test_values_chosen_for_other_params_are_refused(

@@ -1,5 +1,7 @@
 """What is written takes the place of the old whole, or not at all."""
 
+import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,3 +77,21 @@ def test_an_interruption_while_places_change_leaves_the_new_ones(
     with pytest.raises(KeyboardInterrupt):
         change()
     assert contents(tmp_path) == of("new")
+
+
+def test_a_checkout_has_the_committed_bytes_whatever_git_does_with_line_ends(
+    tmp_path: Path,
+) -> None:
+    """DVC's hashes, and those of downloads, are of bytes."""
+    shutil.copy(".gitattributes", tmp_path)
+    (tmp_path / "table.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "figure.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\n")
+    git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "files"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True, capture_output=True)
+    clone = tmp_path / "clone"
+    subprocess.run(
+        ["git", "clone", "-q", "-c", "core.autocrlf=true", str(tmp_path), str(clone)], check=True
+    )
+    for name in ("table.csv", "figure.png", ".gitattributes"):
+        assert (clone / name).read_bytes() == (tmp_path / name).read_bytes()

@@ -26,7 +26,8 @@ from pipeline.techniques.changes import class_named
 from pipeline.training.identity import code_digest, measuring_digest
 from pipeline.training.runs import Result, Run
 
-ROOT = Path(".journal")
+FOLDER = "JOURNAL_FOLDER"  # the environment variable with another place for all journals
+ROOT = Path(os.environ[FOLDER]).absolute() if os.environ.get(FOLDER) else Path(".journal")
 LINES = "runs.jsonl"
 OTHERS_BYTES = 5 * 10**9  # at most, of a study's results from other versions of the code
 WORKERS_OWN = "programs-"
@@ -44,7 +45,8 @@ _log = logging.getLogger(__name__)
 def at_work(study: str) -> Iterator[None]:
     """Locks a study: one process at a time writes to its journal and its MLflow experiment.
 
-    Raises UserError if another process has the lock. A process that is killed releases it.
+    Raises UserError if another process has the lock, or if the file system has no locks. A process
+    that is killed releases it.
     """
     path = ROOT / f"{study}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +58,12 @@ def at_work(study: str) -> Iterator[None]:
                 f"{study}: another process is tuning, training or publishing this study; "
                 f"wait for it ({path})"
             ) from None
+        except OSError as error:
+            raise UserError(
+                f"{path}: files cannot be locked here ({error.strerror}), so two processes could "
+                f"write one journal; expected a file system with locks: set {FOLDER} to a folder "
+                "on a local disk, for every command of this project, and run it again"
+            ) from error
         yield
 
 
