@@ -6,8 +6,11 @@ function here that accounts for it. Two corrections are never combined.
     data                                function            variance of the mean
     common fresh draws                  `independent`       s^2 / R
     one file, split again and again     `resplit`           s^2 (1 / R + n_test / n_train)
-    a fixed test set, disjoint draws    `crossed`, rows     replicates, rows, and their interaction
+    a fixed test set                    `crossed`, rows     replicates, rows, and their interaction
     settings of several searches        `crossed`, draws    searches, draws, and their interaction
+
+Draws with a fixed test set may share training rows, as those of a file with a test file do: their
+interval is then one for this training file, and for other test rows.
 
 Differences are technique minus baseline, paired: the same draw or split, seed and batch order. A
 difference that is not finite leaves no mean: to skip it would flatter a technique that diverged.

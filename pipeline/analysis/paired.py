@@ -28,7 +28,7 @@ class Pairs:
     """Values of n pairs of runs, such as differences of accuracies, sorted by `PAIR`.
 
     `overlap`: n_test / n_train if the replicates are splits of one file, which share rows; 0 for
-    fresh draws, and for seeds on the same rows.
+    fresh draws, and for seeds on the same rows. It corrects nothing where `by_row` does.
     """
 
     index: Index  # (n, 3): search, replicate and seed
@@ -122,7 +122,8 @@ class Pairs:
         spread = float(self.by_replicate.std(ddof=1)) if self.replicates > 1 else np.nan
         if not (spread > 0 and difference > 0):
             return None
-        floor = self.overlap + (self._of_searches + self._of_rows) / spread**2
+        overlap = self.overlap if self.by_row is None else 0.0
+        floor = overlap + (self._of_searches + self._of_rows) / spread**2
         return power.replicates_needed(difference, spread, floor, level)
 
     @property

@@ -201,12 +201,13 @@ class Dataset:
         """Test examples over training examples if the draws are splits of one file, else 0.
 
         The correction of Nadeau and Bengio for replicates that share examples. Draws that share
-        their test examples alone need another one; see `same_test`.
+        their test examples alone have none. Where they share all of them, `same_test` has another
+        correction, which takes its place for outcomes that are known for each test example.
         """
         return self._overlaps[protocol]
 
     def same_test(self, protocol: Protocol) -> bool:
-        """Whether draws have the same test examples, and no other one in common.
+        """Whether draws have the same test examples, such as those of a test file.
 
         Then test examples are a source of variance of their own, crossed with the draws.
         """
@@ -217,25 +218,29 @@ class Dataset:
         return {protocol: self._same_test(protocol) for protocol in PROTOCOLS}
 
     def _same_test(self, protocol: Protocol) -> bool:
-        train, val, test = (self.in_file(protocol, part) for part in PARTS)
-        if len(test) == 1 or (test != test[0]).any():
-            return False
-        used = np.concatenate([train, val], axis=1)
-        return bool(np.unique(used).size == used.size)
+        test = self.in_file(protocol, "test")
+        return len(test) > 1 and bool((test == test[0]).all())
 
     @cached_property
     def _overlaps(self) -> Mapping[Protocol, float]:
         return {protocol: self._overlap(protocol) for protocol in PROTOCOLS}
 
     def _overlap(self, protocol: Protocol) -> float:
-        first, second = (
+        if self.draws(protocol) == 1 or not self._shares(protocol):
+            return 0.0
+        return self.rows(protocol, "test", 0).size / self.rows(protocol, "train", 0).size
+
+    def _shares(self, protocol: Protocol) -> bool:
+        """Whether draws have examples in common, beside the test examples that all have."""
+        if self.same_test(protocol):
+            own = [self.in_file(protocol, part) for part in PARTS if part != "test"]
+            used = np.concatenate(own, axis=1)
+            return bool(np.unique(used).size < used.size)
+        first, last = (
             np.concatenate([self.in_file(protocol, part)[draw] for part in PARTS])
             for draw in (0, self.draws(protocol) - 1)
         )
-        shared = np.intersect1d(first, second)
-        if self.draws(protocol) == 1 or not shared.size or self.same_test(protocol):
-            return 0.0
-        return self.rows(protocol, "test", 0).size / self.rows(protocol, "train", 0).size
+        return bool(np.intersect1d(first, last).size)
 
     def sample(self, protocol: Protocol, draw: int) -> str:
         """A name such as leak_free.3, the same for all draws that have the same rows."""

@@ -89,3 +89,17 @@ def test_a_common_error_of_the_test_examples_widens_the_interval() -> None:
         summary.find(summary.summarize(runs, rows=given)).compared[0] for given in (None, rows)
     )
     assert crossed["error"] > 2 * plain["error"]
+
+
+def test_shared_training_rows_widen_nothing_where_test_examples_count(tmp_path: Path) -> None:
+    """Such as draws of one file with a test file: one correction for one source, never two."""
+    found = []
+    for overlap in (0.0, 0.25):
+        runs = make_runs(EFFECTS, seeds=5, overlap=overlap).assign(same_test=True)
+        home = write_results(tmp_path / str(overlap) / "mine", runs)
+        table = summary.summarize(runs, rows=by_example.read(home, runs))
+        found.append(summary.find(table).compared[0])
+    apart, shared = found
+    for column in ("error", "df", "simultaneous_low", "needed"):
+        assert shared[column] == pytest.approx(apart[column], nan_ok=True)
+    assert np.isfinite(shared["error"])

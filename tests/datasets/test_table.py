@@ -89,6 +89,15 @@ def test_every_draw_is_scaled_by_its_own_training_rows(tmp_path: Path) -> None:
         assert np.allclose(scaled, (own - own.mean()) / own.std(), atol=1e-5)
 
 
+def test_rows_of_a_test_file_are_a_source_of_variance(tmp_path: Path) -> None:
+    """Draws share training rows too, which widens the intervals of what has no value for a row."""
+    table().iloc[:40].to_csv(tmp_path / "test.csv", index=False)
+    own, split = (prepared(tmp_path, table(), test=test) for test in ("file", 20))
+    assert (own.in_file("leak_free", "test") == np.arange(ROWS, ROWS + 40)).all()
+    assert [data.same_test("leak_free") for data in (own, split)] == [True, False]
+    assert own.overlap("leak_free") == 40 / 80
+
+
 def test_rows_of_a_file_are_shared_by_draws_and_never_by_parts(tmp_path: Path) -> None:
     data = prepared(tmp_path, table())
     assert not data.leaks("leak_free")
