@@ -56,6 +56,7 @@ MADE_BY: Mapping[str, str] = {
 WEIGHTS = "weights"  # in the file of predictions, of test examples; no run has this key
 SAME_TEST = "same_test"  # a column of runs.csv: whether all replicates have the same test examples
 SIZE = "size"  # a column of trials: of what the study varies, such as training rows
+FAILED = "failed"  # in tuned.json: technique -> why it has no tuned setting
 STUDY = "study_digest"  # a column: digest of the params and data that decide a technique's runs
 PARAM = (
     "params."  # prefix of the columns of hyperparameters, which distinguishes them from measures

@@ -174,6 +174,37 @@ def test_collapsed_runs_are_told_beside_their_technique(page: str) -> None:
     assert "l1 2 of 10 runs predict the same for every example" in text_of(page)
 
 
+def test_extreme_numbers_and_a_figure_that_fails_cost_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = make_runs(EFFECTS, seeds=4)
+    runs.loc[runs["technique"] == "l1", "diverged"] = True
+    folder = write_results(tmp_path / "circles", runs)
+    tuned = json.loads((folder / "tuned.json").read_text("utf-8"))
+    del tuned["techniques"]["dropout_l2"]
+    tuned["failed"] = {"dropout_l2": {"why": "every trial of dropout_l2 failed or diverged"}}
+    (folder / "tuned.json").write_text(json.dumps(tuned), encoding="utf-8")
+    with np.load(folder / "inspections.npz") as arrays:
+        large = dict(arrays)
+    for name, value in (("weights", np.inf), ("filters", -np.inf), ("plane", np.nan)):
+        large[f"tuned/l2/{name}"] = np.full_like(large[f"tuned/l2/{name}"], value)
+    np.savez(folder / "inspections.npz", **large)
+
+    def broken(*given: object) -> None:
+        raise ValueError("no room")
+
+    monkeypatch.setattr("pipeline.report.figures._draw_cost", broken)
+    pages.write(folder)
+    text = text_of(page := (folder / "report.html").read_text(encoding="utf-8"))
+    assert {record.getMessage() for record in caplog.records} == {
+        "cost_panel cannot be drawn: ValueError: no room"
+    }
+    assert page.count("cannot be drawn") == COSTS
+    assert "l1 4 of 4 runs diverged; no rank" in text
+    assert "Every trial of dropout_l2 failed or diverged: no tuned setting." in text
+    assert "Every trial of dropout_l2 failed or diverged" in sentences.told(folder)[1]
+
+
 def test_tuned_values_are_shown_with_their_range_and_edge(page: str) -> None:
     text = text_of(section(page, "values"))
     assert "l2 strength 0.00031 (1e-5 to 0.1, log scale) learning rate 0.002 (held fixed)" in text

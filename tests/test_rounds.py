@@ -245,19 +245,36 @@ def test_the_lowest_loss_is_chosen_beside_the_best_score() -> None:
     assert rates[choice["by_loss"]["trial"]] == min(rates.values())
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_a_search_of_which_everything_diverged_is_told_without_numbers(task: Task) -> None:
-    class Lost(Pool):
-        def measures(self, run: Run) -> dict[str, float]:
-            return measures(run) | {"diverged": True}
+@dataclass
+class Lost(Pool):
+    """In which every run of a technique diverges."""
 
-    ended, tuned = searched(racing(task=task), Lost())
-    assert {trial.row["state"] for trial in ended} == {"failed"}
-    for technique in tuned["techniques"].values():
-        for choice in technique["searches"]:
-            assert choice["error"] is choice["val_loss"] is None
-            assert not choice["as_good_as_off"] or task is CLASSIFICATION
+    technique: str = "l2"
+
+    def measures(self, run: Run) -> dict[str, float]:
+        return measures(run) | {"diverged": run.technique == self.technique}
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_technique_of_which_every_trial_diverged_has_no_tuned_setting(task: Task) -> None:
+    plan = racing(task=task)
+    ended, tuned = searched(plan, Lost())
+    states = {trial.row["state"] for trial in ended if trial.row["technique"] == "l2"}
+    assert states == {"failed"}
+    assert {*tuned["techniques"]} == {"none", "dropout"}
+    told = "every trial of the search 'l2 0' failed or diverged"
+    assert tuned["failed"] == {"l2": {"why": told}}
     json.dumps(tuned, allow_nan=False)
+    trained = {run.technique for run in rounds.final_runs(plan, tuned) if run.setting == "tuned"}
+    assert trained == {"none", "dropout"}
+
+
+def test_a_baseline_of_which_every_trial_diverged_is_refused() -> None:
+    with pytest.raises(UserError) as refused:
+        searched(racing(), Lost(technique="none"))
+    assert str(refused.value).startswith("studies.circles: every trial of the search 'none 0' fail")
+    assert "python -m pipeline tune circles" in str(refused.value)
+    assert len(str(refused.value)) < 400
 
 
 # Pairs

@@ -244,7 +244,33 @@ def test_diverged_and_collapsed_runs_are_counted_and_leaks_are_told() -> None:
     assert row(table, "l2")["diverged"] == 0
     assert table["leaks"].all()
     told = [line for line in summary.table(table).splitlines() if "diverged" in line]
-    assert told == ["3 of 10 runs of l1 diverged; they count with their values before that"]
+    assert told == ["l1: 3 of 10 runs diverged; they count with their values before that"]
+    assert "l1: 2 of 10 runs predict the same for every example" in summary.table(table)
+
+
+def test_a_technique_of_which_most_runs_diverged_has_no_rank() -> None:
+    runs = make_runs(EFFECTS | {"dropout": 0.2}, losses=None)
+    runs.loc[(runs["technique"] == "dropout") & (runs["seed"] < 6), "diverged"] = True
+    table = summary.summarize(runs, ["noise_accuracy"])
+    finding = summary.find(table)
+    assert "dropout" not in [name for names in finding.groups.values() for name in names]
+    assert {row["technique"] for row in finding.secondary} == {"l1", "l2"}
+    line = next(line for line in summary.table(table).splitlines() if line.startswith("dropout  "))
+    assert "no rank" in line
+    assert "+" not in line
+    assert "dropout: 6 of 10 runs diverged; no rank" in summary.table(table)
+    # Others are compared as if it were not there.
+    others = {name: effect for name, effect in EFFECTS.items() if name != "dropout"}
+    alone = summary.summarize(make_runs(others), ["noise_accuracy"])
+    pd.testing.assert_series_equal(row(table, "l1"), row(alone, "l1"))
+
+
+def test_nothing_has_a_rank_beside_a_baseline_that_diverged() -> None:
+    runs = make_runs(EFFECTS)
+    runs["diverged"] = runs["technique"] == "none"
+    finding = summary.find(summary.summarize(runs))
+    assert finding.compared == ()
+    assert finding.champion is None
 
 
 def test_a_loss_that_is_not_finite_leaves_no_mean_and_is_not_counted_in_its_family() -> None:

@@ -38,6 +38,7 @@ Row = Mapping[Any, Any]  # of the summary
 SIGNIFICANCE = 0.05
 COUNTS = ("diverged", "collapsed")
 GROUPS: tuple[Group, ...] = ("better", "worse", "no difference", "unresolved")
+LOST = 0.5  # a share of runs that diverged; beyond it their mean says nothing of the technique
 UNEQUAL = 0.05  # a share of the baseline's epochs; a larger difference is told
 
 
@@ -142,7 +143,7 @@ class _Setting:
 
     def _compared(self, names: Sequence[str], role: Role, seed: int) -> Iterator[dict[str, Any]]:
         """The rows of outcomes that are compared as one family."""
-        techniques = [name for name in self.runs if name != BASELINE]
+        techniques = [name for name in self.runs if name != BASELINE and self._ranks(name)]
         compared = {
             (name, technique): self._pairs(technique, name)
             for name in names
@@ -171,7 +172,12 @@ class _Setting:
                     pairs, member, level = told[key]
                     measure = self.task.measures[name]
                     row |= _comparison(pairs, member, measure, size, level, seed)
-                yield row
+                yield row | {"margin": size} if technique != BASELINE else row
+
+    def _ranks(self, technique: str) -> bool:
+        """Whether a technique is compared: neither it nor the baseline has mostly diverged runs."""
+        shares = [self.runs[name]["diverged"].mean() for name in (technique, BASELINE)]
+        return max(shares) <= LOST
 
     def _pairs(self, technique: str, name: str) -> Pairs:
         """Differences to the baseline."""
@@ -308,6 +314,23 @@ def told_better(row: Row) -> bool:
     return bool(row["group"] == "better")
 
 
+def ranks(row: Row) -> bool:
+    """Whether a row is compared with the baseline; not if most runs of either diverged."""
+    return bool(row["group"])
+
+
+def flags(row: Row) -> list[str]:
+    """What a reader must know of a technique's runs, whatever their mean."""
+    diverged, collapsed = (int(np.nan_to_num(row.get(name, 0))) for name in COUNTS)
+    lost = diverged > LOST * row["runs"]
+    found = {
+        f"{diverged} of {row['runs']} runs diverged"
+        + ("; no rank" if lost else "; they count with their values before that"): diverged,
+        f"{collapsed} of {row['runs']} runs predict the same for every example": collapsed,
+    }
+    return [text for text, count in found.items() if count]
+
+
 def by_holm_alone(row: Row) -> bool:
     """Whether Holm shows a difference whose size the simultaneous interval does not bound."""
     return bool(row["p_holm"] < SIGNIFICANCE and not told_apart(row))
@@ -354,9 +377,11 @@ class Finding:
 
     @property
     def compared(self) -> tuple[Row, ...]:
-        """The rows of the score without those of the baseline and of references."""
+        """The rows of the score without those of baseline, references and diverged techniques."""
         return tuple(
-            row for row in self.primary if row["technique"] != BASELINE and not row["reference"]
+            row
+            for row in self.primary
+            if row["technique"] != BASELINE and not row["reference"] and ranks(row)
         )
 
     @property
@@ -497,12 +522,15 @@ def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
     primary = rows_of(summary, setting, "primary")
     secondary = rows_of(summary, setting, "secondary")
     task = tasks.named(primary[0]["task"])
+    ranked = {row["technique"] for row in primary if ranks(row)}
     return Finding(
         study=str(primary[0]["study"]),
         setting=setting,
         primary=tuple(primary),
         secondary=tuple(
-            row for row in secondary if row["technique"] != BASELINE and not row["reference"]
+            row
+            for row in secondary
+            if row["technique"] != BASELINE and not row["reference"] and row["technique"] in ranked
         ),
         validation={
             name: round(task.val.sign * mean, 12)  # rounding errors make equal means differ
@@ -588,28 +616,25 @@ def _cells(row: Row) -> tuple[str, ...]:
     score = interval(measure.value, row, "mean")
     if name == BASELINE:
         return (name, score, "baseline", "", "", n)
+    if not ranks(row):
+        return (name, score, "no rank", "", "", n)
     return (name, score, difference_text(row), corrected_p(row), row["group"], n)
 
 
 def notes(finding: Finding) -> list[str]:
-    """What a reader must know of single techniques: unequal epochs and diverged runs."""
+    """What a reader must know of single techniques: unequal epochs, and `flags`."""
     own = finding.epochs.get(BASELINE, np.nan)
     unequal = [
         f"{name} trained {finding.epochs[name]:,.0f} epochs, {BASELINE} {own:,.0f}"
         for name in finding.unequal_epochs
     ]
-    diverged = [
-        f"{row['diverged']:.0f} of {row['runs']} runs of {row['technique']} diverged; they count"
-        " with their values before that"
-        for row in finding.primary
-        if row["diverged"] > 0
-    ]
+    flagged = [f"{row['technique']}: {flag}" for row in finding.primary for flag in flags(row)]
     check = [
         f"{BASELINE}, tuned minus the article's values: {check_text(row)}"
         for row in finding.checks
         if row["technique"] == BASELINE
     ]
-    return [*unequal, *diverged, *check]
+    return [*unequal, *flagged, *check]
 
 
 def check_text(row: Row) -> str:

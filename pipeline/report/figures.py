@@ -42,8 +42,10 @@ from pipeline.report.style import (
     TRAIN,
     VALIDATION,
     VARIABLES,
+    save,
     set_epochs,
     set_grid,
+    spared,
 )
 from pipeline.results import PARAM, read_curves, task_of
 from pipeline.techniques.registry import BASELINE
@@ -136,6 +138,7 @@ def frame(curves: pd.DataFrame, measure: str) -> Frame:
     return Frame(epochs, low - 0.08 * (1 - low), 1 + 0.04 * (1 - low), log=False)
 
 
+@spared
 def curve_panel(curves: pd.DataFrame, technique: str, measure: str) -> Figure:
     """One technique's score or loss by epoch; `curves` holds all techniques of a setting."""
     with mpl.rc_context(STYLE):
@@ -145,6 +148,7 @@ def curve_panel(curves: pd.DataFrame, technique: str, measure: str) -> Figure:
         return figure
 
 
+@spared
 def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title: str) -> Figure:
     """The panels of all `techniques` in one figure, three per row, under a title."""
     rows = -(-len(techniques) // 3)
@@ -167,6 +171,7 @@ def curve_grid(curves: pd.DataFrame, techniques: list[str], measure: str, title:
         return figure
 
 
+@spared
 def forest(outcomes: Sequence[Sequence[Row]], width: float, title: str = "") -> Figure:
     """Differences to the baseline with their intervals: a group of rows for each outcome.
 
@@ -218,6 +223,7 @@ def _draw_outcome(axes: Axes, rows: Sequence[Row], numbers: bool) -> None:
         )
 
 
+@spared
 def sizes_panels(found: Sizes) -> Figure:
     """The gain of each technique by size: a panel each, with intervals and the margin dotted."""
     measure, courses = found.measure, found.courses
@@ -256,6 +262,7 @@ def sizes_panels(found: Sizes) -> Figure:
         return figure
 
 
+@spared
 def cost_panel(rows: pd.DataFrame, cost: str, measure: Measure) -> Figure:
     """The score `measure`, with its interval, against the mean of `cost`, a column of `rows`.
 
@@ -299,6 +306,7 @@ def noise_curves(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+@spared
 def noise_panel(curves: pd.DataFrame, technique: str) -> Figure:
     """One technique's accuracy in % by the noise's standard deviation; dotted: the baseline's.
 
@@ -353,6 +361,7 @@ class Searched:
     article: float | None  # the article's value, if it has one
 
 
+@spared
 def strength_panel(
     trials: pd.DataFrame,
     searched: Searched,
@@ -407,6 +416,7 @@ def _best_at(value: float, x: Vector, y: Vector, worst: float, measure: Measure)
     return float(measure.sign * scores.max(initial=measure.sign * worst))
 
 
+@spared
 def tuning_panel(
     curve: pd.DataFrame,
     baseline: pd.DataFrame | None,
@@ -694,7 +704,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
     name = re.sub(r"[^\w.-]", "-", name)
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        save(figure, buffer, format="svg", transparent=True, metadata={"Date": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
     # Nothing refers to an image's id, and equal images have equal ones.

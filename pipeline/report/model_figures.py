@@ -26,6 +26,7 @@ from pipeline.report.style import (
     TRAIN,
     VALIDATION,
     set_grid,
+    spared,
 )
 from pipeline.results import read_inspections
 
@@ -33,21 +34,26 @@ Arrays = Mapping[str, np.ndarray]
 
 BINS = 61  # of a histogram; odd, so that zero is in the middle of a bin
 COLUMNS = 240  # of an activation map
+LARGEST = float(np.finfo(np.float16).max)  # what the file can hold; beyond it is infinite
 OFFSETS = (0.58, 1.14)  # of the numbers right of an activation map, in inches
 
 
 def read(folder: Path) -> dict[str, dict[str, Arrays]]:
-    """Setting -> technique -> arrays by name, as float64. Raises UserError without the file."""
+    """Setting -> technique -> arrays by name, as float64, clipped to what float16 holds.
+
+    Raises UserError without the file.
+    """
     inspected: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for setting, technique, name, array in read_inspections(folder):
         own = inspected.setdefault(setting, {}).setdefault(technique, {})
-        own[name] = np.nan_to_num(array.astype(np.float64))
+        own[name] = np.nan_to_num(array.astype(np.float64), posinf=LARGEST, neginf=-LARGEST)
     return {setting: dict(techniques) for setting, techniques in inspected.items()}
 
 
 # The plane
 
 
+@spared
 def boundary_panel(arrays: Arrays) -> Figure:
     """The classes that a model predicts in the plane, and the points.
 
@@ -97,6 +103,7 @@ def weight_shares(arrays: Arrays, edges: np.ndarray) -> np.ndarray:
     return counts / len(arrays["weights"])
 
 
+@spared
 def weight_panel(arrays: Arrays, baseline: Arrays | None, edges: np.ndarray) -> Figure:
     """The distribution of a model's weights, in % on a log scale; dotted: the baseline."""
     with mpl.rc_context(STYLE):
@@ -128,6 +135,7 @@ def weight_panel(arrays: Arrays, baseline: Arrays | None, edges: np.ndarray) -> 
 # Activations
 
 
+@spared
 def activation_map(inspected: Mapping[str, Arrays], width: float) -> Figure:
     """For each technique and hidden layer, the share of examples that activate its units.
 
@@ -207,6 +215,7 @@ def _draw_activations(axes: Axes, technique: str, layers: Sequence[np.ndarray], 
 # Images
 
 
+@spared
 def filter_panel(arrays: Arrays) -> Figure:
     """The weights of the first units, each as an image.
 
@@ -222,6 +231,7 @@ def filter_panel(arrays: Arrays) -> Figure:
     return figure
 
 
+@spared
 def whitening_panel(arrays: Arrays) -> Figure:
     """Images, and below them the whitened images."""
     scaled = [

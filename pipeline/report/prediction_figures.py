@@ -15,7 +15,7 @@ from pipeline.analysis.effects import Matrix
 from pipeline.analysis.predicted import RATES, Predicted, confusion
 from pipeline.analysis.statistics import Vector
 from pipeline.formatting import number
-from pipeline.report.style import INK, MUTED, SMALL, STYLE, TRAIN, set_grid
+from pipeline.report.style import INK, MUTED, SMALL, STYLE, TRAIN, set_grid, spared
 
 MOST = 10  # classes whose counts and names have room
 LONGEST = 9  # characters of a class's name
@@ -23,6 +23,7 @@ STRONGEST = 0.45  # opacity of a cell, on which its number can be read in light 
 POINTS = 1000  # of a residual figure, at most
 
 
+@spared
 def confusion_panel(runs: Sequence[Predicted], classes: Sequence[str]) -> Figure:
     """Test examples by class and predicted class: mean counts, coloured by the row's share."""
     table = confusion(runs, len(classes))
@@ -66,6 +67,7 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 4]}…{name[-3:]}"
 
 
+@spared
 def roc_panel(curve: Vector, baseline: Vector | None) -> Figure:
     """A mean ROC curve in %, of `predicted.roc`; dotted: the baseline's."""
     with mpl.rc_context(STYLE):
@@ -83,6 +85,7 @@ def roc_panel(curve: Vector, baseline: Vector | None) -> Figure:
         return figure
 
 
+@spared
 def residual_panel(run: Predicted, limits: Mapping[str, tuple[float, float]]) -> Figure:
     """Target minus prediction against the prediction, of at most 1,000 test examples.
 

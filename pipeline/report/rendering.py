@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from pipeline.analysis.summary import SIGNIFICANCE, corrected_p, told_apart
-from pipeline.analysis.telling import amount
+from pipeline.analysis.summary import SIGNIFICANCE, corrected_p, flags, ranks, told_apart
+from pipeline.analysis.telling import amount, sentence
 from pipeline.analysis.yardsticks import network_words
 from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
@@ -44,6 +44,9 @@ def render(template: str, **values: Any) -> str:
         groups=groups,
         caution=caution,
         told_apart=told_apart,
+        ranks=ranks,
+        sentence=sentence,
+        row_flags=flags,
         corrected_p=corrected_p,
         amount=amount,
         network_words=network_words,

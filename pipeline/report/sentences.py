@@ -130,10 +130,16 @@ def told(folder: Path) -> tuple[str, str]:
     """The tables of a study's results, and the headline with the advice."""
     rows = results.read_summary(folder)
     advised = results.read_advice(folder)
-    if results.varies(results.read_tuned(folder)):
-        return sizes.table(sizes.read(results.read_runs(folder), rows)), str(advised["text"])
+    tuned = results.read_tuned(folder)
+    lost = [
+        f"{failed['why']}: no tuned setting." for failed in tuned.get(results.FAILED, {}).values()
+    ]
+    if results.varies(tuned):
+        table = sizes.table(sizes.read(results.read_runs(folder), rows))
+        return table, "\n".join([str(advised["text"]), *map(sentence, lost)])
     finding = summary.find(rows)
-    told = f"{headline(finding, studied.read(folder).title)}\n{advised['text']}"
+    first = headline(finding, studied.read(folder).title)
+    told = "\n".join([first, advised["text"], *map(sentence, lost)])
     simple = _simple(folder, finding, advised["by_validation"])
     return "\n\n".join([summary.table(rows), *simple]), told
 

@@ -4,8 +4,12 @@ Colours are few, can be distinguished with every common form of colour blindness
 only distinction.
 """
 
+import io
+import logging
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from pipeline.files import replace
 
@@ -44,6 +48,8 @@ SHADE = 0.18  # opacity of a band
 LONG = 300  # epochs; with more, the axis is logarithmic, so that early epochs can be seen
 DPI = 130  # of PNG files
 
+_log = logging.getLogger(__name__)
+
 
 def set_epochs(axes: "Axes", epochs: int) -> None:
     """The horizontal axis from epoch 1 to `epochs`, logarithmic beyond `LONG`."""
@@ -66,11 +72,52 @@ def set_grid(axes: "Axes", axis: Literal["x", "y"]) -> None:
     axes.set_axisbelow(True)
 
 
+Drawn = ParamSpec("Drawn")
+
+
+def spared(draw: "Callable[Drawn, Figure]") -> "Callable[Drawn, Figure]":
+    """Lets a figure that fails cost only itself: it says so in its place, and in a warning.
+
+    A report comes after hours of training, of which other figures and all tables are right.
+    """
+
+    @wraps(draw)
+    def drawn(*given: Drawn.args, **named: Drawn.kwargs) -> "Figure":
+        try:
+            return draw(*given, **named)
+        except Exception as error:
+            _log.warning("%s cannot be drawn: %s: %s", draw.__name__, type(error).__name__, error)
+            return _instead()
+
+    return drawn
+
+
+def save(figure: "Figure", target: Path | io.StringIO, **options: Any) -> None:
+    """Saves a figure as matplotlib does, or one that says that it cannot be drawn; see `spared`."""
+    try:
+        figure.savefig(target, **options)
+    except Exception as error:
+        _log.warning("a figure cannot be drawn: %s: %s", type(error).__name__, error)
+        if isinstance(target, io.StringIO):
+            target.seek(0)
+            target.truncate()
+        _instead().savefig(target, **options)
+
+
+def _instead() -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.1, 2.1))
+    figure.text(0.5, 0.5, "cannot be drawn", ha="center", va="center", color=MUTED)
+    return figure
+
+
 def png(figure: "Figure", path: Path, dpi: int = DPI, crop: bool = False) -> None:
     """Writes a figure as PNG on white; `crop` cuts its margins, for which it is drawn twice."""
 
     def write(scratch: Path) -> None:
-        figure.savefig(
+        save(
+            figure,
             scratch,
             dpi=dpi,
             bbox_inches="tight" if crop else None,

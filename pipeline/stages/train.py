@@ -103,7 +103,10 @@ def _tuned(plan: Plan, context: Context) -> dict[str, Any]:
     changed = [
         name
         for size in (at.size for at in plan.sizes)
-        for name, entry in results.techniques_at(content, size).items()
+        for name, entry in (
+            *results.techniques_at(content, size).items(),
+            *(content.get(results.FAILED, {}).items() if size == plan.sizes[0].size else ()),
+        )
         if other_draws or entry.get(results.STUDY) != context.study_digest(name, "tune", size)
     ]
     if changed:

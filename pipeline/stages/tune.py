@@ -72,6 +72,9 @@ def _tune(study: str) -> None:
     for at in plan.sizes:
         for name, technique in results.techniques_at(content, at.size).items():
             technique[results.STUDY] = context.study_digest(name, "tune", at.size)
+    for name, failed in content.get(results.FAILED, {}).items():
+        failed[results.STUDY] = context.study_digest(name, "tune", plan.sizes[0].size)
+        _log.warning("%s: %s; it has no tuned setting, the others go on", study, failed["why"])
     _write(folder, rows, trial_runs, content)
     seconds = time.perf_counter() - began
     summary = f"{len(rows)} trials{runner.origin(' runs')}"
@@ -101,6 +104,8 @@ def _search_of(row: results.Row) -> tuple[str, int | None, int]:
 
 def _line(finished: search.Search) -> str:
     """The log's line of a technique whose search is finished."""
+    if finished.failed:
+        return f"{finished.title}: {finished.trials} trials, of which every one failed or diverged"
     best = finished.outcomes[finished.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
     score = f"best {finished.task.val.title} {best.score:.4f}"

@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.curves import thinned
-from pipeline.analysis.summary import Finding, Row, corrected_p, difference_text, measure_of
+from pipeline.analysis.summary import (
+    Finding,
+    Row,
+    corrected_p,
+    difference_text,
+    flags,
+    measure_of,
+    ranks,
+)
 from pipeline.datasets.task import Task
 from pipeline.formatting import interval
 from pipeline.techniques.registry import BASELINE
@@ -128,15 +136,20 @@ def verdict(finding: Finding, row: Row) -> str:
     """
     measure = measure_of(row)
     if row["technique"] == BASELINE:
-        return f"baseline, {interval(measure.value, row, 'mean', measure.unit)}"
+        score = f"baseline, {interval(measure.value, row, 'mean', measure.unit)}"
+        return "; ".join([score, *flags(row)])
+    if not ranks(row):
+        return "; ".join(flags(row)) or "no rank"
     p = corrected_p(row)
     equals = p if p.startswith("<") else f"= {p}"
     difference = f"{difference_text(row, unit=True)}, p {equals}"
     if finding.lost:
-        return f"nothing follows: {difference}"
+        return "; ".join([f"nothing follows: {difference}", *flags(row)])
     gaining = (each for rows in finding.side_gains.values() for each in rows)
     titles = [measure_of(each).title for each in gaining if each["technique"] == row["technique"]]
-    return "; ".join([f"{row['group']}: {difference}", *(f"better {title}" for title in titles)])
+    return "; ".join(
+        [f"{row['group']}: {difference}", *(f"better {title}" for title in titles), *flags(row)]
+    )
 
 
 def _curve(report: Report, technique: str) -> pd.DataFrame:

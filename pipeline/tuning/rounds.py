@@ -14,7 +14,7 @@ import optuna
 
 from pipeline.datasets.task import Task
 from pipeline.errors import UserError
-from pipeline.results import SIZE, param_columns, techniques_at
+from pipeline.results import FAILED, SIZE, param_columns, techniques_at
 from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import BASELINE
 from pipeline.training.runs import BY_LOSS, Plan, Result, Run, chained
@@ -278,7 +278,15 @@ def _state(search: Search, number: int, all_diverged: bool) -> str:
 def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
     """The content of tuned.json: the chosen values, their ranges, the budget, and how sure."""
     tuning = plan.study.tuning
-    by_size = {at.size: _techniques(at, searching) for at in plan.sizes}
+    failed = failures(searching)
+    if BASELINE in failed:
+        raise UserError(
+            f"studies.{plan.name}: {failed[BASELINE]}, so that there is nothing to compare with;"
+            " expected finite losses: narrow tuning.learning_rate, or change model or training in"
+            f" params.yaml, and run `python -m pipeline tune {plan.name}` again"
+        )
+    kept = [search for search in searching if search.name not in failed]
+    by_size = {at.size: _techniques(at, kept) for at in plan.sizes}
     return {
         "study": plan.name,
         "task": plan.task.name,
@@ -287,6 +295,7 @@ def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
         "race": [[heat.candidates, heat.draws] for heat in tuning.heats],
         "rungs": list(tuning.rungs),
         "crossed": plan.study.final.crossed,
+        **({FAILED: {name: {"why": why} for name, why in failed.items()}} if failed else {}),
         **(
             {"techniques": by_size[None]}
             if None in by_size
@@ -295,13 +304,28 @@ def tuned(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
     }
 
 
+def failures(searching: Sequence[Search]) -> dict[str, str]:
+    """Technique -> why it has no tuned setting, for those with a search that found nothing."""
+    lost = [search for search in searching if search.failed]
+    return {
+        search.name: f"every trial of {_told(search, searching)} failed or diverged"
+        for search in reversed(lost)  # the first one is told
+    }
+
+
+def _told(search: Search, searching: Sequence[Search]) -> str:
+    """A search in words: its technique, and which one if there are several."""
+    of_one = [each for each in searching if each.name == search.name]
+    return search.name if len(of_one) == 1 else f"the search {search.title!r}"
+
+
 def _techniques(plan: Plan, searching: Sequence[Search]) -> dict[str, Any]:
     """The entries of all techniques that were searched, at the plan's size."""
     by_name = {
         name: [search for search in searching if (search.name, search.size) == (name, plan.size)]
         for name in plan.study.searched
     }
-    return {name: _technique(plan, own, by_name[BASELINE]) for name, own in by_name.items()}
+    return {name: _technique(plan, own, by_name[BASELINE]) for name, own in by_name.items() if own}
 
 
 def _technique(
@@ -383,16 +407,20 @@ def final_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
     """
     runs = article_runs(plan)
     for at in plan.sizes:
-        runs += _chosen_runs(at, techniques_at(tuned, at.size))
+        runs += _chosen_runs(at, tuned)
     return chained(runs)
 
 
 def _chosen_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
-    """The final runs of what the searches chose, at the plan's size."""
+    """The final runs of what the searches chose, at the plan's size; none of those that failed."""
+    techniques = techniques_at(tuned, plan.size)
+    failed = tuned.get(FAILED, {})
+    searched = [name for name in plan.study.searched if name not in failed]
     missing = [
         name
-        for name in plan.study.searched
-        if name not in tuned or len(tuned[name]["searches"]) < len(plan.study.final_of(name).turns)
+        for name in searched
+        if name not in techniques
+        or len(techniques[name]["searches"]) < len(plan.study.final_of(name).turns)
     ]
     if missing:
         raise UserError(
@@ -401,14 +429,14 @@ def _chosen_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
         )
     runs = []
     for name in plan.study.tuned:
-        for index in plan.study.final_of(name).turns:
-            searched = tuned[plan.study.techniques[name].values_of or name]
-            runs += plan.tuned(name, searched["searches"][index]["values"], index)
+        source = plan.study.techniques[name].values_of or name
+        for index in plan.study.final_of(name).turns if source not in failed else ():
+            runs += plan.tuned(name, techniques[source]["searches"][index]["values"], index)
     also_by_loss = plan.study.outcomes and plan.size is None and not plan.task.by_loss
-    for name in plan.study.searched if also_by_loss else ():
+    for name in searched if also_by_loss else ():
         turns = plan.study.final_of(name).turns
         for index in turns[:1] if plan.study.final.crossed else turns:
-            values = tuned[name]["searches"][index]["by_loss"]["values"]
+            values = techniques[name]["searches"][index]["by_loss"]["values"]
             runs += plan.tuned(name, values, index, BY_LOSS)
     return runs
 

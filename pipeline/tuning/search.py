@@ -169,6 +169,12 @@ class Search:
         """The number of the best trial that is still in the race."""
         return min(self.racing, key=lambda number: self._order(self.outcomes[number]))
 
+    @property
+    def failed(self) -> bool:
+        """Whether no run of any trial was trained to the end with finite numbers."""
+        losses = [loss for outcome in self.outcomes.values() for loss in outcome.losses]
+        return not np.isfinite(losses).any()
+
     def lowest_loss(self, draws: int) -> int:
         """The number of the trial with the lowest loss on the first `draws` seeds, raced or not."""
 
