@@ -88,3 +88,12 @@ def aligned(title: str, cells: Sequence[Sequence[str]], notes: Sequence[str] = (
         for row in cells
     ]
     return "\n".join([title, lines[0], "─" * max(map(len, lines)), *lines[1:], *notes])
+
+
+def counted(count: float, noun: str, plural: str = "") -> str:
+    """A number of things.
+
+    >>> counted(1, "replicate"), counted(1200, "replicate"), counted(2, "search", "searches")
+    ('1 replicate', '1,200 replicates', '2 searches')
+    """
+    return f"{count:,.0f} {noun if count == 1 else plural or f'{noun}s'}"

@@ -79,6 +79,7 @@ RUN_COLUMNS = (
 )
 SUMMARY_COLUMNS = (
     *("study", "task", "technique", "reference", "setting", "leaks"),
+    "searched",  # whether a search chose values of this setting
     *("outcome", "role"),  # a column of runs.csv; primary, secondary or described
     *("n", "searches", "runs"),  # replicates, and of how many searches and runs
     *("mean", "mean_low", "mean_high"),
@@ -87,6 +88,7 @@ SUMMARY_COLUMNS = (
     *("p", "p_holm", "p_simultaneous", "p_flips"),
     *("seeds_low", "seeds_high"),  # of the difference, if seeds alone varied
     *("improvement", "group", "needed", "margin"),
+    "limits",  # what no number of replicates takes away from the error; see `Pairs.limits`
     *("diverged", "collapsed"),  # runs
 )
 # A key may consist of digits alone, and so may a digest.
@@ -431,7 +433,8 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 def read_summary(folder: Path) -> "pd.DataFrame":
     """The table of `analysis.summary`. Raises UserError if the file or a column is missing."""
     table = _read_table(folder / SUMMARY, SUMMARY_COLUMNS, lambda task: ())
-    return table.assign(group=table["group"].astype(object).fillna(""))
+    texts = {name: table[name].astype(object).fillna("") for name in ("group", "limits")}
+    return table.assign(**texts)
 
 
 def write_summary(summary: "pd.DataFrame", folder: Path) -> None:

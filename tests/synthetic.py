@@ -128,16 +128,19 @@ def make_predictions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def make_tuned(
-    techniques: Sequence[str], at_edge: Sequence[str] = (), searches: int = 1
+    techniques: Sequence[str],
+    at_edge: Sequence[str] = (),
+    searches: int = 1,
+    searched: bool = True,
 ) -> dict[str, Any]:
     """A tuned.json in which the techniques in `at_edge` have a strength at its range's edge.
 
-    Search s chose `STRENGTH` times 10 to the power s.
+    Search s chose `STRENGTH` times 10 to the power s; or else nothing is `searched`.
     """
     found = {
         technique: {
             "stops_early": technique == "early_stopping",
-            "search": {"strength": SEARCH},
+            "search": {"strength": SEARCH} if searched else {},
             "searches": [
                 {
                     "values": {"strength": STRENGTH * 10**search, "learning_rate": LEARNING_RATE},
@@ -296,11 +299,12 @@ def write_results(
     outcomes: tuple[str, ...] = (),
     yardsticks: Mapping[str, float] | None = None,
     own: Mapping[str, Any] | None = None,
+    searched: bool = True,
 ) -> Path:
     """Write the result files that tune and train write, but for optuna.db; return the folder.
 
     `yardsticks`: what simple models add to the baseline's accuracy; None: there are none. `own`: as
-    for `write_about`.
+    for `write_about`. `searched`: whether a search chose values.
     """
     folder.mkdir(parents=True)
     write_about(folder, bool(runs["leaks"].any()), outcomes, own)
@@ -314,7 +318,7 @@ def write_results(
     np.savez(folder / "predictions.npz", **predictions)
     techniques = list(runs["technique"].unique())
     make_trials(techniques, folder.name).to_csv(folder / "trials.csv", index=False)
-    tuned = make_tuned(techniques, at_edge)
+    tuned = make_tuned(techniques, at_edge, searched=searched)
     (folder / "tuned.json").write_text(json.dumps(tuned), encoding="utf-8")
     (folder / "choices.csv").write_text(CHOICES, encoding="utf-8")
     return folder

@@ -106,7 +106,7 @@ def test_headline_and_advice_name_the_same_technique() -> None:
 
 
 def test_a_value_at_the_edge_is_told_of_the_advised_technique_only() -> None:
-    warning = "The strength of l2 lies at the edge of its range (1e-5 to 0.1, log scale) in 1 of 1"
+    warning = "The strength of l2 lies at the edge of its range (1e-5 to 0.1, log scale): a wider"
     assert warning in advice(EFFECTS, ("l2", "l1")).text
     assert advice(EFFECTS, ("l2",)).at_edge == ("strength",)
     assert "edge" not in advice(EFFECTS, ("l1",)).text
@@ -127,7 +127,7 @@ def test_a_choice_that_is_as_good_as_off_reads_no_regularization() -> None:
 def test_too_few_replicates_or_no_tuned_runs_give_no_advice() -> None:
     few, article = advice(EFFECTS, seeds=1), advice(EFFECTS, setting="article")
     assert few.text.startswith("On Circles: no advice, because a comparison needs at least two")
-    assert article.text == "On Circles: no advice, because there are no tuned runs."
+    assert article.text == "On Circles: no advice, because no technique was tuned."
     assert few.technique is article.technique is None
 
 

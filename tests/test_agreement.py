@@ -166,7 +166,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "untuned": Kind(
         lambda: make_runs(NO_EFFECT | {"l2": 0.03, "dropout": 0.0301}, setting="article"),
-        *(None, None, "with l2 and by", "there are no tuned runs", "no advice"),
+        *(None, None, "with l2 and by", "no technique was tuned", "no advice"),
     ),
     "reconstruction": Kind(
         reconstructions, *("l2", "l2", "test loss falls by", "use l2", "l2, shown to be the best")

@@ -21,6 +21,7 @@ from pipeline.analysis.telling import (
     side_gains,
     to_resolve,
 )
+from pipeline.formatting import counted
 from pipeline.techniques.registry import BASELINE
 
 
@@ -57,7 +58,7 @@ def _told(finding: Finding, own: Chosen | None) -> str:
     candidates = finding.better or finding.harmless
     rows = [row for row in finding.compared if row["technique"] == technique]
     if finding.better:
-        evidence = sentence(f"{gains(rows)}, over {rows[0]['n']} replicates.")
+        evidence = sentence(f"{gains(rows)}, over {counted(rows[0]['n'], 'replicate')}.")
     else:
         evidence = f"{side_gains(finding, [str(technique)])} {sentence(not_shown(rows[0]))}"
     sentences = [f"use {technique}{values}.", evidence]
@@ -74,7 +75,7 @@ def _told(finding: Finding, own: Chosen | None) -> str:
 def _nothing(finding: Finding, every: Mapping[str, Chosen]) -> str:
     """Why no technique is advised, without the advice to use none."""
     if finding.setting != "tuned":
-        return "no advice, because there are no tuned runs."
+        return "no advice, because no technique was tuned."
     if finding.lost:
         return f"no advice. {baseline_lost(finding.lost)}"
     if not finding.conclusive:
@@ -105,8 +106,7 @@ def _edges(own: Chosen) -> list[str]:
     """A sentence for each hyperparameter that a search chose at an end of its range."""
     return [
         f"The {value.name.replace('_', ' ')} of {own.technique} lies at the edge of its range"
-        f" ({value.range}) in {value.at_edge} of {own.searches} searches: a wider range may be"
-        " better."
+        f" ({value.range}){value.where(own.searches)}: a wider range may be better."
         for value in own.values
         if value.at_edge
     ]

@@ -10,7 +10,7 @@ import yaml
 from pipeline.analysis import semantics
 from pipeline.analysis.paired import Pairs, pairs
 from pipeline.datasets.task import Measure, Task
-from pipeline.formatting import aligned
+from pipeline.formatting import aligned, counted
 from pipeline.results import task_of
 from pipeline.techniques.registry import BASELINE
 
@@ -53,7 +53,9 @@ def _block(runs: pd.DataFrame, points: Mapping[str, str]) -> str:
         for name, own in ((str(name), own) for name, own in runs.groupby("technique", sort=False))
     ]
     n = runs["replicate"].nunique()
-    return aligned(f"{study}, {points[setting]}: {n} runs each, 95 % intervals", [head, *rows])
+    return aligned(
+        f"{study}, {points[setting]}: {counted(n, 'run')} each, 95 % intervals", [head, *rows]
+    )
 
 
 def _reading(study: str, technique: str) -> str:

@@ -37,6 +37,10 @@ class Value:
         scale = ", log scale" if self.searched["log"] else ""
         return f"{number(self.searched['low'])} to {number(self.searched['high'])}{scale}"
 
+    def where(self, searches: int) -> str:
+        """In how many searches it lies at an edge; empty if there is one search."""
+        return f" in {self.at_edge} of {searches} searches" if searches > 1 else ""
+
     def text(self, searches: int) -> str:
         """The median, and what the searches' values span if they differ.
 
@@ -117,6 +121,12 @@ def chosen(tuned: Tuned, technique: str, size: int | None = None) -> Chosen:
 def choices(tuned: Tuned, size: int | None = None) -> dict[str, Chosen]:
     """The choices of every technique that was searched, at a size of what the study varies."""
     return {name: chosen(tuned, name, size) for name in techniques_at(tuned, size)}
+
+
+def searched(tuned: Tuned) -> bool:
+    """Whether a search chose any value, of the learning rate of the baseline even."""
+    entries = tuned["techniques"].values()
+    return any(entry["search"] for entry in entries)
 
 
 def by_validation(tuned: Tuned) -> str:

@@ -25,6 +25,7 @@ from pipeline.analysis.statements import Case, Claim, Side, Statement
 from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.verdict_rule import REFUTED, ClaimJudgement, Judgement
 from pipeline.datasets.task import CLASSIFICATION, Task
+from pipeline.formatting import counted
 from pipeline.results import task_of
 
 Word = verdict_rule.Word | Literal["not run"]
@@ -238,6 +239,7 @@ def _notes(evidence: tuple[Evidence, ...], leaks: bool, diverged: int) -> Iterat
     if any(np.isnan(shown.difference.mean) for shown in evidence):
         yield "a value is not finite, so nothing can be concluded"
     if diverged:
-        yield f"{diverged} runs diverged and count with their values before that"
+        one, several = "run diverged and counts with its", "runs diverged and count with their"
+        yield f"{counted(diverged, one, several)} values before that"
     if leaks:
         yield "validation data leak"

@@ -127,6 +127,18 @@ class Pairs:
         return power.replicates_needed(difference, spread, floor, level)
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """What no number of replicates takes away from the error, in words."""
+        causes = {
+            "splits of one file share rows": self.overlap > 0 and self.by_row is None,
+            "few searches chose the values": bool(
+                np.isfinite(self.values).all() and self._of_searches > 0
+            ),
+            "all replicates have the same test examples": self.by_row is not None,
+        }
+        return tuple(words for words, holds in causes.items() if holds)
+
+    @property
     def _of_searches(self) -> float:
         """The variance of the mean that the number of searches decides, whatever the draws."""
         if self.table is None:

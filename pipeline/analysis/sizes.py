@@ -19,7 +19,7 @@ from pipeline.analysis.statistics import Estimate, Vector
 from pipeline.analysis.summary import Finding, gain
 from pipeline.analysis.telling import amount, listed
 from pipeline.datasets.task import Measure
-from pipeline.formatting import aligned
+from pipeline.formatting import aligned, counted
 from pipeline.results import SIZE
 from pipeline.techniques.registry import BASELINE
 
@@ -284,7 +284,7 @@ def table(sizes: Sizes) -> str:
     ]
     title = (
         f"{sizes.study}: gain over none by {WORDS[sizes.what]}"
-        f" ({sizes.findings[0].n} replicates, simultaneous 95 % intervals at each size)"
+        f" ({counted(sizes.findings[0].n, 'replicate')}, simultaneous 95 % intervals at each size)"
     )
     return aligned(title, [head, *lines], matters)
 

@@ -28,7 +28,7 @@ from pipeline.analysis.statistics import Estimate
 from pipeline.datasets import task as tasks
 from pipeline.datasets.task import Measure, Task
 from pipeline.errors import UserError, nearest
-from pipeline.formatting import aligned, interval, p_text
+from pipeline.formatting import aligned, counted, interval, p_text
 from pipeline.results import SUMMARY_COLUMNS, task_of
 from pipeline.techniques.registry import BASELINE
 
@@ -39,6 +39,8 @@ SIGNIFICANCE = 0.05
 COUNTS = ("diverged", "collapsed")
 GROUPS: tuple[Group, ...] = ("better", "worse", "no difference", "unresolved")
 LOST = 0.5  # a share of runs that diverged; beyond it their mean says nothing of the technique
+ARTICLES = ("article", "article_fresh")  # settings with values that no search chose
+UNTUNED = "untuned"  # what a setting is called whose values were to be searched, but none was
 UNEQUAL = 0.05  # a share of the baseline's epochs; a larger difference is told
 
 
@@ -77,6 +79,7 @@ def summarize(
     seed: int = 0,
     rows: Rows | None = None,
     same_rows: bool = False,
+    searched: bool = True,
 ) -> pd.DataFrame:
     """The table summary.csv: one row per setting, outcome and technique, each in its first order.
 
@@ -86,6 +89,7 @@ def summarize(
         seed: fixes random sign flips.
         rows: what runs say about each test example, from `by_example.read`.
         same_rows: whether the article's setting has the rows of the tuned one; see `check`.
+        searched: whether a search chose any value; without it no setting is tuned.
 
     Shares are in [0, 1], differences technique minus `none`, in the outcome's own unit.
     `improvement` is the share of pairs in which the technique is better; `needed` the replicates
@@ -102,8 +106,9 @@ def summarize(
         for _, of_setting in runs.groupby("setting", sort=False)
         for row in _Setting.of(of_setting, task, rows or {}).rows(roles, seed)
     ]
-    lines += _checks(runs, task, same_rows)
-    return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
+    lines += _checks(runs, task, same_rows) if searched else []
+    table = pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
+    return table.assign(searched=searched & ~table["setting"].isin(ARTICLES))
 
 
 def _checks(runs: pd.DataFrame, task: Task, same_rows: bool) -> list[dict[str, Any]]:
@@ -111,7 +116,7 @@ def _checks(runs: pd.DataFrame, task: Task, same_rows: bool) -> list[dict[str, A
     tuned = runs[runs["setting"] == "tuned"]
     return [
         _facts(tuned[tuned["technique"] == name])
-        | {"outcome": task.test.name, "role": "check", "group": "", "n": replicates}
+        | {"outcome": task.test.name, "role": "check", "group": "", "limits": "", "n": replicates}
         | {"difference": effect.mean, "error": effect.error, "df": effect.df, "p": effect.p()}
         | _columns("difference", effect.interval())
         for name, effect, replicates in against_article(runs, task, same_rows)
@@ -194,7 +199,7 @@ class _Setting:
     def _described(self, technique: str, name: str, role: Role) -> dict[str, Any]:
         """A row without a comparison."""
         values = paired.pairs(self.runs[technique], None, name, rows=self.by_row.get(name))
-        row = {**self.facts[technique], "outcome": name, "role": role, "group": ""}
+        row = {**self.facts[technique], "outcome": name, "role": role, "group": "", "limits": ""}
         row |= {"n": values.replicates, "searches": values.searches}
         return row | _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}
 
@@ -273,6 +278,7 @@ def _comparison(
         "group": group(turned(measure, member.interval), max(margin, np.finfo(float).tiny)),
         "needed": pairs.needed(margin, level) or np.nan,
         "margin": margin,
+        "limits": "; ".join(pairs.limits),
     }
 
 
@@ -323,10 +329,12 @@ def flags(row: Row) -> list[str]:
     """What a reader must know of a technique's runs, whatever their mean."""
     diverged, collapsed = (int(np.nan_to_num(row.get(name, 0))) for name in COUNTS)
     lost = diverged > LOST * row["runs"]
+    they = "it counts with" if diverged == 1 else "they count with"
     found = {
-        f"{diverged} of {row['runs']} runs diverged"
-        + ("; no rank" if lost else "; they count with their values before that"): diverged,
-        f"{collapsed} of {row['runs']} runs predict the same for every example": collapsed,
+        f"{diverged} of {counted(row['runs'], 'run')} diverged"
+        + ("; no rank" if lost else f"; {they} their values before that"): diverged,
+        f"{collapsed} of {counted(row['runs'], 'run')}"
+        f" predict{'s' if collapsed == 1 else ''} the same for every example": collapsed,
     }
     return [text for text, count in found.items() if count]
 
@@ -350,6 +358,16 @@ class Finding:
     validation: Mapping[str, float]  # technique -> mean validation score, more being better
     epochs: Mapping[str, float]  # technique -> mean epochs that its runs trained
     checks: tuple[Row, ...] = ()  # tuned values against the article's, on the same rows and epochs
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search chose values of the setting."""
+        return bool(self.primary[0]["searched"])
+
+    @property
+    def called(self) -> str:
+        """The setting's name for readers: untuned, where it would be tuned, but nothing was."""
+        return self.setting if self.searched or self.setting in ARTICLES else UNTUNED
 
     @property
     def lost(self) -> Row | None:
@@ -444,6 +462,13 @@ class Finding:
         return float(np.max(np.nan_to_num(needed, nan=np.inf))) if needed else np.nan
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """Why no number of replicates suffices for what is unresolved, in words."""
+        rows = (row for row in self.compared if row["group"] == "unresolved")
+        words = (cause for row in rows for cause in row["limits"].split("; "))
+        return tuple(dict.fromkeys(filter(None, words)))
+
+    @property
     def by_outcome(self) -> dict[str, tuple[Row, ...]]:
         """Outcome -> the rows that compare in it, the score first."""
         names = dict.fromkeys(row["outcome"] for row in (*self.compared, *self.secondary))
@@ -518,7 +543,7 @@ class Finding:
 
 def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
     """The finding of a setting: by default of the tuned one, or the first that compares."""
-    setting = setting or _telling(summary)
+    setting = setting or ordered_settings(summary)[0]
     primary = rows_of(summary, setting, "primary")
     secondary = rows_of(summary, setting, "secondary")
     task = tasks.named(primary[0]["task"])
@@ -541,15 +566,16 @@ def find(summary: pd.DataFrame, setting: str | None = None) -> Finding:
     )
 
 
-def _telling(summary: pd.DataFrame) -> str:
-    settings = ordered_settings(summary)
-    compared = [name for name in settings if len(rows_of(summary, name, "primary")) > 1]
-    return (compared or settings)[0]
-
-
 def ordered_settings(table: pd.DataFrame) -> list[str]:
-    """The settings in a table, `tuned` first, because it answers the question of the study."""
-    return sorted(table["setting"].unique(), key=lambda setting: setting != "tuned")
+    """The settings in a table; first the one that a study's finding is about.
+
+    That is the first one that compares techniques, `tuned` before all others, because it answers
+    the question of the study.
+    """
+    settings = sorted(table["setting"].unique(), key=lambda setting: setting != "tuned")
+    compared = [name for name in settings if len(rows_of(table, name, "primary")) > 1]
+    first = (compared or settings)[0]
+    return sorted(settings, key=lambda setting: setting != first)
 
 
 def rows_of(summary: pd.DataFrame, setting: str, role: Role) -> list[dict[str, Any]]:
@@ -603,7 +629,7 @@ def _score_block(finding: Finding) -> str:
     measure, rows = finding.measure, finding.primary
     leak = "; its validation data leak" if any(row["leaks"] for row in rows) else ""
     title = (
-        f"{finding.study}, {finding.setting} setting (95 % intervals, of differences"
+        f"{finding.study}, {finding.called} setting (95 % intervals, of differences"
         f" simultaneous{leak})"
     )
     difference = f"difference to none{', points' if measure.share else ''}"
@@ -656,7 +682,7 @@ def _side_block(finding: Finding) -> list[str]:
         for row in finding.compared
     ]
     title = (
-        f"{finding.study}, {finding.setting} setting: difference to none in secondary outcomes"
+        f"{finding.study}, {finding.called} setting: difference to none in secondary outcomes"
         " (simultaneous 95 % intervals; *: shown)"
     )
     return [aligned(title, [head, *cells])]

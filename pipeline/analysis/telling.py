@@ -92,10 +92,8 @@ def to_resolve(finding: Finding) -> str:
     if np.isnan(finding.needed):
         return ""
     if np.isinf(finding.needed):
-        return (
-            f"No number of replicates would show a difference of {size}: splits of one file share"
-            " rows, or few searches chose the values."
-        )
+        why = f": {listed(finding.limits)}" if finding.limits else ""
+        return f"No number of replicates would show a difference of {size}{why}."
     return f"A difference of {size} would take about {count(finding.needed)} replicates to show."
 
 

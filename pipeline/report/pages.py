@@ -36,7 +36,7 @@ from pipeline.datasets.about import About
 from pipeline.datasets.task import Measure, Task
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
-from pipeline.formatting import number
+from pipeline.formatting import counted, number
 from pipeline.report import figures, model_figures, own_data, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
@@ -85,7 +85,7 @@ class Setting:
     @property
     def title(self) -> str:
         """The heading of its section."""
-        words = setting_words(self.name)
+        words = setting_words(self.finding)
         return words[0].upper() + words[1:]
 
 
@@ -158,10 +158,12 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
             trials,
             article_values(runs),
             about.random_trials,
-        ),
+        )
+        if chosen.searched(tuned)
+        else _begin,
         partial(write_figures, table, tables.curves, folder, about.title),
     ]
-    *settings, search, _ = call(parts)
+    *settings, search, _ = call(parts)  # no search: None
     write_drawings(settings, folder / FIGURES)
     page = render(
         "report.html",
@@ -192,7 +194,13 @@ def write_tables(folder: Path) -> Tables:
     about = studied.read(folder)
     runs, tuned = results.read_runs(folder), results.read_tuned(folder)
     rows = by_example.read(folder, runs)
-    table = summary.summarize(runs, about.outcomes, rows=rows, same_rows=about.same_rows)
+    table = summary.summarize(
+        runs,
+        about.outcomes,
+        rows=rows,
+        same_rows=about.same_rows,
+        searched=chosen.searched(tuned),
+    )
     finding = summary.find(table)
     advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
     made = Tables(
@@ -367,7 +375,7 @@ def _setting(
     finding = summary.find(table, name)
     techniques = [str(row["technique"]) for row in finding.primary]
     source = Source(
-        where=f"{title}, {setting_words(name)}",
+        where=f"{title}, {setting_words(finding)}",
         name=name,
         n=finding.n,
         techniques=techniques,
@@ -486,7 +494,8 @@ def _cost_panel(rows: pd.DataFrame, cost: str, finding: Finding, title: str) -> 
         for row in rows.to_dict("records")
     )
     label = (
-        f"{title}, {setting_words(finding.setting)}: {compared}, means of {finding.n} replicates."
+        f"{title}, {setting_words(finding)}: {compared}, means of"
+        f" {counted(finding.n, 'replicate')}."
         f" {'; '.join(values)}."
     )
     name = f"{finding.setting}-cost-{cost}"
@@ -496,15 +505,15 @@ def _cost_panel(rows: pd.DataFrame, cost: str, finding: Finding, title: str) -> 
 
 
 def _caption(finding: Finding, shown: str, title: str) -> str:
-    runs = f"by epoch, mean and middle 80 % of the runs of {finding.n} replicates"
+    replicates = counted(finding.n, "replicate")
+    runs = f"by epoch, mean and middle 80 % of the runs of {replicates}"
     score = finding.followed
     content = {
         score.name: f"{score.spoken} {runs}",
         "loss": f"validation loss without penalty {runs}",
-        "difference": f"differences to none, means of {finding.n} replicates and simultaneous 95 %"
-        " intervals",
+        "difference": f"differences to none, means of {replicates} and simultaneous 95 % intervals",
     }[shown]
-    return f"{title}, {setting_words(finding.setting)}: {content}"
+    return f"{title}, {setting_words(finding)}: {content}"
 
 
 def _alt(finding: Finding, title: str) -> str:
@@ -570,7 +579,7 @@ def _search(
                     figures.strength_panel(groups[technique], searched, random, measure, scores),
                     f"strength-{technique}-{searched.name}",
                     f"{where.format(technique)}{measure.spoken} against {searched.name} in"
-                    f" {len(groups[technique])} trials. Chosen:"
+                    f" {counted(len(groups[technique]), 'trial')}. Chosen:"
                     f" {', '.join(map(number, searched.chosen))}.",
                 )
             ),
@@ -591,7 +600,7 @@ def _search(
                     ),
                     f"tuning-{technique}",
                     f"{where.format(technique)}best {measure.spoken} after 1 to"
-                    f" {len(curve)} trials.",
+                    f" {counted(len(curve), 'trial')}.",
                 )
             ),
         )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis import predicted
 from pipeline.analysis.predicted import Predicted
-from pipeline.formatting import percent
+from pipeline.formatting import counted, percent
 from pipeline.report import figures, model_figures, prediction_figures
 from pipeline.report.model_figures import Arrays
 from pipeline.techniques.registry import BASELINE
@@ -81,7 +81,7 @@ def _confusion(source: Source) -> Gallery:
         "confusion",
         "Which classes are taken for which",
         "Test examples by their class (rows) and by the class that is predicted (columns): counts,"
-        f" means of {source.n} replicates. Stronger colour: a larger share of the row."
+        f" means of {counted(source.n, 'replicate')}. Stronger colour: a larger share of the row."
         + ("" if few else f" Classes are in the order {', '.join(source.classes)}."),
         [
             _panel(
@@ -90,7 +90,7 @@ def _confusion(source: Source) -> Gallery:
                 name,
                 prediction_figures.confusion_panel(runs, source.classes),
                 f"{name}: {right[name]}",
-                f"means of {source.n} replicates",
+                f"means of {counted(source.n, 'replicate')}",
             )
             for name, runs in source.predicted.items()
         ],
@@ -105,8 +105,8 @@ def _roc(source: Source) -> Gallery:
         f"ROC curves of {source.classes[1]}",
         f"The share of {source.classes[1]} that is found against the share of {source.classes[0]}"
         " that is taken for it, at every threshold of the probability: mean over the runs of"
-        f" {source.n} replicates. The thin line is chance. The title has the mean area under the"
-        " curve.",
+        f" {counted(source.n, 'replicate')}. The thin line is chance. The title has the mean area"
+        " under the curve.",
         [
             _panel(
                 source,
@@ -116,7 +116,7 @@ def _roc(source: Source) -> Gallery:
                     curve, None if name == BASELINE else curves.get(BASELINE)
                 ),
                 f"{name}: area {areas[name]:.3f}",
-                f"mean of {source.n} replicates",
+                f"mean of {counted(source.n, 'replicate')}",
             )
             for name, curve in curves.items()
         ],
@@ -242,15 +242,16 @@ def _noise(source: Source) -> Iterator[Gallery]:
     def label(name: str) -> str:
         rows = source.noise[source.noise["technique"] == name].to_dict("records")
         values = "; ".join(f"at {row['sigma']:g}: {percent(row['accuracy'])}" for row in rows)
-        return f"means of {source.n} replicates, {values}"
+        return f"means of {counted(source.n, 'replicate')}, {values}"
 
     mean = source.runs.groupby("technique")["noise_accuracy"].mean()
     yield Gallery(
         "noise",
         "Test accuracy in % under input noise",
         "Gaussian noise is added to at most 2,000 test inputs, the same noise for every run; its"
-        f" standard deviation is in units of the input. Mean of {source.n} replicates with its 95 %"
-        " interval. The title gives the mean of the curve.",
+        " standard deviation is in units of the input. Mean of"
+        f" {counted(source.n, 'replicate')} with its 95 % interval. The title gives the mean of the"
+        " curve.",
         [
             _panel(
                 source,

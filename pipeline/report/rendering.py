@@ -15,7 +15,7 @@ from pipeline.analysis.summary import SIGNIFICANCE, corrected_p, flags, ranks, t
 from pipeline.analysis.telling import amount, sentence
 from pipeline.analysis.yardsticks import network_words
 from pipeline.datasets.task import Measure
-from pipeline.formatting import UNKNOWN, number, p_text, percent, points, signed
+from pipeline.formatting import UNKNOWN, counted, number, p_text, percent, points, signed
 from pipeline.report.sentences import caution, groups, headline, known, use
 from pipeline.techniques.registry import BASELINE, TECHNIQUES
 
@@ -49,6 +49,7 @@ def render(template: str, **values: Any) -> str:
         row_flags=flags,
         corrected_p=corrected_p,
         amount=amount,
+        counted=counted,
         network_words=network_words,
         deviation=_deviation,
         BASELINE=BASELINE,

@@ -18,19 +18,20 @@ from pipeline.analysis.telling import (
 )
 from pipeline.datasets import about as studied
 from pipeline.datasets.about import About
-from pipeline.formatting import interval
+from pipeline.formatting import counted, interval
 
 SETTINGS = {
     "tuned": "tuned setting",
     "tuned_by_loss": "tuned by loss",
     "article": "article setting",
     "article_fresh": "article's values on fresh draws",
+    summary.UNTUNED: "untuned setting",
 }
 
 
-def setting_words(setting: str) -> str:
-    """A setting's name in a sentence or heading, such as tuned setting."""
-    return SETTINGS.get(setting, f"{setting} setting")
+def setting_words(finding: Finding) -> str:
+    """The name of a finding's setting in a sentence or heading, such as tuned setting."""
+    return SETTINGS.get(finding.called, f"{finding.called} setting")
 
 
 def headline(finding: Finding, title: str) -> str:
@@ -38,7 +39,7 @@ def headline(finding: Finding, title: str) -> str:
 
     `title` is the title of the study.
     """
-    where = f"On {title} ({setting_words(finding.setting)})"
+    where = f"On {title} ({setting_words(finding)})"
     measure = finding.measure
     if not finding.compared:
         score = interval(measure.value, finding.baseline, "mean", measure.unit)
@@ -114,7 +115,7 @@ def _reference(row: Row) -> str:
 def _shown(finding: Finding) -> str:
     """Which techniques have a better score, and whether one of them is the best."""
     rows = [row for row in finding.compared if row["technique"] in finding.better]
-    known = f"{gains(rows)}, against no regularization, over {finding.n} replicates."
+    known = f"{gains(rows)}, against no regularization, over {counted(finding.n, 'replicate')}."
     if finding.winner:
         return f"{known} {finding.winner} is shown to be the best of the techniques compared."
     return f"{known} Which of them is the best is not shown." if len(rows) > 1 else known
@@ -122,7 +123,8 @@ def _shown(finding: Finding) -> str:
 
 def _not_shown(finding: Finding) -> str:
     """That no technique has a better score, what is ruled out, and what it would take."""
-    known = f"no technique is shown to improve {finding.measure.title} over {finding.n} replicates."
+    replicates = counted(finding.n, "replicate")
+    known = f"no technique is shown to improve {finding.measure.title} over {replicates}."
     return " ".join(part for part in (known, ruled_out(finding), to_resolve(finding)) if part)
 
 

@@ -11,6 +11,7 @@ from pipeline.config import loading
 from pipeline.config.sections import Params
 from pipeline.errors import CommandError, UserError
 from pipeline.execution.journal import at_work
+from pipeline.formatting import counted
 from pipeline.results import (
     ADVICE,
     RESULTS,
@@ -75,7 +76,7 @@ def publish(study: str, settings: Params) -> None:
             loading.FILE,
             ", ".join(sorted(changed)),
         )
-    summary = f"{study}: {tracker.added} runs added, {tracker.present} already in MLflow"
+    summary = f"{study}: {counted(tracker.added, 'run')} added, {tracker.present} already in MLflow"
     _log.info(summary)
     print(summary)
     if tracker.failure:

@@ -31,6 +31,7 @@ from pipeline.datasets.task import Measure, named
 from pipeline.errors import CommandError, UserError
 from pipeline.execution import processes
 from pipeline.files import STUDIES, check_place, replace_text
+from pipeline.formatting import counted
 from pipeline.report import sentences
 from pipeline.results import RESULTS, read_summary, read_tuned, varies
 from pipeline.stages import STAGES, overview, publish, timing
@@ -196,7 +197,8 @@ def _outcome(folder: Path, study: str, until: str) -> Outcome:
         if choice.score is not None
     }
     if "report" not in steps:
-        headline = f"{len(choices)} techniques, each searched in {tuned['trials']} trials."
+        searched = counted(tuned["trials"], "trial")
+        headline = f"{counted(len(choices), 'technique')}, each searched in {searched}."
         return Outcome(study, _choices(study, choices, val), headline, metrics, files)
     table = read_summary(home)
     if varies(tuned):

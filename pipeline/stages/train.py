@@ -20,6 +20,7 @@ from pipeline.execution.executor import Executor, LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
 from pipeline.files import manifest, replace_csv, replacing_together
+from pipeline.formatting import counted
 from pipeline.tracking.context import Context
 from pipeline.tracking.packages import Inputs
 from pipeline.tracking.records import final_record
@@ -90,7 +91,7 @@ def _train(study: str) -> None:
         results.write_rows(ordered, scratch[table])
         _seal(study, scratch)
     seconds = time.perf_counter() - began
-    summary = f"{len(runs)} final runs{runner.origin()}"
+    summary = f"{counted(len(runs), 'final run')}{runner.origin()}"
     print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
@@ -164,7 +165,7 @@ def _line(technique: str, rows: Iterable[results.Row]) -> str:
     measure = results.task_of(table).test
     by_setting = table.groupby("setting")[measure.name].agg(["size", "mean"])
     means = [
-        f"{size:.0f} {name} runs, mean {measure.title} {mean:.4f}"
+        f"{counted(size, f'{name} run')}, mean {measure.title} {mean:.4f}"
         for name, (size, mean) in zip(by_setting.index, by_setting.to_numpy(), strict=True)
     ]
     return f"{technique}: {'; '.join(means)}"

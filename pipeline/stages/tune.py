@@ -13,6 +13,7 @@ from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
 from pipeline.files import manifest, replacing_together
+from pipeline.formatting import counted
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import trial_record
 from pipeline.tracking.tracker import Tracker
@@ -77,7 +78,7 @@ def _tune(study: str) -> None:
         _log.warning("%s: %s; it has no tuned setting, the others go on", study, failed["why"])
     _write(folder, rows, trial_runs, content)
     seconds = time.perf_counter() - began
-    summary = f"{len(rows)} trials{runner.origin(' runs')}"
+    summary = f"{counted(len(rows), 'trial')}{runner.origin(' runs')}"
     print(f"{study}: {summary} in {seconds:.0f} s, {runner.share(seconds)}")
 
 
@@ -109,4 +110,5 @@ def _line(finished: search.Search) -> str:
     best = finished.outcomes[finished.best]
     values = "".join(f", {name} {value:.3g}" for name, value in best.values.items())
     score = f"best {finished.task.val.title} {best.score:.4f}"
-    return f"{finished.title}: {finished.trials} trials, {score} (trial {finished.best}{values})"
+    trials = counted(finished.trials, "trial")
+    return f"{finished.title}: {trials}, {score} (trial {finished.best}{values})"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.datasets.task import Task
+from pipeline.formatting import counted
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.tracking.records import STATES, Record, finite
 
@@ -70,7 +71,7 @@ def note(records: Iterable[Record], elsewhere: int = 0) -> str:
 def _tune_note(name: str, records: list[Record], listed: str) -> str:
     counts = {state: sum(record.tags["state"] == state for record in records) for state in STATES}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    count = f"{len(records)} trials ({states})"
+    count = f"{counted(len(records), 'trial')} ({states})"
     introduction = f"The search for the hyperparameters of {name}: {count}{listed}."
     if not counts["complete"]:
         return f"{introduction} No trial was completed, so no values were chosen."

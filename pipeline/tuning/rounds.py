@@ -432,7 +432,8 @@ def _chosen_runs(plan: Plan, tuned: Mapping[str, Any]) -> list[Run]:
         source = plan.study.techniques[name].values_of or name
         for index in plan.study.final_of(name).turns if source not in failed else ():
             runs += plan.tuned(name, techniques[source]["searches"][index]["values"], index)
-    also_by_loss = plan.study.outcomes and plan.size is None and not plan.task.by_loss
+    searches = any(map(plan.study.search, plan.study.searched))  # else there is nothing to choose
+    also_by_loss = searches and plan.study.outcomes and plan.size is None and not plan.task.by_loss
     for name in searched if also_by_loss else ():
         turns = plan.study.final_of(name).turns
         for index in turns[:1] if plan.study.final.crossed else turns:

@@ -1,0 +1,77 @@
+"""Studies in which nothing is searched: the page opens what was compared, and tells no tuning."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import results
+from pipeline.report import pages, sentences
+
+from .synthetic import make_runs, write_results
+from .test_report import section, text_of
+
+EFFECTS = {"none": 0.0, "visible": 0.0, "max_norm": 0.0}
+ONE = re.compile(r"\b1 (replicate|trial|run|search|draw|epoch|technique|seed|final run)(s|es)\b")
+
+
+def planted(folder: Path, seeds: int = 1) -> Path:
+    """Values of an article on splits of one file, and the baseline where values would be tuned."""
+    article = make_runs(EFFECTS, setting="article", overlap=0.3, noise=0.02)
+    alone = make_runs({"none": 0.0}, seeds=seeds, overlap=0.3)
+    runs = pd.concat([article, alone], ignore_index=True).assign(study="sonar")
+    return write_results(folder / "sonar", runs, own={}, searched=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = planted(tmp_path_factory.mktemp("untuned"))
+    pages.write(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / pages.PAGE).read_text(encoding="utf-8")
+
+
+def test_what_the_finding_is_about_is_open(page: str) -> None:
+    before, after = page.split('<section id="article">')
+    assert before.count("<details") == before.count("</details>")
+    assert "Differences to no regularization" in after.split("<details")[0]
+    assert page.index('<section id="article">') < page.index('<section id="tuned">')
+
+
+def test_nothing_is_called_tuned_where_nothing_was(folder: Path, page: str) -> None:
+    told = "\n".join(sentences.told(folder))
+    shown = text_of(page).split(" Every run ")[0]  # whose table has the names of runs.csv
+    for text in (shown, told, *re.findall('aria-label="([^"]*)"', page)):
+        assert not re.search(r"(?<!was )\btuned\b", text, re.IGNORECASE)
+    assert "Strengths, rates and the learning rate were chosen" not in page
+    assert "Untuned setting Nothing was tuned:" in text_of(section(page, "tuned"))
+    assert "sonar, untuned setting" in told
+    assert 'href="#values"' not in page
+
+
+def test_why_there_is_no_advice(folder: Path) -> None:
+    advised = json.loads((folder / results.ADVICE).read_text(encoding="utf-8"))
+    assert advised["text"].endswith(": no advice, because no technique was tuned.")
+    assert advised["technique"] is None
+
+
+def test_the_reason_why_no_number_of_replicates_suffices_is_the_one_that_holds(
+    page: str,
+) -> None:
+    assert "would show a difference of 0.50 points: splits of one file share rows." in text_of(page)
+    assert "few searches" not in text_of(page).split("How to read this")[0]
+
+
+def test_one_of_a_kind_is_no_plural(folder: Path, page: str, tmp_path: Path) -> None:
+    tuned = write_results(tmp_path / "circles", make_runs({"none": 0.0, "l2": 0.0}, seeds=1))
+    pages.write(tuned)
+    other = (tuned / pages.PAGE).read_text(encoding="utf-8")
+    for text in (page, other, *sentences.told(folder), *sentences.told(tuned)):
+        assert not ONE.search(re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL))
+    assert "trained in 1 replicate." in page
