@@ -124,13 +124,18 @@ def test_the_number_of_cores_changes_no_result() -> None:
         np.testing.assert_array_equal(one, two)
 
 
-def test_no_more_draws_than_the_networks_have_and_at_most_ten() -> None:
+@pytest.mark.parametrize(("seconds", "expected"), [(60.0, 12), (1e-9, 3)])
+def test_all_yardsticks_have_the_draws_that_the_networks_have_unless_one_is_dear(
+    seconds: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = dataset(2)
     assert {each.draw for each in measured(data, replicates=1)} == {0}
     rows = {part: np.tile(rows[:1], (12, 1)) for part, rows in data.splits["leak_free"].items()}
     many: Any = {"article": rows, "leak_free": rows}
-    constants = [e for e in measured(replace(data, splits=many), 30) if e.name == "constant"]
-    assert [each.draw for each in constants] == [*range(10)]
+    monkeypatch.setattr(simple, "SECONDS", seconds)
+    found = measured(replace(data, splits=many), 30)
+    for name in simple.CLASSIFIERS:
+        assert [each.draw for each in found if each.name == name] == [*range(expected)]
 
 
 @pytest.mark.parametrize("rows", [50, 1_000, 1_000_000])
@@ -309,9 +314,27 @@ def test_fewer_draws_than_replicates_are_compared_where_both_are(tmp_path: Path)
     runs = make_runs(EFFECTS, seeds=20)
     found = read(tmp_path, runs, {"trees": 0.06})
     (trees,) = found.yardsticks
-    assert trees.draws == 10
-    ten = runs[(runs["technique"] == "l2") & (runs["replicate"] < 10)]
-    assert trees.against["l2"].network == pytest.approx(ten["test_accuracy"].mean())
+    assert (trees.draws, found.draws, found.of_draws) == (10, 10, 20)
+    for name in ("none", "l2"):
+        ten = runs[(runs["technique"] == name) & (runs["replicate"] < 10)]
+        mean = ten["test_accuracy"].mean()
+        assert trees.against[name].network == pytest.approx(mean)
+        assert found.networks[name].mean == pytest.approx(mean)
+        assert f"{100 * mean:.2f}" in yardsticks.table(found)
+    assert found.sentences[-1].startswith("All numbers here are of the first 10 draws of 20, to")
+
+
+def test_yardsticks_with_other_draws_are_compared_on_those_that_all_have(tmp_path: Path) -> None:
+    runs = make_runs(EFFECTS)
+    home = write_results(tmp_path / "circles", runs, yardsticks={"constant": -0.3, "trees": 0.06})
+    table = pd.read_csv(home / "yardsticks.csv")
+    table[(table["yardstick"] == "constant") | (table["draw"] < 7)].to_csv(
+        home / "yardsticks.csv", index=False
+    )
+    found = yardsticks.read(home, runs, summary.find(summary.summarize(runs)), "l2", {})
+    assert found is not None
+    assert {each.draws for each in found.yardsticks} == {7}
+    assert len({each.against["l2"].network for each in found.yardsticks}) == 1
 
 
 def test_page_and_terminal_have_the_yardsticks_of_a_study_that_has_some(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Simple models beside the networks: is a network worth it, and which?
 
-Differences are yardstick minus network, in the runs of one technique, paired by draw: the value of
-a draw's yardstick stands against each of the network's runs on that draw, and all else is as
-between techniques (`paired`): what varies, the correction for splits of one file, and, over the
-yardsticks of one technique, simultaneous intervals.
+All numbers are of the draws that all yardsticks have, those of the networks too. Differences are
+yardstick minus network, in the runs of one technique, paired by draw: the value of a draw's
+yardstick stands against each of the network's runs on that draw, and all else is as between
+techniques (`paired`): what varies, the correction for splits of one file, and, over the yardsticks
+of one technique, simultaneous intervals.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.summary import Finding, turned
 from pipeline.analysis.telling import amount
 from pipeline.datasets.task import Measure, Task
-from pipeline.formatting import UNKNOWN, aligned
+from pipeline.formatting import UNKNOWN, aligned, counted
 from pipeline.techniques.registry import BASELINE
 
 
@@ -74,13 +75,20 @@ class Yardsticks:
     shown: tuple[str, ...]  # the techniques beside which they stand: the baseline, and the best
     networks: Mapping[str, Estimate]  # mean scores of these
     yardsticks: tuple[Yardstick, ...]
+    draws: int  # on which all are compared
+    of_draws: int  # that the networks have
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Who is better, the trees first."""
+        """Who is better, the trees first; on which draws, if not on all."""
         named = {each.name: each for each in self.yardsticks}
         order = [named[name] for name in ("trees", "linear", "constant") if name in named]
-        return tuple(_verdict(self, each) for each in order)
+        told = tuple(_verdict(self, each) for each in order)
+        if self.draws == self.of_draws:
+            return told
+        first = counted(self.draws, "draw")
+        few = f"All numbers here are of the first {first} of {self.of_draws:,}, to bound the time."
+        return (*told, few)
 
 
 def read(
@@ -102,7 +110,13 @@ def read(
         return None
     simple = by_example.read(folder, table)
     rows = {name: {**keyed, **simple[name]} for name, keyed in rows.items()} if simple else {}
+    common = set.intersection(*(set(each["draw"]) for _, each in table.groupby("yardstick")))
+    table = table[table["draw"].isin(common)]
     own = runs[runs["setting"] == finding.setting]
+    one = len(common) == 1  # then all replicates are on it
+    of_draws = 1 if one else own["replicate"].nunique()
+    own = own.assign(draw=0 if one else own["replicate"])
+    own = own[own["draw"].isin(common)]
     networks = {str(name): group for name, group in own.groupby("technique", sort=False)}
     measure, of_rows = finding.measure, rows.get(finding.measure.name)
     shown = [
@@ -132,6 +146,8 @@ def read(
             )
             for name, each in tables.items()
         ),
+        draws=own["draw"].nunique(),
+        of_draws=of_draws,
     )
 
 
@@ -175,15 +191,9 @@ def _against(
 
 
 def _sides(table: pd.DataFrame, network: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A yardstick's values in the place of the network's runs on its draws, and these runs.
-
-    Where the data have one draw, all replicates of the network are on it.
-    """
-    one = len(table) == 1
-    runs = network.assign(draw=0 if one else network["replicate"])
-    runs = runs[runs["draw"].isin(table["draw"])]
-    values = table.drop(columns=["task"]).merge(runs[["draw", *paired.PAIR]], on="draw")
-    return values, runs
+    """A yardstick's values in the place of the network's runs on its draws, and these runs."""
+    values = table.drop(columns=["task"]).merge(network[["draw", *paired.PAIR]], on="draw")
+    return values, network
 
 
 # In words
@@ -271,7 +281,11 @@ def table(found: Yardsticks) -> str:
         *("draws", "rows"),
     )
     networks = [
-        (network_words(name).removeprefix("the "), _interval(measure, mean), *[""] * len(head[2:]))
+        (
+            *(network_words(name).removeprefix("the "), _interval(measure, mean)),
+            *[""] * len(found.shown),
+            *(str(found.draws), ""),
+        )
         for name, mean in found.networks.items()
     ]
     simple = [

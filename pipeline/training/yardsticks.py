@@ -9,7 +9,8 @@ a draw and scored on its test rows, as the networks are:
               rate of 0.1, at least 20 rows in a leaf; beyond 10,000 rows with early stopping
 
 Each uses one core, so that the number of cores decides nothing. Their time is bounded by an
-estimate that depends on shapes alone: first there are fewer draws, then fewer training rows.
+estimate that depends on shapes alone: first there are fewer draws, the same for all yardsticks,
+then fewer training rows.
 """
 
 import time
@@ -24,7 +25,7 @@ from pipeline.datasets import Dataset, Floats, Ints, Protocol, about
 from pipeline.datasets.task import Task
 from pipeline.results import SAME_TEST, Row
 
-MOST, FEWEST = 10, 3  # draws of a yardstick
+FEWEST = 3  # draws, unless there are fewer
 SECONDS = 60.0  # of one core, by the estimate: for all draws of a yardstick
 LEAST_ROWS = 100  # fewer are never trained on, whatever the time
 ITERATIONS = 10_000  # of logistic regression, at most; it converges in some tens
@@ -73,20 +74,27 @@ def wanted(data: Dataset) -> bool:
 
 
 def measure(data: Dataset, task: Task, seed: int, replicates: int) -> Iterator[Yardstick]:
-    """All yardsticks on the first draws that the networks' replicates have, at most 10.
+    """All yardsticks on the draws of the networks' replicates, or as many as their time allows.
+
+    All have the same draws, the first ones, so that they are compared on the same test rows.
 
     Args:
         seed: of the study; the `random_state` of estimators that have one.
         replicates: of the networks' final runs.
     """
     train = data.rows("leak_free", "train", 0).size
-    draws = min(data.draws("leak_free"), replicates, MOST)
+    draws = min(data.draws("leak_free"), replicates)
     columns = int(np.prod(data.input_shape))
     outputs = 1 if data.n_classes == 2 else data.n_classes
-    for name, kind in (CLASSIFIERS if task.labels else REGRESSORS).items():
-        amount = bounded(partial(kind.cost, columns, outputs), train, draws)
-        for draw in range(amount.draws):
-            yield _measured(name, kind.make(seed), data, task, seed, draw, amount.rows)
+    kinds = CLASSIFIERS if task.labels else REGRESSORS
+    amounts = {
+        name: bounded(partial(kind.cost, columns, outputs), train, draws)
+        for name, kind in kinds.items()
+    }
+    fewest = min(amount.draws for amount in amounts.values())
+    for name, kind in kinds.items():
+        for draw in range(fewest):
+            yield _measured(name, kind.make(seed), data, task, seed, draw, amounts[name].rows)
 
 
 # What is fitted, and how long it takes
