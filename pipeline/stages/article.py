@@ -1,6 +1,7 @@
 """Train the settings that an article printed, and show them beside its numbers."""
 
 import argparse
+import sys
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.runner import Runner
+from pipeline.formatting import counted
 from pipeline.training.rows import final_row
 from pipeline.training.runs import Plan
 from pipeline.tuning import rounds
@@ -39,6 +41,9 @@ def _runs(study: str) -> pd.DataFrame:
     runs = rounds.article_runs(plan)
     if not runs:
         raise UserError(f"{study}: no technique has an `article` setting in params.yaml")
+    missing = journal.states(runs).count("missing")
+    if missing:
+        print(_announced(study, plan, len(runs), missing), file=sys.stderr)
     executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
     with Runner(executor, journal) as runner:
         found = {result.key: result for result in runner.run(runs, f"article {study}")}
@@ -48,3 +53,13 @@ def _runs(study: str) -> pd.DataFrame:
             f"{study}: {len(failed)} of {len(runs)} runs failed ({failed[0]}); run this again"
         )
     return pd.DataFrame([final_row(run, found[run.key], data) for run in runs])
+
+
+def _announced(study: str, plan: Plan, runs: int, missing: int) -> str:
+    """What is trained before there is a table."""
+    epochs = counted(plan.study.training.epochs, "epoch")
+    kept = f" ({runs - missing:,} are kept)" if missing < runs else ""
+    return (
+        f"{study}: trains {missing:,} of {counted(runs, 'run')} of {epochs}{kept}; Ctrl-C stops it,"
+        f" and what has finished is kept for the next time and for `dvc repro report@{study}`"
+    )
