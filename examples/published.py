@@ -65,7 +65,12 @@ def add(name: str, source: Path, replaces: bool = False) -> list[str]:
     files = checked(wheel, about["files"])
     folder, path = OWN / name, Path(loading.FILE)
     comment = "\n".join((about["title"], f"{about['origin']}; see examples/README.md"))
-    text = writing.checked(path, about["studies"], comment, replaces=replaces)
+    told = {word: about[word] for word in ("origin", "licence")}
+    studies = {
+        study: {**section, "data": {**section["data"], **told}}
+        for study, section in about["studies"].items()
+    }
+    text = writing.checked(path, studies, comment, replaces=replaces)
     scratch = OWN / f".partial-{name}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)

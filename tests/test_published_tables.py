@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.config import loading
 from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.stages.new_study import OWN
+from pipeline.tracking.context import Context
 
 PARAMS = Path("params.yaml").read_text("utf-8")
 README = Path("examples/README.md").read_text("utf-8")
@@ -103,6 +105,9 @@ def test_a_published_table_becomes_studies_that_can_be_prepared(name: str) -> No
     for study, section in studies.items():
         data = prepare(study, settings.study(study).data, settings.seed, Path())
         assert data.draws("leak_free") == section["data"]["draws"]
+        title = section["data"]["title"]
+        assert data.title in (title, f"{title} ({study})")
+        assert settings.study(study).data.licence == published.described(name)["licence"]  # type: ignore[attr-defined]
         assert data.rows("leak_free", "val", 0).size == section["data"]["validation"]
     assert not list(OWN.glob(".partial*"))
     with pytest.raises(UserError, match="--replace"):
@@ -167,3 +172,18 @@ def test_published_numbers_are_those_of_techniques_in_the_article_setting(name: 
         for technique, numbers in article.published().get(study, {}).items():
             assert section["techniques"][technique]["article"] is not None
             assert numbers.keys() <= {f"test_{section['data']['score']}"}
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_other_words_about_data_change_no_identity() -> None:
+    published.add("sonar", wheel(Path("any.whl"), CONTENTS["sonar"]))
+    settings = loading.load()
+    study = settings.study("sonar")
+    digests = set()
+    for word in ("title", "origin", "licence"):
+        data = replace(study.data, **{word: "something else"})
+        other = replace(settings, studies={"sonar": replace(study, data=data)})
+        context = Context.of_study("sonar", other, "digest")
+        digests |= {context.study_digest("visible", phase) for phase in ("tune", "train")}
+    same = Context.of_study("sonar", settings, "digest")
+    assert digests == {same.study_digest("visible", phase) for phase in ("tune", "train")}

@@ -3,17 +3,22 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from pipeline import results
 from pipeline.report import pages, sentences
+from pipeline.tracking.findings import note
+from pipeline.tracking.records import final_record
 
 from .synthetic import make_runs, write_results
 from .test_report import section, text_of
 
 EFFECTS = {"none": 0.0, "visible": 0.0, "max_norm": 0.0}
+MADE_OF = "input_dropout + max_norm"
+OWN = {"origin": "https://example.org/echoes", "licence": "CC BY 4.0"}
 ONE = re.compile(r"\b1 (replicate|trial|run|search|draw|epoch|technique|seed|final run)(s|es)\b")
 
 
@@ -22,7 +27,12 @@ def planted(folder: Path, seeds: int = 1) -> Path:
     article = make_runs(EFFECTS, setting="article", overlap=0.3, noise=0.02)
     alone = make_runs({"none": 0.0}, seeds=seeds, overlap=0.3)
     runs = pd.concat([article, alone], ignore_index=True).assign(study="sonar")
-    return write_results(folder / "sonar", runs, own={}, searched=False)
+    visible = runs["technique"] == "visible"
+    runs.loc[visible, "made_of"] = MADE_OF
+    runs.loc[visible, "params.input_dropout.rate"] = 0.2
+    runs["params.learning_rate"] = visible.map({True: 0.1, False: 0.01})
+    runs["params.momentum"] = 0.9
+    return write_results(folder / "sonar", runs, own=OWN, searched=False)
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +85,25 @@ def test_one_of_a_kind_is_no_plural(folder: Path, page: str, tmp_path: Path) -> 
     for text in (page, other, *sentences.told(folder), *sentences.told(tuned)):
         assert not ONE.search(re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL))
     assert "trained in 1 replicate." in page
+
+
+def test_values_and_parts_of_a_combination_are_told_beside_what_was_published(page: str) -> None:
+    text = text_of(section(page, "article"))
+    visible = "zeroes a random share of the inputs while training; a bound on the norm of each"
+    assert f"visible input_dropout and max_norm together: {visible}" in text
+    assert "input dropout.rate 0.2, learning rate 0.1, momentum 0.9" in text
+    rows = re.findall(r"(none|visible|max_norm) [^%]*?momentum 0\.9 \S+ \[[^]]*\] (\S+)", text)
+    assert rows == [("none", "86.04"), ("visible", "83.52"), ("max_norm", "\N{EN DASH}")]
+    assert "published" not in text_of(section(page, "tuned"))
+
+
+def test_mlflow_says_what_a_combination_does(folder: Path) -> None:
+    runs = results.read_runs(folder)
+    row: Any = runs[runs["technique"] == "visible"].iloc[0].to_dict()
+    described = note([final_record(row | {"architecture": "mlp"}, None, None)])
+    assert "`visible` (input_dropout and max_norm together: zeroes a random share" in described
+
+
+def test_origin_and_licence_of_own_data_are_told(page: str) -> None:
+    assert f'<a href="{OWN["origin"]}">' in section(page, "data")
+    assert "Licence: CC BY 4.0." in text_of(section(page, "data"))

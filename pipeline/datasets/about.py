@@ -39,6 +39,8 @@ class About:
     target: str = ""  # the name of what is predicted, if it has one
     spread: float = 0.0  # the standard deviation of a regression's targets
     columns: tuple[tuple[str, str], ...] = ()  # of a table: a column, and what became of it
+    origin: str = ""  # of people's own data, if their section says so
+    licence: str = ""
 
     @classmethod
     def of(
@@ -49,6 +51,8 @@ class About:
         outcomes: tuple[str, ...] = (),
         target: str = "",
         columns: tuple[tuple[str, str], ...] = (),
+        origin: str = "",
+        licence: str = "",
     ) -> Self:
         """The description of a prepared data set."""
         classes = data.classes or tuple(map(str, range(data.n_classes)))
@@ -81,6 +85,8 @@ class About:
             target=target,
             spread=0.0 if data.task.labels else float(np.std(y, dtype=np.float64)),
             columns=columns,
+            origin=origin,
+            licence=licence,
         )
 
 

@@ -43,6 +43,10 @@ class OwnData(Section):
     train: Rows | None = None  # at most; None: all that are left
     draws: Draws
     duplicates: Together = "together"  # whether equal rows are kept in one part
+    # What pages say of the data; a study of other words trains nothing again.
+    title: str = ""  # empty: the study's name
+    origin: str = ""  # who made the data, or their address
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if self.score not in SCORES[self.task]:

@@ -62,7 +62,13 @@ SOURCES: Mapping[str, Source] = {
 def origin(study: str, data: Section) -> Origin:
     """Where a study's data come from; people's own are where they are. See `origins.read`."""
     if isinstance(data, OwnData):
-        return Origin(origin=data.input, licence="", citation="", title=study, classes=data.classes)
+        return Origin(
+            origin=data.origin or data.input,
+            licence=data.licence,
+            citation="",
+            title=data.title or study,
+            classes=data.classes,
+        )
     return origins.read(data.input)
 
 

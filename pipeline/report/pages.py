@@ -37,7 +37,7 @@ from pipeline.datasets.task import Measure, Task
 from pipeline.execution import processes
 from pipeline.files import replace_csv, replace_text
 from pipeline.formatting import counted, number
-from pipeline.report import figures, model_figures, own_data, panels, style
+from pipeline.report import figures, given, model_figures, own_data, panels, style
 from pipeline.report.model_figures import Arrays
 from pipeline.report.panels import Gallery, Panel, Source
 from pipeline.report.rendering import render
@@ -65,6 +65,7 @@ class Setting:
     name: str
     finding: Finding
     leaks: bool
+    given: given.Table | None  # the values of its techniques, where no search chose them
     compared: dict[str, list[Row]]  # outcome -> rows, the baseline's first as it comes
     described: dict[str, dict[str, float]]  # technique -> means by measure
     components: dict[str, tuple[Component, ...]]  # technique -> of its difference in the score
@@ -173,6 +174,7 @@ def write(folder: Path, ui: str = UI, processes: int = 1) -> None:
         advised=tables.advised,
         own=own_data.words(about, task, tables.finding) if about.own else None,
         simple=tables.simple,
+        words=given.words(runs),
         settings=settings,
         tuned=tuned,
         task=task,
@@ -390,6 +392,7 @@ def _setting(
         name=name,
         finding=finding,
         leaks=any(row["leaks"] for row in finding.primary),
+        given=given.table(runs, table, finding),
         compared=_compared(table, name),
         described=_described(table, name),
         components=_components(runs, finding, rows),

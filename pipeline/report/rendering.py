@@ -17,7 +17,7 @@ from pipeline.analysis.yardsticks import network_words
 from pipeline.datasets.task import Measure
 from pipeline.formatting import UNKNOWN, counted, number, p_text, percent, points, signed
 from pipeline.report.sentences import caution, groups, headline, known, use
-from pipeline.techniques.registry import BASELINE, TECHNIQUES
+from pipeline.techniques.registry import BASELINE
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,7 +53,6 @@ def render(template: str, **values: Any) -> str:
         network_words=network_words,
         deviation=_deviation,
         BASELINE=BASELINE,
-        WORDS={name: technique.summary for name, technique in TECHNIQUES.items()},
         SIGNIFICANCE=SIGNIFICANCE,
     )
     return environment.get_template(template).render(values)

@@ -15,6 +15,7 @@ from pipeline import datasets, results
 from pipeline.config import loading
 from pipeline.config.sections import random_trials
 from pipeline.datasets import about
+from pipeline.datasets.own import OwnData
 from pipeline.errors import UserError
 from pipeline.execution.executor import Executor, LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
@@ -155,6 +156,8 @@ def _about(plan: Plan, data: datasets.Dataset) -> about.About:
         plan.study.outcomes,
         target=section.predicted,
         columns=(*section.told_columns, *((name, "number, scaled") for name in numbers)),
+        origin=section.origin if isinstance(section, OwnData) else "",
+        licence=section.licence if isinstance(section, OwnData) else "",
     )
 
 

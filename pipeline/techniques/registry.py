@@ -541,6 +541,23 @@ def combination(parts: Sequence[str]) -> Technique:
     return combined
 
 
+def explained(made_of: str) -> str:
+    """What a combination does, in words; `made_of`: its parts, joined by plus signs.
+
+    >>> explained("input_dropout + max_norm")  # doctest: +ELLIPSIS
+    'input_dropout and max_norm together: zeroes a random share of the inputs while training; ...'
+    >>> explained("l2/first")
+    'l2 on first: penalty on the squared size of the hidden kernels'
+    """
+    parts = made_of.split(" + ")
+    names = [part.replace("/", " on ", 1).replace("/", " and ") for part in parts]
+    known = dict.fromkeys(part.split("/")[0] for part in parts)
+    does = "; ".join(TECHNIQUES[name].summary for name in known if name in TECHNIQUES)
+    if len(names) == 1:
+        return f"{names[0]}: {does}"
+    return f"{', '.join(names[:-1])} and {names[-1]} together: {does}"
+
+
 def _registered(name: str) -> Technique:
     if name not in TECHNIQUES:
         raise ValueError(f"unknown technique {name!r}{nearest(name, TECHNIQUES)}")

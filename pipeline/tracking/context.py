@@ -89,6 +89,7 @@ class Context:
         """
         ignored = ["final.", f"techniques.{technique}.final.", "outcomes"]
         ignored.append("data.input")  # the data have their own digest
+        ignored += ["data.title", "data.origin", "data.licence"]  # which no result depends on
         if phase == "tune":
             ignored.append(f"techniques.{technique}.article")
         params = {

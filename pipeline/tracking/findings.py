@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.datasets.task import Task
 from pipeline.formatting import counted
-from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.registry import TECHNIQUES, explained
 from pipeline.tracking.records import STATES, Record, finite
 
 
@@ -60,7 +60,8 @@ def note(records: Iterable[Record], elsewhere: int = 0) -> str:
     """
     records = list(records)
     technique = records[0].technique
-    description = records[0].tags.get("made_of") or TECHNIQUES[technique].summary
+    made_of = records[0].tags.get("made_of")
+    description = explained(made_of) if made_of else TECHNIQUES[technique].summary
     name = f"`{technique}` ({description}) on {records[0].study}"
     listed = f", {elsewhere} of them under an earlier version of the study" if elsewhere else ""
     if records[0].phase == "tune":

@@ -170,8 +170,13 @@ class Run:
 
     @property
     def hyperparameters(self) -> dict[str, float]:
-        """The technique's values and the learning rate."""
-        return {**self.values, "learning_rate": self.training.learning_rate}
+        """The technique's values, the learning rate, and the momentum if there is any."""
+        momentum = self.training.momentum
+        return {
+            **self.values,
+            "learning_rate": self.training.learning_rate,
+            **({"momentum": momentum} if momentum else {}),
+        }
 
     def derived_seed(self, purpose: Literal["weights", "order"]) -> int:
         """A 32-bit seed; equal for equal (study seed, seed, purpose) in all techniques."""
