@@ -27,13 +27,17 @@ import ast
 import gc
 import importlib
 import logging
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 from pipeline import logs, stages
 from pipeline.errors import UserError
 from pipeline.execution import ending, processes, scratch
+from pipeline.files import check_writable, refused_write
 from pipeline.stages import STAGES
 
 _log = logging.getLogger("pipeline")
@@ -59,8 +63,35 @@ def main(argv: list[str]) -> int:
     if name not in STAGES:
         print(f"unknown stage {name!r}; expected one of {', '.join(STAGES)}", file=sys.stderr)
         return 2
-    with logs.kept(name, rest[0] if STAGES[name].of_study and rest else None):
-        return _run(name, rest)
+    of_study = STAGES[name].of_study and rest
+    with logs.kept():
+        try:
+            check_writable(_folders(name, rest))
+            with logs.stage_file(name, rest[0]) if of_study else nullcontext():
+                return _run(name, rest)
+        except UserError as error:
+            _log.error("%s: %s", name, error)
+            return error.code
+
+
+def _folders(name: str, argv: list[str]) -> Iterator[Path]:
+    """The folders that a stage is going to write to; none if it only shows its help.
+
+    Raises UserError if there is none for temporary files.
+    """
+    if not {"-h", "--help"} & {*argv}:
+        yield from STAGES[name].folders(argv[0] if argv else "")
+        yield _temporary()
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.strerror}: they are full or cannot be written to; nothing was begun. Set "
+            "TMPDIR to a folder that can, then run the same command again"
+        ) from None
 
 
 def _module(name: str) -> str:
@@ -80,13 +111,16 @@ def _run(name: str, argv: list[str]) -> int:
         print(file=sys.stderr)  # the terminal shows ^C on the current line
         _log.error("%s: %s", name, TOLD)
         return INTERRUPTED
-    except BrokenPipeError:
-        if logs.reader_is_gone():
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and logs.reader_is_gone():
             return 0
-        _log.exception("%s: failed", name)
-        return 1
-    except Exception:
-        _log.exception("%s: failed", name)
+        if refused := refused_write(error, _folders(name, argv)):
+            _log.error(
+                "%s: %s; finished runs are kept. %s, then run the same command again",
+                *(name, refused, refused.remedy),
+            )
+        else:
+            _log.exception("%s: failed", name)
         return 1
     _log.info("%s: finished in %.0f s", name, time.perf_counter() - began)
     logs.reader_is_gone()

@@ -1,16 +1,21 @@
 """Writes files whole or not at all, inside the project, and reads nothing but what was written.
 
 A stage writes a manifest beside its files, with the size and SHA-256 of each; who reads one of them
-compares. Files of earlier versions have no manifest and are read as they are.
+compares. Files of earlier versions have no manifest and are read as they are. A folder that takes
+no files is told as such.
 """
 
+import errno
 import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import replace as replaced
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +24,17 @@ from zipfile import ZipFile
 import numpy as np
 
 from pipeline.errors import UserError
+
+NEEDED = 4 << 20  # free bytes of a folder's disk, with fewer of which no work starts
+_FULL = ("has no space left", "Free space there")
+_DENIED = ("cannot be used: permission denied", "Give yourself the right to write there")
+REFUSED = {  # error number of the system: what it says of a folder, and what to do
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: ("can only be read", "Make it writable"),
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+}
 
 if TYPE_CHECKING:  # prepare and fetch need no pandas
     import pandas as pd
@@ -248,3 +264,94 @@ def _sha256_of(path: Path, *state: int) -> str:
     """The digest of a file; a stage reads some of them several times."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Folders that take no files
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A folder that takes no files."""
+
+    folder: Path
+    number: int  # a key of `REFUSED`
+
+    def __str__(self) -> str:
+        """Such as `results has no space left`."""
+        shown = self.folder if self.folder.name else self.folder.absolute()
+        return f"{shown} {REFUSED[self.number][0]}"
+
+    @property
+    def remedy(self) -> str:
+        """Such as `Free space there`."""
+        return REFUSED[self.number][1]
+
+
+def refusal(folder: Path) -> Refusal | None:
+    """Why this folder, or the one that it would be made in, takes no files; None if it takes some.
+
+    It must have `NEEDED` bytes free.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=_present(folder)) as file:
+            os.posix_fallocate(file.fileno(), 0, NEEDED)
+    except OSError as error:
+        # Any other error is one of the probe: not every file system can reserve space.
+        return _refusal(folder, error)
+    return None
+
+
+def check_writable(folders: Iterable[Path]) -> None:
+    """Raises UserError unless all these folders take files, or can be made where they would be."""
+    for folder in folders:
+        if refused := refusal(folder):
+            raise UserError(
+                f"{refused}, so nothing was begun; what is finished is kept. {refused.remedy}, "
+                "then run the same command again"
+            )
+
+
+def refused_write(error: BaseException | None, folders: Iterable[Path]) -> Refusal | None:
+    """Which folder took no more files, if that is the reason of an error, else None.
+
+    Looks also at what the error was raised from. `folders`: at least one; where the error may be
+    from if it names no file, as one of a file that is already open.
+    """
+    while error is not None:
+        refused = _refusal(Path(), error) if isinstance(error, OSError) else None
+        named = isinstance(error, OSError) and (error.filename2 or error.filename)
+        if refused and named:
+            return replaced(refused, folder=Path(named).parent)
+        number = refused.number if refused else _number(str(error))
+        if number is not None:
+            places = [*folders]
+            fullest = Refusal(min(places, key=_free), number)  # what was half written is gone
+            return next(filter(None, map(refusal, places)), fullest)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _number(message: str) -> int | None:
+    """The number of an error that is no OSError, such as one of SQLite or TensorFlow."""
+    words = {
+        "database or disk is full": errno.ENOSPC,
+        "readonly database": errno.EROFS,
+        os.strerror(errno.ENOSPC): errno.ENOSPC,
+        os.strerror(errno.EROFS): errno.EROFS,
+    }
+    return next((number for text, number in words.items() if text in message), None)
+
+
+def _free(folder: Path) -> int:
+    """Free bytes of a folder's disk."""
+    return shutil.disk_usage(_present(folder)).free
+
+
+def _present(folder: Path) -> Path:
+    """The folder, or the next one above it that exists."""
+    places = (folder.absolute(), *folder.absolute().parents)
+    return next(path for path in places if path.is_dir())
+
+
+def _refusal(folder: Path, error: OSError) -> Refusal | None:
+    return Refusal(folder, error.errno) if error.errno in REFUSED else None

@@ -67,20 +67,14 @@ def reader_is_gone() -> bool:
 
 
 @contextmanager
-def kept(stage: str, study: str | None) -> Iterator[None]:
-    """Shows warnings on the terminal and, for a stage of a study, writes its log file.
-
-    There is no log file if `study` cannot be a study's name, as an option cannot. Until the end of
-    the block no message of any logger, a library's included, has a password.
-    """
+def kept() -> Iterator[None]:
+    """Shows warnings on the terminal. No message of any logger in the block has a password."""
     with ExitStack() as stack:
         stack.callback(logging.setLogRecordFactory, logging.getLogRecordFactory())
         logging.setLogRecordFactory(_discreet)
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setLevel(logging.WARNING)
         stack.enter_context(_handling(terminal))
-        if study is not None and NAME.fullmatch(study):
-            stack.enter_context(stage_file(stage, study))
         logging.captureWarnings(True)
         stack.callback(logging.captureWarnings, False)
         yield
@@ -100,9 +94,15 @@ def _discreet(*arguments: Any, **options: Any) -> logging.LogRecord:
 
 @contextmanager
 def stage_file(stage: str, study: str) -> Iterator[None]:
-    """Appends the pipeline's messages and all warnings to a stage's log file."""
+    """Appends the pipeline's messages and all warnings to a stage's log file.
+
+    There is none if `study` cannot be a study's name, as an option cannot.
+    """
+    if not NAME.fullmatch(study):
+        yield
+        return
     FOLDER.mkdir(exist_ok=True)
-    file = logging.FileHandler(FOLDER / f"{stage}-{study}.log", encoding="utf-8", delay=True)
+    file = _File(FOLDER / f"{stage}-{study}.log", encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter(LINE))
     file.addFilter(_worth_keeping)
     level = _pipeline.level
@@ -112,6 +112,18 @@ def stage_file(stage: str, study: str) -> Iterator[None]:
             yield
     finally:
         _pipeline.setLevel(level)
+
+
+class _File(logging.FileHandler):
+    """A log file that a full disk may cut short: what matters is on the terminal too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # as in the library
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def _worth_keeping(record: logging.LogRecord) -> bool:

@@ -79,7 +79,7 @@ def test_python_warnings_are_kept_and_what_was_set_is_set_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = list(logging.getLogger().handlers), logging.getLogger("pipeline").level
-    with warnings.catch_warnings(), logs.kept("fetch", "digits"):
+    with warnings.catch_warnings(), logs.kept(), logs.stage_file("fetch", "digits"):
         warnings.simplefilter("always")
         warnings.warn("a penalty is large", UserWarning, stacklevel=1)
     assert (list(logging.getLogger().handlers), logging.getLogger("pipeline").level) == before

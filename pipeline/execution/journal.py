@@ -303,15 +303,19 @@ class Journal:
 
     def _write(self, contents: Mapping[str, Mapping[str, bytes]]) -> None:
         """Writes files, key → ending → content; all are on the disk before any is renamed."""
-        scratch = {}
-        for key, files in contents.items():
-            for ending, content in files.items():
-                path = self._path(key, ending)
-                scratch[path] = path.with_name(f"{path.name}.partial")
-                scratch[path].write_bytes(content)
-        if scratch:
-            with ThreadPoolExecutor(SYNCS) as pool:
-                list(pool.map(_sync, scratch.values()))
+        scratch: dict[Path, Path] = {}
+        try:
+            for key, files in contents.items():
+                for ending, content in files.items():
+                    path = self._path(key, ending)
+                    scratch[path] = path.with_name(f"{path.name}.partial")
+                    scratch[path].write_bytes(content)
+            if scratch:
+                with ThreadPoolExecutor(SYNCS) as pool:
+                    list(pool.map(_sync, scratch.values()))
+        except OSError:  # a full disk needs the space
+            self._delete(scratch.values())
+            raise
         for path, partial in scratch.items():
             partial.replace(path)
         if scratch:
