@@ -514,7 +514,7 @@ assert (tracker.failure, tracker.added) == (None, 15)
 @pytest.mark.slow
 def test_a_database_that_is_killed_in_the_making_leaves_none_behind(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    script = f"from pipeline.tracking.store import prepare_sqlite; prepare_sqlite({uri!r})"
+    script = f"from pipeline.tracking.opening import prepare_sqlite; prepare_sqlite({uri!r})"
     made = [sys.executable, "-c", script]
     with subprocess.Popen(made, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: bool(list(tmp_path.glob("*/mlflow.db"))), seconds=120)

@@ -67,8 +67,8 @@ def draw_search(
     import optuna
     from optuna.visualization import matplotlib as plots
 
-    names = _varied(trials)
-    if not names or len({trial.score for trial in trials if not trial.pruned}) < 2:
+    names = varied(trials)
+    if not names:
         return
     prepare()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -83,8 +83,13 @@ def draw_search(
             plt.close(figure)
 
 
-def _varied(trials: Sequence[Trial]) -> list[str]:
-    """The hyperparameters that every trial has, with different values in complete trials."""
+def varied(trials: Sequence[Trial]) -> list[str]:
+    """The hyperparameters that every trial has, with different values in complete trials.
+
+    None unless these differ in score too.
+    """
+    if len({trial.score for trial in trials if not trial.pruned}) < 2:
+        return []
     complete = [trial.values for trial in trials if not trial.pruned]
     shared = [
         name for name in (complete or [{}])[0] if all(name in trial.values for trial in trials)

@@ -1,4 +1,7 @@
-"""Add runs that are missing in MLflow, from the result files; name the champion, log figures."""
+"""Add runs that are missing in MLflow, from the result files; name the champion, log figures.
+
+Artifacts that were removed from the store are logged again.
+"""
 
 import argparse
 import logging
@@ -60,7 +63,7 @@ def publish(study: str, settings: Params) -> None:
     context = Context.of_study(study, settings, *_data(study))
     changed, all_records = set(), list(records(study, architecture))
     remaining = Counter(record.technique for record in all_records)
-    with at_work(study), Tracker(context) as tracker:
+    with at_work(study), Tracker(context, restores=True) as tracker:
         for record in all_records:
             tracker.log(record)
             remaining[record.technique] -= 1
@@ -77,10 +80,14 @@ def publish(study: str, settings: Params) -> None:
             ", ".join(sorted(changed)),
         )
     summary = f"{study}: {counted(tracker.added, 'run')} added, {tracker.present} already in MLflow"
+    if tracker.restored:
+        summary += f", lost artifacts of {counted(tracker.restored, 'run')} restored"
     _log.info(summary)
     print(summary)
     if tracker.failure:
-        raise CommandError(f"{study} is incomplete in MLflow; run publish again")
+        raise CommandError(
+            f"{study} is incomplete in MLflow, for the reason above; then run publish again"
+        )
     if reported:
         report.show(RESULTS / study)
 

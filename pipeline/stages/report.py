@@ -27,6 +27,7 @@ from pipeline.tracking.attachments import log_figures, studies
 from pipeline.tracking.champion import crown
 from pipeline.tracking.comparison import Report
 from pipeline.tracking.context import asked, location
+from pipeline.tracking.store import tracking_uri
 
 
 def main(argv: list[str]) -> None:
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     folder, shown = Path("results") / arguments.study, None
     if not arguments.table:
+        tracking_uri()  # a mistake in it is told before the work
         _write(folder, arguments.ui)
         shown = show(folder)
     print("\n\n".join(sentences.told(folder)))

@@ -9,6 +9,7 @@ seconds, so functions import it, on the tracker's thread.
 - `context`     what all records of a study share, and the digest of its values and data
 - `tracker`     takes records and writes them in the background, as long as the store works
 - `experiment`  what the experiment has already, and what a record adds to it
+- `restoring`   artifacts of its runs that were removed
 - `findings`    metrics and descriptions of parents
 - `drawing`     figures and curves of the parents, drawn in a process beside the writer
 - `packages`, `entities`  models, parameters and metrics as MLflow's types
@@ -18,6 +19,7 @@ seconds, so functions import it, on the tracker's thread.
 - `champion`    the registered model: a run of the technique that the report advises
 - `project`     the run that `mlflow run` opens
 - `store`       address of the store, names in it, and words for its errors
+- `opening`     a client of the store, after one brief look; makes and migrates a SQLite file
 
     experiment        regularization/<study>
       parent run      a technique's search, or its final runs      tags: phase, technique, study

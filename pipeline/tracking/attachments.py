@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.results import STUDY
+from pipeline.tracking.opening import visit
 from pipeline.tracking.records import parent_name
-from pipeline.tracking.store import visit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

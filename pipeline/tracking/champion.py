@@ -15,8 +15,9 @@ import pandas as pd
 
 from pipeline.datasets.task import named
 from pipeline.techniques.registry import BASELINE
+from pipeline.tracking.opening import visit
 from pipeline.tracking.records import Row, finite
-from pipeline.tracking.store import model_name, visit
+from pipeline.tracking.store import model_name
 from pipeline.tracking.view import slug
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from pipeline.techniques.registry import BASELINE
 from pipeline.tracking import renewal, view
 from pipeline.tracking.attachments import parent_of
 from pipeline.tracking.entities import points_of, scalars
-from pipeline.tracking.store import now, visit
+from pipeline.tracking.opening import visit
+from pipeline.tracking.store import now
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,6 +15,8 @@ from pipeline.report import charts
 from pipeline.techniques.ranges import Range
 from pipeline.tracking.records import Record
 
+TABLE = "curves.parquet"
+
 
 @cache
 def artists() -> ProcessPoolExecutor:
@@ -73,14 +75,7 @@ class Drawing:
 
 def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -> None:
     """Writes a parent's artifacts: figures of its search, or its curves as figure and table."""
-    task = records[0].task
-    trials = [
-        charts.Trial(record.params, score, record.status == "KILLED")
-        for record in records
-        if record.phase == "tune" and record.status != "FAILED"
-        if np.isfinite(score := record.metrics.get(task.val.name, task.worst))
-    ]
-    charts.draw_search(trials, ranges, folder, task)
+    charts.draw_search(_trials(records), ranges, folder, records[0].task)
     labelled = [
         record.curve.assign(
             key=record.key, setting=record.setting, search=record.search, seed=record.seed
@@ -91,5 +86,22 @@ def draw(records: Sequence[Record], ranges: Mapping[str, Range], folder: Path) -
     if labelled:
         curves = pd.concat(labelled, ignore_index=True)
         curves = curves.astype({"key": "category", "setting": "category"})
-        curves.to_parquet(folder / "curves.parquet", index=False)
+        curves.to_parquet(folder / TABLE, index=False)
         charts.draw_curves(curves, folder / charts.CURVES)
+
+
+def drawn(records: Sequence[Record]) -> set[str]:
+    """The names of the files that `draw` writes."""
+    curves = (TABLE, charts.CURVES) if any(each.curve is not None for each in records) else ()
+    search = charts.SEARCH if charts.varied(_trials(records)) else ()
+    return {*curves, *(f"{name}.png" for name in search)}
+
+
+def _trials(records: Sequence[Record]) -> list[charts.Trial]:
+    task = records[0].task
+    return [
+        charts.Trial(record.params, score, record.status == "KILLED")
+        for record in records
+        if record.phase == "tune" and record.status != "FAILED"
+        if np.isfinite(score := record.metrics.get(task.val.name, task.worst))
+    ]

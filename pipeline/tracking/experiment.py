@@ -14,8 +14,10 @@ from pipeline.tracking.context import Context
 from pipeline.tracking.drawing import Drawing, artists
 from pipeline.tracking.entities import params_of, points_of, scalars
 from pipeline.tracking.findings import note, summary
+from pipeline.tracking.opening import client_of
 from pipeline.tracking.packages import Packages
 from pipeline.tracking.records import Phase, Record, Status, as_text, parent_name, thin
+from pipeline.tracking.restoring import Restoring
 from pipeline.tracking.store import (
     WRITER,
     artifacts,
@@ -23,7 +25,6 @@ from pipeline.tracking.store import (
     check_place,
     experiment_name,
     now,
-    prepare_sqlite,
 )
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ class Experiment:
     """The MLflow experiment of a study and the runs in it. Used by one thread.
 
     Leaving the `with` block ends the parents that are still running: as finished, once they are
-    drawn, if they were described, else as failed.
+    drawn, if they were described, else as failed. `restores`: see `Tracker`.
     """
 
-    def __init__(self, uri: str, context: Context, system_metrics: bool) -> None:
-        from mlflow import MlflowClient
-
-        prepare_sqlite(uri)
+    def __init__(
+        self, uri: str, context: Context, system_metrics: bool, restores: bool = False
+    ) -> None:
+        self._client = client_of(uri)
         self._uri = uri
         # Names the checkout: processes that share a journal write one at a time.
         self._writer = f"{socket.gethostname()}:{ROOT.resolve()}"
@@ -65,10 +66,15 @@ class Experiment:
         self._context = context
         self._parents: dict[_ParentKey, Parent] = {}
         self._parent_ids: dict[str, str] = {}  # by the keys of the children
-        self._client = MlflowClient(uri)
         self._id = self._get_or_create(experiment_name(context.study), uri)
         self._look_up()
         self._packages = Packages(context.inputs)
+        self._restoring = Restoring(self._client, self._id, self._packages) if restores else None
+
+    @property
+    def restored(self) -> int:
+        """The number of runs whose lost artifacts were logged again."""
+        return 0 if self._restoring is None else self._restoring.runs
 
     def __enter__(self) -> Self:
         return self
@@ -76,9 +82,10 @@ class Experiment:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._packages.close()
         if not away(error):  # else the next tracker ends runs that it finds running
-            with suppress(Exception):
-                for parent in self._parents.values():
+            for parent in self._parents.values():
+                with suppress(Exception):
                     self._conclude(parent)
+                with suppress(Exception):  # its artifacts may have found no space
                     if parent.status == "RUNNING" and (parent.ours or parent.records):
                         self._end(parent, "FAILED")
         for parent in self._parents.values():
@@ -131,6 +138,8 @@ class Experiment:
         parent = self._parent(record)
         parent.records.append(record)
         if record.key in self.run_ids:
+            if self._restoring is not None:
+                self._restoring.model(self.run_ids[record.key], record)
             return False
         parent.changed = True
         artists()  # starts its imports
@@ -280,6 +289,9 @@ class Experiment:
                 parent.drawing.close()
             ranges = self._context.ranges.get(parent.records[0].technique, {})
             parent.drawing, parent.changed = Drawing(parent.records, ranges), False
+        elif parent.records and parent.drawing is None and self._restoring is not None:
+            ranges = self._context.ranges.get(parent.records[0].technique, {})
+            self._restoring.drawings(parent.run_id, parent.records, ranges)
 
     def _conclude_drawn(self) -> None:
         for parent in self._parents.values():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import redacted
 from pipeline.tracking.entities import scalars
+from pipeline.tracking.opening import client_of
 from pipeline.tracking.records import Status
 from pipeline.tracking.store import away, describe, experiment_name, now, tracking_uri
 
@@ -80,10 +81,8 @@ class ProjectRun:
     def _tell(self, write: "Callable[[MlflowClient, str], object]") -> None:
         if self._run_id is None or self._away:
             return
-        from mlflow import MlflowClient
-
         try:
-            write(MlflowClient(self._uri), self._run_id)
+            write(client_of(self._uri), self._run_id)
         except Exception as error:
             if not self._warned:
                 run_id, happened = self._run_id, describe(error)

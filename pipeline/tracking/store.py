@@ -3,39 +3,38 @@
 import logging
 import os
 import re
-import sqlite3
+import tempfile
 import textwrap
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from importlib.metadata import entry_points
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pipeline.errors import UserError, redacted
+from pipeline.files import refused_write
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
+LONGEST = "20"  # seconds of a request
 # With MLflow's default limits, a server that is away would delay a stage for minutes.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": LONGEST,
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
-# Requests that are retried have not failed yet.
+# Requests that are retried have not failed yet; what fails is told once, in one line.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-
-_log = logging.getLogger(__name__)
+for _name in ("mlflow.store.db.utils", "mlflow.tracking.default_experiment"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+ARTIFACTS = "mlartifacts"  # the folder beside a SQLite file
 EXPERIMENTS = Path(".dvc", "tmp", "exps")  # where DVC copies the project to
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+PLACES = ("databricks",)  # addresses without a scheme
 WRITER = "writer"  # the tag that says which checkout wrote a run
 
 
@@ -49,10 +48,33 @@ def project() -> Path:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file of the project; a file's path is absolute."""
+    """MLFLOW_TRACKING_URI, or the SQLite file of the project; a file's path is absolute.
+
+    Raises UserError if no store can have the address.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    _check_address(uri)
     file, (_, *options) = sqlite_file(uri), uri.split("?")
     return uri if file is None else "?".join((f"sqlite:///{project() / file}", *options))
+
+
+def _check_address(uri: str) -> None:
+    scheme, separator, rest = uri.partition("://")
+    known = {*SCHEMES, *(each.name for each in entry_points(group="mlflow.tracking_store"))}
+    kind = scheme.partition("+")[0]
+    if uri in PLACES or (separator and kind in known and (kind != "sqlite" or _names_file(rest))):
+        return
+    raise UserError(
+        "MLFLOW_TRACKING_URI must be the address of a server (http://host:5000), a database file "
+        "(sqlite:///mlflow.db, sqlite:////absolute/mlflow.db) or a database server "
+        f"(postgresql://…), but got {shown(uri)!r}; without it runs go to {DEFAULT_URI}"
+    )
+
+
+def _names_file(rest: str) -> bool:
+    """Whether what follows `sqlite://` is the path of a file: another database ends with MLflow."""
+    path = rest.partition("?")[0]
+    return path.startswith("/") and path.rpartition("/")[2] not in ("", ":memory:")
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -62,41 +84,10 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").split("?")[0])
 
 
-def prepare_sqlite(uri: str) -> None:
-    """Creates the database if necessary, with write-ahead logging.
-
-    This cuts the time of commits to a third, and lets the UI read during writes.
-    """
-    path = sqlite_file(uri)
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        _make(path)
-    # Only for speed, so a database that is locked is left as it is.
-    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _make(path: Path) -> None:
-    """Lets MLflow create its tables in another file, which is moved into place when complete.
-
-    That takes seconds, table by table, and MLflow could not continue after an interruption.
-    """
-    from mlflow import MlflowClient
-
-    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
-        scratch = Path(folder, path.name)
-        MlflowClient(f"sqlite:///{scratch}").search_experiments(max_results=1)
-        # Another process may have been faster. Without hard links MLflow creates the file in place.
-        with suppress(OSError):
-            os.link(scratch, path)
-
-
 def artifacts(uri: str, study: str) -> str | None:
     """The URI of an experiment's artifacts, beside a SQLite file; None: the server decides."""
     file = sqlite_file(uri)
-    return None if file is None else (file.parent / "mlartifacts" / study).resolve().as_uri()
+    return None if file is None else (file.parent / ARTIFACTS / study).resolve().as_uri()
 
 
 def check_place(location: str, uri: str, study: str) -> None:
@@ -105,12 +96,12 @@ def check_place(location: str, uri: str, study: str) -> None:
     MLflow keeps their absolute place, so that runs would lead to files of another folder.
     """
     expected = artifacts(uri, study)
-    if expected is None or location == expected or not location.endswith(f"/mlartifacts/{study}"):
+    if expected is None or location == expected or not location.endswith(f"/{ARTIFACTS}/{study}"):
         return
-    before = unquote(location.removesuffix(f"/mlartifacts/{study}").removeprefix("file://"))
+    before = unquote(location.removesuffix(f"/{ARTIFACTS}/{study}").removeprefix("file://"))
     raise UserError(
         f"has a store that was moved or copied from {before}, and its runs lead to files there; "
-        f"move {sqlite_file(uri)} away, since result files have everything"
+        f"{move_away(sqlite_file(uri))}"
     )
 
 
@@ -129,54 +120,53 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Away(Exception):  # noqa: N818  # a state, as `StopIteration` is
+    """A server or database does not answer."""
+
+
 def away(error: BaseException | None) -> bool:
     """Whether an error means that a server did not answer, rather than refused a request."""
     from requests import HTTPError, RequestException
 
     while error is not None:
-        if isinstance(error, RequestException):
+        if isinstance(error, (Away, RequestException)):
             return not isinstance(error, HTTPError)
         error = error.__cause__ or error.__context__
     return False
 
 
+def shown(uri: str) -> str:
+    """An address without the password that it may have: up to the last @, whatever is in it."""
+    return re.sub(r"(?<!/)//(?!/).*@", "//", uri, flags=re.DOTALL)
+
+
+def move_away(file: Path | None) -> str:
+    """What to do with a database that is of no use, as part of a sentence."""
+    return f"move {file}* away, since result files have everything"
+
+
 def describe(error: Exception) -> str:
-    """What happened to MLflow, in one line, without the password that a URI may have."""
+    """What happened to MLflow and what mends it, in one line that continues `MLflow …`."""
     if isinstance(error, UserError):
         return str(error)
+    uri = shown(tracking_uri())
+    file = sqlite_file(uri)
     if away(error):
-        # Up to the last @, whatever a password has in it.
-        address = re.sub(r"(?<!/)//(?!/).*@", "//", tracking_uri(), flags=re.DOTALL)
-        happened = f"is away ({address} does not answer)"
-    else:
-        happened = f"failed ({str(error) or type(error).__name__})"
-    return textwrap.shorten(redacted(happened), 200)
+        happened = f"is away ({uri} does not answer)"
+    elif refused := refused_write(error, _places(file)):
+        happened = f"cannot go on: {refused}; {refused.remedy.lower()}"
+    elif any(words in str(error) for words in _DAMAGED):
+        happened = f"cannot read {file or uri}, which is damaged; {move_away(file)}"
+    else:  # what follows the first line are statements of SQL
+        first = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        happened = textwrap.shorten(f"failed ({redacted(first)})", 200)
+    return redacted(happened)
 
 
-def visit(study: str, write: "Callable[[MlflowClient, str], object]") -> bool:
-    """Calls `write` with a client and a study's experiment id, if the store has the study.
+def _places(file: Path | None) -> list[Path]:
+    """The folders that the store writes to."""
+    folders = [] if file is None else [file.parent, file.parent / ARTIFACTS]
+    return [*folders, Path(tempfile.gettempdir())]
 
-    Returns whether the store works; if not, a warning says what happened and what to do.
-    """
-    file = sqlite_file(tracking_uri())
-    if file is not None and not file.exists():
-        return True
-    from mlflow import MlflowClient
 
-    try:
-        client = MlflowClient(tracking_uri())
-        experiment = client.get_experiment_by_name(experiment_name(study))
-        if experiment is not None:
-            check_place(experiment.artifact_location, tracking_uri(), study)
-            write(client, experiment.experiment_id)
-    except Exception as error:
-        _log.warning(
-            "%s: MLflow %s; the report is not affected, but MLflow lacks its champion or figures. "
-            "Later, run `python -m pipeline publish %s` (for a study with other values: the same "
-            "command again)",
-            study,
-            describe(error),
-            study,
-        )
-        return False
-    return True
+_DAMAGED = ("file is not a database", "database disk image is malformed")

@@ -30,15 +30,21 @@ class Tracker:
     records that were written and those that the experiment had.
 
     `system_metrics`: whether parents show the machine's load, from their first new record on.
+    `restores`: whether artifacts that the store has lost are logged again; `restored` counts the
+    runs. Raises UserError if no store can have the address, before anything is trained.
     """
 
-    def __init__(self, context: Context, system_metrics: bool = False) -> None:
+    def __init__(
+        self, context: Context, system_metrics: bool = False, restores: bool = False
+    ) -> None:
+        self._uri = tracking_uri()
         self.run_ids: Mapping[str, str] = {}
         self.added = 0
         self.present = 0
+        self.restored = 0
         self.failure: Exception | None = None
         self._context = context
-        self._system_metrics = system_metrics
+        self._system_metrics, self._restores = system_metrics, restores
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
 
@@ -87,15 +93,19 @@ class Tracker:
 
     def _write(self) -> None:
         try:
-            with Experiment(tracking_uri(), self._context, self._system_metrics) as experiment:
+            with Experiment(
+                self._uri, self._context, self._system_metrics, self._restores
+            ) as experiment:
                 self.run_ids = experiment.run_ids
                 for job in iter(self._jobs.get, None):
                     job(experiment)
+                self.restored = experiment.restored
         except Exception as error:
             self.failure = error
             _log.warning(
-                "%s: MLflow %s; results are not affected. Later, run `python -m pipeline publish "
-                "%s` (for a study with other values: the same command again) to complete MLflow",
+                "%s: MLflow %s; results are not affected. Afterwards, run `python -m pipeline "
+                "publish %s` (for a study with other values: the same command again) to complete "
+                "MLflow",
                 self._context.study,
                 describe(error),
                 self._context.study,
