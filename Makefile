@@ -51,11 +51,12 @@ test: setup ## the test suite; about 15 minutes on two cores
 test-all: setup ## every test, also techniques in the kind of program that they are not trained in
 	$(PYTHON) -m pytest -n auto --dist loadfile
 
-check: setup ## format, lint, types, links and commands of the documentation
+check: setup ## format, lint, types, links and commands of the documentation, known holes of packages
 	ruff format --check .
 	ruff check .
 	mypy
 	$(PYTHON) -m tests.documents
+	$(PYTHON) -m tests.audit
 
 format: setup ## format, and mend what lint can mend
 	ruff format .
