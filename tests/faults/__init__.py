@@ -1,4 +1,4 @@
-"""Faults that users meet, on studies of the smallest budget: a sentence, nothing lost, and going on.
+"""Faults that users meet, on studies of the smallest budget: a sentence, and nothing lost.
 
 By default a sample is tried; `FAULTS=all python -m pytest tests/faults` tries all of them, for
 hours, and `FAULTS=3` another sample where `sampled` is used.
