@@ -77,8 +77,8 @@ def listed(names: Sequence[str]) -> str:
 def shown(value: object) -> str:
     """A value that was received, cut to what a message has place for.
 
-    >>> shown("x" * 1000), shown([[[[[[1]]]]]])
-    ("'xxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxx'", '[[[[...]]]]')
+    >>> shown("x" * 1000)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
     """
     if isinstance(value, int) and value.bit_length() > 1000:  # which Python may refuse to spell
         return f"a whole number of {value.bit_length()} bits"

@@ -213,13 +213,13 @@ def test_the_command_prints_numbers_and_verdict(
     (tmp_path / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     arguments = ["compare", "l2", "none", "--study", "circles"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert "runs.csv is missing; run `python -m pipeline train circles`" in capsys.readouterr().err
     Path("results/circles").mkdir(parents=True)
     runs.to_csv("results/circles/runs.csv", index=False)
     assert main(arguments) == 0
     assert capsys.readouterr().out == comparison.text(compare(runs, "l2", "none")) + "\n"
-    assert main([*arguments[:2], "nine", *arguments[3:]]) == 1
+    assert main([*arguments[:2], "nine", *arguments[3:]]) == 2
     assert "did you mean 'none'?" in capsys.readouterr().err
 
 

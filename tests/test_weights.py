@@ -204,6 +204,7 @@ def test_class_weights_need_classes() -> None:
     )
     study["training"]["class_weight"] = "balanced"
     study["model"] = {"architecture": "autoencoder", "hidden": [16], "code": 6}
+    study["techniques"], study["outcomes"] = {"none": {}}, []
     expected = rf"studies.{name}.training.class_weight: must be left out without classes"
     with pytest.raises(UserError, match=expected):
         loading.parse(given)

@@ -569,7 +569,7 @@ class Fake:
                 unit.key,
                 {"val_accuracy": 1 - abs(np.log10(strength) + 3) / 10, "val_loss": 1.0,
                  "train_accuracy": 1.0, "epochs_run": 4, "seconds": 0.1,
-                 "diverged": strength > 0.01},
+                 "diverged": unit.values.get("strength", 0) > 0.01},
             )  # fmt: skip
 
 

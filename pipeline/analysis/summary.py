@@ -181,8 +181,8 @@ class _Setting:
 
     def _ranks(self, technique: str) -> bool:
         """Whether a technique is compared: neither it nor the baseline has mostly diverged runs."""
-        shares = [self.runs[name]["diverged"].mean() for name in (technique, BASELINE)]
-        return max(shares) <= LOST
+        both = (self.runs[name] for name in (technique, BASELINE))
+        return all(runs["diverged"].mean() <= LOST for runs in both if "diverged" in runs)
 
     def _pairs(self, technique: str, name: str) -> Pairs:
         """Differences to the baseline."""

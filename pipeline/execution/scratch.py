@@ -4,6 +4,7 @@ A process that is killed leaves its folder; the next process that makes one remo
 """
 
 import fcntl
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -11,9 +12,9 @@ from contextlib import suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-PREFIX = "regularization-"
+PREFIX = "regstudy-"  # short, since the name of a socket in it is limited to 108 bytes
 LOCK = "regularization-study.lock"  # held while the process lives; no folder without it is removed
-LAST = -1000  # priority at exit: after multiprocessing has removed its folder, which is inside
+LAST = -1000  # priority at exit: after all that multiprocessing does there
 
 
 def begin() -> None:
@@ -31,6 +32,8 @@ def begin() -> None:
     with suppress(OSError):
         _hold(own)
     os.environ["TMPDIR"] = tempfile.tempdir = str(own)
+    # Else multiprocessing would make a folder within, for whose sockets a name may be too long.
+    multiprocessing.current_process()._config["tempdir"] = str(own)  # type: ignore[attr-defined]
     Finalize(None, remove, exitpriority=LAST)
 
 

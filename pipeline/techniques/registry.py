@@ -544,8 +544,8 @@ def combination(parts: Sequence[str]) -> Technique:
 def explained(made_of: str) -> str:
     """What a combination does, in words; `made_of`: its parts, joined by plus signs.
 
-    >>> explained("input_dropout + max_norm")  # doctest: +ELLIPSIS
-    'input_dropout and max_norm together: zeroes a random share of the inputs while training; ...'
+    >>> explained("input_dropout + max_norm").partition(";")[0]
+    'input_dropout and max_norm together: zeroes a random share of the inputs while training'
     >>> explained("l2/first")
     'l2 on first: penalty on the squared size of the hidden kernels'
     """

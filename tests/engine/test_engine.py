@@ -333,7 +333,7 @@ def test_what_ends_early_is_how_a_longer_training_begins(
 
 @pytest.mark.slow
 def test_a_run_that_diverged_is_how_a_longer_training_begins() -> None:
-    problem = Problem(epochs=6, learning_rate=1e30, optimizer="sgd")
+    problem = Problem(epochs=6, learning_rate=1000.0, optimizer="sgd")
     data, again = problem.data(), "dropout_early_stopping_again"
     values = {"dropout": {"rate": 0.5}, again: {"rate": 0.5, "patience": 2}}
     member = {name: problem.member(name, values[name]) for name in values}

@@ -24,7 +24,7 @@ from tests.clone import Clone
 STUDY = "circles"
 STAGES = ("tune", "train", "report", "publish")
 MADE = ("results", "models", "mlartifacts", "logs", f".journal/{STUDY}")
-OWN = ("seconds", "mlflow_run_id")  # columns that differ between two times
+OWN = ("seconds", "mlflow_run_id")  # what differs between two times
 PATIENCE = 900  # seconds that a stage may take on a busy machine
 
 Victim = Literal["parent", "group", "worker"]
@@ -46,6 +46,7 @@ class Project:
 
     clone: Clone
     empty_database: Path
+    started: "subprocess.Popen[str] | None" = None  # the last one
     took: dict[str, float] = field(default_factory=dict)  # seconds of each stage, undisturbed
 
     @classmethod
@@ -84,7 +85,7 @@ class Project:
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db",
         }
         with (self.folder.parent / "told.txt").open("w", encoding="utf-8") as told:
-            return subprocess.Popen(
+            self.started = subprocess.Popen(
                 command,
                 cwd=self.folder,
                 env=environment,
@@ -93,6 +94,13 @@ class Project:
                 text=True,
                 start_new_session=True,
             )
+        return self.started
+
+    def close(self) -> None:
+        """Kills what a failed test left running."""
+        if self.started is not None and self.started.poll() is None:
+            os.killpg(self.started.pid, signal.SIGKILL)
+            self.started.wait()
 
     @property
     def told(self) -> str:
@@ -152,9 +160,11 @@ class Project:
             name: pd.read_csv(home / name).drop(columns=[*OWN], errors="ignore").to_csv()
             for name in ("trials.csv", "trial_runs.csv", "runs.csv", "choices.csv")
         }
+        summary = pd.read_csv(home / "summary.csv")
+        tables["summary.csv"] = summary[~summary["outcome"].isin(OWN)].to_csv()
         texts = {
             name: (home / name).read_text(encoding="utf-8")
-            for name in ("tuned.json", "summary.csv", "advice.json", "metrics.json")
+            for name in ("tuned.json", "advice.json", "metrics.json")
         }
         with np.load(home / "predictions.npz") as arrays:
             predicted = {name: arrays[name].tobytes() for name in arrays.files}

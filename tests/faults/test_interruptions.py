@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -29,8 +30,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Project:
-    return Project.made(tmp_path_factory.mktemp("interrupted"), empty_database)
+def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
+    with closing(Project.made(tmp_path_factory.mktemp("interrupted"), empty_database)) as project:
+        yield project
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -131,9 +133,10 @@ def test_a_process_stuck_in_a_library_is_ended_in_time(
         "import ctypes, sys\n"
         "from pipeline.execution import ending\n"
         "with ending.one_interruption('told', 0.5, 130):\n"
-        "    print('begun', flush=True)\n"
         "    while True:\n"
-        "        try: ctypes.CDLL(None).sleep(30)\n"
+        "        try:\n"
+        "            print('begun', flush=True)\n"
+        "            ctypes.CDLL(None).sleep(30)\n"
         "        except KeyboardInterrupt: pass\n"
     )
     stuck = subprocess.Popen(

@@ -7,6 +7,8 @@ stage. SEED chooses other moments.
 import os
 import random
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,17 @@ ALL = os.environ.get("FAULTS") == "all"
 KILLS = 50 if ALL else 4
 SEED = int(os.environ.get("SEED", "1"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(12 * 3600 if ALL else 1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(12 * 3600 if ALL else 3600)]
 
 
-def test_killed_stages_give_the_same_results_and_leave_nothing(
-    tmp_path: Path, empty_database: Path
-) -> None:
-    project, chance, kills = Project.made(tmp_path, empty_database), random.Random(SEED), 0
+@pytest.fixture
+def project(tmp_path: Path, empty_database: Path) -> Iterator[Project]:
+    with closing(Project.made(tmp_path, empty_database)) as project:
+        yield project
+
+
+def test_killed_stages_give_the_same_results_and_leave_nothing(project: Project) -> None:
+    chance, kills = random.Random(SEED), 0
     project.afresh()
     for stage in STAGES:
         project.finish(stage)
