@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-import numpy as np
-
 from pipeline.errors import UserError
 
 NEEDED = 4 << 20  # free bytes of a folder's disk, with fewer of which no work starts
@@ -36,7 +34,8 @@ REFUSED = {  # error number of the system: what it says of a folder, and what to
     errno.EPERM: _DENIED,
 }
 
-if TYPE_CHECKING:  # prepare and fetch need no pandas
+if TYPE_CHECKING:  # prepare and fetch need no pandas; outside the environment is no NumPy
+    import numpy as np
     import pandas as pd
 
 STUDIES = "studies"  # the folder of studies with other values, which share the project's data
@@ -223,7 +222,7 @@ def check_archive(path: Path) -> None:
             raise ValueError(f"{damaged} does not match its checksum")
 
 
-class Arrays(Mapping[str, np.ndarray]):
+class Arrays(Mapping[str, "np.ndarray"]):
     """The arrays of an open .npz file; unlike NumPy's, each is compared with its checksum."""
 
     def __init__(self, archive: ZipFile) -> None:
@@ -231,7 +230,9 @@ class Arrays(Mapping[str, np.ndarray]):
         for member in archive.infolist():
             archive.open(member).close()  # raises BadZipFile if its name stands twice, differently
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> "np.ndarray":
+        import numpy as np
+
         content = io.BytesIO(self._archive.read(f"{name}.npy"))
         array: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
         return array

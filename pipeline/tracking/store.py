@@ -157,9 +157,9 @@ def describe(error: Exception) -> str:
         happened = f"cannot go on: {refused}; {refused.remedy.lower()}"
     elif any(words in str(error) for words in _DAMAGED):
         happened = f"cannot read {file or uri}, which is damaged; {move_away(file)}"
-    else:  # what follows the first line are statements of SQL
-        first = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        happened = textwrap.shorten(f"failed ({redacted(first)})", 200)
+    else:
+        told = redacted(str(error)).strip() or type(error).__name__
+        happened = textwrap.shorten(f"failed ({told.partition(_STATEMENT)[0]})", 200)
     return redacted(happened)
 
 
@@ -169,4 +169,5 @@ def _places(file: Path | None) -> list[Path]:
     return [*folders, Path(tempfile.gettempdir())]
 
 
+_STATEMENT = "\n[SQL"  # from there on, an error of SQLAlchemy quotes what it tried
 _DAMAGED = ("file is not a database", "database disk image is malformed")
