@@ -149,10 +149,12 @@ def tracking() -> None:
                   f"{logged.database / runs / 1e3:.0f} kB each, "
                   f"published again in {logged.again:.1f} s")  # fmt: skip
             if shutil.which("chromium") and shutil.which("chromedriver"):
-                for opening in alone(opened, folder, 4):
-                    print(f"    the experiment's page opens in {opening.seconds:.1f} s; "
-                          f"CPU time: browser {opening.browser:.1f} s, "
-                          f"server {opening.server:.1f} s", flush=True)  # fmt: skip
+                for page, openings in alone(opened, folder, 6).items():
+                    first, *warm = openings
+                    print(f"    {page} opens in {median(each.seconds for each in warm):.1f} s, "
+                          f"first {first.seconds:.1f} s; "
+                          f"CPU time of the server {median(each.server for each in warm):.1f} s",
+                          flush=True)  # fmt: skip
 
 
 IN_TURN = (article_a, wide, dropout, population, workers)

@@ -14,29 +14,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import psutil
 
+from pipeline.analysis import summary
 from pipeline.datasets.task import CLASSIFICATION
-from pipeline.techniques.registry import TECHNIQUES
+from pipeline.techniques.registry import BASELINE, TECHNIQUES
+from pipeline.tracking import comparison, drawing, view
+from pipeline.tracking.comparison import Report
 from pipeline.tracking.context import Context
 from pipeline.tracking.records import Record, final_record
 from pipeline.tracking.store import experiment_name
 from pipeline.tracking.tracker import Tracker
 
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+
 STUDY = "circles"
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
+# As many as the largest study of params.yaml compares.
+COMPARED = [BASELINE, *[name for name in TECHNIQUES if name != BASELINE][:12]]
 TIMEOUT = 300.0  # seconds until a server must answer and a page must show its runs
 
 
 @dataclass(frozen=True)
 class Opening:
-    """The seconds until a page shows its runs, and the CPU time of browser and server."""
+    """The seconds until a page shows what it should, and the server's CPU time."""
 
     seconds: float
-    browser: float  # seconds of CPU time
     server: float  # seconds of CPU time
 
 
@@ -58,6 +66,8 @@ def log(folder: Path, runs: int, epochs: int, points: int) -> Logged:
     write = _track(folder, runs, epochs, points)
     processor = time.process_time() - began
     again = _track(folder, runs, epochs, points)
+    _compare(folder, runs, epochs)
+    drawing.stop()  # else the process that draws would keep this one from ending
     return Logged(write, processor, again, (folder / "mlflow.db").stat().st_size)
 
 
@@ -83,32 +93,65 @@ def _model(folder: Path) -> Path:
 
 
 def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
-    techniques, rng = list(TECHNIQUES), np.random.default_rng(1)
-    for run in range(runs):
-        seed, index = divmod(run, len(techniques))
-        row = {"key": f"{run:x}", "study": STUDY, "architecture": "mlp", "seed": seed}
-        row |= {"task": CLASSIFICATION.name}
-        row |= {"technique": techniques[index], "setting": "tuned", "protocol": "leak_free"}
-        row |= {
-            "leaks": False,
-            "params.learning_rate": 1e-3,
-            "params.epochs": epochs,
-            "seconds": 0.1,
-        }
-        row |= dict(zip((*CLASSIFICATION.headlines, *"abcdefghijkl"), rng.random(16), strict=True))
+    rng = np.random.default_rng(2)
+    for row in _rows(runs, epochs):
         curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
         yield final_record(row, curve.assign(epoch=np.arange(1, epochs + 1)), model)
 
 
-def opened(folder: Path, repeats: int) -> list[Opening]:
-    """Opens the experiment's page in chromium, and waits until its runs are listed.
+def _rows(runs: int, epochs: int) -> Iterator[dict[str, Any]]:
+    """Rows as of runs.csv."""
+    rng = np.random.default_rng(1)
+    for run in range(runs):
+        seed, index = divmod(run, len(COMPARED))
+        row = {"key": f"{run:x}", "study": STUDY, "architecture": "mlp", "seed": seed}
+        row |= {"task": CLASSIFICATION.name, "search": 0, "replicate": seed}
+        row |= {"technique": COMPARED[index], "setting": "tuned", "protocol": "leak_free"}
+        row |= {"leaks": False, "overlap": 0.0, "same_test": False, "reference": False}
+        row |= {"params.learning_rate": 1e-3, "params.epochs": epochs, "seconds": 0.1}
+        yield row | dict(
+            zip((*CLASSIFICATION.headlines, *"abcdefghijkl"), rng.random(16), strict=True)
+        )
+
+
+def _compare(folder: Path, runs: int, epochs: int) -> None:
+    """Shows in MLflow what a report would, with mean curves."""
+    page = folder / "report.html"
+    page.write_text("", encoding="utf-8")
+    names, epoch = CLASSIFICATION.curves, np.arange(1, epochs + 1)
+    curves = [
+        pd.DataFrame({name: np.exp(-epoch / epochs) + i / 100 for name in names}).assign(
+            epoch=epoch, technique=technique, setting="tuned"
+        )
+        for i, technique in enumerate(COMPARED)
+    ]
+    table = summary.summarize(pd.DataFrame(_rows(runs, epochs)))
+    shown = comparison.show(
+        Report(STUDY, summary.find(table), CLASSIFICATION, "", pd.concat(curves), page, {}, "")
+    )
+    assert shown is not None
+
+
+DRAWN = f"""const plot = document.querySelector(".js-plotly-plot")
+return plot && plot.querySelectorAll(".scatterlayer .trace").length >= {
+    min(view.SHOWN, len(COMPARED))
+}"""
+LISTED = """return [...document.querySelectorAll("[role=gridcell] a")].some(
+    link => link.textContent.includes(" · train"))"""
+PAGES = {  # what is opened, and a script that says whether it shows what it should
+    "the comparison": (view.link("", "{id}").removeprefix("/"), DRAWN),
+    "the table of techniques": (view.link("", "{id}", table=True).removeprefix("/"), LISTED),
+    "the list of runs": ("#/experiments/{id}/runs?workflowType=machine_learning", LISTED),
+}
+
+
+def opened(folder: Path, repeats: int) -> dict[str, list[Opening]]:
+    """Opens each of `PAGES` in chromium, and waits until it shows what it should.
 
     The first opening also fills the browser's cache, and the server opens its store.
     """
     from mlflow import MlflowClient
     from selenium import webdriver
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
@@ -118,21 +161,25 @@ def opened(folder: Path, repeats: int) -> list[Opening]:
     with _server(folder) as (uri, server), webdriver.Chrome(options, service) as browser:
         experiment = MlflowClient(uri).get_experiment_by_name(experiment_name(STUDY))
         assert experiment is not None
-        page = f"{uri}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-        listed = "//*[@role='gridcell']//a[contains(., ' · train')]"
-        openings = []
-        for _ in range(repeats):
-            browser.get("about:blank")
-            before = _processor(service.process.pid), _processor(server)
-            began = time.perf_counter()
-            browser.get(page)
-            WebDriverWait(browser, TIMEOUT, 0.05).until(
-                lambda browser: browser.find_elements(By.XPATH, listed)
-            )
-            seconds = time.perf_counter() - began
-            after = _processor(service.process.pid), _processor(server)
-            openings.append(Opening(seconds, *(b - a for a, b in zip(before, after, strict=True))))
-        return openings
+        return {
+            name: [
+                _open(browser, f"{uri}/{page.format(id=experiment.experiment_id)}", shown, server)
+                for _ in range(repeats)
+            ]
+            for name, (page, shown) in PAGES.items()
+        }
+
+
+def _open(browser: "WebDriver", address: str, shown: str, server: int) -> Opening:
+    """Opens an address until the script `shown` says so. `server`: its process id."""
+    browser.get("about:blank")
+    before, began = _processor(server), time.perf_counter()
+    browser.get(address)
+    while not browser.execute_script(shown):
+        assert time.perf_counter() - began < TIMEOUT, f"{address} does not show what it should"
+        time.sleep(0.1)  # looking more often would slow the page
+    seconds = time.perf_counter() - began
+    return Opening(seconds, _processor(server) - before)
 
 
 def _processor(pid: int) -> float:
