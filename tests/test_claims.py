@@ -141,7 +141,9 @@ def test_runs_that_diverged_are_told(claim: Claim) -> None:
     frame = plant(claim, AS_STATED, 0.5)
     verdict = judged(claim, claim.cases[0], frame.assign(diverged=frame["seed"] == 1))
     diverged = frame["technique"].nunique()
-    note = f"{diverged} runs diverged and count with their values before that"
+    several = f"{diverged} runs diverged and count with their"
+    note = "1 run diverged and counts with its" if diverged == 1 else several
+    note += " values before that"
     assert note in verdict.notes
 
 

@@ -62,7 +62,7 @@ class InProcess:
 class Nowhere:
     """Stands for `Tracker`: MLflow's runs are no part of a choice."""
 
-    def __init__(self, context: object, system_metrics: bool = False) -> None:
+    def __init__(self, *context: object, **settings: bool) -> None:
         self.run_ids: dict[str, str] = {}
 
     def __enter__(self) -> Self:

@@ -522,6 +522,22 @@ def test_a_database_that_is_killed_in_the_making_leaves_none_behind(tmp_path: Pa
     assert not (tmp_path / "mlflow.db").exists()
     subprocess.run(made, check=True)
     assert MlflowClient(uri).get_experiment("0").name == "Default"
+    assert not list(tmp_path.glob("*/"))
+
+
+@pytest.mark.slow
+def test_processes_that_find_no_database_make_one_together(tmp_path: Path) -> None:
+    """Each adds an experiment at once, which the making of the others must not take away."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    script = (
+        "import sys, time; from pipeline.tracking.opening import client_of; "
+        f"time.sleep(float(sys.argv[1])); client_of({uri!r}).create_experiment(sys.argv[1])"
+    )
+    begins = ["0", "0.5", "3"]  # seconds; the first one's tables take some
+    makers = [subprocess.Popen([sys.executable, "-c", script, begin]) for begin in begins]
+    assert [maker.wait(timeout=240) for maker in makers] == [0] * len(begins)
+    found = {experiment.name for experiment in MlflowClient(uri).search_experiments()}
+    assert found == {"Default", *begins}
 
 
 def test_a_killed_writer_leaves_no_duplicate_and_no_running_run(folder: Path) -> None:

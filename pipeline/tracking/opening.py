@@ -3,13 +3,15 @@
 A SQLite file is made, or migrated after a copy, before MLflow uses it.
 """
 
+import fcntl
 import logging
 import os
+import shutil
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -140,29 +142,49 @@ def prepare_sqlite(uri: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"has no store: {path.parent} cannot be made ({error.strerror})") from error
-    if not path.exists():
-        _make(path)
-    else:
-        _migrate(path, uri)
+    with _alone(path.parent) as locked:
+        if path.exists():
+            _migrate(path, uri)
+        else:
+            _make(path, locked)
     # Only for speed, so a database that is locked is left as it is.
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-def _make(path: Path) -> None:
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Waits until no other process is in here for the same folder; False if that has no locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            locked = True
+        except OSError:
+            locked = False
+        yield locked
+    finally:
+        os.close(descriptor)
+
+
+def _make(path: Path, locked: bool) -> None:
     """Lets MLflow create its tables in another file, which is moved into place when complete.
 
     That takes seconds, table by table, and MLflow could not continue after an interruption.
+    `locked`: no other process makes one, so that what such a one has left can be removed.
     """
     from mlflow import MlflowClient
 
+    for left in path.parent.glob(f"{path.name}.*/{path.name}") if locked else ():
+        shutil.rmtree(left.parent, ignore_errors=True)
     for ending in LEFT:  # of a database that was moved away: SQLite would write it into the new one
         with suppress(FileNotFoundError):
             Path(f"{path}{ending}").rename(f"{path}.old{ending}")
     with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         scratch = Path(folder, path.name)
         MlflowClient(f"sqlite:///{scratch}").search_experiments(max_results=1)
-        # Another process may have been faster. Without hard links MLflow creates the file in place.
+        # Without locks another process may have been faster. Without hard links MLflow creates the
+        # file in place.
         with suppress(OSError):
             os.link(scratch, path)
 

@@ -208,7 +208,7 @@ def test_a_damaged_file_is_mended_or_told_and_nothing_good_is_lost(
 class Nothing(Nowhere):
     """A tracker that publishes nothing, and may be asked only once all files are checked."""
 
-    added = present = 0
+    added = present = restored = 0
     failure = None
 
 
