@@ -169,6 +169,7 @@ def test_gpus_are_dealt_out_with_the_memory_of_the_smallest(
     workers: int | None, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(devices, "_count_seen", lambda *gpus: len(gpus))
     monkeypatch.setenv("PATH", str(tmp_path))
     nvidia_smi(tmp_path, 'case "$2" in 0) echo 8192 ;; 1) echo 6144 ;; esac')
     found = devices.devices(workers)
@@ -185,6 +186,7 @@ def test_a_gpu_whose_memory_is_not_told_is_named_and_not_used(
 ) -> None:
     monkeypatch.setenv("PATH", str(two_gpus))
     monkeypatch.setattr(devices, "gpus", lambda: ["1"])
+    monkeypatch.setattr(devices, "_count_seen", lambda *gpus: len(gpus))
     devices._tell_once.cache_clear()
     if script is not None:
         nvidia_smi(two_gpus, script)
@@ -198,6 +200,28 @@ def test_a_gpu_whose_memory_is_not_told_is_named_and_not_used(
     assert devices.devices(None) == [devices.Device("1", 3 * 2**30)]
     monkeypatch.setattr(devices, "gpus", lambda: ["0", "1"])
     assert devices.devices(None) == [devices.Device("1", 3 * 2**30)]
+
+
+@pytest.mark.parametrize(
+    ("sees", "expected"), [(["0", "1"], ["0", "1"]), (["1"], ["1"]), ([], [None])]
+)
+def test_a_gpu_that_tensorflow_does_not_see_is_named_and_not_used(
+    sees: list[str],
+    expected: list[str | None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(devices, "gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(devices, "_gpu_memory", lambda gpu: 2**30)
+    monkeypatch.setattr(devices, "_count_seen", lambda *gpus: len({*gpus} & {*sees}))
+    devices._tell_once.cache_clear()
+    found = [device.gpu for device in devices.devices(None)]
+    assert found == expected * (1 if sees else devices.cores())
+    told = "\n".join(caplog.messages)
+    for gpu in {"0", "1"} - {*sees}:
+        assert f"does not see GPU {'0' if sees else '0, 1'}" in told
+        assert gpu in told
+    assert bool(told) == (len(sees) < 2)
 
 
 @pytest.mark.parametrize(

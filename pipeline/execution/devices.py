@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.execution import processes
+
 _log = logging.getLogger(__name__)
 
 SHARE = 0.5  # of all memory; the rest is for data, the system and other processes
@@ -47,18 +49,49 @@ def devices(workers: int | None) -> list[Device]:
             f"population size, so training is on the other GPUs or on cores; {VISIBLE}=-1 hides it"
         )
     usable = {gpu: memory for gpu, memory in known.items() if memory is not None}
-    gpu_numbers = [*usable]
+    gpu_numbers = _seen([*usable])
     count = workers or len(gpu_numbers) or cores()
     # The size of a population must depend neither on the memory that is free at the moment nor on
     # the number of workers: another size rounds differently, which changes the bits of results.
     if gpu_numbers:
-        memory = int(min(usable.values()) * SHARE)
+        memory = int(min(usable[gpu] for gpu in gpu_numbers) * SHARE)
     else:
         memory = int(psutil.virtual_memory().total * SHARE / cores())
     return [
         Device(gpu_numbers[index % len(gpu_numbers)] if gpu_numbers else None, memory)
         for index in range(count)
     ]
+
+
+def _seen(gpus: list[str]) -> list[str]:
+    """Those of the GPUs that TensorFlow sees; others are told, in one warning."""
+    if not gpus or _count_seen(*gpus) == len(gpus):
+        return gpus
+    seen = [gpu for gpu in gpus if len(gpus) > 1 and _count_seen(gpu)]
+    if unseen := [gpu for gpu in gpus if gpu not in seen]:
+        _tell_once(
+            f"TensorFlow does not see GPU {', '.join(unseen)}; {processes.LIBRARIES.absolute()} "
+            f"says why (see docs/gpu.md). Training is on "
+            f"{'GPU ' + ', '.join(seen) if seen else 'cores'}"
+        )
+    return seen
+
+
+@cache
+def _count_seen(*gpus: str) -> int:
+    """How many of the GPUs TensorFlow sees, asked in a process that ends and so frees them."""
+    count = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+    processes.LIBRARIES.parent.mkdir(parents=True, exist_ok=True)
+    with processes.LIBRARIES.open("ab") as log:
+        told = subprocess.run(
+            [sys.executable, "-c", count],
+            env=os.environ | {VISIBLE: ",".join(gpus)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            check=False,
+        )
+    return int(told.stdout or 0)
 
 
 def forked() -> bool:
