@@ -38,6 +38,7 @@ def _runs(study: str) -> pd.DataFrame:
     plan = Plan(
         study, data.digest, settings.study(study), settings.seed, settings.engine, data.task
     )
+    plan.check_rows(data)
     runs = rounds.article_runs(plan)
     if not runs:
         raise UserError(f"{study}: no technique has an `article` setting in params.yaml")

@@ -91,6 +91,15 @@ def test_a_study_without_settings_of_an_article_is_refused(prepared: datasets.Da
         article.main(["circles"])
 
 
+def test_a_batch_that_the_prepared_data_lack_is_refused(prepared: datasets.Dataset) -> None:
+    given = yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8"))
+    given["studies"]["circles"]["data"]["train"] = 300  # and not prepared again
+    given["studies"]["circles"]["training"]["batch_size"] = 256
+    Path(loading.FILE).write_text(yaml.safe_dump(given), encoding="utf-8")
+    with pytest.raises(UserError, match=r"studies\.circles\.training\.batch_size: .* 256"):
+        article.main(["circles"])
+
+
 @pytest.mark.slow
 def test_a_run_that_failed_is_told_and_not_left_out(
     prepared: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
