@@ -139,9 +139,8 @@ def test_more_labels_are_told_but_never_advised() -> None:
     assert "train_and_validation" not in {
         name for group in finding.groups.values() for name in group
     }
-    assert "For reference, train_and_validation, without a search" in sentences.headline(
-        finding, "Circles"
-    )
+    told = sentences.headline(finding, "Circles")
+    assert "For reference, without a search of its own: train_and_validation +7.69 points" in told
 
 
 def test_more_labels_correct_no_other_comparison() -> None:

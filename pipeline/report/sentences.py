@@ -49,7 +49,7 @@ def headline(finding: Finding, title: str) -> str:
     if finding.lost:
         return f"{where}, nothing follows. {baseline_lost(finding.lost)}"
     told = _shown(finding) if finding.better else _not_shown(finding)
-    parts = (f"{where}, {told}", side_gains(finding), *map(_reference, finding.references))
+    parts = (f"{where}, {told}", side_gains(finding), _references(finding))
     return " ".join(part for part in parts if part)
 
 
@@ -73,7 +73,7 @@ def known(finding: Finding) -> str:
         "No technique is shown to help.",
         ruled_out(finding),
         side_gains(finding),
-        *map(_reference, finding.references),
+        _references(finding),
     )
     return " ".join(part for part in parts if part)
 
@@ -102,14 +102,14 @@ def _no_technique(finding: Finding) -> str:
     return "no technique: all are worse"
 
 
-def _reference(row: Row) -> str:
-    """What a technique with another one's values shows, such as what more labels are worth."""
-    if not told_apart(row):
+def _references(finding: Finding) -> str:
+    """What techniques with another one's values show, such as what more labels are worth."""
+    shown = [row for row in finding.references if told_apart(row)]
+    if not shown:
         return ""
-    return (
-        f"For reference, {row['technique']}, without a search of its own:"
-        f" {difference_text(row, unit=True)}."
-    )
+    searches = "a search of its own" if len(shown) == 1 else "searches of their own"
+    differences = (f"{row['technique']} {difference_text(row, unit=True)}" for row in shown)
+    return f"For reference, without {searches}: {listed([*differences])}."
 
 
 def _shown(finding: Finding) -> str:
