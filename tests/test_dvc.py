@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import yaml
 from mlflow import MlflowClient
 
 from pipeline.config import loading
+from pipeline.config.sections import Study
 
 from .clone import Clone
 
@@ -99,6 +101,18 @@ def test_what_a_stage_depends_on_exists_or_is_made(stage: str) -> None:
         assert exists or any(covers(dep, path) for path in made), dep
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_names_no_key_that_a_study_may_lack(stage: str) -> None:
+    """DVC fails where params.yaml does not have a key, whatever it means then."""
+    required = {
+        field.name
+        for field in dataclasses.fields(Study)
+        if field.default is field.default_factory is dataclasses.MISSING
+    }
+    own = [param.split(".") for param in body(stage).get("params", []) if "${key}." in param]
+    assert {param[2] for param in own} <= required
+
+
 def test_dvc_yaml_names_no_study_and_stays_short() -> None:
     text = Path("dvc.yaml").read_text(encoding="utf-8")
     assert not [name for name in loading.load().studies if re.search(rf"\b{name}\b", text)]
@@ -113,6 +127,7 @@ def two_circles(params: dict[str, Any]) -> dict[str, Any]:
     circles["techniques"] = {name: circles["techniques"][name] for name in ("none", "l2")}
     noisy = copy.deepcopy(circles)
     noisy["data"]["noise"] = 0.3
+    del noisy["outcomes"]  # it is optional
     return params | {"studies": {"circles": circles, "noisy-circles": noisy}}
 
 

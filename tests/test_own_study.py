@@ -4,7 +4,9 @@ One study of a table with all that tables have, chosen by a score of its own, an
 with budgets as small as can be.
 """
 
+import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score, root_mean_squared_error
 
-from examples.make_table import table
+from examples.make_table import ROWS
 from pipeline import datasets, results
 from pipeline.datasets import Dataset
 
 from .clone import Clone
+from .documents import FENCE
 
 pytestmark = pytest.mark.slow
 
+PAGE = Path("docs/own-data.md")
 SMALL = {
     "customers": {"score": "roc_auc", "target": "comes_back"},
     "spend": {"score": "rmse", "target": "spend"},
@@ -33,22 +37,35 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Clone:
-    """A clone in which both studies were made by new-study and went through DVC."""
+    """A clone in which both studies were made by new-study and went through DVC.
+
+    customers by the commands of the tutorial, word by word; in between, less is asked of it.
+    """
     made = Clone(tmp_path_factory.mktemp("own"))
     shutil.copy(empty_database, made.folder / "mlflow.db")
     made.run("dvc", "remote", "add", "--default", "shared", str(tmp_path_factory.mktemp("remote")))
-    frame = table(400)
-    frame.to_csv(made.folder / "customers.csv", index=False)
+    make, look, train = tutorial("make_table")
+    made.run(*make)
+    made.run(*look)
+    frame = pd.read_csv(made.folder / "customers.csv")
     spend = (20 + 3 * frame["visits"] + 5 * frame["survey_1"]).round(2)
-    frame = frame.drop(columns="comes_back").assign(spend=spend)
-    frame.to_csv(made.folder / "spend.csv", index=False)
-    for name, asked in SMALL.items():
-        options = [f"--{key}={value}" for key, value in asked.items()]
-        made.run("python", "-m", "pipeline", "new-study", f"{name}.csv", *options)
+    frame.drop(columns="comes_back").assign(spend=spend).to_csv(
+        made.folder / "spend.csv", index=False
+    )
+    options = [f"--{key}={value}" for key, value in SMALL["spend"].items()]
+    made.run("python", "-m", "pipeline", "new-study", "spend.csv", *options)
     made.edit(_shrunk)
     made.commit("Two studies of my own")
-    made.run("dvc", "repro", *(f"report@{name}" for name in SMALL))
+    made.run(*train)
+    made.run("dvc", "repro", "report@spend")
     return made
+
+
+def tutorial(word: str) -> list[list[str]]:
+    """The commands of that block of the tutorial which has the word."""
+    blocks = [text for _, text in FENCE.findall(PAGE.read_text("utf-8")) if word in text]
+    (block,) = blocks
+    return [shlex.split(line) for line in block.splitlines()]
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +84,7 @@ def _shrunk(params: dict[str, Any]) -> dict[str, Any]:
     """Two techniques, few and short trials, three replicates."""
     for name in SMALL:
         study = params["studies"][name]
+        study["data"]["score"] = SMALL[name]["score"]
         study["data"]["draws"] = study["final"]["replicates"] = 3
         study["training"]["epochs"] = 12
         study["tuning"] |= {"trials": 2, "round": 2, "epochs": 12, "pruning": None}
@@ -95,6 +113,16 @@ def test_the_champion_takes_the_file_as_it_came(project: Path, study: str) -> No
     column = "prediction" if study == "spend" else "probability_yes"
     np.testing.assert_allclose(told[column].to_numpy()[rows], stored, rtol=1e-5, atol=1e-7)
     assert len(told) == len(raw)
+
+
+def test_the_command_of_the_tutorial_predicts_from_the_file(clone: Clone) -> None:
+    (command,) = tutorial("mlflow models predict")
+    uri = f"sqlite:///{clone.folder}/mlflow.db"
+    done = clone.attempt(*command, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)["predictions"]
+    assert len(told) == ROWS
+    assert {row["prediction"] for row in told} == {"yes", "no"}
 
 
 def test_a_model_of_a_table_names_what_it_lacks(project: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline import results
 from pipeline.analysis import by_example, sizes, summary, yardsticks
 from pipeline.analysis.families import Group
-from pipeline.analysis.summary import Finding, Row, difference_text, told_apart
+from pipeline.analysis.summary import Finding, difference_text, told_apart
 from pipeline.analysis.telling import (
     amount,
     baseline_lost,
