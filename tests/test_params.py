@@ -411,6 +411,22 @@ def test_the_projects_own_params_are_valid() -> None:
             "fast",
             "engine.program: input should be 'auto', 'xla' or 'graph', but got 'fast'",
         ),
+        (
+            "engine/executor",
+            "slurm",
+            "engine.executor: input should be 'local' or 'ray', but got 'slurm'",
+        ),
+        (
+            "engine",
+            {"executor": "ray", "address": "ray://10.0.0.1:10001"},
+            "engine.address: expected host:port or auto, but got 'ray://10.0.0.1:10001'",
+        ),
+        (
+            "engine/address",
+            "10.0.0.1:6379",
+            "params.yaml:engine: address: needs executor: ray, but got address: '10.0.0.1:6379'",
+        ),
+        ("engine/gpu_share", 0.5, "engine: gpu_share: needs executor: ray, but got gpu_share: 0.5"),
         ("studies/circles/model/hidden", [], "studies.circles.model.hidden: "),
         (
             "studies/digits/model",

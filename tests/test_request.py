@@ -102,6 +102,9 @@ def test_every_request_gives_a_valid_study_and_leaves_its_source_alone(
         ({"trials": "0"}, "trials: input should be greater than or equal to 1, but got '0'"),
         ({"seeds": "-3"}, "seeds: input should be greater than or equal to 1, but got '-3'"),
         ({"workers": "all"}, "workers: input should be 'auto', but got 'all'"),
+        ({"executor": "slurm"}, "executor: input should be 'local' or 'ray', but got 'slurm'"),
+        ({"address": "auto"}, "address: needs executor: ray, but got address: 'auto'"),
+        ({"executor": "ray", "address": "head"}, "address: expected host:port or auto"),
         (
             {"techniques": "mixed_penalties", "studies": "digits"},
             "digits.techniques.mixed_penalties: needs 3 hidden layers, but got 2",
@@ -141,3 +144,12 @@ def test_a_request_spells_what_was_asked() -> None:
     assert str(request) == "studies=circles,digits seeds=10 workers=auto"
     assert request.replaces
     assert not Request.of({"studies": "digits"}).replaces
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "[fd00::1]:6379", "head-0.lan:6379"])
+def test_a_cluster_is_asked_for_and_its_address_names_no_study(address: str) -> None:
+    words = {"executor": "ray", "address": address}
+    settings, request = applied(**words), Request.of(words)
+    assert (settings.engine.executor, settings.engine.address) == ("ray", address)
+    assert request.replaces
+    assert request.name == "executor=ray"

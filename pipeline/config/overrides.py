@@ -4,19 +4,21 @@ Reads and writes no files: takes the content of params.yaml and returns a change
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from pydantic.dataclasses import dataclass
 
 from pipeline.config import loading
-from pipeline.config.sections import Auto, Trials, Workers
+from pipeline.config.sections import Address, Auto, Executors, Trials, Workers
 from pipeline.datasets.section import FROZEN, Draws
 from pipeline.errors import UserError, nearest
 from pipeline.techniques.registry import TECHNIQUES
 from pipeline.techniques.training import ValidationToo
 
 LISTS = ("studies", "techniques")
-NAMES = (*LISTS, "trials", "seeds", "workers")
+OF_ENGINE = ("workers", "executor", "address")
+NAMES = (*LISTS, "trials", "seeds", *OF_ENGINE)
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -33,6 +35,8 @@ class Request:
     trials: Trials | None = None  # per search
     seeds: Draws | None = None  # replicates of the final runs
     workers: Workers | Auto | None = None
+    executor: Executors | None = None
+    address: Address | None = None  # of the cluster; no part of the study's name
 
     @classmethod
     def of(cls, words: Mapping[str, str]) -> Self:
@@ -51,7 +55,12 @@ class Request:
     @property
     def replaces(self) -> bool:
         """Whether values of params.yaml are replaced, beyond a choice of studies."""
-        return any((self.techniques, self.trials, self.seeds, self.workers))
+        return any(getattr(self, name) for name in NAMES if name != "studies")
+
+    @property
+    def name(self) -> str:
+        """As the text, without the address: a study goes on in another cluster."""
+        return str(replace(self, address=None)) or "address"
 
     def __str__(self) -> str:
         """As on the command line, such as `studies=circles,digits seeds=10`."""
@@ -82,8 +91,8 @@ class Request:
         _check_names("techniques", self.techniques or (), known)
         studies = {name: self._study(raw["studies"][name]) for name in self.chosen(raw)}
         engine = dict(raw.get("engine", {}))
-        if self.workers is not None:
-            engine["workers"] = self.workers
+        given = {name: getattr(self, name) for name in OF_ENGINE}
+        engine |= {name: value for name, value in given.items() if value is not None}
         return {**raw, "engine": engine, "studies": studies}
 
     def _study(self, study: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """params.yaml as frozen, typed sections; every field has its bounds beside it."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetPydanticSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema
 
 from pipeline.datasets.section import FROZEN, Draws, Rows, Section, at_most
 from pipeline.datasets.sources import SOURCES
-from pipeline.errors import UserError, nearest
+from pipeline.errors import UserError, nearest, shown
 from pipeline.models.architectures import Model, More
 from pipeline.techniques.ranges import Range
 from pipeline.techniques.registry import TECHNIQUES, Technique, combination
@@ -28,6 +29,17 @@ Trials = Annotated[int, Field(ge=1), at_most(10**5, "since each is a training")]
 Workers = Annotated[int, Field(ge=1), at_most(1024, "since each is a process")]
 Members = Annotated[int, Field(ge=1), at_most(10**4, "since a program holds all their weights")]
 OF_TRAINING = ("learning_rate", "momentum")  # that an article may have of its own for a technique
+
+
+def _address(text: str) -> str:
+    """The text, if it can be a cluster's address. Raises ValueError otherwise."""
+    if text != "auto" and not re.fullmatch(r"([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}", text):
+        raise ValueError(f"expected host:port or auto, but got {shown(text)}")
+    return text
+
+
+Executors = Literal["local", "ray"]
+Address = Annotated[str, AfterValidator(_address)]
 
 
 def _any_source(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -279,12 +291,23 @@ class Study:
 
 @dataclass(frozen=True, config=FROZEN)
 class Engine:
-    """Where and how members are trained. `workers` never changes a result."""
+    """Where and how members are trained. `workers`, `executor` and `address` change no result."""
 
     workers: Workers | Auto = "auto"  # processes; auto: one per core
+    executor: Executors = "local"  # local: this machine's processes; ray: those of a Ray cluster
+    # Of the cluster: host:port, or auto for one that runs on this machine; None: one of this
+    # machine alone, for as long as a stage lasts.
+    address: Address | None = None
     program: Literal["auto", "xla", "graph"] = "auto"
     population: Members | Auto = "auto"  # members in one XLA program
     deterministic: bool = True  # on a GPU: the same bits for the same seed, but slower
+    # Of a GPU, which one worker has; with executor: ray alone.
+    gpu_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    def __post_init__(self) -> None:
+        for name, unset in (("address", None), ("gpu_share", 1.0)):
+            if self.executor != "ray" and (given := getattr(self, name)) != unset:
+                raise ValueError(f"{name}: needs executor: ray, but got {name}: {given!r} alone")
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -88,6 +88,8 @@ def arguments(argv: list[str]) -> tuple[str, Request]:
         "trials": "trials per search",
         "seeds": "replicates: draws, splits or seeds of the final runs",
         "workers": "processes, or auto",
+        "executor": "local, or ray for a cluster (docs/cluster.md)",
+        "address": "the cluster's, host:port or auto",
     }
     for name in NAMES:
         parser.add_argument(f"--{name}", default=loading.FILE, help=helps[name])
@@ -104,7 +106,7 @@ def _text(wanted: Mapping[str, Any], request: Request) -> str:
 
 def _own_folder(request: Request, text: str) -> Path:
     """The folder of studies with other values; the same request always has the same folder."""
-    folder = Path(STUDIES, _folder_name(str(request).replace(" ", "_")))
+    folder = Path(STUDIES, _folder_name(request.name.replace(" ", "_")))
     check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
