@@ -51,7 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
     shutil.copytree("data/sources", folder / "data/sources")
     with pytest.MonkeyPatch.context() as patched:
         for stage in (tune, train):
-            patched.setattr(stage, "LocalExecutor", InProcess)
+            patched.setattr("pipeline.execution.on_demand.LocalExecutor", InProcess)
             patched.setattr(stage, "Tracker", Nowhere)
         patched.chdir(folder)
         data = prepare(NAME, loading.load().study(NAME).data, 0, Path("nowhere"))

@@ -127,7 +127,7 @@ def test_random_test_labels_change_nothing_that_is_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stage in (tune, train):
-        monkeypatch.setattr(stage, "LocalExecutor", InProcess)
+        monkeypatch.setattr("pipeline.execution.on_demand.LocalExecutor", InProcess)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
     write_params(tmp_path / loading.FILE)
     shutil.copytree("data/sources", tmp_path / "data/sources")

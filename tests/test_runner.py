@@ -1,7 +1,7 @@
 """Runs become results, whatever dies or changes meanwhile; without processes."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.config import loading, sections
 from pipeline.execution import journal as journal_module
-from pipeline.execution.executor import Answer, Work, WorkerDied
+from pipeline.execution.executor import Answer, NodeLost, Work, WorkerDied
+from pipeline.execution.host import Host, told
 from pipeline.execution.jobs import Program, Timed, Train
 from pipeline.execution.journal import LINES, Content, Journal
 from pipeline.execution.runner import Runner
@@ -35,8 +36,14 @@ MEASURES = {
 class Instant:
     """An executor whose jobs are done at once; a worker dies so many times of some runs."""
 
-    def __init__(self, slots: int = 1, deaths: dict[str, int] | None = None) -> None:
-        self.slots = range(slots)
+    def __init__(
+        self,
+        slots: int = 1,
+        deaths: dict[str, int] | None = None,
+        death: type[WorkerDied] = WorkerDied,
+    ) -> None:
+        self.slots: Sequence[int] = range(slots)
+        self.death = death
         self.deaths = Counter(deaths)
         self.trained: Counter[str] = Counter()
         self.closed = False
@@ -63,7 +70,7 @@ class Instant:
     def _live_through(self, names: Collection[str]) -> None:
         if doomed := [name for name in names if self.deaths[name]]:
             self.deaths[doomed[0]] -= 1
-            raise WorkerDied("worker died (signal 9)")
+            raise self.death("worker died (signal 9)")
 
     def close(self) -> None:
         self.closed = True
@@ -109,6 +116,89 @@ def test_a_run_is_given_up_after_three_deaths_and_no_other_is(
     assert {*executor.trained} == {run.key for run in runs} - failed
     assert {*executor.trained.values()} == {1}
     assert executor.closed
+
+
+@pytest.mark.parametrize("of", ["program of l2", "run"])
+def test_no_run_is_blamed_for_the_end_of_a_machine(
+    of: str, runs: list[Run], tmp_path: Path
+) -> None:
+    doomed = runs[1].key if of == "run" else of
+    executor = Instant(2, {doomed: 7}, NodeLost)
+    found = results(executor, runs, tmp_path)
+    assert not any(result.failed for result in found.values())
+    assert {*executor.trained.values()} == {1}
+
+
+class Growing(Instant):
+    """Counts how often it is asked for its slots, of which there are more after each job."""
+
+    asked = 0
+
+    @property
+    def slots(self) -> Sequence[int]:
+        self.asked += 1
+        return range(1 + self.trained.total())
+
+    @slots.setter
+    def slots(self, slots: Sequence[int]) -> None:
+        pass
+
+
+def test_slots_that_come_later_are_used(runs: list[Run], tmp_path: Path) -> None:
+    given = set()
+
+    class Noting(Growing):
+        def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+            given.add(slot)
+            return super().submit(slot, job)
+
+    results(Noting(), runs, tmp_path)
+    assert len(given) > 1
+
+
+def test_what_the_journal_answers_asks_for_no_slots(runs: list[Run], tmp_path: Path) -> None:
+    results(Instant(), runs, tmp_path)
+    executor = Growing()
+    with Runner(executor, Journal("circles", tmp_path)) as runner:
+        assert len([*runner.run(runs, "test")]) == len(runs)
+    assert runner.share(1.0) == "workers busy 0% of the time"
+    assert not executor.asked
+
+
+def test_the_host_of_each_run_is_kept(runs: list[Run], tmp_path: Path) -> None:
+    hosts = [Host(f"h{i}", "x86_64 avx", "2.21", "cpu") for i in range(2)]
+
+    class Elsewhere(Instant):
+        def _answer(self, job: Job[Any]) -> tuple[str, int] | Timed:
+            answer = super()._answer(job)
+            return replace(answer, host=hosts[0]) if isinstance(answer, Timed) else answer
+
+    results(Elsewhere(), runs, tmp_path)
+    journal = Journal("circles", tmp_path)
+    assert journal.hosts.of(runs) == {run.key: hosts[0] for run in runs}
+    journal.hosts.add([runs[0].key], hosts[1])
+    with (tmp_path / "circles.hosts.jsonl").open("a") as file:
+        file.write('{"keys": ["')  # a process was killed
+    assert Journal("circles", tmp_path).hosts.of(runs[:2]) == {
+        runs[0].key: hosts[1],
+        runs[1].key: hosts[0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "mixed"),
+    [("x86_64 avx", None), ("x86_64 avx512f", 1)],
+)
+def test_pairs_on_different_kinds_of_machine_are_told(
+    other: str, mixed: int | None, runs: list[Run]
+) -> None:
+    hosts = {run.key: Host("a", "x86_64 avx", "2.21", "cpu") for run in runs}
+    assert told(runs, hosts) == ""
+    moved = next(run for run in runs if run.technique == "l2")
+    hosts[moved.key] = Host("b", other, "2.21", "cpu")
+    sentence = told(runs, hosts)
+    assert bool(sentence) == (mixed is not None)
+    assert not mixed or f", {mixed} have runs of more than one kind" in sentence
 
 
 def test_a_run_that_has_failed_is_tried_again_by_the_next_stage(

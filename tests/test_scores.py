@@ -194,7 +194,7 @@ def study(folder: Path, data: dict[str, Any], made: Dataset | None = None) -> Pa
     shutil.copytree(ROOT / "data/sources", folder / "data/sources")
     with pytest.MonkeyPatch.context() as patched:
         for stage in (tune, train):
-            patched.setattr(stage, "LocalExecutor", InProcess)
+            patched.setattr("pipeline.execution.on_demand.LocalExecutor", InProcess)
             patched.setattr(stage, "Tracker", Nowhere)
         patched.setattr(devices, "cores", lambda: 1)  # figures are drawn without helpers
         patched.chdir(folder)

@@ -56,7 +56,7 @@ def devices(workers: int | None) -> list[Device]:
     if gpu_numbers:
         memory = int(min(usable[gpu] for gpu in gpu_numbers) * SHARE)
     else:
-        memory = int(psutil.virtual_memory().total * SHARE / cores())
+        memory = memory_of_core()
     return [
         Device(gpu_numbers[index % len(gpu_numbers)] if gpu_numbers else None, memory)
         for index in range(count)
@@ -92,6 +92,21 @@ def _count_seen(*gpus: str) -> int:
             check=False,
         )
     return int(told.stdout or 0)
+
+
+def memory_of_core() -> int:
+    """Bytes that the populations of one worker on a core may use."""
+    return int(psutil.virtual_memory().total * SHARE / cores())
+
+
+def memory_of(count: int) -> int:
+    """As the memory of `Device`, on a machine with this many GPUs, whatever this process sees.
+
+    0 if nvidia-smi does not report the memory of each GPU.
+    """
+    if not count:
+        return memory_of_core()
+    return int(min(_gpu_memory(str(gpu)) or 0 for gpu in range(count)) * SHARE)
 
 
 def forked() -> bool:

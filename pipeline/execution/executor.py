@@ -1,13 +1,12 @@
-"""Executes jobs in slots: local processes here, or anything else that implements `Executor`.
+"""Executes jobs in slots: local processes here, the machines of a cluster in `ray_executor`.
 
 Results depend neither on the number of slots nor on which slot does a job.
 """
 
 import multiprocessing
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import SimpleQueue
@@ -34,6 +33,10 @@ class WorkerDied(Exception):  # noqa: N818  # an event, as `StopIteration` is
     """A worker's process ended during a job. The text says how."""
 
 
+class NodeLost(WorkerDied):
+    """A worker's whole machine is gone, or cannot be reached, for which no job is blamed."""
+
+
 class Work(Future[Answer]):
     """A job's future. `epochs`: how many are done so far, if the executor reports them."""
 
@@ -45,7 +48,10 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> Sequence[int]:
-        """The slots' numbers."""
+        """The numbers of the slots that there are now; machines may come and go.
+
+        Raises UserError if there are none.
+        """
 
     def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
         """Queues a job in a slot, after those submitted there before.
@@ -56,35 +62,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Ends the running jobs and all processes at once."""
-
-
-class OnDemand:
-    """An executor that is made for the first job: a stage that the journal answers needs none.
-
-    `make` makes it of the prepared data, the engine's settings and the journal.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[Path, Engine, Journal], Executor],
-        prepared: Path,
-        engine: Engine,
-        journal: Journal,
-    ) -> None:
-        self.slots = range(len(devices_of(engine)))
-        self._make = partial(make, prepared, engine, journal)
-        self._made: Executor | None = None
-
-    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
-        """See `Executor`."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made.submit(slot, job)
-
-    def close(self) -> None:
-        """See `Executor`."""
-        if self._made is not None:
-            self._made.close()
 
 
 def devices_of(engine: Engine) -> list[Device]:

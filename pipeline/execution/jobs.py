@@ -2,11 +2,25 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
 
+from pipeline.execution.host import Host
 from pipeline.execution.worker import Worker
 from pipeline.training.runs import Result, Run
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A job that reads files, which another machine does not have."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that it reads."""
+
+    def moved(self, to: Mapping[Path, Path]) -> Self:
+        """The same job with each file in another place."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +37,11 @@ class Program:
 
 @dataclass(frozen=True)
 class Timed:
-    """Results, and the time that they took in seconds."""
+    """Results, the time that they took in seconds, and where they were computed."""
 
     results: Sequence[Result]
     seconds: float
+    host: Host | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,15 @@ class Train:
 
     runs: Sequence[Run]
     checkpoints: Sequence[Path | None]
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """See `Reader`."""
+        return [path for path in self.checkpoints if path is not None]
+
+    def moved(self, to: Mapping[Path, Path]) -> Self:
+        """See `Reader`."""
+        return replace(self, checkpoints=[path and to[path] for path in self.checkpoints])
 
     def run(self, worker: Worker) -> Timed:
         """Trains with the programs that other workers compiled, and shares those compiled here."""
@@ -45,7 +69,7 @@ class Train:
 
         with worker.shared_programs():
             results = worker.trainer.run(self.runs, self.checkpoints, on_chunk)
-        return Timed(results, time.perf_counter() - began)
+        return Timed(results, time.perf_counter() - began, worker.host)
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,15 @@ class Measure:
 
     asked: Run
     model: Path
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """See `Reader`."""
+        return [self.model]
+
+    def moved(self, to: Mapping[Path, Path]) -> Self:
+        """See `Reader`."""
+        return replace(self, model=to[self.model])
 
     def run(self, worker: Worker) -> Timed:
         """The result has measures, probabilities and inspection, but nothing of the training."""
@@ -80,6 +113,15 @@ class Score:
 
     runs: Sequence[Run]
     weights: Sequence[Path]
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """See `Reader`."""
+        return self.weights
+
+    def moved(self, to: Mapping[Path, Path]) -> Self:
+        """See `Reader`."""
+        return replace(self, weights=[to[path] for path in self.weights])
 
     def run(self, worker: Worker) -> Sequence[Mapping[str, float]]:
         """The scores of each run, by column."""

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import UserError
+from pipeline.execution.host import Hosts
 from pipeline.techniques.changes import class_named
 from pipeline.training.identity import code_digest, measuring_digest
 from pipeline.training.runs import Result, Run
@@ -168,6 +169,7 @@ class Journal:
         self.study, self.folder = study, root / study
         self.folder.mkdir(parents=True, exist_ok=True)
         self.programs = root / "programs"  # compiled; for all studies and versions of the code
+        self.hosts = Hosts(root / f"{study}.hosts.jsonl")  # where the runs were trained
         self._lines = self.folder / LINES
         content = Content.of(self._lines)
         self._entries = dict(content.entries)

@@ -13,6 +13,8 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.execution.host import processor_features
+
 PROGRAM = ".pb"  # as TensorFlow names them
 SHARED = ".program"  # after TensorFlow's name and a digest of the content
 
@@ -78,10 +80,5 @@ def _shared_name(stem: str, content: bytes) -> str:
 
 def _machine() -> str:
     """A digest of the version of TensorFlow and the features of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        processor = platform.processor()
-    text = f"{version('tensorflow')} {platform.machine()} {processor}"
+    text = f"{version('tensorflow')} {platform.machine()} {processor_features()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

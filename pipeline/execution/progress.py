@@ -12,12 +12,14 @@ from pipeline.training.runs import Run
 class Progress:
     """One line: what is trained, done / total, time left. Nothing if there is no terminal.
 
-    The bar counts epochs, so that it moves within long runs. `every`: seconds between updates.
+    The bar counts epochs, so that it moves within long runs. `every`: seconds between updates, and
+    between looks for machines that have joined a cluster.
     `runs`, `epochs`: the expected totals, if more runs than those added so far will come.
     """
 
     def __init__(self, title: str, runs: int = 0, epochs: int = 0) -> None:
-        self.every = 0.5 if sys.stderr.isatty() else None
+        shown = sys.stderr.isatty()
+        self.every = 0.5 if shown else 5.0
         self._title, self._runs, self._epochs = title, runs, epochs
         self._added_runs = self._added_epochs = 0
         self._done_runs = self._done_epochs = 0
@@ -25,7 +27,7 @@ class Progress:
             desc=title,
             bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}",
             leave=False,
-            disable=self.every is None,
+            disable=not shown,
             total=epochs,
         )
 

@@ -11,7 +11,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Self
 
-from pipeline.execution.executor import Executor, Work, WorkerDied
+from pipeline.execution.executor import Executor, NodeLost, Work, WorkerDied
 from pipeline.execution.jobs import Measure, Program, Timed, Train
 from pipeline.execution.journal import Journal
 from pipeline.execution.progress import Progress
@@ -55,7 +55,8 @@ class Runner:
 
     def share(self, seconds: float) -> str:
         """The share of this time that the workers were busy with runs, in words."""
-        share = self.busy / len(self._executor.slots) / seconds
+        slots = len(self._executor.slots) if self.busy else 1  # unless none was needed
+        share = self.busy / slots / seconds
         return f"workers busy {share:.0%} of the time"
 
     def origin(self, noun: str = "") -> str:
@@ -119,7 +120,11 @@ class Runner:
 
     def _hand_out(self, progress: Progress) -> None:
         """Gives each idle slot its next assignment."""
-        idle = sorted({*self._executor.slots} - {slot for slot, _ in self._in_work.values()})
+        if self._missing.isdisjoint(run.key for run in self._added):
+            self._added = []
+        if not (self._added or self._to_measure or self._schedule):
+            return
+        idle = self._idle()
         if idle and self._added:
             self._plan(idle, progress)
         for slot in idle:
@@ -130,6 +135,9 @@ class Runner:
             elif population := self._schedule.next(slot):
                 train = Train(population.runs, [*map(self._checkpoint, population.runs)])
                 self._in_work[self._executor.submit(slot, train)] = slot, population
+
+    def _idle(self) -> list[int]:
+        return sorted({*self._executor.slots} - {slot for slot, _ in self._in_work.values()})
 
     def _plan(self, idle: Sequence[int], progress: Progress) -> None:
         """Makes populations of the added runs. `idle`: slots that can say how many fit."""
@@ -164,7 +172,7 @@ class Runner:
                     (shared, runs) for runs in [self._survived(unknown[shared], error)] if runs
                 ]
         if repeated:
-            self._ask_programs(repeated, idle)
+            self._ask_programs(repeated, self._idle() or self._executor.slots)
 
     def _checkpoint(self, run: Run) -> Path | None:
         """The file that the run can continue from, if it exists."""
@@ -174,7 +182,7 @@ class Runner:
     def _finished(self, progress: Progress) -> Iterator[Result]:
         """Waits until a slot has finished; yields its results."""
         done, _ = wait(self._in_work, progress.every, return_when=FIRST_COMPLETED)
-        finished: list[tuple[Assignment, Sequence[Result]]] = []
+        finished: list[tuple[Assignment, Timed]] = []
         errors: list[BaseException] = []
         for work in done:
             assert isinstance(work, Work), "only futures of the executor are waited for"
@@ -185,31 +193,31 @@ class Runner:
             elif error is not None:
                 errors.append(error)
             else:
-                finished.append((assignment, self._timed(assignment, work.result())))
+                finished.append((assignment, work.result()))
+                self._note_time(*finished[-1])
         if not errors:
             self._hand_out(progress)  # so that no slot waits while these results are used
-        for assignment, results in finished:
-            yield from self._keep(assignment, results, progress)
+        for assignment, timed in finished:
+            yield from self._keep(assignment, timed, progress)
         if errors:  # after the results of other slots are kept
             raise errors[0]
         progress.show(sum(work.epochs for work in self._in_work))
 
-    def _timed(self, assignment: Assignment, timed: Timed) -> Sequence[Result]:
+    def _note_time(self, assignment: Assignment, timed: Timed) -> None:
         self.busy += timed.seconds
         if isinstance(assignment, Population):
             self._schedule.took(assignment, timed.seconds)
-        return timed.results
 
-    def _keep(
-        self, assignment: Assignment, results: Sequence[Result], progress: Progress
-    ) -> Iterator[Result]:
+    def _keep(self, assignment: Assignment, timed: Timed, progress: Progress) -> Iterator[Result]:
         """Adds results to the journal, all of them before any is yielded."""
+        results = timed.results
         if isinstance(assignment, Run):
             self._journal.measured(results)
             progress.spared([assignment])
             yield self._journal.result(assignment.key)
             return
         self._journal.add(assignment.runs, results)
+        self._journal.hosts.add([run.key for run in assignment.runs], timed.host)
         for run in assignment.runs:
             self._journal.drop_checkpoint(self._before[run.key])
         self._missing -= {run.key for run in assignment.runs}
@@ -218,17 +226,23 @@ class Runner:
         yield from results
 
     def _lost(self, slot: int, assignment: Assignment, error: WorkerDied) -> None:
-        """Repeats the runs of a worker that died, each alone, since one may be the cause."""
+        """Repeats the runs of a worker that died, each alone, since one may be the cause.
+
+        Those of a lost machine are repeated together.
+        """
         self._schedule.lost(slot)
         if isinstance(assignment, Run):
             self._to_measure += self._survived([assignment], error)
             return
         repeated = self._survived(assignment.runs, error)
         self._schedule.finished(assignment.runs)  # runs that continue a failed one start afresh
-        self._schedule.add(Population(assignment.program, [run]) for run in repeated)
+        together = [repeated] if isinstance(error, NodeLost) else [[run] for run in repeated]
+        self._schedule.add(Population(assignment.program, runs) for runs in together)
 
     def _survived(self, runs: Sequence[Run], error: WorkerDied) -> list[Run]:
         """The runs that may be tried again; the others have failed."""
+        if isinstance(error, NodeLost):
+            return [*runs]
         self._deaths.update(run.key for run in runs)
         failed = f"{error}, {TIMES}"
         self._failed += [Result(run.key, {}, failed=failed) for run in runs if self._given_up(run)]

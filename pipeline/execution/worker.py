@@ -18,9 +18,11 @@ from pipeline.config.sections import Engine
 from pipeline.errors import UserError
 from pipeline.execution import processes
 from pipeline.execution.devices import Device
+from pipeline.execution.host import Host, this_host
 from pipeline.execution.program_cache import Compiled
 
 if TYPE_CHECKING:
+    from pipeline.datasets import Dataset
     from pipeline.training.trainer import Trainer
 
 # The parent hands out jobs and writes records, which takes half a core on circles. If the workers
@@ -51,6 +53,7 @@ class Worker:
     compiled: Compiled | None  # None on a GPU
     unseen: str | None  # the worker's GPU, if TensorFlow does not see it
     tell: Callable[[int], None]
+    host: Host | None = None
 
     def check_device(self) -> None:
         """Raises UserError if TensorFlow does not see the worker's GPU."""
@@ -83,49 +86,66 @@ def main(pipe: Connection, setup: Setup) -> None:
         worker = _prepared(setup, _Telling(pipe))
         pipe.send(("ready", None))
         while True:
-            pipe.send(_answer(pipe.recv(), worker))
+            pipe.send(answer(pipe.recv(), worker))
     except (EOFError, BrokenPipeError):
         return
     except Exception as error:
-        pipe.send(_told(error))
+        pipe.send(told(error))
 
 
 def _prepared(setup: Setup, tell: Callable[[int], None]) -> Worker:
     processes.attend()
     os.nice(NICE)
-    os.environ["CUDA_VISIBLE_DEVICES"] = setup.device.gpu or ""
-    compiled = None
-    if setup.device.gpu is None:
-        compiled = Compiled(setup.programs, setup.own)
-        compiled.switch_on()
+    compiled = prepare_device(setup.device, setup.programs, setup.own)
     # After the environment is set and before anything else imports TensorFlow.
+    from pipeline import datasets
     from pipeline.execution import preload  # noqa: F401
 
-    trainer, on_gpu = _trainer(setup)
-    return Worker(trainer, compiled, None if on_gpu else setup.device.gpu, tell)
+    return made(setup.engine, setup.device, datasets.load(setup.prepared), compiled, tell)
 
 
-def _trainer(setup: Setup) -> tuple["Trainer", bool]:
-    """The worker's trainer, and whether TensorFlow sees a GPU."""
-    from pipeline import datasets, engine
+def prepare_device(device: Device, programs: Path, own: Path) -> Compiled | None:
+    """Lets TensorFlow, not imported yet, use this device alone; its programs on disk, if on a CPU.
+
+    `programs`, `own`: as in `Setup`.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = device.gpu or ""
+    if device.gpu is not None:
+        return None
+    compiled = Compiled(programs, own)
+    compiled.switch_on()
+    return compiled
+
+
+def made(
+    settings: Engine,
+    device: Device,
+    dataset: "Dataset",
+    compiled: Compiled | None,
+    tell: Callable[[int], None],
+) -> Worker:
+    """The worker of this process, whose device is prepared."""
+    from pipeline import engine
     from pipeline.engine import backend
     from pipeline.training.trainer import Trainer
 
     # Every final model is asked for predictions once, of which TensorFlow warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    backend.set_up(setup.engine.deterministic)
-    programs = engine.Engine(setup.engine.program, setup.engine.population, setup.device.memory)
-    return Trainer(datasets.load(setup.prepared), programs), backend.on_gpu()
+    backend.set_up(settings.deterministic)
+    programs = engine.Engine(settings.program, settings.population, device.memory)
+    unseen = None if backend.on_gpu() else device.gpu
+    return Worker(Trainer(dataset, programs), compiled, unseen, tell, this_host())
 
 
-def _answer(job: Job[object], worker: Worker) -> Message:
+def answer(job: Job[object], worker: Worker) -> Message:
+    """The answer of a job, or what it raised."""
     try:
         return "answer", job.run(worker)
     except Exception as error:
-        return _told(error)
+        return told(error)
 
 
-def _told(error: Exception) -> Message:
+def told(error: Exception) -> Message:
     """An error with its traceback as a note, since pickling loses it."""
     error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
     return "error", error

@@ -9,8 +9,8 @@ from pipeline import datasets, results
 from pipeline.analysis import article
 from pipeline.config import loading
 from pipeline.errors import UserError
-from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
+from pipeline.execution.on_demand import OnDemand
 from pipeline.execution.runner import Runner
 from pipeline.formatting import counted
 from pipeline.training.rows import final_row
@@ -45,7 +45,7 @@ def _runs(study: str) -> pd.DataFrame:
     missing = journal.states(runs).count("missing")
     if missing:
         print(_announced(study, plan, len(runs), missing), file=sys.stderr)
-    executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
+    executor = OnDemand(prepared, settings.engine, journal)
     with Runner(executor, journal) as runner:
         found = {result.key: result for result in runner.run(runs, f"article {study}")}
     journal.keep_checkpoints(())

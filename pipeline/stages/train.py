@@ -17,8 +17,9 @@ from pipeline.config.sections import random_trials
 from pipeline.datasets import about
 from pipeline.datasets.own import OwnData
 from pipeline.errors import UserError
-from pipeline.execution.executor import Executor, LocalExecutor, OnDemand
+from pipeline.execution.executor import Executor
 from pipeline.execution.journal import Journal, at_work
+from pipeline.execution.on_demand import OnDemand
 from pipeline.execution.runner import Runner
 from pipeline.files import manifest, replace_csv, replacing_together
 from pipeline.formatting import counted
@@ -59,7 +60,7 @@ def _train(study: str) -> None:
     by_key, remaining = {run.key: run for run in runs}, Counter(run.technique for run in runs)
     with replacing_together(_outputs(study)) as scratch:
         with Tracker(context, settings.tracking.system_metrics) as tracker:
-            executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
+            executor = OnDemand(prepared, settings.engine, journal)
             simple = _yardsticks(plan, data)  # while the workers' imports run
             with Runner(executor, journal) as runner:
                 for result in runner.run(runs, f"train {study}"):

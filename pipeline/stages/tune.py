@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline import datasets, results
 from pipeline.config import loading
-from pipeline.execution.executor import LocalExecutor, OnDemand
 from pipeline.execution.journal import Journal, at_work
+from pipeline.execution.on_demand import OnDemand
 from pipeline.execution.runner import Runner
 from pipeline.files import manifest, replacing_together
 from pipeline.formatting import counted
@@ -44,7 +44,7 @@ def _tune(study: str) -> None:
     searching = rounds.searches(plan)
     searches = {(search.name, search.size, search.index): search for search in searching}
     remaining = {key: search.trials for key, search in searches.items()}
-    executor = OnDemand(LocalExecutor, prepared, settings.engine, journal)
+    executor = OnDemand(prepared, settings.engine, journal)
     with Tracker(context, settings.tracking.system_metrics) as tracker:
         with (
             Runner(executor, journal) as runner,

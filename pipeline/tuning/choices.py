@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.datasets.task import Task
 from pipeline.errors import UserError
-from pipeline.execution.executor import Executor, WorkerDied
+from pipeline.execution.executor import Executor, NodeLost, WorkerDied
 from pipeline.execution.jobs import Score
 from pipeline.execution.journal import Journal
 from pipeline.results import CHOICE_COLUMNS, PARAM, SIZE, params_of
@@ -74,17 +74,28 @@ def _score(runs: Mapping[str, Run], journal: Journal, executor: Executor) -> Non
     groups: dict[tuple[str, int], dict[str, Run]] = {}
     for key, run in runs.items():
         groups.setdefault((run.technique, run.search), {})[key] = run
-    works = []
-    for slot, group in zip(cycle(executor.slots), groups.values(), strict=False):
-        paths = [journal.weights_path(key) for key in group]
-        job = Score([*group.values()], [path.absolute() for path in paths if path])
-        works.append((group, executor.submit(slot, job)))
-    try:
+    waiting = [*groups.values()]
+    while waiting:
+        slots = cycle(executor.slots)
+        works = [(group, executor.submit(next(slots), _job(group, journal))) for group in waiting]
+        waiting = []
         for group, work in works:
-            pairs = zip(group, work.result(), strict=True)
-            journal.measured([Result(key, {}, measured=scores) for key, scores in pairs])
-    except WorkerDied as error:
-        raise UserError(f"trials could not be scored: {error}; run the stage again") from error
+            try:
+                pairs = zip(group, work.result(), strict=True)
+            except NodeLost:
+                waiting.append(group)
+            except WorkerDied as error:
+                raise UserError(
+                    f"trials could not be scored: {error}; run the stage again"
+                ) from error
+            else:
+                journal.measured([Result(key, {}, measured=scores) for key, scores in pairs])
+
+
+def _job(runs: Mapping[str, Run], journal: Journal) -> Score:
+    """The job that scores trials, by key, of one technique."""
+    paths = [journal.weights_path(key) for key in runs]
+    return Score([*runs.values()], [path.absolute() for path in paths if path])
 
 
 def choices(

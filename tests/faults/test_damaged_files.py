@@ -126,7 +126,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copytree("data/sources", folder / "data/sources")
     with pytest.MonkeyPatch.context() as patch:
         for stage in (tune, train):
-            patch.setattr(stage, "LocalExecutor", InProcess)
+            patch.setattr("pipeline.execution.on_demand.LocalExecutor", InProcess)
             patch.setattr(stage, "Tracker", Nowhere)
         patch.setattr("pipeline.report.pages._helpers", lambda _: _in_turn)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/none.db")

@@ -57,11 +57,11 @@ def test_the_table_comes_from_the_journal_the_second_time_and_no_result_is_writt
     def away(*_: object) -> InProcess:
         raise AssertionError("an executor is needed, so a run is trained again")
 
-    monkeypatch.setattr(article, "LocalExecutor", InProcess)
+    monkeypatch.setattr("pipeline.execution.on_demand.LocalExecutor", InProcess)
     article.main(["circles"])
     first, announced = capsys.readouterr()
     assert "circles: trains 12 of 12 runs of 2 epochs; Ctrl-C stops it" in announced
-    monkeypatch.setattr(article, "LocalExecutor", away)
+    monkeypatch.setattr("pipeline.execution.on_demand.LocalExecutor", away)
     article.main(["circles"])
     second, announced = capsys.readouterr()
     assert second == first
@@ -112,7 +112,7 @@ def test_a_run_that_failed_is_told_and_not_left_out(
             work.set_exception(WorkerDied("worker died (signal 9)"))
             return work
 
-    monkeypatch.setattr(article, "LocalExecutor", Deadly)
+    monkeypatch.setattr("pipeline.execution.on_demand.LocalExecutor", Deadly)
     with pytest.raises(UserError, match=r"circles: 12 of 12 runs failed \(worker died"):
         article.main(["circles"])
 

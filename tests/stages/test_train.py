@@ -36,7 +36,7 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stage in (tune, train):
-        monkeypatch.setattr(stage, "LocalExecutor", Deadly)
+        monkeypatch.setattr("pipeline.execution.on_demand.LocalExecutor", Deadly)
         monkeypatch.setattr(stage, "Tracker", Nowhere)
     monkeypatch.setattr(about, "OWN", (NAME,))
     monkeypatch.setattr(yardsticks, "SECONDS", 1.0)
