@@ -1,0 +1,158 @@
+"""Executes jobs on the machines of a Ray cluster: an actor for each core, or each share of a GPU.
+
+The driver alone has the journal and the results; a job carries the files that it reads.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+import ray
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
+
+from pipeline import datasets
+from pipeline.config.sections import Engine
+from pipeline.execution.cluster import Cluster, connected
+from pipeline.execution.executor import Answer, NodeLost, Work, WorkerDied
+from pipeline.execution.jobs import Reader
+from pipeline.execution.ray_worker import RayWorker
+from pipeline.execution.worker import Job
+
+ENDING = 5.0  # seconds to wait for each slot's thread when all is closed
+
+
+class RayExecutor:
+    """Executes jobs in actors, each started with its first job; see `Executor`.
+
+    Ray's own retries are off: the runner repeats what a dead worker had. When this process ends,
+    however it does, Ray ends its actors.
+    """
+
+    def __init__(self, prepared: Path, engine: Engine) -> None:
+        """Connects to the cluster. Raises UserError if there is none, or none that fits."""
+        with connected(engine.address):
+            self._engine, self._cluster = engine, Cluster(engine)
+            # Once for each machine: its workers share one copy in memory.
+            self._dataset = ray.put(datasets.load(prepared))
+        self._started: dict[int, _Slot] = {}
+        self._closed: Sequence[int] | None = None  # the slots when it was closed
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """See `Executor`: those of machines that are there now, and fit."""
+        return self._cluster.slots() if self._closed is None else self._closed
+
+    def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+        """See `Executor`. Raises NodeLost in the future if the slot's machine is gone."""
+        if slot not in self._started:
+            self._started[slot] = _Slot(lambda: self._start(slot), lambda e: self._died(slot, e))
+        return self._started[slot].submit(job)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        self._closed = [*self._started]
+        for slot in self._started.values():
+            slot.end()
+        for slot in self._started.values():
+            slot.join(ENDING)
+        ray.shutdown()
+
+    def _start(self, slot: int) -> Any:
+        """A new actor for a slot."""
+        options, on_gpu = self._cluster.options(slot), self._cluster.on_gpu
+        actor = ray.remote(RayWorker).options(**options)
+        return actor.remote(self._engine, self._cluster.memory, self._dataset, on_gpu)
+
+    def _died(self, slot: int, error: RayError) -> WorkerDied:
+        """The end of a slot's actor in our words: of the worker alone, or of its machine."""
+        node = self._cluster.place(slot).node
+        address = self._cluster.address(node)
+        unreachable = isinstance(error, ActorUnavailableError) or "node has died" in str(error)
+        if unreachable or not self._cluster.lives(node):
+            self._cluster.doubt(node)
+            return NodeLost(f"{address} is gone or cannot be reached")
+        return WorkerDied(f"worker died (on {address}: {_how(error)})")
+
+
+def _how(error: RayError) -> str:
+    """How an actor ended, from Ray's page of text."""
+    found = re.search(r"Worker exit detail: (.+?)\. ", str(error).replace("\n", " "))
+    return found.group(1) if found else type(error).__name__
+
+
+class _Slot:
+    """An actor, and the thread that sends it one job after the other.
+
+    Jobs wait here, not with Ray: those after the one of which the actor died are not lost.
+    """
+
+    def __init__(self, start: Callable[[], Any], died: Callable[[RayError], WorkerDied]) -> None:
+        self._start, self._died = start, died
+        self._actor: Any = None
+        self._jobs: SimpleQueue[tuple[Job[Any], Work[Any]] | None] = SimpleQueue()
+        self._ending, self._changing = False, Lock()
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job[Answer]) -> Work[Answer]:
+        work: Work[Answer] = Work()
+        self._jobs.put((job, work))
+        return work
+
+    def end(self) -> None:
+        with self._changing:  # or a new actor might start at this moment
+            self._ending = True
+            self._kill()
+        self._jobs.put(None)
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def _serve(self) -> None:
+        while (queued := self._jobs.get()) is not None and not self._ending:
+            job, work = queued
+            try:
+                answer = self._done(job)
+            except Exception as error:  # raised by the job, or by the end of its actor
+                work.set_exception(error)
+            else:
+                work.set_result(answer)
+
+    def _done(self, job: Job[Answer]) -> Answer:
+        """The answer of the actor. Raises WorkerDied if it is gone; the next job has a new one."""
+        try:
+            kind, content = ray.get(self._running().run.remote(job, _files(job)))
+        except RayTaskError:  # our own code failed around the job
+            raise
+        except RayError as error:
+            died = self._died(error)
+            with self._changing:
+                self._kill()
+            raise died from error
+        if kind == "error":
+            raise content
+        answer: Answer = content
+        return answer
+
+    def _running(self) -> Any:
+        """The actor, which is started if there is none."""
+        with self._changing:
+            if self._ending:
+                raise WorkerDied("worker died (the stage ends)")
+            if self._actor is None:
+                self._actor = self._start()
+            return self._actor
+
+    def _kill(self) -> None:
+        """Ends the actor, also one that cannot be reached now but may live."""
+        actor, self._actor = self._actor, None
+        if actor is not None:
+            ray.kill(actor, no_restart=True)
+
+
+def _files(job: Job[Any]) -> Mapping[Path, bytes]:
+    """The contents of the files that a job reads."""
+    return {path: path.read_bytes() for path in job.files} if isinstance(job, Reader) else {}
