@@ -39,6 +39,7 @@ TRIALS, TUNED = "trials.csv", "tuned.json"
 TRIAL_RUNS = "trial_runs.csv"  # validation scores of each trial on each draw
 CHOICES = "choices.csv"  # what the choices were worth on test examples
 YARDSTICKS = "yardsticks.csv"  # what simple models reach; without rows but for people's own data
+HOSTS = "hosts.csv"  # where each final run was trained; read by people alone
 RUNS, CURVES, ABOUT = "runs.csv", "curves.parquet", "about.json"
 PREDICTIONS, INSPECTIONS = "predictions.npz", "inspections.npz"
 TIMES = "inference.csv"

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ import pytest
 
 from pipeline import formatting, results
 from pipeline.analysis import summary
+from pipeline.datasets import about
 from pipeline.datasets.task import CLASSIFICATION
 from pipeline.errors import UserError
 from pipeline.report import blocks, overview_page, pages, rendering, sentences
@@ -31,6 +33,7 @@ RUNS = ["about.json", "runs.csv", "curves.parquet", "predictions.npz", "inspecti
 INPUTS = [*RUNS, "choices.csv", "yardsticks.csv", "tuned.json", "trials.csv"]
 OUTCOMES = ("test_loss", "noise_accuracy")
 COSTS = 1  # cost figures of a setting: all techniques run the same number of epochs
+MIXED = "Runs were trained on 2 kinds of machine."
 STUDIES = ["circles", "digits", "features", "my-own"]
 
 
@@ -53,7 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = pd.concat([article, make_runs(EFFECTS)], ignore_index=True)
     runs.loc[runs["key"].isin(["tuned-l1-0", "tuned-l1-1"]), "collapsed"] = True
     folder = tmp_path_factory.mktemp("results") / "circles"
-    pages.write(write_results(folder, runs, at_edge=["l1"], outcomes=OUTCOMES))
+    write_results(folder, runs, at_edge=["l1"], outcomes=OUTCOMES)
+    about.write(replace(about.read(folder), hosts=MIXED), folder / about.FILE)
+    pages.write(folder)
     return folder
 
 
@@ -162,6 +167,11 @@ def test_what_forbids_a_comparison_is_told() -> None:
     assert "With a single replicate or technique, no difference can be shown." in one
     assert enough == ""
     assert "early_stopping trained other epochs than no regularization" in unequal
+
+
+def test_different_kinds_of_machine_are_told_with_the_finding(page: str) -> None:
+    finding = page.split('<section class="finding"')[1].split("</section>")[0]
+    assert MIXED in finding
 
 
 def test_a_leak_is_told_where_the_setting_leaks_and_only_there(page: str) -> None:

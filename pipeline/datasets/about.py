@@ -41,6 +41,7 @@ class About:
     columns: tuple[tuple[str, str], ...] = ()  # of a table: a column, and what became of it
     origin: str = ""  # of people's own data, if their section says so
     licence: str = ""
+    hosts: str = ""  # where runs that are compared were trained on machines of different kinds
 
     @classmethod
     def of(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.config.sections import random_trials
 from pipeline.datasets import about
 from pipeline.datasets.own import OwnData
 from pipeline.errors import UserError
+from pipeline.execution import host
 from pipeline.execution.executor import Executor
 from pipeline.execution.journal import Journal, at_work
 from pipeline.execution.on_demand import OnDemand
@@ -86,7 +88,9 @@ def _train(study: str) -> None:
             trained = [run for run in runs if run.key in curves]
             own_curves = {run.key: curves[run.key] for run in trained}
             _write(trained, simple, journal, data, own_curves, scratch)
-            about.write(_about(plan, data), scratch[table.with_name(about.FILE)])
+            hosts = _write_hosts(runs, journal, scratch[table.with_name(results.HOSTS)])
+            described = replace(_about(plan, data), hosts=hosts)
+            about.write(described, scratch[table.with_name(about.FILE)])
             replace_csv(scratch[table.with_name(results.CHOICES)], worth, digits=10)
         # In the order of the runs, whatever finished first.
         ordered = [rows[run.key] | {"mlflow_run_id": tracker.run_ids.get(run.key)} for run in runs]
@@ -144,6 +148,17 @@ def _choices(
     return pd.concat(tables, ignore_index=True)
 
 
+def _write_hosts(runs: Sequence[Run], journal: Journal, path: Path) -> str:
+    """Writes where each run was trained, as far as it is known; what the page says of it."""
+    hosts = journal.hosts.of(runs)
+    unknown = dict.fromkeys(each.name for each in fields(host.Host))
+    rows = [
+        {"key": run.key} | (asdict(hosts[run.key]) if run.key in hosts else unknown) for run in runs
+    ]
+    results.write_rows(rows, path)
+    return host.told(runs, hosts)
+
+
 def _about(plan: Plan, data: datasets.Dataset) -> about.About:
     """What reports say about the study's data."""
     tuning = plan.study.tuning
@@ -179,7 +194,7 @@ def _outputs(study: str) -> list[Path]:
     """The outputs of the stage; the table of runs is the last one."""
     files = (
         *(about.FILE, results.INSPECTIONS, results.CURVES, results.PREDICTIONS),
-        *(results.CHOICES, results.YARDSTICKS, results.RUNS),
+        *(results.CHOICES, results.YARDSTICKS, results.HOSTS, results.RUNS),
     )
     *others, last = (results.RESULTS / study / name for name in files)
     listed = manifest(results.RESULTS / study, "train")

@@ -59,6 +59,8 @@ def test_a_failed_run_is_told_and_the_others_are_whole(
     assert all(Path(model).exists() for model in others["model"])  # of the first ten seeds
     curves = pd.read_parquet(results.RESULTS / NAME / "curves.parquet")
     assert {*curves["key"]} == {*others["key"]}
+    hosts = pd.read_csv(results.RESULTS / NAME / "hosts.csv")
+    assert [*hosts["key"]] == [*runs["key"]]
     simple = results.read_yardsticks(results.RESULTS / NAME)
     assert [*simple["yardstick"].unique()] == ["constant", "linear", "trees"]
     assert {*simple["draw"]} == {*runs["replicate"]}
