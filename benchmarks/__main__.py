@@ -1,11 +1,11 @@
 """`make bench`: prints the tables of benchmarks/README.md as measured here and now.
 
 `python -m benchmarks TABLE …` prints only the named tables: article_a, wide, dropout, population,
-workers, stages, tracking, published, shuffling and gains; the last four take longer, and gains
-needs the results of `dvc repro`. Engine and `fit` are measured in turn, after a first turn that
-compiles. Printed are medians of the turns, with least and most in brackets. `fit` is the default
-one, on arrays and without a seed of TensorFlow, so that it shuffles in every epoch as the engine
-does; shuffling is about what a seed changes.
+workers, stages, tracking, published, shuffling, cluster and gains; the last five take longer, and
+gains needs the results of `dvc repro`. Engine and `fit` are measured in turn, after a first turn
+that compiles. Printed are medians of the turns, with least and most in brackets. `fit` is the
+default one, on arrays and without a seed of TensorFlow, so that it shuffles in every epoch as the
+engine does; shuffling is about what a seed changes.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+from benchmarks.cluster import cluster
 from benchmarks.gains import gains
 from benchmarks.processes import Part, Timing, alone, engine, fit, in_turn, peak
 from benchmarks.published import SEEDS as PUBLISHED_SEEDS
@@ -160,7 +161,7 @@ def tracking() -> None:
 
 
 IN_TURN = (article_a, wide, dropout, population, workers)
-LONG = ("tracking", "published", "shuffling", "gains")  # printed only if named
+LONG = ("tracking", "published", "shuffling", "cluster", "gains")  # printed only if named
 
 
 def main(argv: list[str]) -> None:
@@ -187,6 +188,7 @@ def main(argv: list[str]) -> None:
         *(stages, tracking),
         update_wrapper(partial(published, arguments.epochs, arguments.seeds), published),
         *(shuffling, gains),
+        update_wrapper(partial(cluster, arguments.turns), cluster),
     ]
     tables = {table.__name__: table for table in bound}
     names = arguments.table or [name for name in tables if name not in LONG]

@@ -75,13 +75,13 @@ def _track(folder: Path, runs: int, epochs: int, points: int) -> float:
     context = Context(STUDY, "digest", points=points)
     began = time.perf_counter()
     with Tracker(context) as tracker:
-        for record in _records(_model(folder), runs, epochs):
+        for record in records(folder, runs, epochs):
             tracker.log(record)
     assert tracker.failure is None, tracker.failure
     return time.perf_counter() - began
 
 
-def _model(folder: Path) -> Path:
+def model_file(folder: Path) -> Path:
     """A small .keras file."""
     path = folder / "model.keras"
     if not path.exists():
@@ -92,7 +92,9 @@ def _model(folder: Path) -> Path:
     return path
 
 
-def _records(model: Path, runs: int, epochs: int) -> Iterator[Record]:
+def records(folder: Path, runs: int, epochs: int) -> Iterator[Record]:
+    """Records like those of `train`, with curves and a model."""
+    model = model_file(folder)
     rng = np.random.default_rng(2)
     for row in _rows(runs, epochs):
         curve = pd.DataFrame(rng.random((epochs, len(CURVES))), columns=pd.Index(CURVES))
