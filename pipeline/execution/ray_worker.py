@@ -71,7 +71,7 @@ class RayWorker:
     def __init__(self, engine: Engine, memory: int, dataset: Dataset, on_gpu: bool) -> None:
         self._worker: worker.Worker | None = None
         try:
-            os.nice(worker.NICE)  # the driver may be on this machine
+            os.nice(max(0, worker.NICE - os.nice(0)))  # the driver may be on this machine
             scratch.begin()
             gpu = os.environ.get(devices.VISIBLE, "") if on_gpu else None
             device = Device(gpu, memory)
