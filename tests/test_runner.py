@@ -183,6 +183,10 @@ def test_the_host_of_each_run_is_kept(runs: list[Run], tmp_path: Path) -> None:
         runs[0].key: hosts[1],
         runs[1].key: hosts[0],
     }
+    journal.prune()
+    assert journal.hosts.of(runs) == {run.key: hosts[run is runs[0]] for run in runs}
+    journal.hosts.keep([runs[1].key])
+    assert journal.hosts.of(runs) == {runs[1].key: hosts[0]}
 
 
 @pytest.mark.parametrize(

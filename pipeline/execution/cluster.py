@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.config.sections import Engine
@@ -95,11 +96,11 @@ def _handlers_kept() -> Iterator[None]:
 
 
 def _silence() -> None:
-    """Keeps Ray's own reports of dead workers off the terminal, since the log tells them."""
-    with suppress(ImportError, AttributeError):  # not part of Ray's interface
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+    """Keeps Ray's reports of dead workers, of a page each, off standard output."""
+    with suppress(ImportError):  # not part of Ray's interface; it has no setting for this
+        from ray._private import worker
 
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+        worker.print_to_stdstream = lambda *data, **options: None
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Cluster:
         self._engine = engine
         self._asked: dict[str, Any] = {}  # node → reference to its answer
         self._machines: dict[str, Machine] = {}  # of the nodes that can be used
+        self._unfit: set[str] = set()  # nodes that cannot
         self._numbers: dict[Place, int] = {}
         self._places: list[Place] = []  # by number
         self._addresses: dict[str, str] = {}
@@ -149,7 +151,7 @@ class Cluster:
                     f"no machine of the cluster can be reached since {PATIENCE:.0f} s; finished "
                     f"runs are kept, so run the stage again when it has some ({HOW})"
                 )
-            time.sleep(EVERY)
+            _wait_told()
             self._look()
         return self._slots
 
@@ -185,34 +187,32 @@ class Cluster:
         """The nodes with cores or GPUs. Raises UserError if there is none for a while."""
         end = time.monotonic() + PATIENCE
         while not (present := [*filter(_works, _nodes())]):
+            _wait_told()
             if time.monotonic() > end:
                 raise UserError(
                     f"engine.executor: the Ray cluster has no machine with cores or GPUs since "
                     f"{PATIENCE:.0f} s; {HOW}"
                 )
-            time.sleep(EVERY)
         return present
 
     def _begin(self, present: Sequence[Mapping[str, Any]]) -> None:
         """Asks the machines of the beginning. Raises UserError if one of them does not fit."""
-        self._ask(present)
-        for node, answer in self._asked.items():
-            try:
-                self._machines[node] = ray.get(answer, timeout=PATIENCE)
-            except GetTimeoutError:
-                continue  # joins when it has answered
-            except RayError as error:
-                if self.lives(node):
-                    raise UserError(f"{self.address(node)}: {_last_line(error)}; {HOW}") from error
-        for node, machine in self._machines.items():
-            if problem := self._misfit(node, machine):
-                raise UserError(f"engine.executor: {problem}; {HOW}")
-        if not self._machines:
-            raise UserError(f"no machine of the cluster answers within {PATIENCE:.0f} s; {HOW}")
+        end = time.monotonic() + PATIENCE
+        while not self._machines:
+            self._ask(present)
+            waiting = [*self._asked.values()]
+            ray.wait(waiting, num_returns=len(waiting), timeout=max(0, end - time.monotonic()))
+            if problems := self._hear():
+                raise UserError(f"engine.executor: {problems[0]}; {HOW}")
+            if not self._machines and time.monotonic() > end:
+                raise UserError(f"no machine of the cluster answers within {PATIENCE:.0f} s; {HOW}")
         self._number(present)
 
     def _ask(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        """Asks those of these nodes that have not been asked."""
         for node in nodes:
+            if node["NodeID"] in self._asked:
+                continue
             self._addresses[node["NodeID"]] = node["NodeManagerAddress"]
             task = ray.remote(look).options(
                 num_cpus=0, max_retries=0, scheduling_strategy=_on(node["NodeID"])
@@ -223,29 +223,33 @@ class Cluster:
         """Notes which machines are gone, have joined, or have answered."""
         self._looked = time.monotonic()
         present = [*filter(_works, _nodes())]
-        self._ask([node for node in present if node["NodeID"] not in self._asked])
-        waiting = {
-            answer: node for node, answer in self._asked.items() if node not in self._machines
-        }
-        if waiting:
-            ready, _ = ray.wait([*waiting], num_returns=len(waiting), timeout=0)
-            for answer in ready:
-                self._join(waiting[answer], answer)
+        self._ask(present)
+        for problem in self._hear():
+            _log.warning("%s; it gets no work (%s)", problem, HOW)
         self._number(present)
 
-    def _join(self, node: str, answer: Any) -> None:
-        """Takes in a machine that has joined, unless it does not fit."""
-        try:
-            machine = ray.get(answer)
-        except RayError as error:
-            problem = f"{self.address(node)}: {_last_line(error)}"
-        else:
-            problem = self._misfit(node, machine)
-        if not problem:
-            self._machines[node] = machine
-        elif node not in self._doubted:
-            self._doubted[node] = math.inf
-            _log.warning("%s; it gets no work (%s)", problem, HOW)
+    def _hear(self) -> list[str]:
+        """Takes in machines that have answered and fit; why the others do not."""
+        problems = []
+        for node, answer in [*self._asked.items()]:
+            if node in self._machines or node in self._unfit:
+                continue
+            if not ray.wait([answer], timeout=0)[0]:
+                continue
+            try:
+                machine = ray.get(answer)
+                problem = self._misfit(node, machine)
+            except (RayTaskError, RuntimeEnvSetupError) as error:
+                problem = f"{self.address(node)}: {_last_line(error)}"
+            except RayError:  # it has joined this moment, or is gone: asked again if it lives
+                del self._asked[node]
+                continue
+            if problem:
+                self._unfit.add(node)
+                problems.append(problem)
+            else:
+                self._machines[node] = machine
+        return problems
 
     def _misfit(self, node: str, machine: Machine) -> str:
         """Why a machine cannot work for this one; empty if it can."""
@@ -283,6 +287,16 @@ class Cluster:
         if self.on_gpu:
             return int(_count(node, "GPU") / self._engine.gpu_share + 1e-9)
         return _count(node, "CPU")
+
+
+@cache
+def _told_that_it_waits() -> None:
+    _log.warning("the cluster has no machine for this stage now; waiting up to %.0f s", PATIENCE)
+
+
+def _wait_told() -> None:
+    _told_that_it_waits()
+    time.sleep(EVERY)
 
 
 def _nodes() -> list[Mapping[str, Any]]:

@@ -2,11 +2,12 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from pipeline.files import replace_text
 from pipeline.training.runs import Run
 
 ARITHMETIC = ("avx", "fma", "amx", "asimd", "sve")  # beginnings of features that change rounding
@@ -66,8 +67,19 @@ class Hosts:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"keys": [*keys], **asdict(host)}) + "\n")
 
+    def keep(self, keys: Collection[str]) -> None:
+        """Removes all but these runs."""
+        kept = {key: host for key, host in self._known().items() if key in keys}
+        if self._path.exists():
+            lines = (json.dumps({"keys": [key], **asdict(host)}) for key, host in kept.items())
+            replace_text(self._path, "".join(f"{line}\n" for line in lines))
+
     def of(self, runs: Iterable[Run]) -> dict[str, Host]:
         """The hosts of these runs by key, without those that are not known."""
+        known = self._known()
+        return {run.key: known[run.key] for run in runs if run.key in known}
+
+    def _known(self) -> dict[str, Host]:
         known: dict[str, Host] = {}
         for line in self._path.read_text("utf-8").splitlines() if self._path.exists() else []:
             try:
@@ -75,7 +87,7 @@ class Hosts:
                 known |= dict.fromkeys(entry.pop("keys"), Host(**entry))
             except (ValueError, TypeError, KeyError):
                 continue
-        return {run.key: known[run.key] for run in runs if run.key in known}
+        return known
 
 
 def told(runs: Sequence[Run], hosts: Mapping[str, Host]) -> str:

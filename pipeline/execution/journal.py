@@ -359,6 +359,7 @@ class Journal:
         """Deletes all results that the current code did not make."""
         self._forget([key for key, entry in self._entries.items() if not entry.is_current])
         self._delete(self._unlisted())
+        self.hosts.keep(self._entries)
 
     def _forget(self, keys: Collection[str]) -> None:
         if not keys:

@@ -4,6 +4,7 @@ The driver alone has the journal and the results; a job carries the files that i
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,7 +22,7 @@ from pipeline.execution.jobs import Reader
 from pipeline.execution.ray_worker import RayWorker
 from pipeline.execution.worker import Job
 
-ENDING = 5.0  # seconds to wait for each slot's thread when all is closed
+ENDING = 5.0  # seconds to wait for the slots' threads when all is closed
 
 
 class RayExecutor:
@@ -56,8 +57,9 @@ class RayExecutor:
         self._closed = [*self._started]
         for slot in self._started.values():
             slot.end()
+        end = time.monotonic() + ENDING
         for slot in self._started.values():
-            slot.join(ENDING)
+            slot.join(max(0.0, end - time.monotonic()))
         ray.shutdown()
 
     def _start(self, slot: int) -> Any:
