@@ -151,7 +151,7 @@ def _without_work(
     model = model_file(folder).read_bytes()
     runs = plan.tuned("none", {}, 0)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    seconds: dict[tuple[str, bool], list[float]] = {}
+    seconds: dict[tuple[Executors, bool], list[float]] = {}
     for turn in range(1 + turns):  # the first one makes the tables
         for tracked in (False, True):
             for kind, executor in executors.items():
@@ -198,8 +198,8 @@ def _one_turn(executor: Executor, runs: Sequence[Run], home: Path, tracked: bool
 def _two_against_one(executors: dict[Executors, Executor], plan: Plan, turns: int) -> None:
     """Times the same populations in one slot and in two, in turns."""
     runs = plan.tuned("none", {}, 0)[:POPULATION]
-    ratios: dict[str, list[float]] = {}
-    each: dict[str, list[float]] = {}
+    ratios: dict[Executors, list[float]] = {}
+    each: dict[Executors, list[float]] = {}
     for turn in range(1 + turns):  # the first one compiles
         for kind, executor in executors.items():
             one = _train(executor, executor.slots[:1], runs)

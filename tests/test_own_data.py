@@ -124,7 +124,16 @@ def test_files_of_before_are_read(tmp_path: Path) -> None:
     write_about(tmp_path)
     path, now = tmp_path / about.FILE, about.read(tmp_path)
     content = json.loads(path.read_text(encoding="utf-8"))
-    later = ("own", "classes", "balance", "target", "spread", "columns", "origin", "licence")
-    later += ("hosts",)
+    later = (
+        "own",
+        "classes",
+        "balance",
+        "target",
+        "spread",
+        "columns",
+        "origin",
+        "licence",
+        "hosts",
+    )
     path.write_text(json.dumps({k: v for k, v in content.items() if k not in later}), "utf-8")
     assert about.read(tmp_path) == now

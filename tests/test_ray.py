@@ -26,12 +26,15 @@ from pipeline.datasets.sources import prepare
 from pipeline.errors import UserError
 from pipeline.execution.executor import NodeLost, WorkerDied
 from pipeline.execution.journal import Journal
+from pipeline.execution.ray_worker import versions
 from pipeline.execution.worker import Worker
 from pipeline.stages import train, tune
 
 from .clone import tiny
 from .test_leaks import Nowhere
 
+# Ray reads this when it is imported; a cluster of `cluster_utils` has no token.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
 
 from ray import cluster_utils
@@ -270,7 +273,7 @@ def test_closing_ends_running_jobs_and_all_workers(executor: RayExecutor) -> Non
 def test_other_versions_are_refused_in_a_sentence(
     name: str, nodes: cluster_utils.Cluster, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = cluster_module.versions()
+    own = versions()
     monkeypatch.setattr(cluster_module, "versions", lambda: own | {name: "1.2.3"})
     with pytest.raises(UserError, match=rf"has {name} {own[name]} instead of 1\.2\.3, and all"):
         RayExecutor(prepared, Engine(executor="ray", address=nodes.address))

@@ -203,6 +203,10 @@ def test_pairs_on_different_kinds_of_machine_are_told(
     sentence = told(runs, hosts)
     assert bool(sentence) == (mixed is not None)
     assert not mixed or f", {mixed} have runs of more than one kind" in sentence
+    assert (
+        not mixed
+        or "2 kinds of machine (cpu, x86_64 with avx; cpu, x86_64 with avx512f)" in sentence
+    )
 
 
 def test_a_run_that_has_failed_is_tried_again_by_the_next_stage(

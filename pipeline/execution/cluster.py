@@ -5,7 +5,6 @@ Only this module and `ray_executor` import Ray.
 
 import logging
 import math
-import os
 import re
 import signal
 import socket
@@ -40,7 +39,6 @@ def connected(address: str | None) -> Iterator[None]:
 
     Raises UserError if there is no cluster at the address, or if its version is another one.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     own = {"include_dashboard": False, "num_cpus": devices.cores()} if address is None else {}
     try:
         _knock(address)
@@ -77,8 +75,8 @@ def _no_cluster(address: str | None, error: str) -> str:
     if address is None:
         return f"engine.executor: Ray did not start on this machine: {reason}"
     return (
-        f"engine.address: expected a Ray cluster that this machine is part of at {address}, but "
-        f"got: {reason}; {HOW}"
+        f"engine.address: expected a Ray cluster that this machine is part of, and whose token it "
+        f"has, at {address}, but got: {reason}; {HOW}"
     )
 
 

@@ -104,9 +104,21 @@ def told(runs: Sequence[Run], hosts: Mapping[str, Host]) -> str:
     if len(all_kinds := sorted(set().union(*kinds.values()))) < 2:
         return ""
     mixed = sum(len(own) > 1 for own in kinds.values())
-    listed = "; ".join(f"{device}, {processor}" for processor, _, device in all_kinds)
     return (
-        f"Runs were trained on {len(all_kinds)} kinds of machine ({listed}), which round "
-        f"differently. Of {len(kinds)} sets of runs that are compared in pairs, {mixed} have runs "
+        f"Runs were trained on {len(all_kinds)} kinds of machine ({_listed(all_kinds)}), which "
+        f"round differently. Of {len(kinds)} sets of runs that are compared, {mixed} have runs "
         "of more than one kind: their differences include this rounding (hosts.csv has each run)."
     )
+
+
+def _listed(kinds: Sequence[tuple[str, ...]]) -> str:
+    """What tells kinds of host apart, such as `cpu, x86_64 with avx512f; cpu, x86_64`."""
+    features = [processor.split() for processor, _, _ in kinds]
+    common = set.intersection(*map(set, features))
+    builds = len({build for _, build, _ in kinds}) > 1
+    lines = []
+    for (processor, build, device), own in zip(kinds, features, strict=True):
+        others = " ".join(word for word in own[1:] if word not in common)
+        line = f"{device}, {processor.partition(' ')[0]}" + (f" with {others}" if others else "")
+        lines.append(f"{line}, TensorFlow {build}" if builds else line)
+    return "; ".join(lines)

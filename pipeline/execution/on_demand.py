@@ -1,5 +1,6 @@
 """Which executor params.yaml asks for. It starts with the first job."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def _make(prepared: Path, engine: Engine, journal: Journal) -> Executor:
     """Raises UserError if Ray is asked for and is not installed, or has no cluster."""
     if engine.executor == "local":
         return LocalExecutor(prepared, engine, journal)
+    _set_up_ray()
     try:
         from pipeline.execution.ray_executor import RayExecutor
     except ModuleNotFoundError as error:
@@ -56,3 +58,15 @@ def _make(prepared: Path, engine: Engine, journal: Journal) -> Executor:
             raise
         raise UserError(NO_RAY) from None
     return RayExecutor(prepared, engine)
+
+
+def _set_up_ray() -> None:
+    """What Ray reads when it is imported, unless the user has set it.
+
+    Ray's usage statistics stay off. A token that the user has is used: with the address of a
+    cluster Ray would not do so by itself, and one without tokens does not mind.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if os.environ.get("RAY_AUTH_TOKEN") or kept.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
