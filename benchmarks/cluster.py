@@ -7,7 +7,7 @@ their cost. Needs the extra `ray`; the cluster is this machine.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +35,8 @@ STUDY = "circles"
 EPOCHS = 500  # of the curves that a job without work returns, as of digits
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "penalty")
 POPULATION = 5
-RUNS = 1000  # without work, for each executor and turn
+RUNS = 2000  # without work, for each executor and turn
+TRACKED = 300  # of them, where MLflow writes them too
 EACH = 4  # populations that each slot trains in a turn
 
 
@@ -149,49 +150,41 @@ def _without_work(
 ) -> None:
     """Times runs that take no time: executor and journal alone, and with MLflow's writer."""
     model = model_file(folder).read_bytes()
-    runs = plan.tuned("none", {}, 0)
+    all_runs = plan.tuned("none", {}, 0)
+    counts = {False: RUNS, True: TRACKED}
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     seconds: dict[tuple[Executors, bool], list[float]] = {}
     for turn in range(1 + turns):  # the first one makes the tables
         for tracked in (False, True):
             for kind, executor in executors.items():
                 home = folder / f"{kind}-{tracked}-{turn}"
+                runs = all_runs[: counts[tracked]]
                 took = _one_turn(Idle(executor, model), runs, home, tracked)
-                seconds.setdefault((kind, tracked), []).append(took)
+                seconds.setdefault((kind, tracked), []).append(took / len(runs))
     for (kind, tracked), measured in seconds.items():
-        typical = median(measured[1:])
+        typical, least, most = median(measured[1:]), min(measured[1:]), max(measured[1:])
         writer = "executor, journal and MLflow" if tracked else "executor and journal"
-        print(
-            f"  {kind}, two slots without work, {writer}: {1e3 * typical / RUNS:.1f} ms a run, "
-            f"{1e3 * typical * POPULATION / RUNS:.1f} ms a population, {RUNS / typical:.0f} runs a "
-            f"second ({RUNS / max(measured[1:]):.0f} to {RUNS / min(measured[1:]):.0f})"
-        )
+        print(f"  {kind}, two slots without work, {writer}: {1e3 * typical:.1f} ms a run, "
+              f"{1 / typical:.0f} runs a second ({1 / most:.0f} to {1 / least:.0f})")  # fmt: skip
     for tracked in (False, True):
-        extra = [
-            ray - local
-            for ray, local in zip(
-                seconds["ray", tracked][1:], seconds["local", tracked][1:], strict=True
-            )
-        ]
-        print(
-            f"  Ray over local{', with MLflow' if tracked else ''}: "
-            f"{1e3 * median(extra) / RUNS:.2f} ms a run, "
-            f"{1e3 * median(extra) * POPULATION / RUNS:.2f} ms a population"
-        )
+        pairs = zip(seconds["ray", tracked][1:], seconds["local", tracked][1:], strict=True)
+        extra = 1e3 * median(ray - local for ray, local in pairs)
+        print(f"  Ray over local{', with MLflow' if tracked else ''}: {extra:.2f} ms a run, "
+              f"{extra * POPULATION:.2f} ms a population of {POPULATION}")  # fmt: skip
     drawing.stop()  # else the process that draws would keep this one from ending
 
 
 def _one_turn(executor: Executor, runs: Sequence[Run], home: Path, tracked: bool) -> float:
     """The seconds until all runs are in a new journal, and in MLflow if they are tracked."""
     began = time.perf_counter()
-    with ExitStack() as stack:
-        log: Callable[[Any], object] = lambda record: None  # noqa: E731
-        if tracked:
-            log = stack.enter_context(Tracker(Context(home.name, "digest", points=16))).log
-        told = records(home.parent, len(runs), EPOCHS)
-        with Runner(executor, Journal(STUDY, home)) as runner:
-            for _, record in zip(runner.run(runs, "nothing"), told, strict=True):
-                log(record)
+    told = records(home.parent, len(runs), EPOCHS)
+    tracker = Tracker(Context(home.name, "digest", points=16))
+    with tracker, Runner(executor, Journal(STUDY, home)) as runner:
+        for _, record in zip(runner.run(runs, "nothing"), told, strict=True):
+            if tracked:
+                tracker.log(record)
+    assert tracker.failure is None, tracker.failure
+    assert tracker.added == (len(runs) if tracked else 0)
     return time.perf_counter() - began
 
 
