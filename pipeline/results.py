@@ -364,9 +364,9 @@ def read_yardsticks(folder: Path) -> "pd.DataFrame":
 def read_runs(folder: Path) -> "pd.DataFrame":
     """The final runs of a study, one row each, without failed runs and their pairs.
 
-    Columns of scores and gap are always present, those of other measures may be missing. Raises
-    UserError if the file or a required column is missing, if there are no rows, if a technique has
-    two runs on one seed, or if no seed is without a failed run.
+    Columns of scores, gap and model are always present, those of other measures may be missing.
+    Raises UserError if the file or a required column is missing, if there are no rows, if a
+    technique has two runs on one seed, or if no seed is without a failed run.
     """
     path = folder / RUNS
     runs = _read_table(path, RUN_COLUMNS, lambda task: task.headlines)
@@ -382,7 +382,8 @@ def read_runs(folder: Path) -> "pd.DataFrame":
     if complete.empty:
         reason = runs["failed"].dropna().iloc[0]
         raise UserError(f"{path}: every seed has a failed run ({reason})")
-    return complete
+    # A study that varies a size keeps no models.
+    return complete if "model" in complete else complete.assign(model=None)
 
 
 def _without_failed(runs: "pd.DataFrame") -> "pd.DataFrame":

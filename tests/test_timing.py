@@ -66,13 +66,19 @@ def test_what_is_timed_is_what_claims_compare() -> None:
     }
 
 
-def test_a_study_that_no_claim_times_gets_an_empty_table_without_tensorflow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("study", "kept"),
+    [("circles", ["model"]), ("digits", [])],  # no claim times it; no model of it was kept
+)
+def test_a_study_without_models_to_time_gets_an_empty_table_without_tensorflow(
+    study: str, kept: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    folder = write_results(Path("results/circles"), make_runs({"none": 0.0, "l2": 0.0}))
-    program = "import sys; from pipeline.__main__ import main; code = main(['timing', 'circles'])"
+    made = make_runs({"none": 0.0, "l2": 0.0}, dataset=study)
+    made = made.drop(columns={"model"} - {*kept})
+    folder = write_results(Path("results") / study, made)
+    program = f"import sys; from pipeline.__main__ import main; code = main(['timing', {study!r}])"
     program += "; print(code, 'tensorflow' in sys.modules)"
     path = {"PYTHONPATH": str(Path(stages.__file__).parents[2])}
     done = subprocess.run(
