@@ -495,7 +495,7 @@ def read_curves(folder: Path, runs: "pd.DataFrame", names: Sequence[str]) -> "pd
         _check_columns(path, parquet.read_schema(path).names, columns)
         curves = pd.read_parquet(path, columns=columns)
     check_keys(path, "curves", runs, curves["key"].unique())
-    return curves
+    return curves[curves["key"].isin(runs["key"])].reset_index(drop=True)
 
 
 def read_each_curve(folder: Path) -> "dict[str, pd.DataFrame]":

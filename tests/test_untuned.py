@@ -68,6 +68,7 @@ def test_nothing_is_called_tuned_where_nothing_was(folder: Path, page: str) -> N
 def test_why_there_is_no_advice(folder: Path) -> None:
     advised = json.loads((folder / results.ADVICE).read_text(encoding="utf-8"))
     assert advised["text"].endswith(": no advice, because no technique was tuned.")
+    assert "epochs" not in advised["text"]  # of a search, which there was not
     assert advised["technique"] is None
 
 

@@ -204,7 +204,8 @@ def write_tables(folder: Path) -> Tables:
         searched=chosen.searched(tuned),
     )
     finding = summary.find(table)
-    advised = advice.advise(finding, tuned, scope(about, tuned["epochs"]))
+    where = scope(about, tuned["epochs"]) if finding.setting == "tuned" else f"On {about.title}"
+    advised = advice.advise(finding, tuned, where)
     made = Tables(
         about=about,
         runs=runs,

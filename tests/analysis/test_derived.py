@@ -84,8 +84,11 @@ def test_early_stopping_is_compared_with_the_best_fixed_number_of_epochs(tmp_pat
     effects = {"none": 0.0, "dropout": 0.0, "dropout_early_stopping": 0.0}
     runs = make_runs(effects, setting="article", dataset="digits", noise=0.0)
     folder = write_results(tmp_path / "digits", runs)
+    curves = make_curves(runs)
+    longer = curves["key"].isin(runs.loc[runs["technique"] != "dropout", "key"])
+    curves.loc[longer, "epoch"] += EPOCHS  # as of a technique that trains twice
+    curves.to_parquet(folder / "curves.parquet", index=False)
     frame = derived.joined(runs, folder, tmp_path / "absent.npz")
-    assert make_curves(runs)["epoch"].max() == EPOCHS
     fixed = frame[frame["technique"] == derived.FIXED_EPOCHS]
     assert (fixed["epochs_run"] == EPOCHS).all()  # its curves rise to the end
     claim = by_id("B5")
