@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.errors import redacted
 
 FOLDER = Path("logs")
+LIBRARIES = FOLDER / "tensorflow.log"  # what TensorFlow and its drivers print
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # of a study, perhaps misspelt; not an option
 LINE = "%(asctime)s %(levelname)s %(message)s"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import logs
 from pipeline.execution import processes
 from pipeline.execution.devices import forked
 
@@ -32,7 +33,7 @@ def test_what_libraries_write_past_python_is_kept_in_a_file_for_now(
             os.write(2, word)
     os.write(2, b"complaint\n")
     assert capfd.readouterr().err == "complaint\n"
-    assert processes.LIBRARIES.read_text() == "no CUDA\nstill none\n"
+    assert logs.LIBRARIES.read_text() == "no CUDA\nstill none\n"
 
 
 def test_the_file_of_the_libraries_begins_anew_when_it_is_large(
@@ -42,10 +43,10 @@ def test_the_file_of_the_libraries_begins_anew_when_it_is_large(
     for size in (processes.LIMIT, 1):
         with processes.libraries_logged():
             os.write(2, bytes(size))
-        assert processes.LIBRARIES.stat().st_size >= processes.LIMIT
+        assert logs.LIBRARIES.stat().st_size >= processes.LIMIT
     with processes.libraries_logged():
         os.write(2, b"new\n")
-    assert processes.LIBRARIES.read_text() == "new\n"
+    assert logs.LIBRARIES.read_text() == "new\n"
 
 
 def test_a_worker_writes_its_own_words_alone_on_the_terminal(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_a_worker_writes_its_own_words_alone_on_the_terminal(tmp_path: Path) -> 
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "a warning\n")
-    told = (tmp_path / processes.LIBRARIES).read_text()
+    told = (tmp_path / logs.LIBRARIES).read_text()
     assert "TensorFlow" in told
     assert told.endswith("CUDA error\n")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.execution import processes
+from pipeline.logs import LIBRARIES
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _seen(gpus: list[str]) -> list[str]:
     seen = [gpu for gpu in gpus if len(gpus) > 1 and _count_seen(gpu)]
     if unseen := [gpu for gpu in gpus if gpu not in seen]:
         _tell_once(
-            f"TensorFlow does not see GPU {', '.join(unseen)}; {processes.LIBRARIES.absolute()} "
+            f"TensorFlow does not see GPU {', '.join(unseen)}; {LIBRARIES.absolute()} "
             f"says why (see docs/gpu.md). Training is on "
             f"{'GPU ' + ', '.join(seen) if seen else 'cores'}"
         )
@@ -81,8 +81,8 @@ def _seen(gpus: list[str]) -> list[str]:
 def _count_seen(*gpus: str) -> int:
     """How many of the GPUs TensorFlow sees, asked in a process that ends and so frees them."""
     count = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
-    processes.LIBRARIES.parent.mkdir(parents=True, exist_ok=True)
-    with processes.LIBRARIES.open("ab") as log:
+    LIBRARIES.parent.mkdir(parents=True, exist_ok=True)
+    with LIBRARIES.open("ab") as log:
         told = subprocess.run(
             [sys.executable, "-c", count],
             env=os.environ | {VISIBLE: ",".join(gpus)},

@@ -82,11 +82,14 @@ def _ended_in_time(text: str, limit: float, code: int) -> Iterator[None]:
 
 
 def end(code: int) -> NoReturn:
-    """Ends this process and what it forks workers from, without waiting for threads."""
-    from multiprocessing import forkserver
+    """Ends this process and all that it started, without waiting for threads."""
+    from multiprocessing import active_children, forkserver
 
     from pipeline.execution import scratch
 
+    for child in active_children():  # they would complain of the folder that is removed here
+        with contextlib.suppress(OSError):
+            child.kill()
     imported = getattr(forkserver._forkserver, "_forkserver_pid", None)
     if imported is not None:  # perhaps still importing, which it would do to the end
         with contextlib.suppress(OSError):

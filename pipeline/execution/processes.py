@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.execution import ending
-from pipeline.logs import FOLDER
+from pipeline.logs import LIBRARIES
 
 HOME = Path(__file__).parents[2]  # the folder that contains the package
 
-LIBRARIES = FOLDER / "tensorflow.log"
 LIMIT = 1 << 20  # bytes of that file, beyond which the next process empties it
 
 
@@ -77,19 +76,36 @@ def begin_preload() -> bool:
         return False
     multiprocessing.set_forkserver_preload(["pipeline.execution.preload"])
     # That process finds this package by PYTHONPATH, since `study` changes the current folder.
-    python_path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), python_path)))
-    resource_tracker.ensure_running()  # before the block: it would let Ctrl-C through again
+    python_path = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    _track_resources()  # before the block: it would let Ctrl-C through again
     try:
-        with ending.uninterrupted_children():
+        with _environment("PYTHONPATH", python_path), ending.uninterrupted_children():
             forkserver.ensure_running()
     except OSError:  # such as a TMPDIR too long for the name of a socket
         return False
-    finally:
-        del os.environ["PYTHONPATH"]
-        if python_path is not None:
-            os.environ["PYTHONPATH"] = python_path
     return True
+
+
+def _track_resources() -> None:
+    """Starts the process that removes what others leave; a stage ended by force leaves some.
+
+    It does not say so, since a warning would read as a failure.
+    """
+    with _environment("PYTHONWARNINGS", "ignore:resource_tracker"):
+        resource_tracker.ensure_running()
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets a variable for processes that the block starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def helpers(count: int, prepare: Callable[[], None]) -> ProcessPoolExecutor:
@@ -105,7 +121,7 @@ class _Helpers(ProcessPoolExecutor):
 
     def submit(self, *given: Any, **named: Any) -> Future[Any]:
         """As that of all executors; it starts a process if none is idle."""
-        resource_tracker.ensure_running()
+        _track_resources()
         with ending.uninterrupted_children():
             return super().submit(*given, **named)
 

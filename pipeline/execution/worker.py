@@ -20,6 +20,7 @@ from pipeline.execution import processes
 from pipeline.execution.devices import Device
 from pipeline.execution.host import Host, this_host
 from pipeline.execution.program_cache import Compiled
+from pipeline.logs import LIBRARIES
 
 if TYPE_CHECKING:
     from pipeline.datasets import Dataset
@@ -59,7 +60,7 @@ class Worker:
         """Raises UserError if TensorFlow does not see the worker's GPU."""
         if self.unseen is not None:
             raise UserError(
-                f"TensorFlow does not see GPU {self.unseen}; {processes.LIBRARIES.absolute()} "
+                f"TensorFlow does not see GPU {self.unseen}; {LIBRARIES.absolute()} "
                 "says why (see docs/gpu.md). Set CUDA_VISIBLE_DEVICES=-1 to train on the CPU"
             )
 

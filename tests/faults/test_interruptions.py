@@ -1,6 +1,6 @@
 """Ctrl-C and lost parents: a stage ends soon, in one line, with everything that it started.
 
-`FAULTS=all pytest tests/faults/test_interruptions.py` interrupts every half second of a start.
+`FAULTS=all pytest tests/faults/test_interruptions.py` interrupts at every moment of a list.
 """
 
 import os
@@ -22,7 +22,7 @@ from pipeline.execution.ending import starters
 from .killing import Project
 
 ALL = os.environ.get("FAULTS") == "all"
-EVERY = [0.25 + 0.5 * step for step in range(24)]  # seconds after the start of a stage
+EVERY = [round((step + 0.5) / 30, 2) for step in range(24)]  # shares of a stage's time
 MOMENTS = EVERY if ALL else random.Random(os.environ.get("SEED", "1")).sample(EVERY, 3)
 SOON = 3.0  # seconds
 
@@ -32,6 +32,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
     with closing(Project.made(tmp_path_factory.mktemp("interrupted"), empty_database)) as project:
+        project.afresh()
+        project.finish("tune")
         yield project
 
 
@@ -39,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
 def test_ctrl_c_ends_a_stage_soon_and_says_how_to_go_on(project: Project, moment: float) -> None:
     project.afresh()
     stage = project.stage("tune")
-    time.sleep(moment)
+    time.sleep(moment * project.took["tune"])
     assert stage.poll() is None
     began = time.monotonic()
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
