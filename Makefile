@@ -45,7 +45,7 @@ ui: setup ## open MLflow on 127.0.0.1:5000
 quick: setup ## tests for while you edit: none that trains, compiles or starts a server; under 2 minutes
 	$(PYTHON) -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
 
-test: setup ## the test suite; about 15 minutes on two cores
+test: setup ## the test suite; about 20 minutes on two cores
 	$(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 test-all: setup ## every test, also techniques in the kind of program that they are not trained in
