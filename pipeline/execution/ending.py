@@ -41,11 +41,20 @@ def one_interruption(told: str, limit: float, code: int) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         numbers.append(signal.SIGHUP)
+    before = sys.unraisablehook
+
+    def unraisable(unraised: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised in a callback, such as of an import; the limit remains."""
+        if not issubclass(unraised.exc_type, KeyboardInterrupt):
+            before(unraised)
+
     with _ended_in_time(told, limit, code):
         handlers = {number: signal.signal(number, interrupt) for number in numbers}
+        sys.unraisablehook = unraisable
         try:
             yield
         finally:
+            sys.unraisablehook = before
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 

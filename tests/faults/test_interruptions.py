@@ -128,6 +128,27 @@ def orphans() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
+def test_an_interruption_that_python_drops_is_no_traceback_and_ends_in_time(
+    orphans: list[subprocess.Popen[bytes]],
+) -> None:
+    script = (
+        "import os, signal, time, weakref\n"
+        "from pipeline.execution import ending\n"
+        "class Some: pass\n"
+        "with ending.one_interruption('told', 0.5, 130):\n"
+        "    some = Some()\n"
+        "    watched = weakref.ref(some, lambda _: signal.raise_signal(signal.SIGINT))\n"
+        "    del some\n"
+        "    time.sleep(30)\n"
+    )
+    deaf = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    orphans.append(deaf)
+    assert deaf.stderr is not None
+    assert deaf.wait(10) == 130
+    assert deaf.stderr.read() == b"\ntold\n"
+    deaf.stderr.close()
+
+
 def test_a_process_stuck_in_a_library_is_ended_in_time(
     tmp_path: Path, orphans: list[subprocess.Popen[bytes]]
 ) -> None:
