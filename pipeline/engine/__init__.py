@@ -269,6 +269,7 @@ class Engine:
             averaging=training.averaging,
             smoothed=training.smoothed,
             start_from_epoch=training.start_from_epoch,
+            restart_after=training.restart_after,
             kernel_steps=training.kernel_steps,
             mixup=training.mixup,
             weighted=training.weighted,

@@ -46,6 +46,7 @@ class Shape:
     averaging: Averaging | None  # of the weights, exponential over steps or equal over epochs
     smoothed: bool  # whether training labels are smoothed
     start_from_epoch: int  # early stopping ignores earlier epochs; from 0
+    restart_after: int  # epochs before the optimizer starts anew; 0: it never does
     kernel_steps: tuple[tuple[KernelStep, tuple[int, ...]], ...]  # and indices of the weights
     mixup: bool  # whether training examples and labels are mixed
     weighted: bool  # whether examples have weights
@@ -61,6 +62,11 @@ class Shape:
     def remainder(self) -> int:
         """Examples in the last, smaller batch; 0 if there is none."""
         return self.train_rows % self.batch_size
+
+    @property
+    def updates(self) -> int:
+        """Batches per epoch, a smaller one included."""
+        return self.steps + (self.remainder > 0)
 
     @property
     def epochs_per_call(self) -> int:
@@ -80,6 +86,7 @@ class Program:
         self.population, self.shape = population, shape
         self.optimizer = OPTIMIZERS[shape.optimizer]
         self.objective = objective(shape.n_classes, shape.regression)
+        self._restart = shape.restart_after * shape.updates  # the steps before it
         in_place = shape.kind == "graph" and shape.members == 1
         self._held = self._make_held() if in_place else None
         self._train = backend.apart(self._step) if shape.kind == "graph" else self._step
@@ -127,9 +134,7 @@ class Program:
                 for weight in self.population.model.weights
             ]
         )
-        state["step"] = ops.cast(
-            epochs * -(-self.shape.train_rows // self.shape.batch_size), "uint32"
-        )
+        state["step"] = ops.cast(epochs * self.shape.updates, "uint32")
         for name in state.keys() & members[0].keys():
             arrays = zip(*(member[name] for member in members), strict=True)
             tensors = [ops.convert_to_tensor(np.stack(of_members)) for of_members in arrays]
@@ -202,6 +207,10 @@ class Program:
 
         Returns the state and the means (3, P) of loss, accuracy and penalty.
         """
+        if self.shape.restart_after:
+            begins = state["step"] == self._restart
+            slots = [[ops.where(begins, 0.0, one) for one in slot] for slot in state["slots"]]
+            state = state | {"slots": slots}
         if self._held is not None:
             self._held.load(state["weights"], state["slots"])
             state = {name: state[name] for name in state.keys() - {"weights", "slots"}}
@@ -275,7 +284,7 @@ class Program:
         gradients, (means, moved) = backend.gradients(loss, values)
         new = state | {"step": state["step"] + ops.cast(1, "uint32")}
         number = ops.cast(new["step"], "float32")
-        step = Step(number, inputs["learning_rate"], inputs.get("momentum"))
+        step = Step(self._of_optimizer(number), inputs["learning_rate"], inputs.get("momentum"))
         if self._held is None:
             weights = _applied(weights, self._kernel_steps(inputs, before=True))
             values = [weights[index] for index in trained]
@@ -296,6 +305,12 @@ class Program:
             share = ops.where(number > 1, 1 - inputs["decay"], 1.0)
             new["average"] = self._averaged(state, after, share)
         return new, means * float(x.shape[1])
+
+    def _of_optimizer(self, number: Tensor) -> Tensor:
+        """The number of a step, from 1 again where the optimizer starts anew."""
+        if not self._restart:
+            return number
+        return ops.where(number > self._restart, number - self._restart, number)
 
     def _scores(
         self,

@@ -26,6 +26,7 @@ class Training:
     n_classes: int | None  # 2: one sigmoid unit; more: a softmax; None: no labels
     monitor: Monitor | None = None  # early stopping on this curve, with each member's patience
     start_from_epoch: int = 0  # early stopping ignores earlier epochs; from 0, as in Keras
+    restart_after: int = 0  # epochs before the optimizer starts anew, as by a second `compile`
     resumable: bool = False  # return checkpoints
     averaging: Averaging | None = None  # validate and return an average of the weights
     smoothed: bool = False  # train on labels smoothed by each member's `label_smoothing`
@@ -45,6 +46,7 @@ class Training:
             refuse("training.momentum", expected, self.momentum)
         whole("training.batch_size", self.batch_size, 1)
         whole("training.epochs", self.epochs, 1)
+        whole("training.restart_after", self.restart_after, 0)
         if self.n_classes is not None:
             whole("training.n_classes", self.n_classes, 2, "None or ")
             if self.regression:

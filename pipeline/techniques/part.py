@@ -123,6 +123,7 @@ class TrainingPlan:
     monitor: Monitor | None = None  # of early stopping; None: train to the last epoch
     patience: int = 0  # of early stopping: epochs without improvement
     start_from_epoch: int = 0  # of early stopping: earlier epochs do not count
+    restart_after: int = 0  # epochs before the optimizer starts anew; 0: it never does
     averaging: Literal["steps", "epochs"] | None = None  # what an average of the weights is over
     decay: float = 0.0  # of an average over steps
     average_after: int = 0  # of an average over epochs: the number of epochs before its first

@@ -174,8 +174,9 @@ class Stopping(Part):
 
     `val_loss` is the unpenalised loss, so that strengths can be compared.
 
-    `again`: stops only a second `fit`, which continues from a first one of as many epochs,
-    including the optimizer's state. The best value of the first fit does not count.
+    `again`: stops only a second `fit`, which continues from the weights of a first one of as many
+    epochs, with a new optimizer, as after a second `compile`. The best value of the first fit does
+    not count.
     """
 
     slot = "stopping"
@@ -223,6 +224,7 @@ class Stopping(Part):
         """In the last fit."""
         training.monitor, training.patience = self.monitor, int(self.patience)
         training.start_from_epoch = training.epochs - training.epochs // self.fits
+        training.restart_after = training.start_from_epoch
 
 
 @dataclass(frozen=True)

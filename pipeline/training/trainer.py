@@ -50,6 +50,7 @@ def training_of(
         smoothed=plan.smoothing is not None,
         averaging=plan.averaging,
         start_from_epoch=plan.start_from_epoch,
+        restart_after=plan.restart_after,
         kernel_steps=tuple(
             (KernelStep(kind.slot, on.step, on.before), indices)
             for kind, on in plan.kernel_steps.items()

@@ -315,7 +315,7 @@ def test_what_ends_early_is_how_a_longer_training_begins(
     values["dropout"] = {"rate": 0.5}
     member = {name: problem.member(name, values[name]) for name in values}
     how = {name: problem.training(name, values[name]) for name in values}
-    how[again] = replace(how[again], epochs=24, start_from_epoch=12)
+    how[again] = replace(how[again], epochs=24, start_from_epoch=12, restart_after=12)
     whole = {name: engine.train([member[name]], how[name], *data)[0] for name in values}
     assert whole["dropout_early_stopping"].epochs_run < 12
     assert 12 < whole[again].epochs_run < 24
@@ -338,7 +338,7 @@ def test_a_run_that_diverged_is_how_a_longer_training_begins() -> None:
     values = {"dropout": {"rate": 0.5}, again: {"rate": 0.5, "patience": 2}}
     member = {name: problem.member(name, values[name]) for name in values}
     how = {name: problem.training(name, values[name]) for name in values}
-    how[again] = replace(how[again], epochs=12, start_from_epoch=6)
+    how[again] = replace(how[again], epochs=12, start_from_epoch=6, restart_after=6)
     (whole,) = GRAPH.train([member[again]], how[again], *data)
     (begun,) = GRAPH.train([member["dropout"]], replace(how["dropout"], resumable=True), *data)
     assert whole.diverged is not None

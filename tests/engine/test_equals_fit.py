@@ -278,12 +278,6 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
         accuracy = [keras.metrics.MeanMetricWrapper(share_on_predicted, name="accuracy")]
     unpenalised = keras.metrics.MeanMetricWrapper(loss, name="unpenalised")
     trained = keras.metrics.MeanMetricWrapper(smoothed, name="trained")
-    model.compile(
-        optimizer_of(problem, member),
-        smoothed,
-        metrics=[*accuracy, unpenalised, trained],
-        run_eagerly=True,
-    )
     stopping = TECHNIQUES[technique].apply(typical(technique)).get(Stopping)
     callbacks: list[keras.callbacks.Callback] = [steps]
     averaging = problem.training(technique, typical(technique)).averaging
@@ -308,6 +302,13 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
     for begin, end in ((0, first), (first, problem.epochs)):
         if begin == end:
             continue
+        # Each fit after a `compile` of its own, as article B has it: a new optimizer.
+        model.compile(
+            optimizer_of(problem, member),
+            smoothed,
+            metrics=[*accuracy, unpenalised, trained],
+            run_eagerly=True,
+        )
         used = member.train_rows
         rows = batches(x[used], y[used], batch_size, member.seed, begin)
         found = model.fit(
