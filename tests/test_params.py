@@ -83,6 +83,14 @@ def test_the_projects_own_params_are_valid() -> None:
             0.0,
             "techniques.l1.article.learning_rate: must be > 0, but got 0.0",
         ),
+        *[
+            (
+                "studies/digits/techniques/l1/article/epochs",
+                epochs,
+                "techniques.l1.article.epochs: must be a whole number from 1 to 1,000,000, but got",
+            )
+            for epochs in (0, 2.5, 10**7)
+        ],
         ("studies/circles/techniques/l1l2", {}, "unknown key 'l1l2'; did you mean 'l1_l2'?"),
         (
             "studies/circles/techniques/l2/artcle",
@@ -513,6 +521,11 @@ def test_the_projects_own_params_are_valid() -> None:
             "studies/digits/techniques/early_stopping",
             {"article": {"patience": 31}},
             "early_stopping.article.patience: must be at most epochs=30, after which nothing",
+        ),
+        (
+            "studies/digits/techniques/early_stopping",
+            {"article": {"patience": 31, "epochs": 20}},
+            "early_stopping.article.patience: must be at most epochs=20, after which nothing",
         ),
         (
             "studies/digits/techniques/early_stopping",

@@ -407,6 +407,22 @@ def test_an_article_has_a_learning_rate_and_a_momentum_of_its_own_for_a_techniqu
     assert baseline.training == plan.study.training
 
 
+def test_an_article_has_epochs_of_its_own_for_a_technique() -> None:
+    plan = plan_of("mnist_article")
+    runs = plan.article("none_longer")
+    assert {run.training for run in runs} == {replace(plan.study.training, epochs=30)}
+
+
+def test_nothing_goes_on_from_a_second_fit_whose_optimizer_is_new() -> None:
+    runs = [run for run in final_runs(plan_of("mnist_article")) if run.seed == 0]
+    by_key = {run.key: run for run in runs}
+    of = {run.technique: run for run in runs}
+    again, longer = of["dropout_early_stopping_again"], of["dropout_longer"]
+    assert by_key[again.goes_on_from or ""].technique == "dropout"
+    assert by_key[longer.goes_on_from or ""].technique == "dropout_early_stopping_longer"
+    assert not again.resumable
+
+
 @pytest.mark.parametrize(
     ("name", "searches"), [("circles", {0}), ("digits", {*range(10)}), ("digits_rows", set())]
 )

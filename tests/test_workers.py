@@ -270,6 +270,11 @@ def alike(plan: Plan) -> list[Run]:
         "dropout": sections.TechniqueParams(article={"rate": 0.3}, tuned=False),
         "dropout_early_stopping_again": sections.TechniqueParams(article=stopped, tuned=False),
         "dropout_early_stopping": sections.TechniqueParams(article=stopped, search=search),
+        "dropout_longer": sections.TechniqueParams(
+            article={"rate": 0.3, "epochs": 3 * plan.study.training.epochs},
+            tuned=False,
+            combine=("dropout",),
+        ),
     }
     few = replace(plan, study=replace(plan.study, techniques=techniques), engine=GRAPH)
     return rounds.final_runs(few, chosen({"none": {}, "dropout_early_stopping": stopped}))

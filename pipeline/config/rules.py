@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from pipeline.config.sections import (
     LEAST_RATE,
+    MOST_EPOCHS,
     MOST_RATE,
     OF_TRAINING,
     SearchRange,
@@ -384,13 +385,15 @@ def _number_problems(location: str, value: float, integer: bool) -> Iterator[str
 def _patience_problems(name: str, study: Study) -> Iterator[str]:
     """A patience that was asked for and that no training is long enough for."""
     params = study.techniques[name]
-    article = {key: (value, study.training.epochs) for key, value in (params.article or {}).items()}
+    given = params.article or {}
+    longest = given.get("epochs", study.training.epochs)
+    article = {key: (value, longest) for key, value in given.items()}
     search = {key: (found.low, study.tuning.epochs) for key, found in params.search.items()}
     for where, asked in (("article", article), ("search", search)):
         for key, (value, epochs) in asked.items():
             if key.rpartition(".")[2] == "patience" and value > epochs:
                 yield (
-                    f"techniques.{name}.{where}.{key}: must be at most epochs={epochs}, after "
+                    f"techniques.{name}.{where}.{key}: must be at most epochs={epochs:g}, after "
                     f"which nothing is stopped, but got {value:g}"
                 )
 
@@ -438,9 +441,13 @@ def _rate_problems(location: str, rate: float) -> Iterator[str]:
 
 
 def _of_training_problems(name: str, study: Study) -> Iterator[str]:
-    """A learning rate or a momentum of the article's own that the optimizer cannot have."""
+    """What an article has of its own and no training can have: OF_TRAINING."""
     article, where = study.techniques[name].article or {}, f"techniques.{name}.article"
     yield from _rate_problems(f"{where}.learning_rate", article.get("learning_rate", 1.0))
+    epochs = article.get("epochs", 1)
+    if not (1 <= epochs <= MOST_EPOCHS and epochs % 1 == 0):
+        whole = f"a whole number from 1 to {MOST_EPOCHS:,}"
+        yield f"{where}.epochs: must be {whole}, but got {epochs:g}"
     momentum, optimizer = article.get("momentum", 0.0), study.training.optimizer
     if not 0 <= momentum < 1:
         yield f"{where}.momentum: must lie in [0, 1), but got {momentum}"

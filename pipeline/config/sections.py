@@ -24,11 +24,13 @@ LEAST_RATE, MOST_RATE = 1e-12, 1e3  # beyond them float32 weights stay as they a
 Rate = Annotated[
     float, Field(gt=0, ge=LEAST_RATE), at_most(MOST_RATE, "above which weights overflow")
 ]
-Epochs = Annotated[int, Field(ge=1), at_most(10**6, "since curves keep a value for each")]
+MOST_EPOCHS = 10**6
+Epochs = Annotated[int, Field(ge=1), at_most(MOST_EPOCHS, "since curves keep a value for each")]
 Trials = Annotated[int, Field(ge=1), at_most(10**5, "since each is a training")]
 Workers = Annotated[int, Field(ge=1), at_most(1024, "since each is a process")]
 Members = Annotated[int, Field(ge=1), at_most(10**4, "since a program holds all their weights")]
-OF_TRAINING = ("learning_rate", "momentum")  # that an article may have of its own for a technique
+# What an article may have of its own for a technique:
+OF_TRAINING = ("learning_rate", "momentum", "epochs")
 
 
 def _address(text: str) -> str:

@@ -7,7 +7,6 @@ result wherever that is stored: in the journal, in runs.csv, in MLflow.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -223,7 +222,7 @@ def chained(runs: Sequence[Run]) -> list[Run]:
     """The runs; of those that train identically, each resumes from the next shorter one.
 
     A run with early stopping watches from its first epoch, so it resumes from no run that ends
-    after that.
+    after that. Nothing resumes from a second fit, whose optimizer started anew.
     """
     paths: dict[tuple[object, ...], list[Run]] = defaultdict(list)
     for run in runs:
@@ -232,10 +231,12 @@ def chained(runs: Sequence[Run]) -> list[Run]:
     for path in paths.values():
         # Of runs with equally many epochs, the one that may stop early comes first.
         path.sort(key=lambda run: (run.training.epochs, run.change.get(Stopping) is None))
-        for run, following in pairwise(path):
-            if following.unwatched >= run.training.epochs:
-                predecessor[following.key] = run.key
-                resumed.add(run.key)
+        before: Run | None = None
+        for run in path:
+            if before is not None and run.unwatched >= before.training.epochs:
+                predecessor[run.key] = before.key
+                resumed.add(before.key)
+            before = run if run.change.fits == 1 else None
     return [
         replace(run, goes_on_from=predecessor.get(run.key), resumable=run.key in resumed)
         for run in runs
@@ -377,7 +378,8 @@ class Plan:
     ) -> Run:
         training, own, vary = self.study.training, dict(values), self.study.final.vary
         of_training: dict[str, Any] = {name: own.pop(name) for name in OF_TRAINING if name in own}
-        epochs *= self.study.technique(technique).apply(own).fits
+        fits = self.study.technique(technique).apply(own).fits
+        epochs = fits * int(of_training.pop("epochs", epochs))
         return Run(
             study=self.name,
             data_digest=self.data_digest,
