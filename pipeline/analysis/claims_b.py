@@ -19,7 +19,8 @@ RUN = "one run, validation accuracy"
 ARGUED = "an argument, no run"
 L1, L2, DROPOUT = Side("l1"), Side("l2"), Side("dropout")
 # Rows of `derived`:
-FIXED = "dropout_fixed_epochs"
+FIXED, STOPPED = Side("dropout_fixed_epochs"), Side("dropout_stopped")
+SECOND_FIT = Side("dropout_second_fit")
 MASKS, NO_MASKS = Side("dropout_sampled"), Side("dropout_unsampled")
 
 
@@ -99,12 +100,10 @@ _STOPPING = Claim(
     source="one run: stopped after 5 of 10 epochs",
     reading="As meant, from fresh weights: validation accuracy is not lower than that of the"
     " dropout network at the best fixed number of epochs. That number is chosen by the mean"
-    " accuracy of the other replicates. Early stopping keeps the best epoch's weights here, which"
-    " the article's code does not.",
+    " accuracy of the other replicates; on MNIST from 1 to 30, three times the article's. Early"
+    " stopping keeps the best epoch's weights here, which the article's code does not.",
     studies=EVERYWHERE,
-    statements=(
-        Statement(Side("dropout_early_stopping"), Side(FIXED), "val_accuracy", "not lower", IMAGES),
-    ),
+    statements=(Statement(STOPPED, FIXED, "val_accuracy", "not lower", IMAGES),),
 )
 _STOPPING_PRINTED = replace(
     _STOPPING,
@@ -117,6 +116,18 @@ _STOPPING_PRINTED = replace(
     studies=("mnist_article",),
     statements=(
         Statement(Side("dropout_early_stopping_again"), DROPOUT, "epochs_run", "lower", "size"),
+    ),
+)
+_STOPPING_AS_LONG = replace(
+    _STOPPING_PRINTED,
+    id="B5 as long",
+    sentence="Early stopping finds the right number of epochs.",
+    reading="As printed: validation accuracy after the last epoch of the second fit, which begins"
+    " with a new optimizer, is not lower than after as many epochs of one fit, with dropout and"
+    " without regularization.",
+    statements=tuple(
+        Statement(SECOND_FIT, Side(f"{name}_as_long"), "val_accuracy", "not lower", IMAGES)
+        for name in ("dropout", "none")
     ),
 )
 _ZEROS = Claim(
@@ -232,6 +243,7 @@ CLAIMS_B = (
     _WHITENING_PRINTED,
     _STOPPING,
     _STOPPING_PRINTED,
+    _STOPPING_AS_LONG,
     _ZEROS,
     _NEAR_ZEROS,
     _PROXIMAL_ZEROS,

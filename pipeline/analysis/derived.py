@@ -6,6 +6,9 @@ They have the columns of runs.csv that pair them, and of measures only those tha
 - `dropout_sampled`, `dropout_unsampled`: the dropout network's prediction as the mean over random
   masks, and without masks on the same examples
 - `dropout_fixed_epochs`: the dropout network at the best fixed number of epochs, from its curves
+- `dropout_stopped`: the dropout network with early stopping, of at most as many epochs as those
+- `dropout_second_fit`, `dropout_as_long`, `none_as_long`: after the last epoch of a second fit, and
+  after as many epochs of one fit, from curves
 - `linear`, `linear_l1`: logistic regression, fitted here
 - `l2_smallest`, `l2_largest` and the like: a technique's gain at the ends of what a study varies
 - a study `shuffling`: fits with one order of the rows and with fresh ones, from a committed table
@@ -24,7 +27,9 @@ from pipeline.errors import UserError
 from pipeline.techniques.registry import BASELINE
 
 SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
-ENSEMBLE, FIXED_EPOCHS = "ensemble", "dropout_fixed_epochs"
+ENSEMBLE, FIXED_EPOCHS, STOPPED = "ensemble", "dropout_fixed_epochs", "dropout_stopped"
+SECOND_FIT, AS_LONG = "dropout_second_fit", "{}_as_long"
+LONGER = "{}_longer"  # a technique's runs with more epochs than the article's
 SAMPLED, UNSAMPLED = "dropout_sampled", "dropout_unsampled"
 SMALLEST, LARGEST = "{}_smallest", "{}_largest"
 SIZED = tuple(end.format(name) for name in ("l2", "dropout") for end in (SMALLEST, LARGEST))
@@ -34,7 +39,14 @@ MEASURED_ORDERS = Path("benchmarks/shuffling.csv")
 NEEDS: Mapping[str, str] = {
     ENSEMBLE: "tuned runs of l1, l2 and l1_l2",
     **dict.fromkeys((SAMPLED, UNSAMPLED), "runs of dropout that were measured with masks"),
-    FIXED_EPOCHS: "article runs of dropout_early_stopping, and of dropout on several replicates",
+    **dict.fromkeys(
+        (FIXED_EPOCHS, STOPPED),
+        "article runs of dropout_early_stopping, and of dropout on several replicates",
+    ),
+    **dict.fromkeys(
+        (SECOND_FIT, *map(AS_LONG.format, ("dropout", BASELINE))),
+        "article runs of dropout_early_stopping_again, dropout_longer and none_longer",
+    ),
     **dict.fromkeys((linear.PLAIN, linear.L1), "prepared data whose informative inputs are known"),
     **dict.fromkeys(SIZED, "tuned runs of a technique and the baseline at several sizes"),
     SHUFFLING: MEASURED_ORDERS.as_posix(),
@@ -57,16 +69,49 @@ def _added(runs: pd.DataFrame, folder: Path, prepared: Path) -> Iterator[pd.Data
     dropout = runs[runs["technique"] == "dropout"]
     if len(dropout) and "sampled_loss" in dropout:
         yield from with_masks_and_without(dropout)
-    stopped = runs[(runs["setting"] == "article") & (runs["technique"] == "dropout_early_stopping")]
-    dropout = dropout[dropout["setting"] == "article"]
-    if len(stopped) and dropout["replicate"].nunique() > 1:
-        yield fixed_epochs(dropout, results.read_curves(folder, dropout, ["val_accuracy"]))
+    yield from _of_epochs(runs[runs["setting"] == "article"], folder)
     if results.SIZE in runs:
         yield at_ends(runs)
     if "informative_recall" in runs and prepared.is_file():
         data = datasets.load(prepared)
         shared = {name: runs[name].iloc[0] for name in ("study", "task")}
         yield linear.fitted(data).assign(**shared, setting="article", leaks=False, diverged=False)
+
+
+def _of_epochs(runs: pd.DataFrame, folder: Path) -> Iterator[pd.DataFrame]:
+    """What claims about early stopping compare; `runs`: of the article setting.
+
+    With at most as many epochs as the article has, or as the `LONGER` runs, if there are any.
+    """
+    of = {str(name): own for name, own in runs.groupby("technique", observed=True)}
+
+    def longest(technique: str) -> pd.DataFrame:
+        return of.get(LONGER.format(technique), of.get(technique, runs.iloc[:0]))
+
+    dropout, stopped = longest("dropout"), longest("dropout_early_stopping")
+    if len(stopped) and dropout["replicate"].nunique() > 1:
+        yield stopped[[*SHARED, "val_accuracy"]].assign(technique=STOPPED)
+        yield fixed_epochs(dropout, results.read_curves(folder, dropout, ["val_accuracy"]))
+    second = of.get("dropout_early_stopping_again")
+    names = ("dropout", BASELINE)
+    if second is None or not {LONGER.format(name) for name in names} <= of.keys():
+        return
+    whole = {AS_LONG.format(name): of[LONGER.format(name)] for name in names}
+    for technique, one in {SECOND_FIT: second, **whole}.items():
+        curves = results.read_curves(folder, one, ["val_accuracy"])
+        yield at_epochs(one, curves, second).assign(technique=technique)
+
+
+def at_epochs(runs: pd.DataFrame, curves: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """A row for each pair: `val_accuracy` of `runs` after as many epochs as `others` were trained.
+
+    `curves`: key, epoch and val_accuracy of `runs`. Pairs in which `runs` have fewer epochs are
+    left out.
+    """
+    epochs = others[[*PAIR, "epochs_run"]]
+    paired_up = runs[[*SHARED, "key"]].merge(epochs, on=list(PAIR))
+    heights = curves.astype({"key": str}).rename(columns={"epoch": "epochs_run"})
+    return paired_up.merge(heights, on=["key", "epochs_run"]).drop(columns="key")
 
 
 def ensemble(members: pd.DataFrame, predictions: ensembles.Predictions) -> pd.DataFrame:

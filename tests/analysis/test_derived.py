@@ -96,6 +96,46 @@ def test_early_stopping_is_compared_with_the_best_fixed_number_of_epochs(tmp_pat
     assert judge(claim, {"digits": frame}, case).word == "holds"
 
 
+def test_early_stopping_is_compared_with_longer_runs_where_there_are_some(tmp_path: Path) -> None:
+    names = ("dropout", "dropout_early_stopping", "dropout_longer", "dropout_early_stopping_longer")
+    effects = dict.fromkeys(("none", *names), 0.0)
+    runs = make_runs(effects, seeds=3, setting="article", dataset="mnist_article")
+    longer = runs["technique"].str.endswith("_longer")
+    runs.loc[longer, "epochs_run"] = 3 * EPOCHS
+    runs.loc[longer, "val_accuracy"] = 0.99
+    folder = write_results(tmp_path / "mnist_article", runs)
+    frame = derived.joined(runs, folder, tmp_path / "absent.npz")
+    fixed, stopped = (
+        frame[frame["technique"] == name] for name in (derived.FIXED_EPOCHS, derived.STOPPED)
+    )
+    assert (fixed["epochs_run"] == 3 * EPOCHS).all()
+    np.testing.assert_allclose(fixed["val_accuracy"], 0.99)
+    np.testing.assert_allclose(stopped["val_accuracy"], 0.99)
+
+
+def test_a_second_fit_is_compared_with_one_fit_of_as_many_epochs(tmp_path: Path) -> None:
+    again = "dropout_early_stopping_again"
+    effects = dict.fromkeys(("none", "none_longer", "dropout_longer", again), 0.0)
+    runs = make_runs(effects, seeds=3, setting="article", dataset="mnist_article")
+    runs.loc[runs["technique"].str.endswith("_longer"), "epochs_run"] = 30
+    runs.loc[runs["technique"] == again, "epochs_run"] = [12, 15, 31]
+    folder = write_results(tmp_path / "mnist_article", runs)
+    frame = derived.joined(runs, folder, tmp_path / "absent.npz")
+    curves = make_curves(runs).astype({"key": str}).set_index(["key", "epoch"])["val_accuracy"]
+    for name, source in {
+        "none_as_long": "none_longer",
+        "dropout_as_long": "dropout_longer",
+    }.items():
+        found = frame[frame["technique"] == name].set_index("seed")
+        assert found["epochs_run"].to_dict() == {0: 12, 1: 15}  # none was trained 31 epochs
+        for seed, epochs in ((0, 12), (1, 15)):
+            expected = curves[f"article-{source}-{seed}", epochs]
+            assert found.loc[seed, "val_accuracy"] == pytest.approx(expected)
+    second = frame[frame["technique"] == derived.SECOND_FIT]
+    assert second["epochs_run"].tolist() == [12, 15, 31]
+    assert judge(by_id("B5 as long"), {"mnist_article": frame}).n == 2
+
+
 def test_l1_drops_noise_inputs_of_a_linear_model_and_no_penalty_drops_none(tmp_path: Path) -> None:
     data = features.prepare(
         "features", FeaturesData(input="", train=120, validation=120, draws=5), 1
