@@ -27,10 +27,10 @@ from pipeline.errors import UserError
 from pipeline.execution.executor import NodeLost, WorkerDied
 from pipeline.execution.journal import Journal
 from pipeline.execution.ray_worker import versions
-from pipeline.execution.worker import Worker
 from pipeline.stages import train, tune
 
 from .clone import tiny
+from .jobs import Execute
 from .test_leaks import Nowhere
 
 # Ray reads this when it is imported; a cluster of `cluster_utils` has no token.
@@ -196,17 +196,6 @@ def test_a_node_that_dies_and_one_that_joins_change_no_result(
     given = study("circles", tmp_path, {"executor": "ray", "address": nodes.address})
     assert happened
     check_equal(given, local("circles"))
-
-
-@dataclass(frozen=True)
-class Execute:
-    """A job that runs Python in its worker."""
-
-    script: str
-
-    def run(self, worker: Worker) -> int:
-        exec(self.script, {})
-        return os.getpid()
 
 
 @pytest.fixture

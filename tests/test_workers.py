@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from pipeline.execution.journal import Journal
 from pipeline.execution.progress import Progress
 from pipeline.execution.runner import Runner
 from pipeline.execution.scheduler import Population, Schedule
-from pipeline.execution.worker import Job, Worker
+from pipeline.execution.worker import Job
 from pipeline.training.runs import Plan, Result, Run
 from pipeline.tuning import rounds
 
+from .jobs import Execute
 from .plans import chosen
 
 DATA = CirclesData(input="data/sources/circles.yaml", test=50, draws=12)
@@ -121,17 +122,6 @@ Connection._send = half
 """
 
 
-@dataclass(frozen=True)
-class Execute:
-    """A job that runs Python in its worker."""
-
-    script: str
-
-    def run(self, worker: Worker) -> int:
-        exec(self.script, {})
-        return os.getpid()
-
-
 def test_nobody_waits_for_the_rest_of_a_result(prepared: Path, tmp_path: Path) -> None:
     executor = LocalExecutor(prepared, Engine(workers=2), Journal("circles", tmp_path))
     with closing(executor):
@@ -157,7 +147,7 @@ def test_what_a_job_raises_is_raised_with_its_place(prepared: Path, tmp_path: Pa
     executor = LocalExecutor(prepared, Engine(workers=1), Journal("circles", tmp_path))
     with closing(executor), pytest.raises(ZeroDivisionError) as caught:
         executor.submit(0, Execute("1 / 0")).result(timeout=60)
-    assert "test_workers.py" in "".join(caught.value.__notes__)
+    assert "jobs.py" in "".join(caught.value.__notes__)
 
 
 def test_a_gpu_that_tensorflow_does_not_see_leaves_the_cores(

@@ -5,6 +5,7 @@ Results depend neither on the number of slots nor on which slot does a job.
 
 import multiprocessing
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
 from multiprocessing.process import BaseProcess
@@ -64,6 +65,54 @@ class Executor(Protocol):
         """Ends the running jobs and all processes at once."""
 
 
+class Slot(ABC):
+    """A worker, and the thread that gives it one job after the other.
+
+    Jobs wait here: those after the one of which the worker dies are not lost.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Job[Any], Work[Any]] | None] = SimpleQueue()
+        self._ending, self._changing = False, Lock()
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job[Answer]) -> Work[Answer]:
+        """Queues a job."""
+        work: Work[Answer] = Work()
+        self._jobs.put((job, work))
+        return work
+
+    def end(self) -> None:
+        """Ends the worker, and with it the job that it has."""
+        with self._changing:  # or a new worker might start at this moment
+            self._ending = True
+            self._kill()
+        self._jobs.put(None)
+
+    def join(self, seconds: float | None = None) -> None:
+        """Waits until the thread has ended, or so long; after `end`."""
+        self._thread.join(seconds)
+
+    @abstractmethod
+    def _done(self, job: Job[Answer], work: Work[Answer]) -> Answer:
+        """The worker's answer. Raises WorkerDied if it ends; the next job has a new one."""
+
+    @abstractmethod
+    def _kill(self) -> None:
+        """Ends the worker, if there is one. `_changing` is held."""
+
+    def _serve(self) -> None:
+        while (queued := self._jobs.get()) is not None and not self._ending:
+            job, work = queued
+            try:
+                answer = self._done(job, work)
+            except Exception as error:  # raised by the job, or by the end of its worker
+                work.set_exception(error)
+            else:
+                work.set_result(answer)
+
+
 def devices_of(engine: Engine) -> list[Device]:
     """A device for each worker that params.yaml asks for."""
     return devices(None if engine.workers == "auto" else engine.workers)
@@ -82,10 +131,10 @@ class LocalExecutor:
             for slot, device in enumerate(devices_of(engine))
         ]
         self._folders = [setup.own for setup in setups]
-        self._slots: list[_Slot] = []
+        self._slots: list[_Process] = []
         try:
             for setup in setups:
-                self._slots.append(_Slot(context, setup))
+                self._slots.append(_Process(context, setup))
         except UserError:
             self.close()
             raise
@@ -114,16 +163,13 @@ class LocalExecutor:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Slot:
-    """A process, and the thread that sends it jobs and receives their answers."""
+class _Process(Slot):
+    """A slot whose worker is a process of this machine."""
 
     def __init__(self, context: Any, setup: Setup) -> None:
         self._context, self._setup = context, setup
-        self._jobs: SimpleQueue[tuple[Job[Any], Work[Any]] | None] = SimpleQueue()
-        self._ending, self._changing = False, Lock()
         self._start()
-        self._thread = Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        super().__init__()
 
     def _start(self) -> None:
         """Starts a new process. Raises UserError if the process to fork it from has died."""
@@ -141,33 +187,15 @@ class _Slot:
             # an answer if the worker dies while it sends it.
             worker_end.close()
 
-    def submit(self, job: Job[Answer]) -> Work[Answer]:
-        work: Work[Answer] = Work()
-        self._jobs.put((job, work))
-        return work
+    def join(self, seconds: float | None = None) -> None:
+        """As `Slot`'s, and waits for the process."""
+        super().join(seconds)
+        self.process.join(seconds)
 
-    def end(self) -> None:
-        with self._changing:  # or a new process might start at this moment
-            self._ending = True
-            self.process.terminate()
-        self._jobs.put(None)
-
-    def join(self) -> None:
-        self._thread.join()
-        self.process.join()
-
-    def _serve(self) -> None:
-        while not self._ending and (queued := self._jobs.get()) is not None:
-            job, work = queued
-            try:
-                answer = self._done(job, work)
-            except Exception as error:  # raised by the job, or by the end of its process
-                work.set_exception(error)
-            else:
-                work.set_result(answer)
+    def _kill(self) -> None:
+        self.process.terminate()
 
     def _done(self, job: Job[Answer], work: Work[Answer]) -> Answer:
-        """The answer of the process. Raises WorkerDied after starting a new process."""
         self._hand_over(job)
         try:
             kind, content = self._pipe.recv()

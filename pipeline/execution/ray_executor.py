@@ -7,8 +7,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock, Thread
 from typing import Any
 
 import ray
@@ -17,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from pipeline import datasets
 from pipeline.config.sections import Engine
 from pipeline.execution.cluster import Cluster, connected
-from pipeline.execution.executor import Answer, NodeLost, Work, WorkerDied
+from pipeline.execution.executor import Answer, NodeLost, Slot, Work, WorkerDied
 from pipeline.execution.jobs import Reader
 from pipeline.execution.ray_worker import RayWorker
 from pipeline.execution.worker import Job
@@ -38,7 +36,7 @@ class RayExecutor:
             self._engine, self._cluster = engine, Cluster(engine)
             # Once for each machine: its workers share one copy in memory.
             self._dataset = ray.put(datasets.load(prepared))
-        self._started: dict[int, _Slot] = {}
+        self._started: dict[int, _Actor] = {}
         self._closed: Sequence[int] | None = None  # the slots when it was closed
 
     @property
@@ -49,7 +47,7 @@ class RayExecutor:
     def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
         """See `Executor`. Raises NodeLost in the future if the slot's machine is gone."""
         if slot not in self._started:
-            self._started[slot] = _Slot(lambda: self._start(slot), lambda e: self._died(slot, e))
+            self._started[slot] = _Actor(lambda: self._start(slot), lambda e: self._died(slot, e))
         return self._started[slot].submit(job)
 
     def close(self) -> None:
@@ -85,46 +83,15 @@ def _how(error: RayError) -> str:
     return found.group(1) if found else type(error).__name__
 
 
-class _Slot:
-    """An actor, and the thread that sends it one job after the other.
-
-    Jobs wait here, not with Ray: those after the one of which the actor died are not lost.
-    """
+class _Actor(Slot):
+    """A slot whose worker is an actor, started with its first job. Jobs wait here, not with Ray."""
 
     def __init__(self, start: Callable[[], Any], died: Callable[[RayError], WorkerDied]) -> None:
         self._start, self._died = start, died
         self._actor: Any = None
-        self._jobs: SimpleQueue[tuple[Job[Any], Work[Any]] | None] = SimpleQueue()
-        self._ending, self._changing = False, Lock()
-        self._thread = Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        super().__init__()
 
-    def submit(self, job: Job[Answer]) -> Work[Answer]:
-        work: Work[Answer] = Work()
-        self._jobs.put((job, work))
-        return work
-
-    def end(self) -> None:
-        with self._changing:  # or a new actor might start at this moment
-            self._ending = True
-            self._kill()
-        self._jobs.put(None)
-
-    def join(self, seconds: float) -> None:
-        self._thread.join(seconds)
-
-    def _serve(self) -> None:
-        while (queued := self._jobs.get()) is not None and not self._ending:
-            job, work = queued
-            try:
-                answer = self._done(job)
-            except Exception as error:  # raised by the job, or by the end of its actor
-                work.set_exception(error)
-            else:
-                work.set_result(answer)
-
-    def _done(self, job: Job[Answer]) -> Answer:
-        """The answer of the actor. Raises WorkerDied if it is gone; the next job has a new one."""
+    def _done(self, job: Job[Answer], work: Work[Answer]) -> Answer:
         try:
             kind, content = ray.get(self._running().run.remote(job, _files(job)))
         except RayTaskError:  # our own code failed around the job
