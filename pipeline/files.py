@@ -32,6 +32,9 @@ REFUSED = {  # error number of the system: what it says of a folder, and what to
     errno.EROFS: ("can only be read", "Make it writable"),
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
+    errno.EIO: ("cannot be read or written: input/output error", "Check its disk"),
+    errno.ESTALE: ("is no longer served by its file server", "Mount it again"),
+    errno.EFBIG: ("takes no file as large as this", "Raise the limit (`ulimit -f`)"),
 }
 
 if TYPE_CHECKING:  # prepare and fetch need no pandas; outside the environment is no NumPy
@@ -93,6 +96,12 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     for path in paths:
         check_place(path)
     scratch = {path: path.with_name(f".partial-{path.name}") for path in paths}
+    for path in paths:
+        if path.is_mount():  # its content would be gone before the system refuses
+            raise UserError(
+                f"{path} is where a disk is mounted, so it cannot be replaced; finished runs are "
+                f"kept. Unmount it, or mount {path.parent} instead, then run the same command again"
+            )
     for path, partial in scratch.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)  # left by a killed process

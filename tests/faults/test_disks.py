@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.errors import UserError
+from pipeline.files import replacing_together
 from pipeline.stages import STAGES
 from tests.clone import Clone
 from tests.faults import sampled
@@ -104,6 +106,22 @@ def test_a_full_folder_for_temporary_files_is_told_before_any_work(
     assert main(["train", "circles"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"train: {folder} has no space left, so nothing was begun;")
+
+
+def test_a_folder_that_is_a_mounted_disk_is_not_emptied(
+    tmp_path: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = mount(tmp_path / "models/circles").relative_to(tmp_path)
+    (folder / "none.keras").write_bytes(b"of before")
+    told = r"models/circles is where a disk is mounted.*are kept\. Unmount it, or mount models inst"
+    with (
+        pytest.raises(UserError, match=told),
+        replacing_together([folder, Path("runs.csv")]) as new,
+    ):
+        new[folder].mkdir()
+    assert (folder / "none.keras").read_bytes() == b"of before"
+    assert not Path("models/.partial-circles").exists()
 
 
 def only_circles(params: dict[str, Any]) -> dict[str, Any]:
