@@ -40,18 +40,19 @@ def answers(address: str) -> bool:
 class Server:
     """A real tracking server that can be killed, and started again on the same port and data."""
 
-    def __init__(self, folder: Path, database: str | None = None) -> None:
+    def __init__(self, folder: Path, database: str | None = None, artifacts: str = "files") -> None:
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.database = database or f"sqlite:///{folder}/mlflow.db"
-        self._folder = folder
+        self._folder, self._artifacts = folder, artifacts
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts the server, unless it is running, and waits until it answers."""
         if self._process is not None:
             return
-        store = ["--backend-store-uri", self.database, "--artifacts-destination", "files"]
+        store = ["--backend-store-uri", self.database]
+        store += ["--artifacts-destination", self._artifacts]
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self._folder / "log").open("ab") as output:

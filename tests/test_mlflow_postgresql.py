@@ -1,22 +1,25 @@
-"""A tracking server with PostgreSQL behind it shows what one with SQLite shows.
+"""A tracking server with PostgreSQL and an S3 store behind it shows what SQLite and a folder show.
 
-Needs Debian's package postgresql.
+Needs Debian's package postgresql. The S3 store is moto's server, over HTTP.
 """
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from mlflow import MlflowClient
 
 from pipeline.stages import publish
 
-from .store import Server, view, wait_until
+from .store import Server, answers, free_port, runs, view, wait_until
 from .test_tracking import FINALS, TRIALS, write_results
 
 # Debian keeps the programs of each version apart, and out of PATH.
@@ -59,20 +62,59 @@ def postgresql() -> Iterator[str]:
             server.wait()
 
 
-def test_publishing_gives_the_same_runs_with_postgresql_as_with_sqlite(
+@contextmanager
+def s3(folder: Path) -> Iterator[Any]:
+    """An S3 store with a bucket `studies`, for servers that are started in the block; a client."""
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    with pytest.MonkeyPatch.context() as patch, (folder / "s3.log").open("wb") as log:
+        patch.setenv("MLFLOW_S3_ENDPOINT_URL", uri)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "anything")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        store = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: answers(uri), seconds=120)
+            client = boto3.client("s3", endpoint_url=uri)
+            client.create_bucket(Bucket="studies")
+            yield client
+        finally:
+            store.terminate()
+            store.wait()
+
+
+def files(uri: str) -> dict[str, int]:
+    """Path → size of the files of all runs in the store, by the names of the runs."""
+    client = MlflowClient(uri)
+
+    def below(run: Any, folder: str | None = None) -> Iterator[tuple[str, int]]:
+        for each in client.list_artifacts(run.info.run_id, folder):
+            if each.is_dir:
+                yield from below(run, each.path)
+            else:
+                yield f"{run.info.run_name}/{each.path}", each.file_size or 0
+
+    return dict(pair for run in runs() for pair in below(run))
+
+
+def test_publishing_gives_the_same_runs_with_postgresql_and_s3_as_with_sqlite_and_a_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_results(FINALS, TRIALS)
     publish.main(["circles"])
-    local = view()
-    with postgresql() as database:
-        server = Server(folder, database)
+    local, kept = view(), files(os.environ["MLFLOW_TRACKING_URI"])
+    with postgresql() as database, s3(folder) as bucket:
+        server = Server(folder, database, "s3://studies/mlflow")
         try:
             server.start()
             monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
             publish.main(["circles"])
             assert view() == local
+            assert files(server.uri).keys() == kept.keys()
             publish.main(["circles"])  # which adds nothing
             assert view() == local
+            stored = bucket.list_objects_v2(Bucket="studies", Prefix="mlflow/")["Contents"]
+            assert sum(each["Size"] for each in stored) >= sum(files(server.uri).values()) > 0
         finally:
             server.kill()
