@@ -11,7 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from pipeline.files import replace
+from pipeline.files import refused_write, replace
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and not every stage draws
     from matplotlib.axes import Axes
@@ -93,10 +93,15 @@ def spared(draw: "Callable[Drawn, Figure]") -> "Callable[Drawn, Figure]":
 
 
 def save(figure: "Figure", target: Path | io.StringIO, **options: Any) -> None:
-    """Saves a figure as matplotlib does, or one that says that it cannot be drawn; see `spared`."""
+    """Saves a figure as matplotlib does, or one that says that it cannot be drawn; see `spared`.
+
+    Raises what a folder that takes no files raises, which is no fault of the figure.
+    """
     try:
         figure.savefig(target, **options)
     except Exception as error:
+        if isinstance(target, Path) and refused_write(error, [target.parent]):
+            raise
         _log.warning("a figure cannot be drawn: %s: %s", type(error).__name__, error)
         if isinstance(target, io.StringIO):
             target.seek(0)

@@ -39,10 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_ends_a_stage_soon_and_says_how_to_go_on(project: Project, moment: float) -> None:
-    project.afresh()
-    stage = project.stage("tune")
-    time.sleep(moment * project.took["tune"])
-    assert stage.poll() is None
+    stage = under_way(project, moment)
     began = time.monotonic()
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
     assert stage.wait(60) == 130
@@ -51,6 +48,20 @@ def test_ctrl_c_ends_a_stage_soon_and_says_how_to_go_on(project: Project, moment
     assert project.told.strip() == (
         "tune: interrupted; finished runs are kept; the same command goes on"
     )
+
+
+def under_way(project: Project, moment: float) -> "subprocess.Popen[str]":
+    """A search at this share of its time, which may be shorter than it was on a busy machine."""
+    for _ in range(3):
+        project.afresh()
+        began, stage = time.monotonic(), project.stage("tune")
+        try:
+            stage.wait(moment * project.took["tune"])
+        except subprocess.TimeoutExpired:
+            return stage
+        assert stage.returncode == 0, project.told
+        project.took["tune"] = time.monotonic() - began
+    raise AssertionError("the search ends before it can be interrupted")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
