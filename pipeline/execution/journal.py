@@ -181,6 +181,10 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether the run with this key is listed, its files being whole or not."""
+        return key in self._entries
+
     def states(self, runs: Iterable[Run]) -> list[State]:
         """The states of runs: finished, to be measured again, or not finished.
 

@@ -5,6 +5,7 @@ apart at all. Where a draw's training sample has further points, it is also told
 has that one sample would have chosen by them, and what it would have lost.
 """
 
+import logging
 from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
@@ -25,6 +26,8 @@ Row = dict[str, Any]
 HELD_OUT = "held_out"
 TRIAL = ["technique", "search", "trial"]
 
+_log = logging.getLogger(__name__)
+
 
 def of_size(table: pd.DataFrame, size: int | None) -> pd.DataFrame:
     """The rows of one size of what a study varies; all rows without a size."""
@@ -41,7 +44,7 @@ def score_trials(
     """The runs of `trial_runs` whose weights are kept, with their scores on test examples.
 
     Only the first round of the race, in which all trials are. Scores that the journal has are not
-    computed again. Raises UserError if a worker dies.
+    computed again. Warns of trials that the journal has lost. Raises UserError if a worker dies.
     """
     first = trial_runs[trial_runs["turn"] < plan.study.tuning.seeds]
     complete = trials[trials["state"] == "complete"]
@@ -49,6 +52,12 @@ def score_trials(
     wanted = first.merge(complete[[*TRIAL, *params]], on=TRIAL).to_dict("records")
     rows = [{str(name): value for name, value in row.items()} for row in wanted]
     kept = [row for row in rows if journal.weights_path(row["key"])]
+    if lost := sum(row["key"] not in journal for row in rows):
+        _log.warning(
+            "%s: %d of %d trials are not in %s, so choices.csv is without them; "
+            "`python -m pipeline tune %s` trains them again, to the same values",
+            *(plan.name, lost, len(rows), journal.folder, plan.name),
+        )
     missing = {row["key"]: _run(plan, row) for row in kept if not journal.scores(row["key"])}
     _score(missing, journal, executor)
     columns = [*TRIAL, "turn", "key", plan.task.val.name]
