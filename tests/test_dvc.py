@@ -221,6 +221,44 @@ def test_a_real_repro_of_images_runs_each_stage_once(tmp_path: Path) -> None:
     of_its_own(clone, images)
 
 
+def small(studies: dict[str, Any]) -> dict[str, Any]:
+    """All studies with all their techniques: small networks, two replicates, a few epochs."""
+    studies = copy.deepcopy(studies)
+    for study in studies.values():
+        study["model"]["hidden"] = [8] * len(study["model"]["hidden"])
+        study["training"]["epochs"] = epochs = 4
+        study["tuning"] |= {"trials": 2, "seeds": 1, "round": 2, "epochs": epochs, "race": []}
+        if study["tuning"].get("pruning"):
+            study["tuning"]["pruning"] = {"first": 1, "factor": 2}
+        few = {name: 2 for name in ("replicates", "article_seeds") if name in study["final"]}
+        study["final"] |= few | ({"searches": 1} if "searches" in study["final"] else {})
+        for technique in study["techniques"].values():
+            technique.pop("final", None)
+            if "patience" in technique.get("search", {}):
+                technique["search"]["patience"] = {"low": 1, "high": 3, "integer": True}
+    return studies
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not os.environ.get("DATA_MIRROR"), reason="needs images: DATA_MIRROR")
+def test_one_repro_makes_every_study_of_params_yaml(tmp_path: Path) -> None:
+    studies = yaml.safe_load(Path(loading.FILE).read_text(encoding="utf-8"))["studies"]
+    clone = Clone(tmp_path)
+    clone.edit(lambda params: params | {"studies": small(studies)})
+    each = {f"{stage}@{name}" for stage in STAGES if stage != "overview" for name in studies}
+    assert clone.ran() == each | {"overview"}
+    clone.run("python", "-m", "pipeline", "overview", "--docs")
+    assert not_run(clone.folder) == not_run(Path())
+    assert "not finite" not in (clone.folder / "docs/claims.md").read_text(encoding="utf-8")
+
+
+def not_run(folder: Path) -> list[list[str]]:
+    """Claim and place of those that the page of claims says have no runs."""
+    lines = (folder / "docs/claims.md").read_text(encoding="utf-8").splitlines()
+    return [line.split("|")[1:4:2] for line in lines if "**not run**" in line]
+
+
 def of_its_own(clone: Clone, study: str) -> None:
     """The study has runs of two seeds, all in MLflow, models of its first search, and a page."""
     runs = pd.read_csv(clone.folder / "results" / study / "runs.csv")
