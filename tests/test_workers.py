@@ -143,6 +143,15 @@ def test_a_worker_that_dies_is_replaced_by_a_fresh_process(prepared: Path, tmp_p
         assert executor.submit(0, Execute("")).result(timeout=60) not in (first, second)
 
 
+def test_closing_leaves_no_job_without_an_answer(prepared: Path, tmp_path: Path) -> None:
+    executor = LocalExecutor(prepared, Engine(workers=1), Journal("circles", tmp_path))
+    with closing(executor):
+        executor.submit(0, Execute("")).result(timeout=60)
+        works = [executor.submit(0, Execute("import time; time.sleep(600)")) for _ in range(3)]
+    for work in works:
+        assert isinstance(work.exception(timeout=60), WorkerDied)
+
+
 def test_what_a_job_raises_is_raised_with_its_place(prepared: Path, tmp_path: Path) -> None:
     executor = LocalExecutor(prepared, Engine(workers=1), Journal("circles", tmp_path))
     with closing(executor), pytest.raises(ZeroDivisionError) as caught:

@@ -23,6 +23,7 @@ from pipeline.execution.worker import Job, Setup
 
 Answer = TypeVar("Answer")
 
+ENDS = "worker died (the stage ends)"
 STARTS = 3  # attempts to start a worker that dies before it is ready
 NOT_STARTED = (
     "a worker process died before it was ready, perhaps for lack of memory; finished runs are "
@@ -103,9 +104,11 @@ class Slot(ABC):
         """Ends the worker, if there is one. `_changing` is held."""
 
     def _serve(self) -> None:
-        while (queued := self._jobs.get()) is not None and not self._ending:
+        while (queued := self._jobs.get()) is not None:
             job, work = queued
             try:
+                if self._ending:
+                    raise WorkerDied(ENDS)
                 answer = self._done(job, work)
             except Exception as error:  # raised by the job, or by the end of its worker
                 work.set_exception(error)

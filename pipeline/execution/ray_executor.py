@@ -15,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from pipeline import datasets
 from pipeline.config.sections import Engine
 from pipeline.execution.cluster import Cluster, connected
-from pipeline.execution.executor import Answer, NodeLost, Slot, Work, WorkerDied
+from pipeline.execution.executor import ENDS, Answer, NodeLost, Slot, Work, WorkerDied
 from pipeline.execution.jobs import Reader
 from pipeline.execution.ray_worker import RayWorker
 from pipeline.execution.worker import Job
@@ -110,7 +110,7 @@ class _Actor(Slot):
         """The actor, which is started if there is none."""
         with self._changing:
             if self._ending:
-                raise WorkerDied("worker died (the stage ends)")
+                raise WorkerDied(ENDS)
             if self._actor is None:
                 self._actor = self._start()
             return self._actor
