@@ -276,8 +276,6 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
         y = keras.utils.to_categorical(labels)
         loss = smoothed = keras.losses.categorical_crossentropy
         accuracy = [keras.metrics.MeanMetricWrapper(share_on_predicted, name="accuracy")]
-    unpenalised = keras.metrics.MeanMetricWrapper(loss, name="unpenalised")
-    trained = keras.metrics.MeanMetricWrapper(smoothed, name="trained")
     stopping = TECHNIQUES[technique].apply(typical(technique)).get(Stopping)
     callbacks: list[keras.callbacks.Callback] = [steps]
     averaging = problem.training(technique, typical(technique)).averaging
@@ -303,6 +301,8 @@ def fit(problem: Problem, technique: str, member: Member, monkeypatch: Any) -> t
         if begin == end:
             continue
         # Each fit after a `compile` of its own, as article B has it: a new optimizer.
+        unpenalised = keras.metrics.MeanMetricWrapper(loss, name="unpenalised")
+        trained = keras.metrics.MeanMetricWrapper(smoothed, name="trained")
         model.compile(
             optimizer_of(problem, member),
             smoothed,
@@ -386,6 +386,12 @@ def test_zero_strength_equals_no_regularizer(technique: str, engine: Engine) -> 
     training = problem.training(technique, off(technique))
     member = problem.member(technique, off(technique))
     zero = engine.train([member], training, *problem.data())[0]
+    if training.restart_after:  # a new optimizer is never off: until it begins all is the same
+        first = slice(training.restart_after)
+        np.testing.assert_allclose(
+            zero.curves["train_loss"][first], none.curves["train_loss"][first], rtol=1e-4
+        )
+        return
     if not TECHNIQUES[technique].off_at_zero:
         assert not np.any(zero.curves["penalty"])
         assert not np.allclose(zero.curves["train_loss"], none.curves["train_loss"], rtol=1e-3)
