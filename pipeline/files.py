@@ -95,13 +95,12 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     """
     for path in paths:
         check_place(path)
-    scratch = {path: path.with_name(f".partial-{path.name}") for path in paths}
-    for path in paths:
         if path.is_mount():  # its content would be gone before the system refuses
             raise UserError(
                 f"{path} is where a disk is mounted, so it cannot be replaced; finished runs are "
                 f"kept. Unmount it, or mount {path.parent} instead, then run the same command again"
             )
+    scratch = {path: path.with_name(f".partial-{path.name}") for path in paths}
     for path, partial in scratch.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)  # left by a killed process

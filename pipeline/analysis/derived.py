@@ -29,6 +29,7 @@ from pipeline.techniques.registry import BASELINE
 SHARED = ("study", "task", "setting", "leaks", *PAIR, "overlap", "diverged")
 ENSEMBLE, FIXED_EPOCHS, STOPPED = "ensemble", "dropout_fixed_epochs", "dropout_stopped"
 SECOND_FIT, AS_LONG = "dropout_second_fit", "{}_as_long"
+AT_ONCE = ("dropout", BASELINE)  # what a second fit is compared with
 LONGER = "{}_longer"  # a technique's runs with more epochs than the article's
 SAMPLED, UNSAMPLED = "dropout_sampled", "dropout_unsampled"
 SMALLEST, LARGEST = "{}_smallest", "{}_largest"
@@ -44,7 +45,7 @@ NEEDS: Mapping[str, str] = {
         "article runs of dropout_early_stopping, and of dropout on several replicates",
     ),
     **dict.fromkeys(
-        (SECOND_FIT, *map(AS_LONG.format, ("dropout", BASELINE))),
+        (SECOND_FIT, *map(AS_LONG.format, AT_ONCE)),
         "article runs of dropout_early_stopping_again, dropout_longer and none_longer",
     ),
     **dict.fromkeys((linear.PLAIN, linear.L1), "prepared data whose informative inputs are known"),
@@ -93,10 +94,9 @@ def _of_epochs(runs: pd.DataFrame, folder: Path) -> Iterator[pd.DataFrame]:
         yield stopped[[*SHARED, "val_accuracy"]].assign(technique=STOPPED)
         yield fixed_epochs(dropout, results.read_curves(folder, dropout, ["val_accuracy"]))
     second = of.get("dropout_early_stopping_again")
-    names = ("dropout", BASELINE)
-    if second is None or not {LONGER.format(name) for name in names} <= of.keys():
+    if second is None or not {*map(LONGER.format, AT_ONCE)} <= of.keys():
         return
-    whole = {AS_LONG.format(name): of[LONGER.format(name)] for name in names}
+    whole = {AS_LONG.format(name): of[LONGER.format(name)] for name in AT_ONCE}
     for technique, one in {SECOND_FIT: second, **whole}.items():
         curves = results.read_curves(folder, one, ["val_accuracy"])
         yield at_epochs(one, curves, second).assign(technique=technique)
