@@ -685,6 +685,15 @@ def test_two_studies_can_share_a_source() -> None:
     assert (noises["circles"], noises["noisy-circles"]) == (0.1, 0.3)
 
 
+def test_what_is_not_given_as_much_as_the_others_is_a_reference() -> None:
+    mnist, circles = (loading.load().study(name) for name in ("mnist_article", "circles"))
+    longer = {name for name in mnist.techniques if mnist.is_reference(name, "article")}
+    assert longer == {name for name in mnist.techniques if name.endswith("_longer")}
+    assert not any(mnist.is_reference(name, "tuned") for name in mnist.techniques)
+    borrowed = {name for name in circles.techniques if circles.is_reference(name, "tuned")}
+    assert borrowed == {name for name, own in circles.techniques.items() if own.values_of}
+
+
 def test_an_unknown_study_lists_the_known_ones() -> None:
     with pytest.raises(
         UserError, match=r"'cifar' in params\.yaml:studies; expected one of circles"

@@ -98,6 +98,22 @@ def test_values_and_parts_of_a_combination_are_told_beside_what_was_published(pa
     assert "published" not in text_of(section(page, "tuned"))
 
 
+def test_more_epochs_are_told_beside_their_values_and_not_as_what_is_better(tmp_path: Path) -> None:
+    runs = make_runs({"none": 0.0, "dropout": 0.0, "longer": 0.08}, setting="article", noise=0.001)
+    longer = runs["technique"] == "longer"
+    runs = runs.assign(made_of=longer.map({True: "none", False: None}), reference=longer)
+    runs["params.epochs"] = longer.map({True: 30.0, False: 10.0})
+    runs = runs.assign(**{"params.learning_rate": 0.001})
+    home = write_results(tmp_path / "circles", runs, searched=False)
+    pages.write(home)
+    article = text_of(section((home / pages.PAGE).read_text("utf-8"), "article"))
+    assert "learning rate 0.001, epochs 30" in article
+    assert "epochs 10" not in article
+    told = "\n".join(sentences.told(home))
+    assert "For reference, over another number of epochs: longer +" in told
+    assert "no technique is shown to improve test accuracy" in told
+
+
 def test_mlflow_says_what_a_combination_does(folder: Path) -> None:
     runs = results.read_runs(folder)
     row: Any = runs[runs["technique"] == "visible"].iloc[0].to_dict()

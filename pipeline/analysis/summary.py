@@ -212,9 +212,9 @@ class _Setting:
 
 
 def _is_reference(runs: pd.DataFrame) -> bool:
-    """Whether a technique has the values of another one's search, so that care is not equal.
+    """Whether a technique is not given what the others are, such as a search or as many epochs.
 
-    It is compared on its own, beside the others, and is never advised.
+    It is compared in a family of its own, beside the others, and is never advised.
     """
     return bool(runs.get("reference", pd.Series(False, index=runs.index)).any())
 
@@ -404,7 +404,7 @@ class Finding:
 
     @property
     def references(self) -> tuple[Row, ...]:
-        """The rows of the score of techniques that have another one's values."""
+        """The rows of the score of techniques that are not given what the others are."""
         return tuple(row for row in self.primary if row["reference"])
 
     @property

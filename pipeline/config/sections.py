@@ -256,6 +256,16 @@ class Study:
         """The techniques that have searches of their own."""
         return [name for name in self.tuned if self.techniques[name].values_of is None]
 
+    def is_reference(self, technique: str, setting: str) -> bool:
+        """Whether a technique is compared beside the others, since it is not given what they are.
+
+        It has the values of another one's search, or the article setting another number of epochs.
+        """
+        params = self.techniques[technique]
+        epochs = (params.article or {}).get("epochs", self.training.epochs)
+        longer = setting == "article" and epochs != self.training.epochs
+        return longer or params.values_of is not None
+
     def at(self, size: int) -> "Study":
         """The study at one size of what it varies; the rows are counted by its runs."""
         if self.final.vary is None or not self.final.vary.width:

@@ -9,9 +9,10 @@ import pandas as pd
 from pipeline import results
 from pipeline.analysis import article
 from pipeline.analysis.summary import Finding
+from pipeline.config.sections import OF_TRAINING
 from pipeline.datasets.task import Measure
 from pipeline.formatting import number
-from pipeline.techniques.registry import TECHNIQUES, explained
+from pipeline.techniques.registry import BASELINE, TECHNIQUES, explained
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def table(runs: pd.DataFrame, summary: pd.DataFrame, finding: Finding) -> Table 
             Given(
                 technique=name,
                 words=told.get(name, ""),
-                values=_values(firsts[name]),
+                values=_values(firsts[name], firsts[BASELINE]),
                 printed=tuple(
                     Printed(rows[name, column], published.get(name, {}).get(column))
                     for column in columns
@@ -93,9 +94,13 @@ def words(runs: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _values(row: Mapping[Any, Any]) -> str:
-    """The hyperparameters of a run in words, those of its training last."""
+def _values(row: Mapping[Any, Any], baseline: Mapping[Any, Any]) -> str:
+    """The hyperparameters of a run in words, those of its training last.
+
+    Epochs are among them where they are not those of the baseline.
+    """
     known = {k: float(v) for k, v in results.params_of(row).items() if pd.notna(v)}
-    last = ("learning_rate", "momentum")
-    ordered = sorted((k for k in known if k != "epochs"), key=lambda k: k in last)
+    if known.get("epochs") == results.params_of(baseline).get("epochs"):
+        known.pop("epochs", None)
+    ordered = [k for k in known if k not in OF_TRAINING] + [k for k in OF_TRAINING if k in known]
     return ", ".join(f"{k.replace('_', ' ')} {number(known[k])}" for k in ordered)

@@ -103,13 +103,14 @@ def _no_technique(finding: Finding) -> str:
 
 
 def _references(finding: Finding) -> str:
-    """What techniques with another one's values show, such as what more labels are worth."""
+    """What techniques show that are not given what the others are, such as as many epochs."""
     shown = [row for row in finding.references if told_apart(row)]
     if not shown:
         return ""
     searches = "a search of its own" if len(shown) == 1 else "searches of their own"
+    unlike = f"without {searches}" if finding.searched else "over another number of epochs"
     differences = (f"{row['technique']} {difference_text(row, unit=True)}" for row in shown)
-    return f"For reference, without {searches}: {listed([*differences])}."
+    return f"For reference, {unlike}: {listed([*differences])}."
 
 
 def _shown(finding: Finding) -> str:

@@ -68,7 +68,7 @@ def _train(study: str) -> None:
                 for result in runner.run(runs, f"train {study}"):
                     run = by_key[result.key]
                     row = final_row(run, result, data)
-                    row["reference"] = section.techniques[run.technique].values_of is not None
+                    row["reference"] = section.is_reference(run.technique, run.setting)
                     row[results.STUDY] = context.study_digest(run.technique, "train", run.size)
                     rows[run.key] = row
                     model = None
