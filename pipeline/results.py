@@ -91,6 +91,7 @@ SUMMARY_COLUMNS = (
     *("improvement", "group", "needed", "margin"),
     "limits",  # what no number of replicates takes away from the error; see `Pairs.limits`
     *("diverged", "collapsed"),  # runs
+    *("outliers", "farthest", "median"),  # runs that end far from the others; see `outliers`
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}

@@ -13,6 +13,7 @@ from scipy import stats
 from pipeline import formatting, results
 from pipeline.analysis import families, summary
 from pipeline.analysis.margins import read_margins
+from pipeline.analysis.outliers import outliers
 from pipeline.analysis.summary import Finding
 from pipeline.errors import UserError
 
@@ -246,6 +247,38 @@ def test_diverged_and_collapsed_runs_are_counted_and_leaks_are_told() -> None:
     told = [line for line in summary.table(table).splitlines() if "diverged" in line]
     assert told == ["l1: 3 of 10 runs diverged; they count with their values before that"]
     assert "l1: 2 of 10 runs predict the same for every example" in summary.table(table)
+
+
+@pytest.mark.parametrize("technique", EFFECTS)
+@pytest.mark.parametrize("spike", [-0.5, 0.5])
+def test_a_run_far_from_the_others_is_told(technique: str, spike: float) -> None:
+    runs = make_runs(EFFECTS)
+    runs.loc[(runs["technique"] == technique) & (runs["seed"] == 4), "test_accuracy"] += spike
+    table = summary.summarize(runs, SECONDARY)
+    counts = table[table["role"] == "primary"].set_index("technique")["outliers"]
+    assert counts.to_dict() == {name: int(name == technique) for name in EFFECTS}
+    own = runs[runs["technique"] == technique]["test_accuracy"].to_numpy()
+    middle = np.median(own)
+    far = own[np.argmax(np.abs(own - middle))]
+    told = f"{100 * far:.2f} %, median {100 * middle:.2f} %"
+    flag = f"{technique}: 1 of 10 runs ends far from the others: {told}"
+    assert flag in summary.table(table).splitlines()
+
+
+@given(st.integers(0, 10**6), st.integers(4, 30), st.floats(0.1, 10))
+def test_what_is_spread_as_chance_spreads_it_is_not_far(seed: int, n: int, ratio: float) -> None:
+    rng = np.random.default_rng(seed)
+    spread = {"none": 0.02, "l1": 0.02 * ratio, "l2": 0.02}
+    values = {name: pd.Series(rng.normal(0.8, sd, 3 * n)) for name, sd in spread.items()}
+    assert not any(each.outliers for each in outliers(values, least=0.005).values())
+
+
+def test_few_runs_equal_values_and_what_is_not_finite_are_no_outliers() -> None:
+    few = {"none": [0.8, 0.8, 0.2], "l1": [0.8, 0.8, 0.8, 0.8, 0.8049], "l2": [np.nan] * 5}
+    found = outliers({name: pd.Series(values) for name, values in few.items()}, least=0.005)
+    assert [each.outliers for each in found.values()] == [0, 0, 0]
+    far = outliers({"none": pd.Series([0.8, 0.8, 0.8, np.inf, 0.2])}, least=0.005)["none"]
+    assert (far.outliers, far.farthest, far.median) == (1, 0.2, 0.8)
 
 
 def test_a_technique_of_which_most_runs_diverged_has_no_rank() -> None:

@@ -11,8 +11,8 @@ A group follows from the simultaneous interval and the outcome's margin (`famili
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from pipeline.analysis.by_example import Rows
 from pipeline.analysis.check import against_article
 from pipeline.analysis.families import Group, Member, family, group, simultaneous_level
 from pipeline.analysis.margins import Margin, read_margins
+from pipeline.analysis.outliers import Outliers, outliers
 from pipeline.analysis.paired import Pairs
 from pipeline.analysis.statistics import Estimate
 from pipeline.datasets import task as tasks
@@ -138,6 +139,16 @@ class _Setting:
         _check_baseline(groups, str(runs["setting"].iloc[0]))
         return cls(task, groups, {name: _facts(own) for name, own in groups.items()}, by_row)
 
+    @cached_property
+    def outliers(self) -> Mapping[str, Outliers]:
+        """The outliers of the test score; of runs that diverged or collapsed, counts are enough."""
+        name = self.task.test.name
+        values = {}
+        for technique, runs in self.runs.items():
+            counted_anyway = runs[[each for each in COUNTS if each in runs]].any(axis=1)
+            values[technique] = runs[name][~counted_anyway]
+        return outliers(values, self._margin(self.task.test))
+
     def rows(self, roles: Mapping[str, Role], seed: int) -> Iterator[dict[str, Any]]:
         """All rows of the setting."""
         for role in ("primary", "secondary"):
@@ -201,6 +212,8 @@ class _Setting:
         values = paired.pairs(self.runs[technique], None, name, rows=self.by_row.get(name))
         row = {**self.facts[technique], "outcome": name, "role": role, "group": "", "limits": ""}
         row |= {"n": values.replicates, "searches": values.searches}
+        if role == "primary":
+            row |= asdict(self.outliers[technique])
         return row | _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}
 
     def _margin(self, measure: Measure) -> float:
@@ -330,13 +343,22 @@ def flags(row: Row) -> list[str]:
     diverged, collapsed = (int(np.nan_to_num(row.get(name, 0))) for name in COUNTS)
     lost = diverged > LOST * row["runs"]
     they = "it counts with" if diverged == 1 else "they count with"
+    outlying = int(np.nan_to_num(row.get("outliers", 0)))
     found = {
         f"{diverged} of {counted(row['runs'], 'run')} diverged"
         + ("; no rank" if lost else f"; {they} their values before that"): diverged,
         f"{collapsed} of {counted(row['runs'], 'run')}"
         f" predict{'s' if collapsed == 1 else ''} the same for every example": collapsed,
+        f"{outlying} of {counted(row['runs'], 'run')}"
+        f" end{'s' if outlying == 1 else ''} far from the others: {_farthest(row)}": outlying,
     }
     return [text for text, count in found.items() if count]
+
+
+def _farthest(row: Row) -> str:
+    """The farthest outlier of a technique, and its median."""
+    told = measure_of(row).told
+    return f"{told(row.get('farthest', np.nan))}, median {told(row.get('median', np.nan))}"
 
 
 def by_holm_alone(row: Row) -> bool:
