@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study ui quick test test-all check format bench requirements clean
+.PHONY: help setup run study ui quick test test-all test-ray check format bench requirements clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,10 @@ test: setup ## the test suite; about 20 minutes on two cores
 
 test-all: setup ## every test, also techniques in the kind of program that they are not trained in
 	$(PYTHON) -m pytest -n auto --dist loadfile
+
+test-ray: setup ## a simulated Ray cluster; installs the extra `ray`; about 3 minutes
+	$(VENV)/bin/uv sync --frozen --quiet --extra ray
+	$(PYTHON) -m pytest -m "not exhaustive" tests/test_ray.py
 
 check: setup ## format, lint, types, links and commands of the documentation, known holes of packages
 	ruff format --check .
