@@ -17,7 +17,7 @@ from pipeline.analysis.families import group
 from pipeline.analysis.paired import PAIR
 from pipeline.analysis.statistics import Estimate
 from pipeline.analysis.summary import SIGNIFICANCE, margin_of
-from pipeline.analysis.telling import amount, count
+from pipeline.analysis.telling import amount, enough
 from pipeline.datasets.task import Measure
 from pipeline.errors import UserError, nearest
 from pipeline.formatting import p_text
@@ -244,7 +244,7 @@ def _needed(comparison: Comparison) -> str:
     size = amount(comparison.measure, comparison.margin)
     if comparison.needed is None:
         return f"No number of replicates would show a difference of {size}."
-    return f"A difference of {size} would take about {count(comparison.needed)} replicates to show."
+    return enough(size, comparison.needed, comparison.n)
 
 
 def _interval(write: Callable[[float], str], estimate: Estimate, unit: str) -> str:

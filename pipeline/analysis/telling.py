@@ -94,7 +94,20 @@ def to_resolve(finding: Finding) -> str:
     if np.isinf(finding.needed):
         why = f": {listed(finding.limits)}" if finding.limits else ""
         return f"No number of replicates would show a difference of {size}{why}."
-    return f"A difference of {size} would take about {count(finding.needed)} replicates to show."
+    return enough(size, finding.needed, finding.n)
+
+
+def enough(size: str, needed: float, n: int) -> str:
+    """How many replicates would show a difference of some size, or that there are as many.
+
+    >>> enough("0.50 points", needed=29, n=10)
+    'A difference of 0.50 points would take about 29 replicates to show.'
+    >>> enough("0.50 points", needed=9, n=10)
+    '10 replicates show a difference of 0.50 points in four of five studies.'
+    """
+    if needed <= n:
+        return f"{n} replicates show a difference of {size} in four of five studies."
+    return f"A difference of {size} would take about {count(needed)} replicates to show."
 
 
 def side_gains(finding: Finding, techniques: Sequence[str] | None = None) -> str:
