@@ -265,12 +265,16 @@ def test_a_run_far_from_the_others_is_told(technique: str, spike: float) -> None
     assert flag in summary.table(table).splitlines()
 
 
-@given(st.integers(0, 10**6), st.integers(4, 30), st.floats(0.1, 10))
-def test_what_is_spread_as_chance_spreads_it_is_not_far(seed: int, n: int, ratio: float) -> None:
-    rng = np.random.default_rng(seed)
+@pytest.mark.parametrize(("n", "most"), [(5, 0.12), (10, 0.03), (30, 0.01)])
+@pytest.mark.parametrize("ratio", [0.1, 1, 10])
+def test_chance_alone_is_seldom_far(n: int, most: float, ratio: float) -> None:
+    rng = np.random.default_rng(0)
     spread = {"none": 0.02, "l1": 0.02 * ratio, "l2": 0.02}
-    values = {name: pd.Series(rng.normal(0.8, sd, 3 * n)) for name, sd in spread.items()}
-    assert not any(each.outliers for each in outliers(values, least=0.005).values())
+    flagged = 0
+    for _ in range(300):
+        values = {name: pd.Series(rng.normal(0.8, sd, n)) for name, sd in spread.items()}
+        flagged += any(each.outliers for each in outliers(values, least=0.005).values())
+    assert flagged / 300 <= most
 
 
 def test_few_runs_equal_values_and_what_is_not_finite_are_no_outliers() -> None:
