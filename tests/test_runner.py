@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import loading, sections
+from pipeline.errors import UserError
 from pipeline.execution import journal as journal_module
 from pipeline.execution.executor import Answer, NodeLost, Work, WorkerDied
 from pipeline.execution.host import Host, told
@@ -154,6 +155,55 @@ def test_slots_that_come_later_are_used(runs: list[Run], tmp_path: Path) -> None
 
     results(Noting(), runs, tmp_path)
     assert len(given) > 1
+
+
+@pytest.mark.timeout(30)  # it would wait for ever
+def test_no_slot_waits_for_what_one_that_is_gone_has_compiled(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    class Shrinking(Instant):
+        """Has a second slot for two populations; the first one of a program takes long."""
+
+        given = 0
+
+        def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
+            self.given += slot == 1 and isinstance(job, Train)
+            if self.given == 2:
+                self.slots = [0]
+            return super().submit(slot, job)
+
+        def _answer(self, job: Job[Any]) -> tuple[str, int] | Timed:
+            if isinstance(job, Program):
+                return job.asked.technique, 1
+            answer = super()._answer(job)
+            assert isinstance(answer, Timed)
+            return replace(answer, seconds=4.0 if self.trained.total() <= 3 else 0.5)
+
+    assert len(results(Shrinking(2), runs, tmp_path)) == len(runs)
+
+
+@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt])
+def test_what_has_finished_is_kept_if_no_more_can_be_handed_out(
+    error: type[BaseException], runs: list[Run], tmp_path: Path
+) -> None:
+    class Leaving(Instant):
+        @property
+        def slots(self) -> Sequence[int]:
+            if self.trained:
+                raise error("no machine can be reached")
+            return range(2)
+
+        @slots.setter
+        def slots(self, slots: Sequence[int]) -> None:
+            pass
+
+    first, then = Leaving(), Instant()
+    journal = Journal("circles", tmp_path)
+    with pytest.raises(error, match="no machine"), Runner(first, journal) as runner:
+        list(runner.run(runs, "test"))
+    results(then, runs, tmp_path)
+    assert first.trained
+    assert not {*first.trained} & {*then.trained}
 
 
 def test_what_the_journal_answers_asks_for_no_slots(runs: list[Run], tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ class Runner:
         if not (self._added or self._to_measure or self._schedule):
             return
         idle = self._idle()
+        self._schedule.keep({*idle} | {slot for slot, _ in self._in_work.values()})
         if idle and self._added:
             self._plan(idle, progress)
         for slot in idle:
@@ -196,7 +197,10 @@ class Runner:
                 finished.append((assignment, work.result()))
                 self._note_time(*finished[-1])
         if not errors:
-            self._hand_out(progress)  # so that no slot waits while these results are used
+            try:
+                self._hand_out(progress)  # so that no slot waits while these results are used
+            except BaseException as error:  # an interruption too: what has finished is kept
+                errors.append(error)
         for assignment, timed in finished:
             yield from self._keep(assignment, timed, progress)
         if errors:  # after the results of other slots are kept

@@ -123,6 +123,11 @@ class Schedule:
         else:
             self._first[population.program] = seconds
 
+    def keep(self, slots: Collection[int]) -> None:
+        """Forgets what slots have compiled that are gone, so that none waits for them."""
+        for slot in self._compiled.keys() - slots:
+            self.lost(slot)
+
     def lost(self, slot: int) -> None:
         """Records that a slot has a new process, without compiled programs."""
         self._compiled[slot].clear()
