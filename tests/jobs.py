@@ -1,9 +1,17 @@
-"""A job for the tests of executors, in a module that workers can import."""
+"""A job and a worker for the tests of executors, in a module that workers can import."""
 
 import os
 from dataclasses import dataclass
 
+from pipeline.execution.ray_worker import RayWorker
 from pipeline.execution.worker import Worker
+
+
+class DiesAtStart(RayWorker):
+    """A worker that a machine without enough memory would have."""
+
+    def __init__(self, *given: object) -> None:
+        os._exit(3)
 
 
 @dataclass(frozen=True)

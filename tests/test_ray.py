@@ -30,7 +30,7 @@ from pipeline.execution.ray_worker import versions
 from pipeline.stages import train, tune
 
 from .clone import tiny
-from .jobs import Execute
+from .jobs import DiesAtStart, Execute
 from .test_leaks import Nowhere
 
 # Ray reads this when it is imported; a cluster of `cluster_utils` has no token.
@@ -40,6 +40,7 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --e
 from ray import cluster_utils
 
 from pipeline.execution import cluster as cluster_module
+from pipeline.execution import ray_executor
 from pipeline.execution.ray_executor import RayExecutor
 
 # Ray's own threads and sockets are not ours to close.
@@ -242,6 +243,30 @@ def test_a_node_that_joins_gets_slots_and_one_that_dies_has_none(
             work.result(timeout=300)
     assert [*executor.slots] == [first, second]
     assert executor.submit(first, Execute("")).result(timeout=600)
+
+
+def test_a_machine_whose_workers_die_as_they_start_gets_no_work_and_no_job_is_blamed(
+    executor: RayExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = executor.slots
+    assert executor.submit(second, Execute("")).result(timeout=600)
+    monkeypatch.setattr(ray_executor, "RayWorker", DiesAtStart)
+    with pytest.raises(NodeLost, match="has no worker"):
+        executor.submit(first, Execute("")).result(timeout=600)
+    assert [*executor.slots] == [second]
+    assert "its workers die as they start" in caplog.text
+    assert executor.submit(second, Execute("")).result(timeout=600)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "slots"),
+    [(1, 1, 1), (2, 0.4, 4), (2, 0.6, 2), (3, 0.3, 9), (4, 0.25, 16), (1, 0.1, 10), (3, 1 / 3, 9)],
+)
+def test_a_slot_is_on_one_gpu(gpus: int, share: float, slots: int) -> None:
+    made = object.__new__(cluster_module.Cluster)
+    made.on_gpu, made._engine = True, Engine(executor="ray", gpu_share=share)
+    assert made._capacity({"Resources": {"GPU": float(gpus), "CPU": 64.0}}) == slots
+    assert not made._works({"Resources": {"CPU": 64.0}})
 
 
 def test_closing_ends_running_jobs_and_all_workers(executor: RayExecutor) -> None:

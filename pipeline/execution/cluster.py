@@ -130,7 +130,7 @@ class Cluster:
         self._looked = -math.inf
         present = self._wait_for_nodes()
         self.on_gpu = any(_count(node, "GPU") for node in present)
-        self._begin(present)
+        self._begin([*filter(self._works, present)])
         # Of the machines of the beginning: the size of a population must not depend on who joins.
         least = min(machine.memory for machine in self._machines.values())
         self.memory = int(least * engine.gpu_share) if self.on_gpu else least
@@ -165,6 +165,15 @@ class Cluster:
         """Leaves out a node that did not answer, until Ray knows whether it lives."""
         self._doubted[node] = time.monotonic() + DOUBTED
         self._looked = -math.inf
+
+    def leave_out(self, node: str, problem: str) -> None:
+        """Gives a node no more work, and tells why, once."""
+        if node in self._unfit:
+            return
+        self._unfit.add(node)
+        self._machines.pop(node, None)
+        self._looked = -math.inf
+        _log.warning("%s: %s; it gets no work (%s)", self.address(node), problem, HOW)
 
     def lives(self, node: str) -> bool:
         """Whether Ray takes the node for alive."""
@@ -220,7 +229,7 @@ class Cluster:
     def _look(self) -> None:
         """Notes which machines are gone, have joined, or have answered."""
         self._looked = time.monotonic()
-        present = [*filter(_works, _nodes())]
+        present = [*filter(self._works, _nodes())]
         self._ask(present)
         for problem in self._hear():
             _log.warning("%s; it gets no work (%s)", problem, HOW)
@@ -280,10 +289,15 @@ class Cluster:
         wanted = self._engine.workers
         self._slots = numbers if wanted == "auto" else numbers[:wanted]
 
+    def _works(self, node: Mapping[str, Any]) -> bool:
+        """Whether a node has what slots need: in a cluster with GPUs, a GPU."""
+        return bool(_count(node, "GPU")) if self.on_gpu else _works(node)
+
     def _capacity(self, node: Mapping[str, Any]) -> int:
         """The slots of a node."""
         if self.on_gpu:
-            return int(_count(node, "GPU") / self._engine.gpu_share + 1e-9)
+            # Ray puts a share on one GPU: what is left of two makes no third.
+            return _count(node, "GPU") * int(1 / self._engine.gpu_share + 1e-9)
         return _count(node, "CPU")
 
 

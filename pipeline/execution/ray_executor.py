@@ -15,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from pipeline import datasets
 from pipeline.config.sections import Engine
 from pipeline.execution.cluster import Cluster, connected
-from pipeline.execution.executor import ENDS, Answer, NodeLost, Slot, Work, WorkerDied
+from pipeline.execution.executor import ENDS, STARTS, Answer, NodeLost, Slot, Work, WorkerDied
 from pipeline.execution.jobs import Reader
 from pipeline.execution.ray_worker import RayWorker
 from pipeline.execution.worker import Job
@@ -47,7 +47,11 @@ class RayExecutor:
     def submit(self, slot: int, job: Job[Answer]) -> Work[Answer]:
         """See `Executor`. Raises NodeLost in the future if the slot's machine is gone."""
         if slot not in self._started:
-            self._started[slot] = _Actor(lambda: self._start(slot), lambda e: self._died(slot, e))
+            self._started[slot] = _Actor(
+                lambda: self._start(slot),
+                lambda error: self._died(slot, error),
+                lambda error: self._unfit(slot, error),
+            )
         return self._started[slot].submit(job)
 
     def close(self) -> None:
@@ -76,6 +80,12 @@ class RayExecutor:
             return NodeLost(f"{address} is gone or cannot be reached")
         return WorkerDied(f"worker died (on {address}: {_how(error)})")
 
+    def _unfit(self, slot: int, error: RayError) -> NodeLost:
+        """What becomes of the job of a slot whose workers die as they start."""
+        node = self._cluster.place(slot).node
+        self._cluster.leave_out(node, f"its workers die as they start ({_how(error)})")
+        return NodeLost(f"{self._cluster.address(node)} has no worker")
+
 
 def _how(error: RayError) -> str:
     """How an actor ended, from Ray's page of text."""
@@ -86,25 +96,51 @@ def _how(error: RayError) -> str:
 class _Actor(Slot):
     """A slot whose worker is an actor, started with its first job. Jobs wait here, not with Ray."""
 
-    def __init__(self, start: Callable[[], Any], died: Callable[[RayError], WorkerDied]) -> None:
-        self._start, self._died = start, died
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        died: Callable[[RayError], WorkerDied],
+        unfit: Callable[[RayError], NodeLost],
+    ) -> None:
+        self._start, self._died, self._unfit = start, died, unfit
         self._actor: Any = None
+        self._ready = False
         super().__init__()
 
     def _done(self, job: Job[Answer], work: Work[Answer]) -> Answer:
+        self._await_ready()
         try:
             kind, content = ray.get(self._running().run.remote(job, _files(job)))
         except RayTaskError:  # our own code failed around the job
             raise
         except RayError as error:
-            died = self._died(error)
-            with self._changing:
-                self._kill()
-            raise died from error
+            raise self._gone(error) from error
         if kind == "error":
             raise content
         answer: Answer = content
         return answer
+
+    def _await_ready(self) -> None:
+        """Waits for a new actor; one that dies before it is ready is replaced, without blame."""
+        for start in range(1, STARTS + 1):
+            if self._ready and self._actor is not None:
+                return
+            try:
+                ray.get(self._running().ready.remote())
+                self._ready = True
+            except RayError as error:
+                died = self._gone(error)
+                if isinstance(died, NodeLost):
+                    raise died from error
+                if start == STARTS:
+                    raise self._unfit(error) from error
+
+    def _gone(self, error: RayError) -> WorkerDied:
+        """What to tell of the actor, which is ended."""
+        died = self._died(error)
+        with self._changing:
+            self._kill()
+        return died
 
     def _running(self) -> Any:
         """The actor, which is started if there is none."""
@@ -117,7 +153,7 @@ class _Actor(Slot):
 
     def _kill(self) -> None:
         """Ends the actor, also one that cannot be reached now but may live."""
-        actor, self._actor = self._actor, None
+        actor, self._actor, self._ready = self._actor, None, False
         if actor is not None:
             ray.kill(actor, no_restart=True)
 

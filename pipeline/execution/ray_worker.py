@@ -81,6 +81,9 @@ class RayWorker:
         except Exception as error:
             self._failed = worker.told(error)
 
+    def ready(self) -> None:
+        """Returns when the worker has started, so that a death before it is no job's."""
+
     def run(self, job: Job[Any], files: Mapping[Path, bytes]) -> Message:
         """The job's answer, or what it or the worker's start raised.
 
