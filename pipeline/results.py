@@ -92,6 +92,7 @@ SUMMARY_COLUMNS = (
     "limits",  # what no number of replicates takes away from the error; see `Pairs.limits`
     *("diverged", "collapsed"),  # runs
     *("outliers", "farthest", "median"),  # runs that end far from the others; see `outliers`
+    "best",  # whether a technique is shown to be better than each of the others
 )
 # A key may consist of digits alone, and so may a digest.
 TEXTS = {"key": str, STUDY: str}

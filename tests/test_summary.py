@@ -439,6 +439,28 @@ def test_a_winner_is_named_only_if_it_is_shown() -> None:
     assert apart.winner == apart.champion == "l1_l2"
 
 
+def test_paired_differences_show_a_winner_whose_interval_overlaps_with_others() -> None:
+    runs = make_runs({"none": 0.0, "l2": 0.03, "l1_l2": 0.039})
+    unlike = np.random.default_rng(0).normal(0, 0.02, 10)  # of the baseline alone
+    baseline = runs["technique"] == "none"
+    runs.loc[baseline, "test_accuracy"] += unlike[runs[baseline]["seed"]]
+    finding = summary.find(summary.summarize(runs))
+    l2, l1_l2 = (summary.gain(row) for row in finding.compared)
+    assert l1_l2.low < l2.high
+    assert finding.winner == "l1_l2"
+
+
+def test_of_equal_techniques_seldom_one_is_called_the_best() -> None:
+    rng, named = np.random.default_rng(1), 0
+    runs = make_runs({"none": 0.0} | dict.fromkeys(("l1", "l2", "dropout", "l0"), 0.05))
+    base = runs["test_accuracy"] - 0.05 * (runs["technique"] != "none")
+    for _ in range(100):
+        gains = rng.normal(0.05, 0.01, len(runs)) * (runs["technique"] != "none")
+        drawn = runs.assign(test_accuracy=base + gains)
+        named += summary.find(summary.summarize(drawn)).winner is not None
+    assert named <= 10  # of 5 expected at most
+
+
 def test_of_several_better_ones_validation_names_the_champion() -> None:
     runs = make_runs({"none": 0.0, "l2": 0.03, "l1_l2": 0.0301})
     for name in ("l2", "l1_l2"):

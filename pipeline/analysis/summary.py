@@ -109,7 +109,8 @@ def summarize(
     ]
     lines += _checks(runs, task, same_rows) if searched else []
     table = pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
-    return table.assign(searched=searched & ~table["setting"].isin(ARTICLES))
+    by_search = searched & ~table["setting"].isin(ARTICLES)
+    return table.assign(searched=by_search, best=table["best"].eq(True))
 
 
 def _checks(runs: pd.DataFrame, task: Task, same_rows: bool) -> list[dict[str, Any]]:
@@ -148,6 +149,39 @@ class _Setting:
             counted_anyway = runs[[each for each in COUNTS if each in runs]].any(axis=1)
             values[technique] = runs[name][~counted_anyway]
         return outliers(values, self._margin(self.task.test))
+
+    @cached_property
+    def best(self) -> str | None:
+        """The technique that is shown to have a better test score than each of the others.
+
+        The intervals of its paired differences to them, and to the baseline, hold at once with
+        those of all pairs, since it was chosen among them. None if none is shown.
+        """
+        score = self.task.test
+        names = [
+            name
+            for name, runs in self.runs.items()
+            if name != BASELINE and self._ranks(name) and not _is_reference(runs)
+        ]
+        if not names:
+            return None
+        gains = {name: score.sign * self._pairs(name, score.name).effect.mean for name in names}
+        first = max(names, key=lambda name: gains[name])
+        level = simultaneous_level(len(names) * (len(names) + 1) // 2)
+        others = [name for name in (BASELINE, *names) if name != first]
+        if all(self._is_better(first, other, level) for other in others):
+            return first
+        return None
+
+    def _is_better(self, name: str, other: str, level: float) -> bool:
+        """Whether a technique's paired differences in the test score to another one show it."""
+        score = self.task.test
+        runs, rows = (self.runs[name], self.runs[other]), self.by_row.get(score.name)
+        try:
+            interval = paired.pairs(*runs, score.name, rows=rows).effect.interval(level)
+        except ValueError:  # no pair is common
+            return False
+        return turned(score, interval).low > 0
 
     def rows(self, roles: Mapping[str, Role], seed: int) -> Iterator[dict[str, Any]]:
         """All rows of the setting."""
@@ -213,7 +247,7 @@ class _Setting:
         row = {**self.facts[technique], "outcome": name, "role": role, "group": "", "limits": ""}
         row |= {"n": values.replicates, "searches": values.searches}
         if role == "primary":
-            row |= asdict(self.outliers[technique])
+            row |= asdict(self.outliers[technique]) | {"best": technique == self.best}
         return row | _columns("mean", values.effect.interval()) | {"mean": values.effect.mean}
 
     def _margin(self, measure: Measure) -> float:
@@ -522,14 +556,11 @@ class Finding:
     def winner(self) -> str | None:
         """The technique that is shown to be the best; None if none is.
 
-        All of its simultaneous interval is above zero and above those of all others.
+        It is better than none, and than each of the others, by intervals of paired differences
+        that hold for all pairs at once.
         """
-        gains = {row["technique"]: gain(row) for row in self.compared}
-        for name in self.better:
-            rest = [each.high for other, each in gains.items() if other != name]
-            if all(gains[name].low > high for high in rest):
-                return name
-        return None
+        best = (row["technique"] for row in self.compared if row["best"])
+        return next((name for name in best if name in self.better), None)
 
     @property
     def champion(self) -> str | None:
