@@ -182,7 +182,7 @@ def at_ends(runs: pd.DataFrame) -> pd.DataFrame:
 def orders(path: Path = MEASURED_ORDERS) -> pd.DataFrame | None:
     """The runs of benchmarks/shuffling.csv as final runs of a study; None without the file.
 
-    Run i of each kind makes a pair, which is as good as any: runs of two kinds are independent.
+    Run i of each kind makes a pair: runs of the same number start from the same weights.
     Raises UserError unless it has the columns kind, run and test_accuracy, and known kinds.
     """
     if not path.is_file():
