@@ -51,7 +51,7 @@ test: setup ## the test suite; about 20 minutes on two cores
 test-all: setup ## every test, also techniques in the kind of program that they are not trained in
 	$(PYTHON) -m pytest -n auto --dist loadfile
 
-test-ray: setup ## a simulated Ray cluster; installs the extra `ray`; about 3 minutes
+test-ray: setup ## a simulated Ray cluster; installs the extra `ray`; about 2 minutes
 	$(VENV)/bin/uv sync --frozen --quiet --extra ray
 	$(PYTHON) -m pytest -m "not exhaustive" tests/test_ray.py
 

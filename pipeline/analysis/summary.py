@@ -176,12 +176,11 @@ class _Setting:
     def _is_better(self, name: str, other: str, level: float) -> bool:
         """Whether a technique's paired differences in the test score to another one show it."""
         score = self.task.test
-        runs, rows = (self.runs[name], self.runs[other]), self.by_row.get(score.name)
         try:
-            interval = paired.pairs(*runs, score.name, rows=rows).effect.interval(level)
-        except ValueError:  # no pair is common
+            pairs = self._pairs(name, score.name, other)
+        except UserError:  # no pair is common
             return False
-        return turned(score, interval).low > 0
+        return turned(score, pairs.effect.interval(level)).low > 0
 
     def rows(self, roles: Mapping[str, Role], seed: int) -> Iterator[dict[str, Any]]:
         """All rows of the setting."""
@@ -229,16 +228,16 @@ class _Setting:
         both = (self.runs[name] for name in (technique, BASELINE))
         return all(runs["diverged"].mean() <= LOST for runs in both if "diverged" in runs)
 
-    def _pairs(self, technique: str, name: str) -> Pairs:
-        """Differences to the baseline."""
+    def _pairs(self, technique: str, name: str, other: str = BASELINE) -> Pairs:
+        """Differences to the baseline, or to another technique."""
         try:
-            both = self.runs[technique], self.runs[BASELINE]
+            both = self.runs[technique], self.runs[other]
             return paired.pairs(*both, name, rows=self.by_row.get(name))
         except ValueError as error:
             setting = self.runs[technique]["setting"].iloc[0]
             raise UserError(
                 f"{technique} must have a run with the search, replicate and seed of a run of"
-                f" {BASELINE!r} in the {setting} setting, but has none"
+                f" {other!r} in the {setting} setting, but has none"
             ) from error
 
     def _described(self, technique: str, name: str, role: Role) -> dict[str, Any]:
